@@ -1,0 +1,45 @@
+// An IPv4 address and port, parsed strictly once at the border.
+// Invariant: an Address holds four decimal octets without leading zeros and a port of 0–65535.
+// Never: resolves a host name.
+
+import { type Fault, fault } from "./fault.ts";
+
+export type Address = { readonly ip: string; readonly port: number };
+
+const OCTET = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
+const IPV4 = new RegExp(`^${OCTET}(?:\\.${OCTET}){3}$`);
+
+/** True for four decimal octets, e.g. 127.0.0.1. */
+export function isIp(text: string): boolean {
+  return IPV4.test(text);
+}
+
+/** A port in decimal, `least`–65535; undefined when it is anything else. */
+export function parsePort(text: string, least: 0 | 1 = 1): number | undefined {
+  if (!/^\d{1,5}$/.test(text)) return undefined;
+  const port = Number(text);
+  return port >= least && port <= 65535 ? port : undefined;
+}
+
+/** `ip:port` with a port of 1–65535. */
+export function parseAddress(text: string): Address | Fault {
+  const colon = text.lastIndexOf(":");
+  const ip = text.slice(0, colon);
+  const port = parsePort(text.slice(colon + 1));
+  if (colon < 0 || !isIp(ip) || port === undefined) return fault("BAD_ADDRESS", "theirs", "expected ip:port");
+  return { ip, port };
+}
+
+/** The inverse of parseAddress. */
+export function formatAddress(address: Address): string {
+  return `${address.ip}:${address.port}`;
+}
+
+export function sameAddress(a: Address, b: Address): boolean {
+  return a.ip === b.ip && a.port === b.port;
+}
+
+/** 127.0.0.0/8, which RFC 1122 keeps inside the machine. */
+export function isLoopback(ip: string): boolean {
+  return ip.startsWith("127.");
+}

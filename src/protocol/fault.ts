@@ -1,0 +1,76 @@
+// A failure as a value: what went wrong, whose fault it is, and whether trying again can help (STYLE 5).
+// Invariant: every code is stable, listed in docs/PROTOCOL.md, and has a Portuguese sentence in console/lines.ts.
+// Never: thrown. A bug throws; a fault is returned.
+
+/** Codes that travel on the wire in ERROR and REJECT lines. */
+export const WIRE_CODES = [
+  "BAD_REQUEST", // the line or its payload does not follow the grammar
+  "LINE_TOO_LONG", // above LINE_BYTES_MAX without a newline
+  "PAYLOAD_TOO_LARGE", // announced payload above its limit
+  "UNKNOWN_VERB",
+  "UNSUPPORTED_VERSION",
+  "BAD_STATE", // a verb that this state does not allow, e.g. GET before DOWNLOAD
+  "NOT_JOINED", // SEARCH, UPDATE… before JOIN
+  "BAD_NAME", // a name that protocol/names refuses
+  "BAD_ADDRESS", // not an ip:port, or a port outside 1–65535
+  "ADDRESS_MISMATCH", // JOIN declares an address that is not the sender's
+  "ADDRESS_TAKEN", // JOIN declares the address of a peer that is alive
+  "TOO_MANY", // a counted limit was reached
+  "TIMEOUT", // the other side was silent past a deadline
+  "NOT_SHARED", // DOWNLOAD of what this peer does not share
+  "BUSY", // every upload slot is taken
+  "REFUSED", // the person (or --reject-all) said no
+  "CHANGED", // the shared file is no longer what was announced
+  "BAD_RANGE", // GET outside the file
+  "NOT_READY", // asked for what is still being computed
+  "SHUTTING_DOWN",
+  "INTERNAL",
+] as const;
+
+/** Codes that only this machine's person or program sees. */
+export const LOCAL_CODES = [
+  "USAGE",
+  "SERVER_UNREACHABLE",
+  "SERVER_GONE",
+  "PEER_UNREACHABLE",
+  "PEER_GONE",
+  "STALLED",
+  "BAD_REPLY", // the other side broke the protocol
+  "PORT_IN_USE",
+  "HOST_UNAVAILABLE", // the IP is not one of this machine's
+  "PORT_DENIED", // the system forbids that port
+  "FOLDER_MISSING",
+  "FOLDER_DENIED",
+  "NOT_SEARCHED", // DOWNLOAD before SEARCH
+  "NO_SOURCE", // nobody has the file
+  "FILE_EXISTS",
+  "IN_USE", // another download of this file is at work
+  "DISK_FULL",
+  "DISK_ERROR",
+  "FILE_MISSING",
+  "CORRUPT", // bytes that do not match the root
+  "CANCELLED",
+] as const;
+
+export type WireCode = (typeof WIRE_CODES)[number];
+export type FaultCode = WireCode | (typeof LOCAL_CODES)[number];
+export type Whose = "ours" | "theirs" | "network" | "disk";
+
+export type Fault = {
+  readonly fault: FaultCode;
+  readonly whose: Whose;
+  /** Whether the same request may succeed later without anything being changed. */
+  readonly retry: boolean;
+  /** What exactly, in English, for logs and programs; never shown raw when it came from the wire. */
+  readonly detail: string;
+};
+
+/** Makes a fault. `retry` is false unless said. */
+export function fault(code: FaultCode, whose: Whose, detail = "", retry = false): Fault {
+  return { fault: code, whose, retry, detail };
+}
+
+/** Tells a fault from a result. */
+export function isFault(value: unknown): value is Fault {
+  return typeof value === "object" && value !== null && "fault" in value;
+}

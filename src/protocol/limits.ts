@@ -1,0 +1,69 @@
+// Every bound of the wire and of the waits, in one place, with its unit last in the name and its reason beside it.
+// Invariant: nothing is buffered, waited for or counted in this program without one of these.
+// Never: read from the environment here; a flag that overrides one is parsed in config.ts and handed down.
+
+/** One control line without its newline. A name is at most 255 bytes, so no legal line comes near this. */
+export const LINE_BYTES_MAX = 1024;
+
+/** BEP-independent: the longest file name of ext4, NTFS and APFS, in bytes of UTF-8. */
+export const NAME_BYTES_MAX = 255;
+
+/** Names in one JOIN: twice the largest library that we promise (100,000). */
+export const JOIN_NAMES_MAX = 200_000;
+
+/** JOIN's payload: 200,000 names of 100 bytes with size and root, rounded up. */
+export const JOIN_PAYLOAD_BYTES_MAX = 64 * 1024 * 1024;
+
+/** An answer to SEARCH or SOURCES names at most this many peers: beyond it more sources help nobody. */
+export const SEARCH_PEERS_MAX = 100_000;
+
+/** The answer that carries a list of addresses, as its reader bounds it: SEARCH_PEERS_MAX lines of 32 bytes. */
+export const LIST_PAYLOAD_BYTES_MAX = SEARCH_PEERS_MAX * 32;
+
+/** A file's size: what a JavaScript number counts exactly (8 PiB). */
+export const FILE_BYTES_MAX = Number.MAX_SAFE_INTEGER;
+
+/** BEP 52 block: the leaf of the hash tree. */
+export const BLOCK_BYTES = 16 * 1024;
+
+/** Smallest and largest piece, and how many pieces a file should have (DESIGN 3). */
+export const PIECE_BYTES_MIN = 256 * 1024;
+export const PIECE_BYTES_MAX = 16 * 1024 * 1024;
+export const PIECES_AIM = 2000;
+
+/** The layer of a file: 32 bytes a piece; 64 MiB of hashes cover 32 TiB of video. */
+export const LAYER_PAYLOAD_BYTES_MAX = 64 * 1024 * 1024;
+
+/** One GET: never more than the largest piece. */
+export const GET_BYTES_MAX = PIECE_BYTES_MAX;
+
+/** A joined peer says PING this often, so that both sides see a dead link. */
+export const PING_SECONDS = 10;
+
+/** The server forgets a joined peer that was silent this long: three missed PINGs. */
+export const IDLE_SECONDS_MAX = 30;
+
+/** A connection that has not joined (server) or asked for a file (peer) is closed after this long. */
+export const UNJOINED_SECONDS_MAX = 15;
+
+/** Dialling another machine: a SYN and two retries. */
+export const CONNECT_SECONDS_MAX = 7;
+
+/** Waiting for the answer to one request. A JOIN of 100,000 names is answered well within it. */
+export const REPLY_SECONDS_MAX = 20;
+
+/** A transfer in which no byte moved for this long is stalled. */
+export const STALL_SECONDS_MAX = 20;
+
+/** Bytes waiting to be sent on one connection before its producer must stop (high-water mark). */
+export const SEND_QUEUE_BYTES_MAX = 1024 * 1024;
+
+/** Reconnecting: first wait, doubled up to the longest, each with full jitter. */
+export const RECONNECT_MS_MIN = 250;
+export const RECONNECT_MS_MAX = 8_000;
+
+/** Uploads at once unless --max-uploads says otherwise. */
+export const UPLOADS_DEFAULT = 8;
+
+/** Connections one download may open to one source. */
+export const LANES_PER_TICKET_MAX = 8;

@@ -1,0 +1,73 @@
+// The vocabulary of the wire as plain data: every message that one side may send the other.
+// Invariant: a value of these types has been checked; whoever holds one need not check it again.
+// Never: knows how a message looks in bytes (codec.ts) or when it is allowed (conversation.ts).
+
+import type { Address } from "./address.ts";
+import type { Fault, WireCode } from "./fault.ts";
+
+/** The version this program speaks; the lower of two HELLOs is what both use. */
+export const VERSION = 1;
+
+/** A content's identity: BEP 52 `pieces root`, 64 lower-case hex digits. */
+export type Root = string;
+
+/** One file that a peer has. `root` is undefined until it has been hashed. */
+export type Share = { readonly name: string; readonly size: number; readonly root: Root | undefined };
+
+/** A peer that can send a content, whole or in part. */
+export type Holder = { readonly address: Address; readonly complete: boolean };
+
+/** What a peer asks the server. JOIN's shares arrive as payload and are decoded apart (decodeShares). */
+export type ServerRequest =
+  | { readonly verb: "HELLO"; readonly version: number }
+  | { readonly verb: "JOIN"; readonly address: Address; readonly payloadBytes: number }
+  | { readonly verb: "SEARCH"; readonly name: string }
+  | { readonly verb: "UPDATE"; readonly share: Share }
+  | { readonly verb: "OFFER"; readonly share: Share }
+  | { readonly verb: "WITHDRAW"; readonly name: string }
+  | { readonly verb: "SOURCES"; readonly root: Root }
+  | { readonly verb: "LEAVE" }
+  | { readonly verb: "PING" };
+
+/** What a downloading peer asks a sharing one. */
+export type PeerRequest =
+  | { readonly verb: "HELLO"; readonly version: number }
+  | { readonly verb: "DOWNLOAD"; readonly name: string }
+  | { readonly verb: "FETCH"; readonly root: Root }
+  | { readonly verb: "LANE"; readonly ticket: string }
+  | { readonly verb: "LAYER" }
+  | { readonly verb: "PIECES" }
+  | { readonly verb: "GET"; readonly offset: number; readonly length: number }
+  | { readonly verb: "PING" };
+
+/** What is granted to a download: its size, how it is cut, and the ticket that opens more lanes. */
+export type Grant = {
+  readonly ticket: string;
+  readonly size: number;
+  readonly pieceBytes: number;
+  readonly root: Root | undefined;
+};
+
+/** A reply as its line says it. `payloadBytes` raw bytes follow the line where there are any. */
+export type Reply =
+  | { readonly verb: "HELLO"; readonly version: number }
+  | { readonly verb: "JOIN_OK"; readonly address: Address }
+  | { readonly verb: "SEARCH_OK"; readonly payloadBytes: number }
+  | { readonly verb: "UPDATE_OK" }
+  | { readonly verb: "OFFER_OK" }
+  | { readonly verb: "WITHDRAW_OK" }
+  | { readonly verb: "SOURCES_OK"; readonly payloadBytes: number }
+  | { readonly verb: "LEAVE_OK" }
+  | { readonly verb: "PONG" }
+  | { readonly verb: "ACCEPT"; readonly grant: Grant }
+  | { readonly verb: "WAIT"; readonly position: number }
+  | { readonly verb: "LANE_OK" }
+  | { readonly verb: "LAYER_OK"; readonly payloadBytes: number }
+  | { readonly verb: "PIECES_OK"; readonly payloadBytes: number }
+  | { readonly verb: "DATA"; readonly offset: number; readonly payloadBytes: number }
+  | { readonly verb: "REJECT" | "ERROR"; readonly code: WireCode; readonly retry: boolean; readonly text: string };
+
+export type Verb = ServerRequest["verb"] | PeerRequest["verb"];
+
+/** A request that could not be understood, in the place where it stood, so that its ERROR is sent in order. */
+export type Misunderstood = Fault;
