@@ -67,3 +67,9 @@ export const UPLOADS_DEFAULT = 8;
 
 /** Connections one download may open to one source. */
 export const LANES_PER_TICKET_MAX = 8;
+
+/** After our goodbye the other side has this long to say its own; then the socket is closed all the same. */
+export const LINGER_SECONDS_MAX = 5;
+
+/** Requests that a connection may have waiting unread before we stop reading it. */
+export const READ_AHEAD_BYTES_MAX = 64 * 1024;

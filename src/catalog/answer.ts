@@ -1,0 +1,83 @@
+// The whole server in one switch: a request from a peer, and what the catalog makes of it.
+// Invariant: one request, one reply; a member changes its own entries only, because `from` is its connection.
+// Never: touches a socket, waits, or decides what a console shows.
+
+import { type Address, isLoopback } from "../protocol/address.ts";
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import type { Reply, ServerRequest, Share } from "../protocol/messages.ts";
+import { VERSION } from "../protocol/messages.ts";
+import { encodeAddresses, encodeHolders } from "../protocol/payloads.ts";
+import type { Catalog, Member } from "./contract.ts";
+
+/** Who asks: the connection's other end as we see it, and its membership once it has joined. */
+export type Client = {
+  readonly observedIp: string;
+  /** Addresses of this machine other than 127.0.0.0/8. */
+  readonly machineIps: ReadonlySet<string>;
+  member: Member | undefined;
+};
+
+export type Answered = { readonly reply: Reply; readonly payload?: Uint8Array };
+
+/** `shares` is JOIN's payload. A fault becomes an ERROR line in the reply's place. */
+export async function answer(
+  request: ServerRequest,
+  shares: readonly Share[],
+  from: Client,
+  catalog: Catalog,
+): Promise<Answered | Fault> {
+  if (request.verb === "JOIN") return join(request.address, shares, from, catalog);
+  if (request.verb === "HELLO") return { reply: { verb: "HELLO", version: Math.min(request.version, VERSION) } };
+  if (request.verb === "PING") return { reply: { verb: "PONG" } };
+  const { member } = from;
+  if (request.verb === "LEAVE") {
+    if (member !== undefined) await catalog.leave(member);
+    from.member = undefined;
+    return { reply: { verb: "LEAVE_OK" } };
+  }
+  if (member === undefined) return fault("NOT_JOINED", "theirs", `${request.verb} needs a JOIN first`);
+  switch (request.verb) {
+    // SPEC 4.c: SEARCH carries only the file's name; the answer lists each peer that has exactly that name.
+    case "SEARCH": {
+      const payload = encodeAddresses(await catalog.search(request.name));
+      return { reply: { verb: "SEARCH_OK", payloadBytes: payload.length }, payload };
+    }
+    // SPEC 4.d: UPDATE adds the file to the entry of the peer that sends it.
+    case "UPDATE":
+      await catalog.update(member, request.share);
+      return { reply: { verb: "UPDATE_OK" } };
+    case "OFFER":
+      if (request.share.root === undefined) return fault("BAD_REQUEST", "theirs", "OFFER needs a root");
+      await catalog.offer(member, request.share);
+      return { reply: { verb: "OFFER_OK" } };
+    case "WITHDRAW":
+      await catalog.withdraw(member, request.name);
+      return { reply: { verb: "WITHDRAW_OK" } };
+    case "SOURCES": {
+      const payload = encodeHolders(await catalog.sources(request.root));
+      return { reply: { verb: "SOURCES_OK", payloadBytes: payload.length }, payload };
+    }
+  }
+}
+
+// SPEC 4.b: JOIN carries ip, port and file names; the catalog stores them, and the answer is JOIN_OK.
+async function join(declared: Address, shares: readonly Share[], from: Client, catalog: Catalog): Promise<Answered | Fault> {
+  const address = publishedAddress(declared, from);
+  if (isFault(address)) return address;
+  const member = await catalog.join(address, shares, from.member);
+  if (isFault(member)) return member;
+  from.member = member;
+  return { reply: { verb: "JOIN_OK", address } };
+}
+
+/**
+ * The address to hand out for a peer: the observed one. A peer on the server's own machine may name any address of
+ * that machine. An index that repeats whatever it is told would be a weapon (DESIGN 9).
+ */
+export function publishedAddress(declared: Address, from: Client): Address | Fault {
+  const { observedIp, machineIps } = from;
+  if (declared.ip === observedIp || declared.ip === "0.0.0.0") return { ip: observedIp, port: declared.port };
+  const local = isLoopback(observedIp) || machineIps.has(observedIp);
+  if (local && (isLoopback(declared.ip) || machineIps.has(declared.ip))) return declared;
+  return fault("ADDRESS_MISMATCH", "theirs", `you reach this server from ${observedIp}`);
+}

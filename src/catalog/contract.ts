@@ -1,0 +1,29 @@
+// The index of who has which file, as the server sees it: the contract that every catalog keeps.
+// Invariant: search(name) names exactly the members that have announced `name` whole and neither withdrew it nor left.
+// Never: knows a socket, a request's line or a console.
+
+import type { Address } from "../protocol/address.ts";
+import type { Fault } from "../protocol/fault.ts";
+import type { Holder, Root, Share } from "../protocol/messages.ts";
+
+/** A peer that is in. The object itself is the identity: whoever holds it may change its entries. */
+export type Member = { readonly address: Address };
+
+export type MaybePromise<T> = T | Promise<T>;
+
+export type Catalog = {
+  /** A peer enters, or moves when `replacing` is its present membership. ADDRESS_TAKEN when another live peer has the address. */
+  join(address: Address, shares: readonly Share[], replacing: Member | undefined): MaybePromise<Member | Fault>;
+  /** Everyone who has the whole of a file of exactly this name, in the order of their joining. */
+  search(name: string): MaybePromise<readonly Address[]>;
+  /** The member now has this file whole; a new root or size replaces what it said of that name before. */
+  update(member: Member, share: Share): MaybePromise<void>;
+  /** The member is downloading this content and can send its verified pieces. `share.root` is known. */
+  offer(member: Member, share: Share): MaybePromise<void>;
+  /** The member no longer has the file. */
+  withdraw(member: Member, name: string): MaybePromise<void>;
+  /** Everyone who holds some of this content, complete holders first. */
+  sources(root: Root): MaybePromise<readonly Holder[]>;
+  /** The member is gone, with everything it announced. */
+  leave(member: Member): MaybePromise<void>;
+};

@@ -1,0 +1,100 @@
+// Bytes as they arrive -> lines and payloads, however the network cut them.
+// Invariant: holds at most one unfinished line (LINE_BYTES_MAX) beyond the chunks that it was given and not yet asked for.
+// Never: copies a payload on its way through, decides what a line means, or throws.
+
+import { type Fault, fault } from "./fault.ts";
+import { decodeText } from "./fields.ts";
+import { LINE_BYTES_MAX } from "./limits.ts";
+
+export type Reader = {
+  /** Hands over bytes; they are kept, not copied, so the caller must not reuse them. */
+  push(chunk: Uint8Array): void;
+  /** The next line without its newline (a CR before it is dropped); undefined when it has not arrived whole. */
+  line(): string | undefined | Fault;
+  /** Some bytes of a payload: 1–`most` of those at hand, without a copy; undefined when there are none. */
+  some(most: number): Uint8Array | undefined;
+  /** A payload of exactly `length` bytes, once all of them are here; undefined before. */
+  exactly(length: number): Uint8Array | undefined;
+  /** Bytes at hand. */
+  readonly size: number;
+};
+
+const NEWLINE = 10;
+const RETURN = 13;
+
+/** A reader for one direction of one connection. */
+export function createReader(): Reader {
+  let chunks: Uint8Array[] = [];
+  let head = 0; // index of the first chunk still in use: shift() would cost a move of all the others
+  let size = 0;
+
+  function push(chunk: Uint8Array): void {
+    if (chunk.length === 0) return;
+    chunks.push(chunk);
+    size += chunk.length;
+  }
+
+  /** Takes the first `length` bytes, which must be at hand. */
+  function take(length: number): Uint8Array {
+    const first = chunks[head];
+    if (first !== undefined && first.length >= length) return takeFromFirst(first, length);
+    const whole = new Uint8Array(length);
+    for (let at = 0; at < length; ) {
+      const chunk = chunks[head] as Uint8Array;
+      const part = takeFromFirst(chunk, Math.min(chunk.length, length - at));
+      whole.set(part, at);
+      at += part.length;
+    }
+    return whole;
+  }
+
+  function takeFromFirst(first: Uint8Array, length: number): Uint8Array {
+    size -= length;
+    if (first.length > length) {
+      chunks[head] = first.subarray(length);
+      return first.subarray(0, length);
+    }
+    head++;
+    if (head === chunks.length || head > 1024) {
+      chunks = chunks.slice(head);
+      head = 0;
+    }
+    return first;
+  }
+
+  /** Bytes before the first newline, or -1; looks no further than a line may be long. */
+  function lineLength(): number {
+    let before = 0;
+    for (let i = head; i < chunks.length && before <= LINE_BYTES_MAX; i++) {
+      const chunk = chunks[i] as Uint8Array;
+      const at = chunk.indexOf(NEWLINE);
+      if (at >= 0) return before + at;
+      before += chunk.length;
+    }
+    return -1;
+  }
+
+  function line(): string | undefined | Fault {
+    const length = lineLength();
+    if (length > LINE_BYTES_MAX || (length < 0 && size > LINE_BYTES_MAX)) {
+      return fault("LINE_TOO_LONG", "theirs", `a line has at most ${LINE_BYTES_MAX} bytes`);
+    }
+    if (length < 0) return undefined;
+    const bytes = take(length + 1);
+    const end = length > 0 && bytes[length - 1] === RETURN ? length - 1 : length;
+    return decodeText(bytes.subarray(0, end)) ?? fault("BAD_REQUEST", "theirs", "a line is not UTF-8");
+  }
+
+  return {
+    push,
+    line,
+    some: (most) => {
+      const first = chunks[head];
+      return first === undefined || most <= 0 ? undefined : takeFromFirst(first, Math.min(first.length, most));
+    },
+    exactly: (length) => (size < length ? undefined : take(length)),
+    get size() {
+      return size;
+    },
+  };
+}

@@ -1,0 +1,120 @@
+// Replies <-> lines: what the asked side answers (docs/PROTOCOL.md, grammar).
+// Invariant: decode(encode(reply)) equals the reply; a payload's announced length is checked against its limit here.
+// Never: throws, whatever the text; never sees a socket, a clock or a random number.
+
+import { formatAddress, parseAddress } from "./address.ts";
+import { type Fault, fault, isFault, WIRE_CODES, type WireCode } from "./fault.ts";
+import { isRoot, parseCount, splitVerb } from "./fields.ts";
+import {
+  FILE_BYTES_MAX,
+  GET_BYTES_MAX,
+  LAYER_PAYLOAD_BYTES_MAX,
+  LIST_PAYLOAD_BYTES_MAX,
+  PIECE_BYTES_MAX,
+  PIECE_BYTES_MIN,
+} from "./limits.ts";
+import type { Grant, Reply } from "./messages.ts";
+
+/** A reply's line, as the side that asked reads it. A fault here is BAD_REPLY: the other side broke the protocol. */
+export function decodeReply(line: string): Reply | Fault {
+  const reply = parseReply(line);
+  return reply ?? fault("BAD_REPLY", "theirs", `not a reply: ${line.slice(0, 40)}`);
+}
+
+const PAYLOAD_LIMITS = {
+  SEARCH_OK: LIST_PAYLOAD_BYTES_MAX,
+  SOURCES_OK: LIST_PAYLOAD_BYTES_MAX,
+  LAYER_OK: LAYER_PAYLOAD_BYTES_MAX,
+  PIECES_OK: LAYER_PAYLOAD_BYTES_MAX,
+} as const;
+
+function parseReply(line: string): Reply | undefined {
+  const [verb, rest] = splitVerb(line);
+  switch (verb) {
+    case "HELLO": {
+      const version = parseCount(rest, 1_000_000);
+      return version ? { verb, version } : undefined;
+    }
+    case "JOIN_OK": {
+      const address = parseAddress(rest);
+      return isFault(address) ? undefined : { verb, address };
+    }
+    case "SEARCH_OK":
+    case "SOURCES_OK":
+    case "LAYER_OK":
+    case "PIECES_OK": {
+      const payloadBytes = parseCount(rest, PAYLOAD_LIMITS[verb]);
+      return payloadBytes === undefined ? undefined : { verb, payloadBytes };
+    }
+    case "UPDATE_OK":
+    case "OFFER_OK":
+    case "WITHDRAW_OK":
+    case "LEAVE_OK":
+    case "LANE_OK":
+    case "PONG":
+      return rest === "" ? { verb } : undefined;
+    case "WAIT": {
+      const position = parseCount(rest, FILE_BYTES_MAX);
+      return position ? { verb, position } : undefined;
+    }
+    case "DATA": {
+      const [from, count, ...more] = rest.split(" ");
+      const offset = parseCount(from, FILE_BYTES_MAX);
+      const payloadBytes = parseCount(count, GET_BYTES_MAX);
+      return offset === undefined || !payloadBytes || more.length > 0 ? undefined : { verb, offset, payloadBytes };
+    }
+    case "ACCEPT":
+      return parseAccept(rest);
+    case "REJECT":
+    case "ERROR": {
+      const [code, again, ...words] = rest.split(" ");
+      if (!(WIRE_CODES as readonly string[]).includes(code ?? "") || (again !== "retry" && again !== "final")) return undefined;
+      return { verb, code: code as WireCode, retry: again === "retry", text: words.join(" ") };
+    }
+    default:
+      return undefined;
+  }
+}
+
+function parseAccept(rest: string): Reply | undefined {
+  const [ticket, bytes, piece, root, ...more] = rest.split(" ");
+  const size = parseCount(bytes, FILE_BYTES_MAX);
+  const pieceBytes = parseCount(piece, PIECE_BYTES_MAX);
+  if (more.length > 0 || !/^[0-9a-f]{32}$/.test(ticket ?? "") || size === undefined) return undefined;
+  if (pieceBytes === undefined || pieceBytes < PIECE_BYTES_MIN || (pieceBytes & (pieceBytes - 1)) !== 0) return undefined;
+  if (root !== "-" && !isRoot(root)) return undefined;
+  const grant: Grant = { ticket: ticket as string, size, pieceBytes, root: root === "-" ? undefined : root };
+  return { verb: "ACCEPT", grant };
+}
+
+/** A reply's line with its newline; its payload, where it has one, is sent right after. */
+export function encodeReply(reply: Reply): string {
+  return `${replyWords(reply)}\n`;
+}
+
+function replyWords(reply: Reply): string {
+  switch (reply.verb) {
+    case "HELLO":
+      return `HELLO ${reply.version}`;
+    case "JOIN_OK":
+      return `JOIN_OK ${formatAddress(reply.address)}`;
+    case "SEARCH_OK":
+    case "SOURCES_OK":
+    case "LAYER_OK":
+    case "PIECES_OK":
+      return `${reply.verb} ${reply.payloadBytes}`;
+    case "DATA":
+      return `DATA ${reply.offset} ${reply.payloadBytes}`;
+    case "WAIT":
+      return `WAIT ${reply.position}`;
+    case "ACCEPT": {
+      const { ticket, size, pieceBytes, root } = reply.grant;
+      return `ACCEPT ${ticket} ${size} ${pieceBytes} ${root ?? "-"}`;
+    }
+    case "REJECT":
+    case "ERROR":
+      return `${reply.verb} ${reply.code} ${reply.retry ? "retry" : "final"} ${reply.text.replace(/[\u0000-\u001f\u007f]/g, " ")}`;
+    default:
+      return reply.verb;
+  }
+}

@@ -1,0 +1,111 @@
+// Requests <-> lines: what a peer asks the server, and what one peer asks another (docs/PROTOCOL.md, grammar).
+// Invariant: decode(encode(request)) equals the request, and every accepted line has one spelling only.
+// Never: throws, whatever the text; never sees a socket, a clock or a random number.
+
+import { formatAddress, parseAddress } from "./address.ts";
+import { type Fault, fault, isFault } from "./fault.ts";
+import { bad, formatShare, isRoot, parseCount, parseName, parseShare, splitVerb } from "./fields.ts";
+import { FILE_BYTES_MAX, GET_BYTES_MAX, JOIN_PAYLOAD_BYTES_MAX } from "./limits.ts";
+import type { PeerRequest, ServerRequest } from "./messages.ts";
+
+/** A line from a peer, as the server reads it. */
+export function decodeServerRequest(line: string): ServerRequest | Fault {
+  const [verb, rest] = splitVerb(line);
+  switch (verb) {
+    case "HELLO":
+      return decodeHello(rest);
+    case "JOIN": {
+      const [where, count, ...more] = rest.split(" ");
+      const address = parseAddress(where ?? "");
+      if (isFault(address)) return address;
+      if (more.length > 0 || parseCount(count, FILE_BYTES_MAX) === undefined) return bad("expected: JOIN ip:port bytes");
+      const payloadBytes = parseCount(count, JOIN_PAYLOAD_BYTES_MAX);
+      return payloadBytes === undefined
+        ? fault("PAYLOAD_TOO_LARGE", "theirs", `at most ${JOIN_PAYLOAD_BYTES_MAX} bytes`)
+        : { verb, address, payloadBytes };
+    }
+    case "SEARCH":
+    case "WITHDRAW": {
+      const name = parseName(rest);
+      return isFault(name) ? name : { verb, name };
+    }
+    case "UPDATE":
+    case "OFFER": {
+      const share = parseShare(rest);
+      return isFault(share) ? share : { verb, share };
+    }
+    case "SOURCES":
+      return isRoot(rest) ? { verb, root: rest } : bad("expected: SOURCES root");
+    case "LEAVE":
+    case "PING":
+      return rest === "" ? { verb } : bad(`${verb} takes no argument`);
+    default:
+      return fault("UNKNOWN_VERB", "theirs", "see docs/PROTOCOL.md");
+  }
+}
+
+/** A line from a downloading peer, as the sharing one reads it. */
+export function decodePeerRequest(line: string): PeerRequest | Fault {
+  const [verb, rest] = splitVerb(line);
+  switch (verb) {
+    case "HELLO":
+      return decodeHello(rest);
+    case "DOWNLOAD": {
+      const name = parseName(rest);
+      return isFault(name) ? name : { verb, name };
+    }
+    case "FETCH":
+      return isRoot(rest) ? { verb, root: rest } : bad("expected: FETCH root");
+    case "LANE":
+      return /^[0-9a-f]{32}$/.test(rest) ? { verb, ticket: rest } : bad("expected: LANE ticket");
+    case "GET": {
+      const [from, count, ...more] = rest.split(" ");
+      const offset = parseCount(from, FILE_BYTES_MAX);
+      const length = parseCount(count, GET_BYTES_MAX);
+      if (offset === undefined || !length || more.length > 0) return bad("expected: GET offset length");
+      return { verb, offset, length };
+    }
+    case "LAYER":
+    case "PIECES":
+    case "PING":
+      return rest === "" ? { verb } : bad(`${verb} takes no argument`);
+    default:
+      return fault("UNKNOWN_VERB", "theirs", "see docs/PROTOCOL.md");
+  }
+}
+
+function decodeHello(rest: string): { verb: "HELLO"; version: number } | Fault {
+  const version = parseCount(rest, 1_000_000);
+  if (version === undefined) return bad("expected: HELLO version");
+  return version === 0 ? fault("UNSUPPORTED_VERSION", "theirs", "versions start at 1") : { verb: "HELLO", version };
+}
+
+/** A request's line with its newline; JOIN's payload is encodeShares, whose length the line announces. */
+export function encodeRequest(request: ServerRequest | PeerRequest): string {
+  return `${requestWords(request)}\n`;
+}
+
+function requestWords(request: ServerRequest | PeerRequest): string {
+  switch (request.verb) {
+    case "HELLO":
+      return `HELLO ${request.version}`;
+    case "JOIN":
+      return `JOIN ${formatAddress(request.address)} ${request.payloadBytes}`;
+    case "SEARCH":
+    case "WITHDRAW":
+    case "DOWNLOAD":
+      return `${request.verb} ${request.name}`;
+    case "UPDATE":
+    case "OFFER":
+      return `${request.verb} ${formatShare(request.share)}`;
+    case "SOURCES":
+    case "FETCH":
+      return `${request.verb} ${request.root}`;
+    case "LANE":
+      return `LANE ${request.ticket}`;
+    case "GET":
+      return `GET ${request.offset} ${request.length}`;
+    default:
+      return request.verb;
+  }
+}

@@ -1,0 +1,127 @@
+// Questions and answers over one connection: each request gets the reply that stands in its place in the order.
+// Invariant: every call ends: with its reply, with the connection's end, or at its deadline.
+// Never: carries bulk data; lanes read that themselves.
+
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import { REPLY_SECONDS_MAX } from "../protocol/limits.ts";
+import type { PeerRequest, Reply, ServerRequest } from "../protocol/messages.ts";
+import { createReader } from "../protocol/reader.ts";
+import { decodeReply } from "../protocol/replies.ts";
+import { encodeRequest } from "../protocol/requests.ts";
+import type { Clock } from "./clock.ts";
+import type { Connection, Handlers } from "./connection.ts";
+
+export type Answer = { readonly reply: Reply; readonly payload: Uint8Array };
+
+export type CallOptions = {
+  /** Sent right after the request's line. */
+  payload?: Uint8Array;
+  /** Told of each WAIT that comes before the reply; a WAIT also renews the deadline. */
+  onWait?: (position: number) => void;
+  /** Silence that is allowed before the reply. Default REPLY_SECONDS_MAX. */
+  seconds?: number;
+};
+
+export type Caller = {
+  /** The reply, an ERROR or REJECT among them, or why there is none: PEER_GONE, STALLED, BAD_REPLY. */
+  call(request: ServerRequest | PeerRequest, options?: CallOptions): Promise<Answer | Fault>;
+  /** The connection is over; why, when it is known. */
+  readonly closed: Promise<Fault>;
+  readonly connection: Connection;
+  /** Ends the connection after what has been sent. */
+  end(): void;
+};
+
+type Pending = { resolve: (answer: Answer | Fault) => void; options: CallOptions; cancel: () => void };
+
+const NOTHING = new Uint8Array(0);
+
+/** A caller for `connection`, and the handlers that feed it. */
+export function createCaller(connection: Connection, clock: Clock): { caller: Caller; handlers: Handlers } {
+  const reader = createReader();
+  const pending: Pending[] = [];
+  const { promise: closed, resolve: resolveClosed } = Promise.withResolvers<Fault>();
+  let over: Fault | undefined;
+  let awaiting: Reply | undefined; // a reply whose payload is still arriving
+
+  function stop(why: Fault): void {
+    if (over !== undefined) return;
+    over = why;
+    connection.destroy();
+    for (const { resolve, cancel } of pending.splice(0)) {
+      cancel();
+      resolve(why);
+    }
+    resolveClosed(why);
+  }
+
+  function arm(entry: Pending): void {
+    entry.cancel();
+    const seconds = entry.options.seconds ?? REPLY_SECONDS_MAX;
+    entry.cancel = clock.after(seconds * 1000, () => stop(fault("STALLED", "network", `no reply in ${seconds} s`, true)));
+  }
+
+  function call(request: ServerRequest | PeerRequest, options: CallOptions = {}): Promise<Answer | Fault> {
+    if (over !== undefined) return Promise.resolve(over);
+    const { promise, resolve } = Promise.withResolvers<Answer | Fault>();
+    const entry: Pending = { resolve, options, cancel: () => {} };
+    arm(entry);
+    pending.push(entry);
+    connection.send(encodeRequest(request));
+    if (options.payload !== undefined && options.payload.length > 0) connection.send(options.payload);
+    return promise;
+  }
+
+  function deliver(reply: Reply, payload: Uint8Array): void {
+    if (reply.verb === "WAIT") {
+      const waiting = pending[0];
+      if (waiting === undefined) return;
+      arm(waiting);
+      waiting.options.onWait?.(reply.position);
+      return;
+    }
+    const entry = pending.shift();
+    // An ERROR that nobody asked for is the other side's last word: the deadline that we missed, its shutdown.
+    if (entry === undefined) return stop(fault(reply.verb === "ERROR" ? reply.code : "BAD_REPLY", "theirs", "unasked", true));
+    entry.cancel();
+    entry.resolve({ reply, payload });
+  }
+
+  function data(chunk: Uint8Array): void {
+    reader.push(chunk);
+    while (over === undefined) {
+      if (awaiting !== undefined && "payloadBytes" in awaiting) {
+        const payload = reader.exactly(awaiting.payloadBytes);
+        if (payload === undefined) return;
+        const reply = awaiting;
+        awaiting = undefined;
+        deliver(reply, payload);
+        continue;
+      }
+      const line = reader.line();
+      if (line === undefined) return;
+      const reply = isFault(line) ? line : decodeReply(line);
+      if (isFault(reply)) return stop(fault("BAD_REPLY", "theirs", reply.detail));
+      if ("payloadBytes" in reply) awaiting = reply;
+      else deliver(reply, NOTHING);
+    }
+  }
+
+  const gone = () => stop(fault("PEER_GONE", "network", "the connection ended", true));
+  return {
+    caller: { call, closed, connection, end: () => connection.end() },
+    handlers: { data, drain() {}, end: gone, close: gone },
+  };
+}
+
+/** An answer of the expected verb, or the fault that it or its absence amounts to. */
+export function expectReply<V extends Reply["verb"]>(
+  answer: Answer | Fault,
+  verb: V,
+): { reply: Extract<Reply, { verb: V }>; payload: Uint8Array } | Fault {
+  if (isFault(answer)) return answer;
+  const { reply, payload } = answer;
+  if (reply.verb === verb) return { reply: reply as Extract<Reply, { verb: V }>, payload };
+  if (reply.verb === "ERROR" || reply.verb === "REJECT") return fault(reply.code, "theirs", reply.text, reply.retry);
+  return fault("BAD_REPLY", "theirs", `expected ${verb}, got ${reply.verb}`);
+}

@@ -1,0 +1,40 @@
+// What the rest of the program knows of a network: two functions, and connections made by them.
+// Invariant: bytes handed to `send` leave in order, all of them, or the connection closes with a fault.
+// Never: names Bun. tcp.ts is the real network; a test hands in another.
+
+import type { Address } from "../protocol/address.ts";
+import type { Fault } from "../protocol/fault.ts";
+
+export type Connection = {
+  readonly remote: Address;
+  readonly local: Address;
+  /** Sends now or as soon as the other side reads. The bytes must not be changed before they have left. */
+  send(bytes: string | Uint8Array): void;
+  /** Bytes accepted by `send` that have not left. A producer stops above SEND_QUEUE_BYTES_MAX until `drain`. */
+  readonly queued: number;
+  /** Stops and restarts the arrival of data: back-pressure towards the other side. */
+  pause(): void;
+  resume(): void;
+  /** Says goodbye once everything queued has left. */
+  end(): void;
+  /** Closes at once, whatever is queued. */
+  destroy(): void;
+};
+
+/** What a connection tells its owner. `close` comes once, last, and always. */
+export type Handlers = {
+  data(chunk: Uint8Array): void;
+  /** Everything queued has left. */
+  drain(): void;
+  /** The other side will send no more; it may still read. */
+  end(): void;
+  close(): void;
+};
+
+export type Listener = { readonly address: Address; close(): void };
+
+/** Listens on an address of this machine, port 0 for any free one. */
+export type Listen = (at: Address, accept: (connection: Connection) => Handlers) => Listener | Fault;
+
+/** Dials; PEER_UNREACHABLE when nobody answers within CONNECT_SECONDS_MAX. */
+export type Connect = (to: Address, open: (connection: Connection) => Handlers) => Promise<Connection | Fault>;

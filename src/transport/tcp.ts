@@ -1,0 +1,182 @@
+// The real network: Bun's TCP sockets behind the contract of connection.ts.
+// Invariant: `socket.write` may take a part only; the rest waits in the queue and leaves on `drain`, in order.
+// Never: reads what it carries.
+
+import type { Socket } from "bun";
+import type { Address } from "../protocol/address.ts";
+import { type Fault, type FaultCode, fault } from "../protocol/fault.ts";
+import { CONNECT_SECONDS_MAX, LINGER_SECONDS_MAX } from "../protocol/limits.ts";
+import type { Connect, Connection, Handlers, Listen } from "./connection.ts";
+
+/** What one socket carries: its owner's handlers, and what has not left yet. */
+type Wire = {
+  handlers: Handlers;
+  queue: Uint8Array[];
+  queued: number;
+  /** We have said end(): nothing more is queued after it. */
+  ending: boolean;
+  /** The other side has said it sends no more. */
+  ended: boolean;
+  lingering?: ReturnType<typeof setTimeout>;
+};
+
+const encoder = new TextEncoder();
+
+function flush(socket: Socket<Wire>): void {
+  const wire = socket.data;
+  while (wire.queue.length > 0) {
+    const first = wire.queue[0] as Uint8Array;
+    const written = socket.write(first);
+    if (written < 0) return;
+    wire.queued -= written;
+    if (written < first.length) {
+      wire.queue[0] = first.subarray(written);
+      return;
+    }
+    wire.queue.shift();
+  }
+  if (wire.ending) finish(socket);
+}
+
+/** Everything has left: half-close, and give the other side a bounded time to do the same. */
+function finish(socket: Socket<Wire>): void {
+  const wire = socket.data;
+  if (wire.ended) {
+    socket.end();
+  } else if (wire.lingering === undefined) {
+    socket.shutdown();
+    wire.lingering = setTimeout(() => socket.terminate(), LINGER_SECONDS_MAX * 1000);
+  }
+}
+
+function send(socket: Socket<Wire>, bytes: string | Uint8Array): void {
+  const wire = socket.data;
+  if (wire.ending || socket.readyState <= 0) return;
+  const raw = typeof bytes === "string" ? encoder.encode(bytes) : bytes;
+  let sent = 0;
+  if (wire.queue.length === 0) sent = Math.max(0, socket.write(raw));
+  if (sent < raw.length) {
+    wire.queue.push(sent === 0 ? raw : raw.subarray(sent));
+    wire.queued += raw.length - sent;
+  }
+}
+
+/** Our contract over one of Bun's sockets. */
+function wrap(socket: Socket<Wire>): Connection {
+  const remote = { ip: socket.remoteAddress, port: socket.remotePort };
+  // Bun's types leave out localAddress; it is there.
+  const local = { ip: (socket as unknown as { localAddress: string }).localAddress, port: socket.localPort };
+  return {
+    remote,
+    local,
+    send: (bytes) => send(socket, bytes),
+    get queued() {
+      return socket.data.queued;
+    },
+    pause: () => void socket.pause(),
+    resume: () => void socket.resume(),
+    end() {
+      if (socket.data.ending) return;
+      socket.data.ending = true;
+      if (socket.data.queue.length === 0) finish(socket);
+    },
+    destroy: () => void socket.terminate(),
+  };
+}
+
+const silent: Handlers = { data() {}, drain() {}, end() {}, close() {} };
+const newWire = (): Wire => ({ handlers: silent, queue: [], queued: 0, ending: false, ended: false });
+
+/** The handlers that every socket shares; a socket's own are in its `data`. */
+const shared = {
+  data(socket: Socket<Wire>, chunk: Uint8Array) {
+    socket.data.handlers.data(chunk);
+  },
+  drain(socket: Socket<Wire>) {
+    flush(socket);
+    if (socket.data.queue.length === 0) socket.data.handlers.drain();
+  },
+  end(socket: Socket<Wire>) {
+    socket.data.ended = true;
+    socket.data.handlers.end();
+    if (socket.data.ending && socket.data.queue.length === 0) socket.end();
+  },
+  close(socket: Socket<Wire>) {
+    clearTimeout(socket.data.lingering);
+    const { handlers } = socket.data;
+    socket.data.handlers = silent;
+    handlers.close();
+  },
+  error() {
+    // Bun calls `close` right after it, and that is where an owner learns of it.
+  },
+};
+
+const LISTEN_FAULTS: Record<string, FaultCode> = {
+  EADDRINUSE: "PORT_IN_USE",
+  EADDRNOTAVAIL: "HOST_UNAVAILABLE",
+  EACCES: "PORT_DENIED",
+};
+
+const errorCode = (error: unknown): string => String((error as { code?: unknown })?.code ?? error);
+
+export const listen: Listen = (at, accept) => {
+  try {
+    const listener = Bun.listen<Wire>({
+      hostname: at.ip,
+      port: at.port,
+      exclusive: true,
+      allowHalfOpen: true,
+      socket: {
+        ...shared,
+        open(socket) {
+          socket.data = newWire();
+          socket.setNoDelay(true);
+          socket.data.handlers = accept(wrap(socket));
+        },
+      },
+    });
+    return { address: { ip: at.ip, port: listener.port }, close: () => listener.stop() };
+  } catch (error) {
+    const code = errorCode(error);
+    return fault(LISTEN_FAULTS[code] ?? "HOST_UNAVAILABLE", "ours", `${at.ip}:${at.port} ${code}`);
+  }
+};
+
+export const connect: Connect = (to, open) => {
+  const { promise, resolve } = Promise.withResolvers<Connection | Fault>();
+  let late = false;
+  const give = (result: Connection | Fault) => {
+    clearTimeout(deadline);
+    late = true;
+    resolve(result);
+  };
+  const refuse = (detail: string) => give(unreachable(to, detail));
+  const deadline = setTimeout(() => refuse("ETIMEDOUT"), CONNECT_SECONDS_MAX * 1000);
+  Bun.connect<Wire>({
+    hostname: to.ip,
+    port: to.port,
+    allowHalfOpen: true,
+    data: newWire(),
+    socket: {
+      ...shared,
+      open(socket) {
+        // Wine reports a refused connection as an open one without a remote address.
+        if (late || socket.remoteAddress === undefined) {
+          socket.terminate();
+          return refuse("ECONNREFUSED");
+        }
+        socket.setNoDelay(true);
+        const connection = wrap(socket);
+        socket.data.handlers = open(connection);
+        give(connection);
+      },
+      connectError: (_socket, error) => refuse(errorCode(error)),
+    },
+  }).catch((error: unknown) => refuse(errorCode(error)));
+  return promise;
+};
+
+function unreachable(to: Address, detail: string): Fault {
+  return fault("PEER_UNREACHABLE", "network", `${to.ip}:${to.port} ${detail}`, true);
+}
