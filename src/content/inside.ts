@@ -1,0 +1,192 @@
+// The one door to files inside a person's folder: every path is joined here, every file is opened here.
+// Invariant: what is opened is a regular file directly in the folder, and a final name is never overwritten.
+// Never: follows a symlink, trusts a check made before the open, or opens a name that protocol/names refuses.
+
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import { NAME_BYTES_MAX } from "../protocol/limits.ts";
+import { nameFlaw } from "../protocol/names.ts";
+
+/** What tells a file from another, or from itself after a change. Exact: a double would round an NTFS file id. */
+export type Stamp = { readonly size: number; readonly mtimeNs: bigint; readonly ino: bigint };
+
+/** A file opened by this module. `close` may be called once; `fd` is this process's, so its worker threads may use it. */
+export type OpenFile = Stamp & { readonly fd: number; close(): Promise<void> };
+
+const closeFd = promisify(fs.close);
+const openFd = promisify(fs.open) as (path: string, flags: number, mode?: number) => Promise<number>;
+const { lstat } = fs.promises;
+
+// O_NOFOLLOW refuses a symlink that was swapped in, O_NONBLOCK keeps a FIFO from holding the open. Windows has neither;
+// there the file's id, compared after the open, tells.
+const CAREFULLY = (fs.constants.O_NOFOLLOW ?? 0) | (fs.constants.O_NONBLOCK ?? 0);
+
+const PART = ".part";
+const JOURNAL = ".journal";
+const STEM_BYTES_MAX = NAME_BYTES_MAX - PART.length - JOURNAL.length;
+const STEM_HASH_DIGITS = 16;
+
+/** The system's code (ENOENT…) of something caught, "" when it has none. */
+export function errorCode(error: unknown): string {
+  return typeof error === "object" && error !== null && "code" in error ? String(error.code) : "";
+}
+
+// Others hold the file for a moment (an antivirus, an indexer), or the process holds too many: later it may work.
+const PASSING = new Set([
+  "EBUSY",
+  "EPERM",
+  "EACCES",
+  "EAGAIN",
+  "EMFILE",
+  "ENFILE",
+  "EINTR",
+  "ETIMEDOUT",
+  "ENOSPC",
+  "EDQUOT",
+]);
+
+/** What a failed file operation means: DISK_FULL, FILE_MISSING, FILE_EXISTS, CHANGED (a symlink) or DISK_ERROR. */
+export function diskFault(error: unknown, doing: string): Fault {
+  const code = errorCode(error);
+  const detail = `${doing}: ${code || String(error)}`;
+  const retry = PASSING.has(code);
+  if (code === "ENOSPC" || code === "EDQUOT") return fault("DISK_FULL", "disk", detail, retry);
+  if (code === "ENOENT" || code === "ENOTDIR") return fault("FILE_MISSING", "disk", detail);
+  if (code === "EEXIST") return fault("FILE_EXISTS", "ours", detail);
+  if (code === "ELOOP") return fault("CHANGED", "ours", detail);
+  return fault("DISK_ERROR", "disk", detail, retry);
+}
+
+export function stampOf(stat: fs.BigIntStats): Stamp {
+  return { size: Number(stat.size), mtimeNs: stat.mtimeNs, ino: stat.ino };
+}
+
+export function sameStamp(a: Stamp, b: Stamp): boolean {
+  return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ino === b.ino;
+}
+
+// A character is never cut in half, and a stem that was cut ends in a hash of the whole name, so that two long
+// names that begin alike stay apart.
+function stemOf(name: string): string {
+  if (Buffer.byteLength(name) <= STEM_BYTES_MAX) return name;
+  const hash = createHash("sha256").update(name).digest("hex").slice(0, STEM_HASH_DIGITS);
+  let stem = "";
+  let bytes = STEM_HASH_DIGITS + 1;
+  for (const character of name) {
+    bytes += Buffer.byteLength(character);
+    if (bytes > STEM_BYTES_MAX) break;
+    stem += character;
+  }
+  return `${stem}~${hash}`;
+}
+
+/** The name under which a download grows, at most 255 bytes. */
+export function partName(name: string): string {
+  return stemOf(name) + PART;
+}
+
+/** The name of that download's journal, at most 255 bytes. */
+export function journalName(name: string): string {
+  return stemOf(name) + PART + JOURNAL;
+}
+
+/** Where `name` is, or will be, in `folder`. BAD_NAME for a name that protocol/names refuses: the last of the checks. */
+export function finalPath(folder: string, name: string): string | Fault {
+  const flaw = nameFlaw(name.normalize("NFC"));
+  return flaw === undefined ? join(resolve(folder), name) : fault("BAD_NAME", "theirs", flaw);
+}
+
+export type Work = "part" | "journal";
+
+/** Where the .part or the journal of `name` is. */
+export function workPath(folder: string, name: string, work: Work): string | Fault {
+  const final = finalPath(folder, name);
+  if (isFault(final)) return final;
+  return join(resolve(folder), work === "part" ? partName(name) : journalName(name));
+}
+
+async function opened(fd: number, wanted: Stamp | undefined): Promise<OpenFile | Fault> {
+  const stat = fs.fstatSync(fd, { bigint: true });
+  const stamp = stampOf(stat);
+  if (stat.isFile() && (wanted === undefined || sameStamp(stamp, wanted))) {
+    return { ...stamp, fd, close: () => closeFd(fd) };
+  }
+  await closeFd(fd);
+  if (stat.isFile()) return fault("CHANGED", "ours", "size, time or identity is not what was listed");
+  return fault(wanted === undefined ? "DISK_ERROR" : "CHANGED", "ours", "not a regular file");
+}
+
+/** Opens `path` for reading. With `wanted`, CHANGED unless it is that very file. */
+export async function openFile(path: string, wanted?: Stamp): Promise<OpenFile | Fault> {
+  try {
+    return await opened(await openFd(path, fs.constants.O_RDONLY | CAREFULLY), wanted);
+  } catch (error) {
+    return diskFault(error, "open");
+  }
+}
+
+/** Opens what listFolder listed. CHANGED when it is no longer that file or no longer as it was, FILE_MISSING when gone. */
+export async function openShare(folder: string, share: Stamp & { readonly file: string }): Promise<OpenFile | Fault> {
+  const path = finalPath(folder, share.file);
+  return isFault(path) ? path : openFile(path, share);
+}
+
+/** Whether `name` is taken in `folder`, by whatever kind of file. */
+async function taken(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return false;
+    throw error;
+  }
+}
+
+/**
+ * Opens `name`'s .part or journal for reading and writing, making it where there is none (`fresh`: nothing in it).
+ * FILE_EXISTS when the final name is taken. A .part that is also another file's name (a publish that was cut short)
+ * is given up, never written through.
+ */
+export async function createInside(
+  folder: string,
+  name: string,
+  work: Work = "part",
+): Promise<(OpenFile & { readonly fresh: boolean }) | Fault> {
+  const final = finalPath(folder, name);
+  const path = workPath(folder, name, work);
+  if (isFault(final)) return final;
+  if (isFault(path)) return path;
+  const make = fs.constants.O_RDWR | CAREFULLY | fs.constants.O_CREAT | fs.constants.O_EXCL;
+  try {
+    if (work === "part" && (await taken(final))) return fault("FILE_EXISTS", "ours", "the final name is taken");
+    const found = await lstat(path, { bigint: true }).catch(() => undefined);
+    if (found?.isFile() && found.nlink > 1n) await fs.promises.unlink(path);
+    else if (found !== undefined) {
+      const file = await opened(await openFd(path, fs.constants.O_RDWR | CAREFULLY), undefined);
+      if (isFault(file) || file.ino === found.ino) return isFault(file) ? file : { ...file, fresh: false };
+      await file.close();
+      return fault("CHANGED", "ours", `${work} was replaced while it was opened`);
+    }
+    const file = await opened(await openFd(path, make, 0o666), undefined);
+    return isFault(file) ? file : { ...file, fresh: true };
+  } catch (error) {
+    return diskFault(error, `create ${work}`);
+  }
+}
+
+/** Removes what a download of `name` left behind; the final file, if any, stays. */
+export async function discard(folder: string, name: string): Promise<Fault | undefined> {
+  for (const work of ["part", "journal"] as const) {
+    const path = workPath(folder, name, work);
+    if (isFault(path)) return path;
+    try {
+      await fs.promises.unlink(path);
+    } catch (error) {
+      if (errorCode(error) !== "ENOENT") return diskFault(error, "remove");
+    }
+  }
+  return undefined;
+}

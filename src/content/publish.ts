@@ -1,0 +1,104 @@
+// The last step of a download: `NAME.part` becomes `NAME`.
+// Invariant: a file that has the final name already is never replaced, not even by a race where the system can tell.
+// Never: called before the bytes are whole, verified and synced; that is the caller's promise.
+
+import * as fs from "node:fs";
+import { dirname } from "node:path";
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import { diskFault, errorCode, finalPath, workPath } from "./inside.ts";
+
+/** Waits between tries while something else (an antivirus, an indexer) holds the file. */
+export const PUBLISH_WAITS_MS: readonly number[] = [50, 100, 200, 400, 800];
+
+/** The operations that a publish needs of a disk: an argument, so that a test can be a disk that refuses. */
+export type Disk = {
+  link(from: string, to: string): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  lstat(path: string): Promise<unknown>;
+  wait(ms: number): Promise<void>;
+};
+
+const { link, rename, unlink, lstat } = fs.promises;
+const DISK: Disk = { link, rename, unlink, lstat, wait: (ms) => Bun.sleep(ms) };
+
+// What link answers when the trouble is not that the system has no links (exFAT, Wine, some network folders).
+const NOT_ABOUT_LINKS = new Set(["ENOENT", "ENOSPC", "EDQUOT", "EROFS", "EIO", "EBUSY", "EINTR"]);
+
+const exists = (): Fault => fault("FILE_EXISTS", "ours", "the final name is taken");
+
+async function place(disk: Disk, part: string, final: string): Promise<Fault | undefined> {
+  try {
+    // link refuses a name that exists in one step; rename would replace it.
+    await disk.link(part, final);
+    return undefined;
+  } catch (error) {
+    if (errorCode(error) === "EEXIST") return exists();
+    if (NOT_ABOUT_LINKS.has(errorCode(error))) return diskFault(error, "publish");
+  }
+  try {
+    await disk.lstat(final);
+    return exists();
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") return diskFault(error, "publish");
+  }
+  try {
+    await disk.rename(part, final);
+    return undefined;
+  } catch (error) {
+    return diskFault(error, "publish");
+  }
+}
+
+async function patiently(disk: Disk, action: () => Promise<Fault | undefined>): Promise<Fault | undefined> {
+  for (const wait of PUBLISH_WAITS_MS) {
+    const failed = await action();
+    if (failed === undefined || !failed.retry) return failed;
+    await disk.wait(wait);
+  }
+  return action();
+}
+
+async function remove(disk: Disk, path: string): Promise<Fault | undefined> {
+  try {
+    await disk.unlink(path);
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") return diskFault(error, "remove");
+  }
+  return undefined;
+}
+
+// A rename is on the disk only when its folder is. Windows has no such call and needs none.
+function syncFolder(folder: string): void {
+  try {
+    const fd = fs.openSync(folder, fs.constants.O_RDONLY);
+    try {
+      fs.fsyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+  } catch {
+    // The file has its name; only a power cut in the next seconds could undo it, and then the .part is there again.
+  }
+}
+
+/**
+ * SPEC 5.h: gives a whole, verified, synced download its final name, and removes its journal. FILE_EXISTS when the
+ * name is taken (the .part stays), DISK_FULL or DISK_ERROR with `retry` when the disk refused for about 1.5 seconds.
+ */
+export async function publish(folder: string, name: string, disk: Disk = DISK): Promise<Fault | undefined> {
+  const final = finalPath(folder, name);
+  const part = workPath(folder, name, "part");
+  const journal = workPath(folder, name, "journal");
+  if (isFault(final)) return final;
+  if (isFault(part)) return part;
+  if (isFault(journal)) return journal;
+
+  const failed = await patiently(disk, () => place(disk, part, final));
+  if (failed !== undefined) return failed;
+  // A second name that cannot be removed is untidy, no failure: createInside never writes through it.
+  await patiently(disk, () => remove(disk, part));
+  await patiently(disk, () => remove(disk, journal));
+  syncFolder(dirname(final));
+  return undefined;
+}

@@ -1,0 +1,335 @@
+// What a folder shares, and the one door to its files.
+// Invariant: every case runs in a folder of its own that is removed at the end.
+// Never: leaves the temporary folder, or waits for time to pass.
+
+import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { type Listing, type LocalShare, listFolder } from "../../src/content/folder.ts";
+import { createInside, discard, finalPath, journalName, openShare, partName } from "../../src/content/inside.ts";
+import { type Disk, publish } from "../../src/content/publish.ts";
+import { type Fault, isFault } from "../../src/protocol/fault.ts";
+
+const windows = process.platform === "win32";
+const root = fs.mkdtempSync(join(tmpdir(), "napster-folder-"));
+let folder = root;
+let turn = 0;
+
+beforeEach(() => {
+  folder = join(root, String(turn++), "pasta");
+  fs.mkdirSync(folder, { recursive: true });
+});
+afterAll(() => fs.rmSync(root, { recursive: true, force: true }));
+
+function good<T>(value: T | Fault): T {
+  if (isFault(value)) throw new Error(`${value.fault}: ${value.detail}`);
+  return value;
+}
+const codeOf = (value: unknown): string => (isFault(value) ? value.fault : "no fault");
+const put = (name: string, text = "x"): void => fs.writeFileSync(join(folder, name), text);
+const list = async (): Promise<Listing> => good(await listFolder(folder));
+const only = async (): Promise<LocalShare> => (await list()).shares[0] as LocalShare;
+const names = (listing: Listing): string[] => listing.shares.map((share) => share.name);
+
+describe("a listing", () => {
+  test("names come sorted by code unit, with size and identity", async () => {
+    for (const name of ["b.mp4", "a.mp4", "B.mp4", "ção.mp4", "10.mp4", "9.mp4", "com espaço.mp4"]) put(name, name);
+    const listing = await list();
+    expect(names(listing)).toEqual(["10.mp4", "9.mp4", "B.mp4", "a.mp4", "b.mp4", "com espaço.mp4", "ção.mp4"]);
+    expect(listing.shares[0]).toMatchObject({ size: 6, file: "10.mp4", ino: expect.any(BigInt) });
+    expect(listing.skipped).toEqual([]);
+  });
+
+  test("an empty folder has an empty listing", async () => {
+    expect(await list()).toEqual({ folder, shares: [], skipped: [] });
+  });
+
+  test("a sub-folder and what is in it are left out", async () => {
+    fs.mkdirSync(join(folder, "sub.mp4"));
+    put(join("sub.mp4", "secret.mp4"));
+    expect(await list()).toEqual({ folder, shares: [], skipped: [] });
+  });
+
+  test("a folder that is missing, or is a file, is FOLDER_MISSING", async () => {
+    put("file");
+    expect(codeOf(await listFolder(join(folder, "nowhere")))).toBe("FOLDER_MISSING");
+    expect(codeOf(await listFolder(join(folder, "file")))).toBe("FOLDER_MISSING");
+    expect(codeOf(await listFolder(join(folder, "file", "deeper")))).toBe("FOLDER_MISSING");
+  });
+
+  test.skipIf(windows || process.getuid?.() === 0)("a folder that may not be read is FOLDER_DENIED", async () => {
+    fs.chmodSync(folder, 0);
+    const listed = await listFolder(folder);
+    fs.chmodSync(folder, 0o700);
+    expect(codeOf(listed)).toBe("FOLDER_DENIED");
+  });
+
+  test.skipIf(windows)("symlinks and FIFOs are skipped, wherever they lead", async () => {
+    put("real.mp4");
+    fs.writeFileSync(join(root, "outside.mp4"), "secret");
+    fs.symlinkSync(join(root, "outside.mp4"), join(folder, "out.mp4"));
+    fs.symlinkSync("real.mp4", join(folder, "in.mp4"));
+    fs.symlinkSync("nothing", join(folder, "loose.mp4"));
+    fs.symlinkSync("/etc", join(folder, "etc"));
+    Bun.spawnSync(["mkfifo", join(folder, "pipe.mp4")]);
+    const listing = await list();
+    expect(names(listing)).toEqual(["real.mp4"]);
+    expect(listing.skipped.map((s) => `${s.name} ${s.reason}`)).toEqual(
+      ["etc", "in.mp4", "loose.mp4", "out.mp4", "pipe.mp4"].map((name) => `${name} not-a-file`),
+    );
+  });
+
+  test.skipIf(windows)("unsafe names are skipped with their reason, and our own files too", async () => {
+    const bad: Record<string, string> = {
+      "CON.mp4": "reserved-device",
+      "a:b.mp4": "forbidden-character",
+      "x.": "trailing-dot-or-space",
+      "a\nb": "control",
+      "v\u202e4pm.exe": "invisible",
+      "a\\b": "separator",
+      "v.mp4.part": "ours",
+      "v.mp4.part.journal": "ours",
+    };
+    for (const name of Object.keys(bad)) put(name);
+    put("ok.mp4");
+    fs.writeFileSync(Buffer.concat([Buffer.from(folder), Buffer.from([0x2f, 0xff, 0xfe, 0x41])]), "x");
+    const listing = await list();
+    expect(names(listing)).toEqual(["ok.mp4"]);
+    const reasons = Object.fromEntries(listing.skipped.map((s) => [s.name, s.reason as string]));
+    expect(reasons).toEqual({ ...bad, "\ufffd\ufffdA": "not-utf8" });
+  });
+
+  test.skipIf(process.platform !== "linux")("a name is announced in NFC and found on disk as it is", async () => {
+    put("Ac\u0327a\u0303o.mp4", "decomposed");
+    const share = await only();
+    expect(share).toMatchObject({ name: "A\u00e7\u00e3o.mp4", file: "Ac\u0327a\u0303o.mp4" });
+    const file = good(await openShare(folder, share));
+    expect(file.size).toBe(10);
+    await file.close();
+    put("A\u00e7\u00e3o.mp4", "composed");
+    const both = await list();
+    expect(names(both)).toEqual(["A\u00e7\u00e3o.mp4"]);
+    expect(both.skipped).toEqual([{ name: "A\u00e7\u00e3o.mp4", reason: "duplicate" }]);
+  });
+
+  test("20,000 files are listed without holding the event loop", async () => {
+    for (let i = 0; i < 20_000; i += 1) put(`aula ${i}.mp4`, "");
+    let turns = 0;
+    const counter = setInterval(() => {
+      turns += 1;
+    }, 1);
+    expect((await list()).shares.length).toBe(20_000);
+    clearInterval(counter);
+    expect(turns).toBeGreaterThan(5);
+  });
+});
+
+describe("opening a share", () => {
+  test("what was listed opens, and reads from its descriptor", async () => {
+    put("v.mp4", "bytes");
+    const file = good(await openShare(folder, await only()));
+    const buffer = Buffer.alloc(5);
+    fs.readSync(file.fd, buffer, 0, 5, 0);
+    await file.close();
+    expect(buffer.toString()).toBe("bytes");
+  });
+
+  test("a file that vanished is FILE_MISSING", async () => {
+    put("v.mp4");
+    const share = await only();
+    fs.unlinkSync(join(folder, "v.mp4"));
+    expect(codeOf(await openShare(folder, share))).toBe("FILE_MISSING");
+  });
+
+  test("a file that grew, was rewritten or was replaced by an equal one is CHANGED", async () => {
+    const path = join(folder, "v.mp4");
+    put("v.mp4", "old");
+    const share = await only();
+    fs.appendFileSync(path, "more");
+    expect(codeOf(await openShare(folder, share))).toBe("CHANGED");
+    fs.truncateSync(path, 3);
+    fs.utimesSync(path, 1, 1);
+    expect(codeOf(await openShare(folder, share))).toBe("CHANGED");
+    const listed = await only();
+    fs.writeFileSync(join(folder, "w"), "new");
+    fs.utimesSync(join(folder, "w"), 1, 1);
+    fs.renameSync(join(folder, "w"), path);
+    expect(codeOf(await openShare(folder, listed))).toBe("CHANGED");
+  });
+
+  test.skipIf(windows)("a symlink or a FIFO swapped in is refused at once", async () => {
+    const path = join(folder, "v.mp4");
+    put("v.mp4");
+    const share = await only();
+    fs.renameSync(path, join(root, "moved.mp4"));
+    fs.symlinkSync(join(root, "moved.mp4"), path);
+    expect(codeOf(await openShare(folder, share))).toBe("CHANGED");
+    fs.unlinkSync(path);
+    Bun.spawnSync(["mkfifo", path]);
+    expect(codeOf(await openShare(folder, share))).toBe("CHANGED");
+  });
+
+  test("no name leads out of the folder", async () => {
+    put("v.mp4");
+    const share = await only();
+    for (const file of ["../x", "..", ".", "/etc/passwd", "a/../../x", "..\\x", "C:x", "", "\\\\srv\\x"]) {
+      expect(codeOf(await openShare(folder, { ...share, file }))).toBe("BAD_NAME");
+      expect(codeOf(finalPath(folder, file))).toBe("BAD_NAME");
+      expect(codeOf(await createInside(folder, file))).toBe("BAD_NAME");
+      expect(codeOf(await publish(folder, file))).toBe("BAD_NAME");
+      expect(codeOf(await discard(folder, file))).toBe("BAD_NAME");
+    }
+  });
+});
+
+describe("the names of a download at work", () => {
+  test("a short name keeps its whole text", () => {
+    expect(partName("Aula 1.mp4")).toBe("Aula 1.mp4.part");
+    expect(journalName("Aula 1.mp4")).toBe("Aula 1.mp4.part.journal");
+  });
+
+  test("they fit in 255 bytes, cut no character, and stay apart for names that begin alike", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "grapheme", minLength: 1, maxLength: 255 }), (text) => {
+        for (const name of [partName(text), journalName(text)]) {
+          expect(Buffer.byteLength(name)).toBeLessThanOrEqual(255);
+          expect(name.isWellFormed()).toBe(true);
+        }
+        expect(journalName(text)).toBe(`${partName(text)}.journal`);
+      }),
+    );
+    expect(partName(`${"é".repeat(125)}1.mp4`)).not.toBe(partName(`${"é".repeat(125)}2.mp4`));
+  });
+
+  test("the longest legal name can be made and published", async () => {
+    const name = `${"é".repeat(125)}x.mp4`;
+    expect(Buffer.byteLength(name)).toBe(255);
+    await good(await createInside(folder, name)).close();
+    await good(await createInside(folder, name, "journal")).close();
+    expect(await publish(folder, name)).toBeUndefined();
+    expect(fs.readdirSync(folder)).toEqual([name]);
+  });
+});
+
+describe("a download's file", () => {
+  test("it is made fresh once and found again with its bytes", async () => {
+    const first = good(await createInside(folder, "v.mp4"));
+    fs.writeSync(first.fd, "abc", 0);
+    await first.close();
+    const second = good(await createInside(folder, "v.mp4"));
+    await second.close();
+    expect([first.fresh, second.fresh, second.size]).toEqual([true, false, 3]);
+  });
+
+  test("it is not made where the final name is taken, by a file or a folder", async () => {
+    put("v.mp4", "mine");
+    fs.mkdirSync(join(folder, "dir.mp4"));
+    expect(codeOf(await createInside(folder, "v.mp4"))).toBe("FILE_EXISTS");
+    expect(codeOf(await createInside(folder, "dir.mp4"))).toBe("FILE_EXISTS");
+    expect(fs.readdirSync(folder).sort()).toEqual(["dir.mp4", "v.mp4"]);
+  });
+
+  test.skipIf(windows)("a symlink or a FIFO in its place is refused, and what it led to is untouched", async () => {
+    const outside = join(root, "outside.txt");
+    fs.writeFileSync(outside, "untouched");
+    fs.symlinkSync(outside, join(folder, "v.mp4.part"));
+    fs.symlinkSync(outside, join(folder, "v.mp4.part.journal"));
+    Bun.spawnSync(["mkfifo", join(folder, "p.mp4.part")]);
+    expect(codeOf(await createInside(folder, "v.mp4"))).toBe("CHANGED");
+    expect(codeOf(await createInside(folder, "v.mp4", "journal"))).toBe("CHANGED");
+    expect(codeOf(await createInside(folder, "p.mp4"))).toBe("DISK_ERROR");
+    expect(fs.readFileSync(outside, "utf8")).toBe("untouched");
+  });
+
+  test("a .part that is a second name of another file is given up, not written through", async () => {
+    put("renamed by the person.mp4", "whole");
+    fs.linkSync(join(folder, "renamed by the person.mp4"), join(folder, "v.mp4.part"));
+    const file = good(await createInside(folder, "v.mp4"));
+    fs.writeSync(file.fd, "other", 0);
+    await file.close();
+    expect(file.fresh).toBe(true);
+    expect(fs.readFileSync(join(folder, "renamed by the person.mp4"), "utf8")).toBe("whole");
+  });
+
+  test("a folder that is gone is a fault", async () => {
+    expect(codeOf(await createInside(join(folder, "gone"), "v.mp4"))).toBe("FILE_MISSING");
+  });
+
+  test("discarding removes both files, and again is no fault", async () => {
+    await good(await createInside(folder, "v.mp4")).close();
+    await good(await createInside(folder, "v.mp4", "journal")).close();
+    expect(await discard(folder, "v.mp4")).toBeUndefined();
+    expect(await discard(folder, "v.mp4")).toBeUndefined();
+    expect(fs.readdirSync(folder)).toEqual([]);
+  });
+});
+
+describe("publishing", () => {
+  const failing = (code: string) => async (): Promise<never> => {
+    throw Object.assign(new Error(code), { code });
+  };
+  let waited: number[] = [];
+  const disk = (over: Partial<Disk>): Disk => ({
+    link: fs.promises.link,
+    rename: fs.promises.rename,
+    unlink: fs.promises.unlink,
+    lstat: fs.promises.lstat,
+    wait: async (ms) => void waited.push(ms),
+    ...over,
+  });
+  beforeEach(() => {
+    waited = [];
+    put("v.mp4.part", "new");
+    put("v.mp4.part.journal");
+  });
+  const read = (name: string) => fs.readFileSync(join(folder, name), "utf8");
+
+  test("the .part takes the final name and the journal goes", async () => {
+    expect(await publish(folder, "v.mp4")).toBeUndefined();
+    expect(fs.readdirSync(folder)).toEqual(["v.mp4"]);
+    expect(read("v.mp4")).toBe("new");
+  });
+
+  for (const link of [fs.promises.link, failing("EPERM"), failing("ENOTSUP"), failing("UNKNOWN")]) {
+    test(`a taken name is never overwritten (link: ${link === fs.promises.link ? "works" : "refused"})`, async () => {
+      put("v.mp4", "old");
+      expect(codeOf(await publish(folder, "v.mp4", disk({ link })))).toBe("FILE_EXISTS");
+      expect([read("v.mp4"), read("v.mp4.part")]).toEqual(["old", "new"]);
+      expect(waited).toEqual([]);
+    });
+  }
+
+  test("where the system has no links it is renamed", async () => {
+    expect(await publish(folder, "v.mp4", disk({ link: failing("EPERM") }))).toBeUndefined();
+    expect(fs.readdirSync(folder)).toEqual(["v.mp4"]);
+  });
+
+  test("a file that is busy for a while is tried again", async () => {
+    let tries = 0;
+    const rename: Disk["rename"] = (from, to) => {
+      tries += 1;
+      return tries < 3 ? failing("EBUSY")() : fs.promises.rename(from, to);
+    };
+    expect(await publish(folder, "v.mp4", disk({ link: failing("EPERM"), rename }))).toBeUndefined();
+    expect(waited).toEqual([50, 100]);
+    expect(read("v.mp4")).toBe("new");
+  });
+
+  test("a file that stays busy is a DISK_ERROR that says to retry, and nothing is lost", async () => {
+    const refused = await publish(folder, "v.mp4", disk({ link: failing("EPERM"), rename: failing("EPERM") }));
+    expect(refused).toMatchObject({ fault: "DISK_ERROR", retry: true });
+    expect(fs.readdirSync(folder).sort()).toEqual(["v.mp4.part", "v.mp4.part.journal"]);
+    expect(await publish(folder, "v.mp4")).toBeUndefined();
+  });
+
+  test("a .part that is gone is FILE_MISSING", async () => {
+    expect(codeOf(await publish(folder, "other.mp4"))).toBe("FILE_MISSING");
+  });
+
+  test("a .part that cannot be removed afterwards is no failure", async () => {
+    expect(await publish(folder, "v.mp4", disk({ unlink: failing("EBUSY") }))).toBeUndefined();
+    expect(read("v.mp4")).toBe("new");
+  });
+});
