@@ -1,0 +1,271 @@
+// The house rules as tests: what STYLE and DESIGN promise about the shape of src/, held on every run.
+
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+
+const ROOT = join(import.meta.dir, "..");
+const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
+const list = (pattern: string): string[] =>
+  [...new Bun.Glob(pattern).scanSync({ cwd: ROOT, dot: false })].map((path) => path.replaceAll("\\", "/")).sort();
+
+type SourceFile = {
+  path: string;
+  text: string;
+  /** The text without its comments. */
+  code: string;
+  /** Files of this repository that are imported, and those of them of which only types are. */
+  imports: string[];
+  typeImports: string[];
+  packages: string[];
+};
+
+/** Source without comments; strings stay. Good enough for the patterns below, and simple. */
+const withoutComments = (text: string): string =>
+  text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(^|[^:"'`\\/])\/\/.*$/gm, "$1");
+
+function parse(path: string): SourceFile {
+  const text = read(path);
+  const code = withoutComments(text);
+  const specifiers = [
+    ...code.matchAll(/^\s*(?:import|export)(\s+type)?\b[^;"']*?\bfrom\s+"([^"]+)"/gm),
+    ...code.matchAll(/^\s*import()\s+"([^"]+)"/gm),
+    ...code.matchAll(/\bimport()\(\s*"([^"]+)"\s*\)/g),
+    ...code.matchAll(/new URL()\(\s*"([^"]+-worker\.ts)"/g),
+  ].map(([, type, specifier = ""]) => ({ isType: Boolean(type), specifier }));
+  const resolve = (specifier: string) => normalize(join(dirname(path), specifier)).replaceAll("\\", "/");
+  const relatives = specifiers.filter(({ specifier }) => specifier.startsWith("."));
+  const values = new Set(relatives.filter(({ isType }) => !isType).map(({ specifier }) => resolve(specifier)));
+  const imports = [...new Set(relatives.map(({ specifier }) => resolve(specifier)))];
+  return {
+    path,
+    text,
+    code,
+    imports,
+    typeImports: imports.filter((target) => !values.has(target)),
+    packages: specifiers.map(({ specifier }) => specifier).filter((specifier) => !specifier.startsWith(".")),
+  };
+}
+
+const sources = list("src/**/*.ts").map(parse);
+const byPath = new Map(sources.map((file) => [file.path, file]));
+const tests = list("tests/**/*.ts").filter((path) => path !== "tests/tidy.test.ts");
+
+/** One line per offence, so that a failure reads as a list of what to mend. */
+const offences = (find: (file: SourceFile) => readonly string[], among: readonly SourceFile[] = sources): string[] =>
+  among.flatMap((file) => find(file).map((what) => `${file.path}: ${what}`));
+
+const matches = (file: SourceFile, pattern: RegExp): string[] =>
+  [...file.code.matchAll(pattern)].map(([hit]) => hit.trim());
+
+// Who may import whom; a layer may always import itself. A worker is the main of its own thread.
+const LAYERS: Record<string, readonly string[]> = {
+  main: ["console", "servidor", "peer", "config", "version", "protocol"],
+  version: [],
+  console: ["protocol"],
+  config: ["protocol"],
+  servidor: ["catalog", "transport", "protocol"],
+  peer: ["transfer", "worker", "content", "transport", "protocol"],
+  worker: ["transfer", "content", "transport", "protocol"],
+  catalog: ["protocol"],
+  content: ["protocol"],
+  transfer: ["protocol"],
+  transport: ["protocol"],
+  protocol: [],
+};
+
+// What one layer hands to another as an argument is known to the receiver by its type only.
+const TYPES_ONLY: Record<string, readonly string[]> = { transfer: ["transport", "content"] };
+
+function layerOf(path: string): string {
+  const [, first = "", second] = path.split("/");
+  if (path.endsWith("-worker.ts")) return "worker";
+  if (second !== undefined) return first;
+  return /^napster-(?:server|peer)\.ts$/.test(first) ? "main" : first.replace(/\.ts$/, "");
+}
+
+// A path is joined and a file is opened in these places only (DESIGN 8); everyone else holds a handle or a share.
+const MAY_TOUCH_FILES: readonly RegExp[] = [
+  /^src\/content\//,
+  /^src\/console\/output\.ts$/, // the standard outputs, already open
+];
+// Files that are longer than the limit, each with its reason. Empty is right.
+const LONG_FILES: Record<string, string> = {};
+const FILE_LINES_MAX = 250;
+
+describe("layers", () => {
+  test("every file belongs to a known layer", () => {
+    expect(offences(({ path }) => (layerOf(path) in LAYERS ? [] : ["no such layer"]))).toEqual([]);
+  });
+
+  test("imports go downwards only", () => {
+    const upwards = ({ path, imports, typeImports }: SourceFile): string[] => {
+      const from = layerOf(path);
+      const allowed = (target: string): boolean => {
+        const to = layerOf(target);
+        if (to === from || target === "package.json") return true;
+        if (to === "worker" && dirname(target) === dirname(path)) return true; // started from its own folder, by URL
+        const lower = LAYERS[from]?.includes(to) ?? false;
+        return lower || (typeImports.includes(target) && (TYPES_ONLY[from]?.includes(to) ?? false));
+      };
+      return imports.filter((target) => !allowed(target)).map((target) => `imports ${target}`);
+    };
+    expect(offences(upwards)).toEqual([]);
+  });
+
+  test("protocol knows no socket, clock, randomness, disk or console", () => {
+    const impure =
+      /\b(?:Bun\.(?:listen|connect|file|write|spawn|sleep|nanoseconds)|Date\.now|new Date|performance|Math\.random|crypto\.|process\.|setTimeout|setInterval|console\.)|"node:(?:fs|net|os|path|crypto|timers)[^"]*"/g;
+    const pure = sources.filter(({ path }) => path.startsWith("src/protocol/"));
+    expect(offences((file) => matches(file, impure), pure)).toEqual([]);
+  });
+
+  test("only transport and the threads know TCP", () => {
+    const tcp = /\bBun\.(?:listen|connect)\b|"node:(?:net|tls|dgram)"/g;
+    const others = sources.filter(({ path }) => layerOf(path) !== "transport");
+    expect(offences((file) => matches(file, tcp), others)).toEqual([]);
+  });
+
+  test("only content touches paths and opens files", () => {
+    const touches = /\bBun\.(?:file|write)\(|"node:(?:fs|fs\/promises|path)"|"bun:sqlite"/g;
+    const others = sources.filter(({ path }) => !MAY_TOUCH_FILES.some((allowed) => allowed.test(path)));
+    expect(offences((file) => matches(file, touches), others)).toEqual([]);
+  });
+
+  test("no file imports itself, however long the way round", () => {
+    const cycles: string[] = [];
+    const done = new Set<string>();
+    const walk = (path: string, trail: readonly string[]): void => {
+      if (trail.includes(path)) {
+        cycles.push([...trail.slice(trail.indexOf(path)), path].join(" -> "));
+        return;
+      }
+      if (done.has(path)) return;
+      for (const target of byPath.get(path)?.imports ?? []) {
+        if (!target.endsWith("-worker.ts")) walk(target, [...trail, path]);
+      }
+      done.add(path);
+    };
+    for (const { path } of sources) walk(path, []);
+    expect(cycles).toEqual([]);
+  });
+});
+
+describe("the shape of src/", () => {
+  test("there are exactly two classes: Servidor and Peer", () => {
+    const classes = sources.flatMap(({ code }) =>
+      [...code.matchAll(/\bclass\s+([A-Za-z_$][\w$]*)?/g)].map(([, name]) => name),
+    );
+    expect(classes.sort()).toEqual(["Peer", "Servidor"]);
+  });
+
+  test("every file opens with three lines of comment: what it is, what it keeps, what it never does", () => {
+    const opens = ({ text }: SourceFile) =>
+      text
+        .split("\n")
+        .slice(0, 3)
+        .every((line) => /^\/\/ \S/.test(line));
+    expect(offences((file) => (opens(file) ? [] : ["does not open with three // lines"]))).toEqual([]);
+  });
+
+  test(`no file is longer than ${FILE_LINES_MAX} lines`, () => {
+    const lines = ({ text }: SourceFile) => text.split("\n").length - 1;
+    const long = sources.filter((file) => lines(file) > FILE_LINES_MAX);
+    expect(long.filter(({ path }) => !(path in LONG_FILES)).map((file) => `${file.path}: ${lines(file)}`)).toEqual([]);
+    const excused = Object.keys(LONG_FILES).filter((path) => !long.some((file) => file.path === path));
+    expect(excused).toEqual([]);
+  });
+
+  test("every file is reached from a main or a thread", () => {
+    const reached = new Set<string>();
+    const walk = (path: string): void => {
+      if (reached.has(path)) return;
+      reached.add(path);
+      byPath.get(path)?.imports.forEach(walk);
+    };
+    for (const { path } of sources) if (layerOf(path) === "main") walk(path);
+    expect(sources.map(({ path }) => path).filter((path) => !reached.has(path))).toEqual([]);
+  });
+
+  test("relative imports name a file that exists, with its extension", () => {
+    const exists = (target: string) => byPath.has(target) || target === "package.json";
+    expect(offences(({ imports }) => imports.filter((target) => !exists(target)))).toEqual([]);
+  });
+
+  test("threads are started in the one way that build.ts understands", () => {
+    const idiom = /new Worker\(\s*new URL\(\s*"\.{1,2}\/[^"]+-worker\.ts",\s*import\.meta\.url,?\s*\)/g;
+    const starts = sources.filter(({ code }) => code.includes("new Worker("));
+    const odd = (file: SourceFile) =>
+      matches(file, idiom).length === matches(file, /new Worker\(/g).length ? [] : ["odd start"];
+    expect(offences(odd, starts)).toEqual([]);
+  });
+});
+
+describe("leftovers", () => {
+  test("nothing is left to do, printed for debugging, or stopped at", () => {
+    const left = /\b(?:TODO|FIXME|XXX|HACK)\b|\bdebugger\b/g;
+    const found = ({ text }: SourceFile) => [...text.matchAll(left)].map(([hit]) => hit);
+    expect(offences(found, [...sources, ...tests.map(parse)])).toEqual([]);
+    const prints = sources.filter(({ path }) => layerOf(path) !== "console");
+    expect(offences((file) => matches(file, /\bconsole\.\w+/g), prints)).toEqual([]);
+  });
+
+  test("no test is alone or asleep", () => {
+    const alone = /\b(?:test|it|describe)\.(?:only|todo|failing)\b/g;
+    expect(offences((file) => matches(file, alone), tests.map(parse))).toEqual([]);
+  });
+
+  test("no path of one machine is in the source", () => {
+    const machine = /["'`](?:\/(?:work|tmp|home|root|Users|mnt)\b|[A-Za-z]:\\\\)[^"'`]*/g;
+    expect(offences((file) => matches(file, machine))).toEqual([]);
+  });
+});
+
+describe("the assignment's items", () => {
+  const letters = (from: string, to: string) =>
+    Array.from({ length: to.charCodeAt(0) - from.charCodeAt(0) + 1 }, (_, index) =>
+      String.fromCharCode(from.charCodeAt(0) + index),
+    );
+  const items = [
+    ...letters("a", "e").map((letter) => `4.${letter}`),
+    ...letters("a", "i").map((letter) => `5.${letter}`),
+  ];
+
+  test("each is marked beside the lines that serve it", () => {
+    const marked = new Set(
+      sources.flatMap(({ text }) =>
+        [...text.matchAll(/(?:\/\/|\*) SPEC ((?:[45]\.[a-i](?:, )?)+)/g)].flatMap(([, names = ""]) => names.split(", ")),
+      ),
+    );
+    expect(items.filter((item) => !marked.has(item))).toEqual([]);
+    expect([...marked].filter((item) => !items.includes(item))).toEqual([]);
+  });
+
+  test("each is named by a test", () => {
+    const text = tests.map(read).join("\n");
+    expect(items.filter((item) => !new RegExp(`\\b${item.replace(".", "\\.")}\\b`).test(text))).toEqual([]);
+  });
+});
+
+describe("dependencies", () => {
+  const manifest = JSON.parse(read("package.json")) as Record<string, Record<string, string> | undefined>;
+  const dependencies = { ...manifest.dependencies, ...manifest.devDependencies };
+
+  test("are pinned to one version", () => {
+    const loose = Object.entries(dependencies).filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version));
+    expect(loose).toEqual([]);
+  });
+
+  test("imported by src/ are dependencies, not tools", () => {
+    const ours = Object.keys(manifest.dependencies ?? {});
+    const foreign = ({ packages }: SourceFile) =>
+      packages.filter((name) => !/^(?:node|bun):|^bun$/.test(name) && !ours.includes(name));
+    expect(offences(foreign)).toEqual([]);
+  });
+
+  test("are each explained in docs/ARCHITECTURE.md", () => {
+    const architecture = list("docs/ARCHITECTURE.md").map(read).join("");
+    expect(architecture, "docs/ARCHITECTURE.md is not written yet").not.toBe("");
+    expect(Object.keys(dependencies).filter((name) => !architecture.includes(name))).toEqual([]);
+  });
+});
