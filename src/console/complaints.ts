@@ -1,0 +1,177 @@
+// What a person reads when something fails: one sentence with the cause, one with what to do next, in Portuguese.
+// Invariant: every FaultCode and every NameFlaw has its sentence; a missing one does not compile.
+// Never: shows a text from the wire raw, or anything of a stack trace.
+
+import { type Address, formatAddress } from "../protocol/address.ts";
+import type { Fault, FaultCode } from "../protocol/fault.ts";
+import { NAME_BYTES_MAX } from "../protocol/limits.ts";
+import { type NameFlaw, nameFlaw } from "../protocol/names.ts";
+import { showFile, showFolder } from "./lines.ts";
+
+/** One failure as a person and a program read it. */
+export type Complaint = { readonly cause: string; readonly code: FaultCode; readonly hint: string };
+
+/** What the failed action was about, as far as it is known. */
+export type Subject = {
+  readonly server?: Address | undefined;
+  readonly peer?: Address | undefined;
+  /** The address at which we were to listen. */
+  readonly at?: Address | undefined;
+  readonly folder?: string | undefined;
+  readonly name?: string | undefined;
+};
+
+/** Stderr form of a complaint, without the last newline. */
+export function complaintText({ cause, code, hint }: Complaint): string {
+  return `erro: ${cause} [${code}]\ndica: ${hint}`;
+}
+
+const FLAWS: Record<NameFlaw, string> = {
+  empty: "está vazio",
+  "too-long": `passa de ${NAME_BYTES_MAX} bytes`,
+  "not-utf8": "não é texto UTF-8",
+  control: "tem caracteres de controle",
+  invisible: "tem caracteres invisíveis",
+  separator: "tem / ou \\",
+  "forbidden-character": 'tem um destes: < > : " | ? *',
+  dots: "é só pontos",
+  "trailing-dot-or-space": "começa ou termina com espaço, ou termina com ponto",
+  "reserved-device": "é reservado pelo Windows",
+  ours: "é de um download incompleto deste programa",
+};
+
+/** Why a typed file name cannot be one, or undefined when it can. */
+export function nameComplaint(name: string): Complaint | undefined {
+  const flaw = nameFlaw(name);
+  if (flaw === undefined) return undefined;
+  return {
+    cause: `o nome do arquivo ${FLAWS[flaw]}`,
+    code: "BAD_NAME",
+    hint: "digite só o nome do arquivo com extensão, por exemplo Aula.mp4",
+  };
+}
+
+/** A file of the folder that stays out of the share. */
+export function skippedComplaint(name: string, reason: NameFlaw | "duplicate"): Complaint {
+  const why = reason === "duplicate" ? "outro arquivo da pasta tem o mesmo nome" : `o nome ${FLAWS[reason]}`;
+  return {
+    cause: `o arquivo ${showFile(name)} não foi compartilhado: ${why}`,
+    code: "BAD_NAME",
+    hint: "renomeie o arquivo e faça JOIN de novo",
+  };
+}
+
+const address = (prefix: string, value: Address | undefined): string =>
+  value === undefined ? prefix : `${prefix} ${formatAddress(value)}`;
+const server = (s: Subject): string => address("o servidor", s.server);
+const peer = (s: Subject): string => address("o peer", s.peer);
+const folder = (s: Subject): string => (s.folder === undefined ? "a pasta" : `a pasta ${showFolder(s.folder)}`);
+const file = (s: Subject): string => (s.name === undefined ? "o arquivo" : `o arquivo ${showFile(s.name)}`);
+/** Whoever was asked: the peer where there was one, else the server. */
+const other = (s: Subject): string =>
+  s.peer !== undefined ? peer(s) : s.server !== undefined ? server(s) : "o outro lado";
+
+const SAME_VERSION = "use a mesma versão do programa nos dois lados (veja --version)";
+const LATER = "espere um pouco e tente de novo";
+const OTHER_SOURCE = "faça SEARCH de novo e escolha outro peer da lista";
+const FREE_PORT = "escolha outra porta, ou feche o programa que a usa";
+
+type Sentence = (subject: Subject) => readonly [cause: string, hint: string];
+
+const SENTENCES: Record<FaultCode, Sentence> = {
+  BAD_REQUEST: (s) => [`${other(s)} não entendeu o pedido`, SAME_VERSION],
+  LINE_TOO_LONG: (s) => [`o pedido passou do limite d${other(s)}`, "use um nome de arquivo mais curto"],
+  PAYLOAD_TOO_LARGE: (s) => [
+    `a lista de arquivos passou do limite d${other(s)}`,
+    "compartilhe uma pasta com menos arquivos",
+  ],
+  UNKNOWN_VERB: (s) => [`${other(s)} não conhece o pedido`, SAME_VERSION],
+  UNSUPPORTED_VERSION: (s) => [`${other(s)} fala outra versão do protocolo`, SAME_VERSION],
+  BAD_STATE: (s) => [`${other(s)} não aceita este pedido agora`, SAME_VERSION],
+  NOT_JOINED: () => ["este peer ainda não entrou na rede", "faça JOIN primeiro"],
+  BAD_NAME: (s) => [`${other(s)} não aceita o nome d${file(s)}`, "use só o nome com extensão, por exemplo Aula.mp4"],
+  BAD_ADDRESS: (s) => [`${other(s)} não aceita este endereço`, "use um IPv4 e uma porta de 1 a 65535"],
+  ADDRESS_MISMATCH: (s) => [
+    address("o servidor não aceita o endereço", s.at),
+    "no JOIN use o IP com que esta máquina chega ao servidor",
+  ],
+  ADDRESS_TAKEN: (s) => [
+    `outro peer já usa o endereço${s.at ? ` ${formatAddress(s.at)}` : ""}`,
+    "faça JOIN com outra porta",
+  ],
+  TOO_MANY: (s) => [`${other(s)} chegou ao limite`, LATER],
+  TIMEOUT: (s) => [`${other(s)} demorou demais para responder`, LATER],
+  NOT_SHARED: (s) => [`${peer(s)} não compartilha ${file(s)}`, OTHER_SOURCE],
+  BUSY: (s) => [
+    `${peer(s)} rejeitou o download: todas as vagas de envio estão ocupadas`,
+    `${LATER}, ou escolha outro peer`,
+  ],
+  REFUSED: (s) => [`${peer(s)} rejeitou o download: não está enviando arquivos`, OTHER_SOURCE],
+  CHANGED: (s) => [`${file(s)} mudou em ${peer(s)} e não é mais o anunciado`, "faça SEARCH e DOWNLOAD de novo"],
+  BAD_RANGE: (s) => [`${file(s)} em ${peer(s)} é menor que o anunciado`, OTHER_SOURCE],
+  NOT_READY: (s) => [`${peer(s)} ainda prepara ${file(s)}`, LATER],
+  SHUTTING_DOWN: (s) => [`${other(s)} está saindo da rede`, LATER],
+  INTERNAL: () => ["falha interna do programa", "tente de novo; se continuar, relate o defeito com esta linha"],
+
+  USAGE: () => ["o comando não foi entendido", "veja --help"],
+  SERVER_UNREACHABLE: (s) => [
+    `${server(s)} não responde`,
+    "confira se napster-server está no ar e se --server tem o IP e a porta dele",
+  ],
+  SERVER_GONE: (s) => [`a conexão com ${server(s)} caiu`, "o peer volta à rede sozinho assim que o servidor voltar"],
+  PEER_UNREACHABLE: (s) => [
+    `${peer(s)} não responde`,
+    "confira IP e porta, ou faça SEARCH de novo e escolha outro peer",
+  ],
+  PEER_GONE: (s) => [
+    `a conexão com ${peer(s)} caiu no meio do download`,
+    "faça DOWNLOAD de novo, deste ou de outro peer",
+  ],
+  STALLED: (s) => [`${peer(s)} parou de enviar`, "faça DOWNLOAD de novo, deste ou de outro peer"],
+  BAD_REPLY: (s) => [
+    `${other(s)} respondeu fora do protocolo`,
+    "confira se o endereço é mesmo o de um napster da mesma versão",
+  ],
+  PORT_IN_USE: (s) => [
+    s.at ? `a porta ${s.at.port} já está em uso em ${s.at.ip}` : "a porta já está em uso",
+    FREE_PORT,
+  ],
+  HOST_UNAVAILABLE: (s) => [
+    `o IP${s.at ? ` ${s.at.ip}` : ""} não é desta máquina`,
+    "use 127.0.0.1 ou um IP que ipconfig (Windows) ou ip addr (Linux) mostre",
+  ],
+  PORT_DENIED: (s) => [
+    `o sistema não permite usar a porta${s.at ? ` ${s.at.port}` : ""}`,
+    "escolha uma porta acima de 1024, ou libere o programa no firewall",
+  ],
+  FOLDER_MISSING: (s) => [`${folder(s)} não existe ou não é uma pasta`, "confira o caminho, ou crie a pasta antes"],
+  FOLDER_DENIED: (s) => [`o sistema não deixa usar ${folder(s)}`, "escolha uma pasta que você possa ler e gravar"],
+  NOT_SEARCHED: () => ["nenhum arquivo foi procurado ainda", "faça SEARCH antes de DOWNLOAD"],
+  NO_SOURCE: (s) => [`nenhum peer tem ${file(s)}`, "confira o nome com extensão, letra por letra"],
+  FILE_EXISTS: (s) => [
+    `${file(s)} já existe n${folder(s)}`,
+    "mova ou renomeie o que está lá, ou faça JOIN com outra pasta",
+  ],
+  IN_USE: (s) => [`${file(s)} já está sendo baixado nesta pasta`, "espere o outro download terminar"],
+  DISK_FULL: (s) => [`não há espaço para ${file(s)} n${folder(s)}`, "libere espaço e faça DOWNLOAD de novo"],
+  DISK_ERROR: (s) => [`o disco falhou com ${file(s)}`, `confira se ${folder(s)} ainda existe e aceita gravação`],
+  FILE_MISSING: (s) => [
+    `${file(s)} não está mais n${folder(s)}`,
+    "faça JOIN de novo para anunciar o que a pasta tem agora",
+  ],
+  CORRUPT: (s) => [`os dados que ${peer(s)} enviou não são os d${file(s)}`, OTHER_SOURCE],
+  OTHER_CONTENT: (s) => [
+    `n${folder(s)} há um download incompleto de outro arquivo com o nome d${file(s)}`,
+    "apague o arquivo .part de lá, ou faça JOIN com outra pasta",
+  ],
+  CANCELLED: (s) => [
+    `o download foi cancelado${s.name === undefined ? "" : `: ${showFile(s.name)}`}`,
+    "faça DOWNLOAD para recomeçar",
+  ],
+};
+
+/** The sentence and hint of a fault. The detail stays out: it is English, and may come from the wire. */
+export function complaintOf(fault: Fault, subject: Subject = {}): Complaint {
+  const [cause, hint] = SENTENCES[fault.fault](subject);
+  return { cause, code: fault.fault, hint };
+}

@@ -1,0 +1,114 @@
+// The subcommands share, search and get: the whole job from flags, for scripts and services.
+// Invariant: every run ends in one of the exit codes of EXIT, and every failure has been shown before.
+// Never: reads the keyboard.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join as joinPath } from "node:path";
+import { type Address, sameAddress } from "../protocol/address.ts";
+import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
+import { nameComplaint } from "./complaints.ts";
+import { isStop, type Stop } from "./questions.ts";
+import { download, join, type Session, search } from "./session.ts";
+
+/** Documented in --help; scripts rely on them. */
+export const EXIT = { done: 0, failed: 1, usage: 2, nobodyHasIt: 3, rejected: 4 } as const;
+
+type Where = { readonly host: string | undefined; readonly port: number | undefined };
+
+export type Task = Where &
+  (
+    | { readonly command: "share"; readonly folder: string }
+    | { readonly command: "search"; readonly name: string }
+    | { readonly command: "get"; readonly name: string; readonly folder: string; readonly from: Address | undefined }
+  );
+
+/** Runs one subcommand to its exit code. */
+export async function runTask(session: Session, task: Task): Promise<number> {
+  switch (task.command) {
+    case "share":
+      return share(session, task, task.folder);
+    case "search":
+      return withEmptyFolder((folder) => find(session, task, folder, task.name));
+    case "get":
+      return get(session, task, task);
+  }
+}
+
+/** What a subcommand takes where no flag says otherwise: this machine, any free port. */
+const at = ({ host, port }: Where, folder: string) => ({ host: host ?? "127.0.0.1", port: port ?? 0, folder });
+
+/** Leaving on request is a failure for whoever wanted an answer. */
+const codeOf = (result: Fault | Stop): number =>
+  isFault(result) && REJECTIONS.includes(result.fault) ? EXIT.rejected : EXIT.failed;
+
+async function share(session: Session, where: Where, folder: string): Promise<number> {
+  const joined = await join(session, at(where, folder));
+  if (isFault(joined)) return EXIT.failed;
+  if (!isStop(joined)) await session.life.during(new Promise<never>(() => {}));
+  return EXIT.done;
+}
+
+async function find(session: Session, where: Where, folder: string, name: string): Promise<number> {
+  const flaw = nameComplaint(name);
+  if (flaw !== undefined) {
+    session.report.complain(flaw);
+    return EXIT.usage;
+  }
+  const joined = await join(session, at(where, folder));
+  if (isFault(joined) || isStop(joined)) return EXIT.failed;
+  const found = await search(session, name);
+  if (isFault(found) || isStop(found)) return EXIT.failed;
+  if (found.length > 0) return EXIT.done;
+  session.report.failed(fault("NO_SOURCE", "theirs"), { name });
+  return EXIT.nobodyHasIt;
+}
+
+/** What a peer answers that has the file, or should have, and does not send it. */
+const REJECTIONS: readonly FaultCode[] = ["BUSY", "REFUSED", "NOT_SHARED"];
+
+/** Failures that are the source's own, so that the next source may do better. */
+const NEXT_MAY_DO: readonly FaultCode[] = [
+  ...REJECTIONS,
+  "PEER_UNREACHABLE",
+  "TIMEOUT",
+  "SHUTTING_DOWN",
+  "NOT_READY",
+  "BAD_REPLY",
+];
+
+type Wanted = { readonly name: string; readonly folder: string; readonly from: Address | undefined };
+
+async function get(session: Session, where: Where, { name, folder, from }: Wanted): Promise<number> {
+  const flaw = nameComplaint(name);
+  if (flaw !== undefined) {
+    session.report.complain(flaw);
+    return EXIT.usage;
+  }
+  const self = await join(session, at(where, folder));
+  if (isFault(self) || isStop(self)) return EXIT.failed;
+  const found = await search(session, name);
+  if (isFault(found) || isStop(found)) return EXIT.failed;
+  const others = found.filter((source) => !sameAddress(source, self));
+  // Only this peer has it: asking it says so better (the file is here already) than "nobody has it".
+  const sources = from !== undefined ? [from] : others.length > 0 ? others : found;
+  for (const [index, source] of sources.entries()) {
+    const done = await download(session, source, name);
+    if (isStop(done)) return EXIT.failed;
+    if (!isFault(done)) return EXIT.done;
+    session.report.failed(done, { peer: source, name, folder });
+    if (index === sources.length - 1 || !NEXT_MAY_DO.includes(done.fault)) return codeOf(done);
+  }
+  session.report.failed(fault("NO_SOURCE", "theirs"), { name });
+  return EXIT.nobodyHasIt;
+}
+
+/** A peer that only asks has nothing to share, and the server answers only who has joined. */
+async function withEmptyFolder(work: (folder: string) => Promise<number>): Promise<number> {
+  const folder = mkdtempSync(joinPath(tmpdir(), "napster-search-"));
+  try {
+    return await work(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,52 @@
+// What --help says beyond the tables of flags.
+// Invariant: no line is wider than 80 columns, and what is promised here is what menu.ts and headless.ts do.
+// Never: prints.
+
+import { JOIN_DEFAULT } from "./menu.ts";
+
+const READY = `Quando stderr não é um terminal, a linha "pronto IP:PORTA" sai em stderr assim
+que o programa atende.`;
+
+export function serverHelp(usage: string): string {
+  return `napster-server: o servidor central, que sabe que peer tem que arquivo.
+
+${usage}
+Sem --host ou --port, pergunta o que falta (Enter = 127.0.0.1 e 1099). Se a
+entrada não é um terminal, cada linha é uma resposta, e linha vazia é o padrão.
+Atende até Ctrl+C ou um sinal. Em stdout saem só as linhas de JOIN e de SEARCH.
+
+${READY}
+
+Saída: 0 terminou a pedido; 1 falhou; 2 uso errado.
+`;
+}
+
+export function peerHelp(usage: string): string {
+  return `napster-peer: compartilha os arquivos de uma pasta e baixa os de outros peers.
+
+${usage}
+Menu: JOIN pergunta IP, porta e pasta (Enter = ${JOIN_DEFAULT.host}, ${JOIN_DEFAULT.port} e a pasta
+atual), SEARCH pergunta o nome do arquivo, DOWNLOAD pergunta IP e porta do peer
+que tem o último arquivo procurado. O que veio em opções não é perguntado.
+Ctrl+C durante um download o cancela; fora dele, sai. Esc volta ao menu.
+
+Se a entrada não é um terminal, cada linha é uma resposta: a palavra JOIN,
+SEARCH ou DOWNLOAD e depois as respostas dela, uma por linha; linha vazia é o
+padrão. Resposta inválida é um erro em stderr e a linha seguinte responde à
+mesma pergunta. Um comando que falha volta ao menu; SEARCH antes de JOIN e
+DOWNLOAD antes de SEARCH falham sem ler respostas. No fim da entrada, sai.
+
+share, search e get entram na rede em 127.0.0.1 e porta livre, salvo --host e
+--port. Com --json, cada linha de stdout é um objeto, com "event" entre:
+  joined (ip, port, files)        found (name, peers)
+  progress (name, bytes, size, rate, etaSeconds, sources)
+  downloaded (name, folder, bytes)
+  ready (ip, port): de volta à rede depois que o servidor voltou
+  error (code, message, hint)
+
+${READY}
+
+Saída: 0 feito; 1 falhou; 2 uso errado; 3 nenhum peer tem o arquivo;
+4 o peer rejeitou o download.
+`;
+}

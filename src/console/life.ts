@@ -1,0 +1,55 @@
+// How a run ends: Ctrl+C, signals, and what they mean while something is under way.
+// Invariant: the first Ctrl+C cancels what can be cancelled, the next one leaves; a signal to end always leaves.
+// Never: exits the process. Whoever waits on `leaving` cleans up and does.
+
+import type { Stop } from "./questions.ts";
+
+export type Life = {
+  /** Aborted once the program is to leave. */
+  readonly leaving: AbortSignal;
+  leave(): void;
+  /** What Ctrl+C does. */
+  interrupt(): void;
+  /** Until the returned function is called, Ctrl+C means `cancel`, once. */
+  cancellable(cancel: () => void): () => void;
+  /** `work`, or "leave" as soon as the program is to leave. */
+  during<T>(work: Promise<T>): Promise<T | Stop>;
+};
+
+export function createLife(): Life {
+  const controller = new AbortController();
+  const { promise: left, resolve } = Promise.withResolvers<Stop>();
+  let cancelling: (() => void) | undefined;
+
+  function leave(): void {
+    controller.abort();
+    resolve({ stop: "leave" });
+  }
+
+  return {
+    leaving: controller.signal,
+    leave,
+    interrupt() {
+      const cancel = cancelling;
+      cancelling = undefined;
+      if (cancel === undefined) leave();
+      else cancel();
+    },
+    cancellable(cancel) {
+      cancelling = cancel;
+      return () => {
+        if (cancelling === cancel) cancelling = undefined;
+      };
+    },
+    during: (work) => Promise.race([work, left]),
+  };
+}
+
+/** Lets the system's signals drive `life`. SIGHUP is also what Windows sends when the console's window is closed. */
+export function watchSignals(life: Life): void {
+  process.on("SIGINT", life.interrupt);
+  for (const signal of ["SIGTERM", "SIGHUP", "SIGBREAK"] as const) {
+    if (signal === "SIGBREAK" && process.platform !== "win32") continue;
+    process.on(signal, life.leave);
+  }
+}

@@ -1,0 +1,46 @@
+// Every sentence that the contract dictates (SPEC 6), as pure functions from values to one line.
+// Invariant: no line ends in a space, a full stop or a newline, and a text from outside is shown escaped.
+// Never: prints, or words a sentence in another way than SPEC.md does.
+
+import { type Address, formatAddress } from "../protocol/address.ts";
+import { NAME_BYTES_MAX } from "../protocol/limits.ts";
+import { showName } from "../protocol/names.ts";
+
+/** Longest path shown: Windows' own limit for extended paths. */
+const PATH_CHARACTERS_MAX = 32_767;
+
+export const showFile = (name: string): string => showName(name, NAME_BYTES_MAX);
+export const showFolder = (folder: string): string => showName(folder, PATH_CHARACTERS_MAX);
+
+/** An empty list leaves no space behind. */
+const listed = (sentence: string, values: readonly string[]): string => [sentence, ...values].join(" ");
+
+// SPEC 6: the peer, on JOIN_OK.
+export function joinedLine(address: Address, names: readonly string[]): string {
+  return listed(`Sou peer ${formatAddress(address)} com arquivos`, names.map(showFile));
+}
+
+// SPEC 6: the peer, on the answer to SEARCH.
+export function foundLine(peers: readonly Address[]): string {
+  return listed("peers com arquivo solicitado:", peers.map(formatAddress));
+}
+
+// SPEC 6: the peer, when the file is whole and under its final name; the folder as the person typed it.
+export function downloadedLine(name: string, folder: string): string {
+  return `Arquivo ${showFile(name)} baixado com sucesso na pasta ${showFolder(folder)}`;
+}
+
+// SPEC 6: the server, on JOIN.
+export function addedLine(address: Address, names: readonly string[]): string {
+  return listed(`Peer ${formatAddress(address)} adicionado com arquivos`, names.map(showFile));
+}
+
+// SPEC 6: the server, on SEARCH.
+export function searchedLine(address: Address, name: string): string {
+  return `Peer ${formatAddress(address)} solicitou arquivo ${showFile(name)}`;
+}
+
+/** For scripts that wait until a program listens (stderr, only where stderr is not a terminal). */
+export function readyLine(address: Address): string {
+  return `pronto ${formatAddress(address)}`;
+}

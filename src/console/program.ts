@@ -1,0 +1,104 @@
+// The frame of both programs: outputs, screen, input and signals set up once, and one way out.
+// Invariant: however a run ends, the terminal is as it was, what was said has been written, and the exit code is set.
+// Never: shows a stack trace.
+
+import { isatty } from "node:tty";
+import { showName } from "../protocol/names.ts";
+import { type Complaint, complaintText } from "./complaints.ts";
+import { EXIT } from "./headless.ts";
+import { createKeys } from "./keys.ts";
+import { createLife, type Life, watchSignals } from "./life.ts";
+import { createOutput, type Output, sharesScreen } from "./output.ts";
+import { type Asker, createPipedAsker, createTerminalAsker, readLines } from "./questions.ts";
+import type { ReportParts } from "./report.ts";
+import { createScreen, type Screen } from "./screen.ts";
+
+/** Who does not read our last words gets this long. */
+const FLUSH_MS_MAX = 1000;
+const DETAIL_CHARACTERS_MAX = 200;
+
+export type Program = {
+  readonly output: Output;
+  readonly screen: Screen;
+  readonly life: Life;
+  /** For createReport. `watched`: a person answers at stdin and sees stderr. */
+  readonly reportParts: ReportParts;
+  /** Opens the keyboard, or the piped input. Close it before the end of the run. */
+  openAsker(): Asker;
+};
+
+/** A window that does not tell its size is the one that CMD.EXE opens. */
+const sizeOfTerminal = () => ({
+  columns: process.stderr.columns || process.stdout.columns || 80,
+  rows: process.stderr.rows || process.stdout.rows || 24,
+});
+
+/** Runs `body` to its exit code, and exits. */
+export async function runProgram(body: (program: Program) => Promise<number>): Promise<never> {
+  const output = createOutput({ ordered: sharesScreen() });
+  const screen = createScreen(output.err, sizeOfTerminal);
+  const life = createLife();
+  let asker: Asker | undefined;
+
+  async function exit(code: number): Promise<never> {
+    asker?.close();
+    screen.clear();
+    await output.flush(FLUSH_MS_MAX);
+    process.exit(code);
+  }
+  function crash(error: unknown): Promise<never> {
+    screen.above(() => output.err(`${complaintText(bugComplaint(error))}\n`));
+    return exit(EXIT.failed);
+  }
+  process.on("uncaughtException", crash);
+  process.on("unhandledRejection", crash);
+  watchSignals(life);
+
+  const openAsker = (): Asker => {
+    asker = isatty(0)
+      ? createTerminalAsker(createKeys(process.stdin, life.interrupt, life.leave), screen)
+      : createPipedAsker(readLines(process.stdin), output.err);
+    life.leaving.addEventListener("abort", () => asker?.close());
+    return asker;
+  };
+  const errIsTerminal = isatty(2);
+  const reportParts: ReportParts = {
+    output,
+    screen,
+    columns: () => sizeOfTerminal().columns,
+    watched: isatty(0) && errIsTerminal,
+    errIsTerminal,
+    now: () => performance.now(),
+  };
+  try {
+    return await exit(await body({ output, screen, life, reportParts, openAsker }));
+  } catch (error) {
+    return crash(error);
+  }
+}
+
+/** A bug in one line, for whoever reports it; the stack stays out. */
+function bugComplaint(error: unknown): Complaint {
+  const words = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return {
+    cause: `falha interna do programa: ${showName(words.replace(/\s+/g, " "), DETAIL_CHARACTERS_MAX)}`,
+    code: "INTERNAL",
+    hint: "tente de novo; se continuar, relate o defeito com esta linha",
+  };
+}
+
+/** What --help, --version and a mistake in the command line come to. */
+export async function answerAndExit(
+  program: string,
+  asked: { asked: "help" | "version" } | { usage: string },
+  texts: { help: string; version: string },
+): Promise<never> {
+  return runProgram(async ({ output }) => {
+    if ("usage" in asked) {
+      output.err(`${complaintText({ cause: asked.usage, code: "USAGE", hint: `${program} --help mostra o uso` })}\n`);
+      return EXIT.usage;
+    }
+    output.out(asked.asked === "help" ? texts.help : `${texts.version}\n`);
+    return EXIT.done;
+  });
+}

@@ -1,0 +1,208 @@
+// Asking a person or a script: one question, one valid answer.
+// Invariant: both askers give the same answer for the same words; an answer that comes out has passed its check.
+// Never: leaves anything of a question on the screen; decides what an answer is for.
+
+import { PassThrough } from "node:stream";
+import { select, text } from "@clack/prompts";
+import { type Complaint, complaintText } from "./complaints.ts";
+import { CTRL_C, CTRL_D, DOWN, ENTER, ESCAPE, type Keys, UP } from "./keys.ts";
+import { showFolder } from "./lines.ts";
+import type { Writer } from "./output.ts";
+import type { Screen } from "./screen.ts";
+
+export type Question = {
+  readonly message: string;
+  /** What an empty answer means; without it an empty answer is judged like any other. */
+  readonly fallback: string | undefined;
+  readonly check: (answer: string) => Complaint | undefined;
+};
+
+/** Why there is no answer: the input ended (with the last answer refused, or not), Esc took it back, Ctrl+C leaves. */
+export type Stop = { readonly stop: "end" | "refused-end" | "back" | "leave" };
+
+export function isStop(value: unknown): value is Stop {
+  return typeof value === "object" && value !== null && "stop" in value;
+}
+
+export type Asker = {
+  /** True when a person sits at a terminal, so that a failed command can be asked again. */
+  readonly interactive: boolean;
+  ask(question: Question): Promise<string | Stop>;
+  /** One of `options`: typed in any case, or picked. */
+  choose<Option extends string>(message: string, options: readonly Option[]): Promise<Option | Stop>;
+  /** Takes away what is being asked, which then stops with "leave", and gives the input back. */
+  close(): void;
+};
+
+type Common = { input: PassThrough; output: Screen["canvas"]; signal: AbortSignal; withGuide: false };
+
+/** Answers from a terminal, with clack drawing on `screen`. */
+export function createTerminalAsker(keys: Keys, screen: Screen): Asker {
+  let dismiss = (): void => {};
+  let closed = false;
+
+  /** Runs one clack prompt. `translate` turns a key into the keys that clack is to see. */
+  async function prompt(
+    start: (common: Common) => Promise<string | symbol>,
+    translate: (key: string) => readonly string[],
+  ): Promise<string | Stop> {
+    if (closed) return { stop: "leave" };
+    const input = new PassThrough();
+    const abort = new AbortController();
+    let stop: Stop["stop"] = "leave";
+    let settled = false;
+    const give = (why: Stop["stop"]): void => {
+      stop = why;
+      abort.abort();
+    };
+    dismiss = () => give("leave");
+
+    const answering = start({ input, output: screen.canvas, signal: abort.signal, withGuide: false });
+    let release = (): void => {};
+    const listen = (): void => {
+      release = keys.take((key) => {
+        if (key === CTRL_C || key === CTRL_D) return give("leave");
+        if (key === ESCAPE) return give("back");
+        // Emitted rather than written: clack sees the key now, and the ones after it stay with their own question.
+        for (const seen of translate(key)) input.emit("data", Buffer.from(seen));
+        if (key !== ENTER) return;
+        release();
+        setImmediate(() => {
+          if (!settled) listen();
+        });
+      });
+    };
+    listen();
+    const answer = await answering;
+    settled = true;
+    release();
+    dismiss = () => {};
+    screen.clear();
+    return typeof answer === "symbol" ? { stop } : answer;
+  }
+
+  return {
+    interactive: true,
+    async ask({ message, fallback, check }) {
+      const shown = fallback === undefined ? message : `${message} (Enter = ${showFolder(fallback)})`;
+      const validate = (value: string | undefined): string | undefined => check(value || fallback || "")?.cause;
+      const answer = await prompt(
+        (common) => text({ ...common, message: shown, validate }),
+        (key) => [key],
+      );
+      return isStop(answer) ? answer : answer || fallback || "";
+    },
+    async choose<Option extends string>(message: string, options: readonly Option[]) {
+      const picker = createPicker(options);
+      const answer = await prompt(
+        (common) =>
+          select<string>({ ...common, message, options: options.map((value) => ({ value })), showInstructions: false }),
+        picker,
+      );
+      return isStop(answer) ? answer : (answer as Option);
+    },
+    close() {
+      closed = true;
+      dismiss();
+      keys.close();
+    },
+  };
+}
+
+/** Lets a word be typed where clack offers only arrows: its letters move the mark, and never reach clack. */
+export function createPicker(options: readonly string[]): (key: string) => readonly string[] {
+  let at = 0;
+  let typed = "";
+  const move = (to: number): readonly string[] => {
+    const steps = (to - at + options.length) % options.length;
+    at = to;
+    return Array.from({ length: steps }, () => DOWN);
+  };
+  return (key) => {
+    if (key === ENTER) return [key];
+    if (key === DOWN || key === UP) typed = "";
+    if (key === DOWN) return move((at + 1) % options.length);
+    if (key === UP) return move((at + options.length - 1) % options.length);
+    const begun = [typed + key, key].map((word) => word.toUpperCase());
+    for (const word of begun) {
+      const found = options.findIndex((option) => option.toUpperCase().startsWith(word));
+      if (found < 0) continue;
+      typed = word;
+      return move(found);
+    }
+    return [];
+  };
+}
+
+/** Answers from lines, for scripts. A refused answer is an error on stderr, and the next line answers again. */
+export function createPipedAsker(lines: AsyncIterator<string>, err: Writer): Asker {
+  const aborted = Promise.withResolvers<Stop>();
+
+  async function next(): Promise<string | Stop> {
+    const line = await Promise.race([lines.next(), aborted.promise]);
+    if (isStop(line)) return line;
+    return line.done === true ? { stop: "end" } : line.value;
+  }
+
+  async function until<T>(read: (line: string) => T | Complaint | undefined): Promise<T | Stop> {
+    for (let refused = false; ; ) {
+      const line = await next();
+      if (isStop(line)) return refused && line.stop === "end" ? { stop: "refused-end" } : line;
+      const result = read(line);
+      if (result === undefined) continue;
+      if (!isComplaint(result)) return result;
+      err(`${complaintText(result)}\n`);
+      refused = true;
+    }
+  }
+
+  return {
+    interactive: false,
+    ask: ({ fallback, check }) =>
+      until((line) => {
+        const answer = line === "" && fallback !== undefined ? fallback : line;
+        return check(answer) ?? answer;
+      }),
+    choose: <Option extends string>(_message: string, options: readonly Option[]) =>
+      until<Option>((line) => {
+        const word = line.trim().toUpperCase();
+        // A blank line chooses nothing: there is no default command.
+        if (word === "") return undefined;
+        return options.find((option) => option.toUpperCase() === word) ?? notAnOption(line, options);
+      }),
+    close: () => aborted.resolve({ stop: "leave" }),
+  };
+}
+
+function isComplaint(value: unknown): value is Complaint {
+  return typeof value === "object" && value !== null && "cause" in value;
+}
+
+function notAnOption(line: string, options: readonly string[]): Complaint {
+  return {
+    cause: `"${showFolder(line.slice(0, 60))}" não está no menu`,
+    code: "USAGE",
+    hint: `use ${options.slice(0, -1).join(", ")} ou ${options.at(-1)}`,
+  };
+}
+
+/** Longest line a script may send; a longer one is cut there, and its check refuses it. */
+const ANSWER_CHARACTERS_MAX = 40_000;
+
+/** Lines of a byte stream, read only as fast as they are asked for. The last one needs no newline. */
+export async function* readLines(source: AsyncIterable<Uint8Array>): AsyncGenerator<string, void> {
+  // Ignores a byte order mark, which PowerShell puts in front of what it pipes.
+  const decoder = new TextDecoder("utf-8");
+  let rest = "";
+  for await (const chunk of source) {
+    rest += decoder.decode(chunk, { stream: true });
+    for (let end = rest.indexOf("\n"); end >= 0; end = rest.indexOf("\n")) {
+      const line = rest.slice(0, end).replace(/\r$/, "");
+      rest = rest.slice(end + 1);
+      yield line.slice(0, ANSWER_CHARACTERS_MAX);
+    }
+    rest = rest.slice(0, ANSWER_CHARACTERS_MAX);
+  }
+  rest += decoder.decode();
+  if (rest !== "") yield rest.replace(/\r$/, "");
+}

@@ -1,0 +1,123 @@
+// What happened, told to whoever runs the program: a person by the dictated lines, a program by JSON.
+// Invariant: stdout carries the dictated lines or the JSON objects and nothing else; errors and readiness go to stderr.
+// Never: asks, decides, or waits for a reader.
+
+import { type Address, formatAddress } from "../protocol/address.ts";
+import type { Fault } from "../protocol/fault.ts";
+import { type Complaint, complaintOf, complaintText, type Subject } from "./complaints.ts";
+import { downloadedLine, foundLine, joinedLine, readyLine } from "./lines.ts";
+import type { Output } from "./output.ts";
+import { type Progress, progressLine } from "./progress.ts";
+import type { Screen } from "./screen.ts";
+
+export type Downloaded = { readonly name: string; readonly folder: string; readonly bytes: number };
+
+export type Report = {
+  joined(address: Address, names: readonly string[]): void;
+  /** Listening, or back in the network: for scripts that wait for it. */
+  ready(address: Address): void;
+  found(name: string, peers: readonly Address[]): void;
+  /** What the person waits for now, until `settled`. */
+  working(what: string): void;
+  progress(name: string, progress: Progress): void;
+  /** The wait is over, whatever came of it. */
+  settled(): void;
+  downloaded(done: Downloaded): void;
+  failed(fault: Fault, subject?: Subject): void;
+  complain(complaint: Complaint): void;
+};
+
+export type ReportParts = {
+  readonly output: Output;
+  readonly screen: Screen;
+  readonly columns: () => number;
+  /** A person watches stderr and answers at stdin, so that progress may be drawn. */
+  readonly watched: boolean;
+  readonly errIsTerminal: boolean;
+  /** Milliseconds that only grow. */
+  readonly now: () => number;
+};
+
+/** Often enough to look alive, seldom enough to cost nothing. */
+const DRAW_MS = 100;
+const PROGRESS_EVENT_MS = 1000;
+
+export function createReport(parts: ReportParts): Report {
+  const { output, screen } = parts;
+  const due = every(DRAW_MS, parts.now);
+  const say = (line: string): void => screen.above(() => output.out(`${line}\n`));
+  const warn = (text: string): void => screen.above(() => output.err(`${text}\n`));
+  const ready = (address: Address): void => {
+    if (!parts.errIsTerminal) warn(readyLine(address));
+  };
+  return {
+    joined(address, names) {
+      say(joinedLine(address, names));
+      ready(address);
+    },
+    ready,
+    found: (_name, peers) => say(foundLine(peers)),
+    working(what) {
+      if (parts.watched) screen.show(what.slice(0, parts.columns() - 1));
+    },
+    progress(_name, progress) {
+      if (parts.watched && due()) screen.show(progressLine(progress, parts.columns()));
+    },
+    settled() {
+      if (parts.watched) screen.clear();
+    },
+    downloaded: ({ name, folder }) => say(downloadedLine(name, folder)),
+    failed: (fault, subject) => warn(complaintText(complaintOf(fault, subject))),
+    complain: (complaint) => warn(complaintText(complaint)),
+  };
+}
+
+/**
+ * One JSON object a line on stdout (--json), in place of the dictated lines; stderr stays as it is without it.
+ *   {"event":"joined","ip":"127.0.0.1","port":8776,"files":["aula1.mp4"]}
+ *   {"event":"ready","ip":"127.0.0.1","port":8776}                      back in the network after the server returned
+ *   {"event":"found","name":"aula1.mp4","peers":["127.0.0.1:8776"]}
+ *   {"event":"progress","name":"aula1.mp4","bytes":1,"size":2,"rate":1,"etaSeconds":1,"sources":1}   once a second
+ *   {"event":"downloaded","name":"aula1.mp4","folder":"videos","bytes":2}
+ *   {"event":"error","code":"NO_SOURCE","message":"nenhum peer tem…","hint":"confira…"}
+ */
+export function createJsonReport(parts: ReportParts): Report {
+  const { output } = parts;
+  const people = createReport(parts);
+  const due = every(PROGRESS_EVENT_MS, parts.now);
+  const tell = (event: string, values: object): void => output.out(`${JSON.stringify({ event, ...values })}\n`);
+  const complain = (complaint: Complaint): void => {
+    tell("error", { code: complaint.code, message: complaint.cause, hint: complaint.hint });
+    people.complain(complaint);
+  };
+  return {
+    joined(address, names) {
+      tell("joined", { ...address, files: names });
+      people.ready(address);
+    },
+    ready(address) {
+      tell("ready", address);
+      people.ready(address);
+    },
+    found: (name, peers) => tell("found", { name, peers: peers.map(formatAddress) }),
+    progress(name, progress) {
+      if (due()) tell("progress", { name, ...progress });
+    },
+    working: () => {},
+    settled: () => {},
+    downloaded: (done) => tell("downloaded", done),
+    failed: (fault, subject) => complain(complaintOf(fault, subject)),
+    complain,
+  };
+}
+
+/** True at most once in `ms`. */
+function every(ms: number, now: () => number): () => boolean {
+  let last = Number.NEGATIVE_INFINITY;
+  return () => {
+    const time = now();
+    if (time - last < ms) return false;
+    last = time;
+    return true;
+  };
+}

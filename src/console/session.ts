@@ -1,0 +1,90 @@
+// What a menu and a subcommand share: the peer as the console sees it, and one download from start to line.
+// Invariant: whatever becomes of a download, its progress is gone before its line or error is shown.
+// Never: asks anything.
+
+import { type Address, formatAddress } from "../protocol/address.ts";
+import { type Fault, isFault } from "../protocol/fault.ts";
+import type { NameFlaw } from "../protocol/names.ts";
+import { skippedComplaint } from "./complaints.ts";
+import type { Life } from "./life.ts";
+import type { Progress } from "./progress.ts";
+import { isStop, type Stop } from "./questions.ts";
+import type { Downloaded, Report } from "./report.ts";
+
+/** The shape of the class Peer; the mains hand one in. */
+export type PeerApi = {
+  join(at: JoinAt): Promise<{ address: Address; names: readonly string[] } | Fault>;
+  search(name: string): Promise<readonly Address[] | Fault>;
+  download(
+    from: Address,
+    options: { signal?: AbortSignal; onProgress?: (progress: Progress) => void; name?: string },
+  ): Promise<Downloaded | Fault>;
+  leave(): Promise<void>;
+  readonly lastSearched: string | undefined;
+};
+
+export type JoinAt = { readonly host: string; readonly port: number; readonly folder: string };
+
+export type Session = {
+  readonly peer: PeerApi;
+  readonly report: Report;
+  readonly life: Life;
+  readonly server: Address;
+};
+
+/** Joins and says so. A fault has been shown. */
+export async function join({ peer, report, life, server }: Session, at: JoinAt): Promise<Address | Fault | Stop> {
+  report.working(`Entrando na rede por ${formatAddress(server)}...`);
+  const joined = await life.during(peer.join(at));
+  report.settled();
+  if (isStop(joined)) return joined;
+  if (isFault(joined)) report.failed(joined, { server, at: { ip: at.host, port: at.port }, folder: at.folder });
+  else report.joined(joined.address, joined.names);
+  return isFault(joined) ? joined : joined.address;
+}
+
+/** Searches and says what was found. A fault has been shown. */
+export async function search(
+  { peer, report, life, server }: Session,
+  name: string,
+): Promise<readonly Address[] | Fault | Stop> {
+  report.working("Procurando...");
+  const found = await life.during(peer.search(name));
+  report.settled();
+  if (isFault(found)) report.failed(found, { server, name });
+  else if (!isStop(found)) report.found(name, found);
+  return found;
+}
+
+/** Downloads with progress, cancelled by Ctrl+C. The success has been shown; a fault is for the caller to show. */
+export async function download(
+  { peer, report, life }: Session,
+  from: Address,
+  name: string,
+): Promise<Downloaded | Fault | Stop> {
+  const abort = new AbortController();
+  const release = life.cancellable(() => abort.abort());
+  const onProgress = (progress: Progress): void => report.progress(name, progress);
+  report.working(`Pedindo a ${formatAddress(from)}... (Ctrl+C cancela)`);
+  const done = await life.during(peer.download(from, { signal: abort.signal, onProgress, name }));
+  release();
+  report.settled();
+  if (isStop(done)) abort.abort();
+  else if (!isFault(done)) report.downloaded(done);
+  return done;
+}
+
+/** A folder full of unusable names must not bury the one line that matters. */
+const SKIPPED_SHOWN_MAX = 5;
+
+/** Tells about files that stay out of the share, up to a few; sub-folders and our own partial files go without saying. */
+export function createSkippedNotes(
+  report: Report,
+): (name: string, reason: NameFlaw | "not-a-file" | "duplicate") => void {
+  let shown = 0;
+  return (name, reason) => {
+    if (reason === "not-a-file" || reason === "ours" || shown >= SKIPPED_SHOWN_MAX) return;
+    shown += 1;
+    report.complain(skippedComplaint(name, reason));
+  };
+}

@@ -1,0 +1,55 @@
+// The server's executable: options -> parts -> go.
+// Invariant: what Servidor tells becomes the dictated lines, and nothing else reaches stdout.
+// Never: holds logic of its own; every step is one call into the part that knows.
+
+import { isUsage, parseServer, SERVER_DEFAULT, type ServerConfig, serverUsage } from "./config.ts";
+import { complaintOf, complaintText } from "./console/complaints.ts";
+import { EXIT } from "./console/headless.ts";
+import { serverHelp } from "./console/help.ts";
+import { addedLine, searchedLine } from "./console/lines.ts";
+import { askServer } from "./console/menu.ts";
+import { answerAndExit, runProgram } from "./console/program.ts";
+import { isStop } from "./console/questions.ts";
+import { createReport } from "./console/report.ts";
+import type { Address } from "./protocol/address.ts";
+import { type Fault, isFault } from "./protocol/fault.ts";
+import { showName } from "./protocol/names.ts";
+import { Servidor, type ServidorEvent } from "./servidor.ts";
+import { versionLine } from "./version.ts";
+
+const PROGRAM = "napster-server";
+
+async function main(config: ServerConfig): Promise<never> {
+  return runProgram(async ({ output, reportParts, life, openAsker }) => {
+    const report = createReport(reportParts);
+
+    function onEvent(event: ServidorEvent): void {
+      // SPEC 6: one line for each JOIN and each SEARCH.
+      if (event.type === "joined" && !config.quiet) output.out(`${addedLine(event.address, event.names)}\n`);
+      if (event.type === "searched" && !config.quiet) output.out(`${searchedLine(event.address, event.name)}\n`);
+      if (event.type === "fault" && config.verbose)
+        output.err(`${showName(event.remote)}: ${complaintText(complaintOf(event.fault))}\n`);
+    }
+
+    let servidor: Servidor | undefined;
+    function listen(host: string, port: number): Address | Fault {
+      const candidate = new Servidor({ host, port, onEvent });
+      const address = candidate.listen();
+      if (!isFault(address)) servidor = candidate;
+      return address;
+    }
+
+    const asker = openAsker();
+    const address = await askServer({ asker, given: config, fallback: SERVER_DEFAULT, report, listen });
+    asker.close();
+    if (isStop(address)) return address.stop === "leave" ? EXIT.done : EXIT.failed;
+    report.ready(address);
+    await life.during(new Promise<never>(() => {}));
+    await servidor?.close();
+    return EXIT.done;
+  });
+}
+
+const config = parseServer(Bun.argv.slice(2));
+const texts = { help: serverHelp(serverUsage()), version: versionLine(PROGRAM) };
+await (isUsage(config) || "asked" in config ? answerAndExit(PROGRAM, config, texts) : main(config));

@@ -1,0 +1,49 @@
+// A peer's console with a stand-in for the network, run as a program of its own by the console's tests.
+// Invariant: it is wired as napster-peer.ts is; only Peer is replaced, by one whose downloads last until told to end.
+// Never: opens a socket.
+
+import { runMenu } from "../../src/console/menu.ts";
+import { runProgram } from "../../src/console/program.ts";
+import { createReport } from "../../src/console/report.ts";
+import type { PeerApi } from "../../src/console/session.ts";
+import { type Fault, fault } from "../../src/protocol/fault.ts";
+
+const server = { ip: "127.0.0.1", port: 1099 };
+
+await runProgram(async ({ output, reportParts, life, openAsker }) => {
+  const report = createReport(reportParts);
+  let lastSearched: string | undefined;
+  const peer: PeerApi = {
+    async join({ host, port, folder }) {
+      if (port === 9999) return fault("SERVER_UNREACHABLE", "network");
+      if (port === 8776 && folder !== ".") return fault("PORT_IN_USE", "ours");
+      if (port === 6666) throw new Error("defeito\nem duas linhas");
+      return { address: { ip: host, port }, names: ["aula1.mp4", "aula 2.mp4"] };
+    },
+    async search(name) {
+      lastSearched = name;
+      if (name === "cai.mp4") report.failed(fault("SERVER_GONE", "network"), { server });
+      return name.startsWith("nada") ? [] : [{ ip: "127.0.0.1", port: 8777 }];
+    },
+    async download(from, { signal, onProgress }) {
+      const name = lastSearched ?? "";
+      if (from.port === 4) return fault("BUSY", "theirs");
+      onProgress?.({ bytes: 5e8, size: 1.2e9, rate: 1e8, etaSeconds: 7, sources: 1 });
+      if (!name.startsWith("lento")) return { name, folder: "videos", bytes: 3 };
+      const { promise, resolve } = Promise.withResolvers<Fault>();
+      signal?.addEventListener("abort", () => resolve(fault("CANCELLED", "ours")));
+      return promise;
+    },
+    async leave() {
+      if (process.env.TELL_LEAVE) output.err("saiu\n");
+    },
+    get lastSearched() {
+      return lastSearched;
+    },
+  };
+  const asker = openAsker();
+  await runMenu({ peer, report, life, server, asker, given: {}, ready: output.ready });
+  asker.close();
+  await peer.leave();
+  return 0;
+});
