@@ -130,10 +130,12 @@ if (typeof options === "string") {
   process.exit(2);
 }
 const { version } = (await Bun.file(join(ROOT, "package.json")).json()) as { version: string };
+let built = 0;
 for (const target of options.targets) {
   if (options.ifStale && (await isFresh(target))) continue;
   try {
     await build(target, version);
+    built += 1;
   } catch (error) {
     const causes = error instanceof AggregateError ? error.errors.map(String) : [];
     console.error(`cannot build for ${target ?? "this machine"}:`, String(error), ...causes);
@@ -142,4 +144,4 @@ for (const target of options.targets) {
     process.exit(1);
   }
 }
-await writeSums();
+if (built > 0) await writeSums();

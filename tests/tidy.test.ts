@@ -234,7 +234,9 @@ describe("the assignment's items", () => {
   test("each is marked beside the lines that serve it", () => {
     const marked = new Set(
       sources.flatMap(({ text }) =>
-        [...text.matchAll(/(?:\/\/|\*) SPEC ((?:[45]\.[a-i](?:, )?)+)/g)].flatMap(([, names = ""]) => names.split(", ")),
+        [...text.matchAll(/(?:\/\/|\*) SPEC ((?:[45]\.[a-i](?:, )?)+)/g)].flatMap(([, names = ""]) =>
+          names.split(", "),
+        ),
       ),
     );
     expect(items.filter((item) => !marked.has(item))).toEqual([]);

@@ -30,6 +30,8 @@ export type Start = {
   readonly cwd?: string;
   /** A file to read from, "none" for an empty input, "pipe" (the default) for type(). */
   readonly stdin?: "pipe" | "none" | { readonly file: string };
+  /** Told each line of stdout as it comes, for whoever shows them. */
+  readonly onLine?: (line: string) => void;
 };
 
 const SIGNALS = new Map([
@@ -42,16 +44,27 @@ const READY = /^pronto (\d+\.\d+\.\d+\.\d+:\d+)\r?$/m;
 const has = (text: string, wanted: string | RegExp): boolean =>
   typeof wanted === "string" ? text.includes(wanted) : wanted.test(text);
 
-function collect(stream: ReadableStream<Uint8Array>): { text(): string; done: Promise<void> } {
+function collect(
+  stream: ReadableStream<Uint8Array>,
+  onLine?: (line: string) => void,
+): { text(): string; done: Promise<void> } {
   const chunks: Uint8Array[] = [];
+  const decoder = new TextDecoder();
+  let line = "";
   const done = (async () => {
-    for await (const chunk of stream) chunks.push(chunk);
+    for await (const chunk of stream) {
+      chunks.push(chunk);
+      if (onLine === undefined) continue;
+      const lines = (line + decoder.decode(chunk, { stream: true })).split("\n");
+      line = lines.pop() ?? "";
+      lines.forEach(onLine);
+    }
   })();
   return { text: () => Buffer.concat(chunks).toString("utf8"), done };
 }
 
 /** Starts a program; `await using` stops it by its pid at the end of the block. */
-export function startProgram({ command, env, cwd, stdin = "pipe" }: Start): Program {
+export function startProgram({ command, env, cwd, stdin = "pipe", onLine }: Start): Program {
   const child = Bun.spawn([...command], {
     stdin: stdin === "pipe" ? "pipe" : stdin === "none" ? "ignore" : Bun.file(stdin.file),
     stdout: "pipe",
@@ -60,7 +73,7 @@ export function startProgram({ command, env, cwd, stdin = "pipe" }: Start): Prog
     ...(cwd === undefined ? {} : { cwd }),
   });
   const input = typeof child.stdin === "object" ? child.stdin : undefined;
-  const out = collect(child.stdout);
+  const out = collect(child.stdout, onLine);
   const err = collect(child.stderr);
   const running = () => child.exitCode === null && child.signalCode === null;
   const seen = () =>

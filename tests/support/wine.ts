@@ -4,10 +4,11 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { temporaryFolder } from "./folders.ts";
 import { prngDll } from "./prng-dll.ts";
-import { run } from "./run.ts";
 
 // Debian's package leaves wineserver beside the libraries when only the 64-bit half is installed.
 const WINESERVER = Bun.which("wineserver") ?? "/usr/lib/wine/wineserver64";
+
+const WINE_SECONDS_MAX = 60;
 
 export type Wine = {
   readonly env: Record<string, string | undefined>;
@@ -15,6 +16,17 @@ export type Wine = {
   folder(name: string): { readonly path: string; readonly windows: string };
   command(exe: string, ...args: string[]): string[];
 } & AsyncDisposable;
+
+/** To the end, without its output: Wine's services keep that open longer than the command lives. */
+async function quietly(command: readonly string[], env: Wine["env"]): Promise<void> {
+  const child = Bun.spawn([...command], {
+    stdio: ["ignore", "ignore", "ignore"],
+    env: { ...process.env, ...env },
+    timeout: WINE_SECONDS_MAX * 1000,
+    killSignal: "SIGKILL",
+  });
+  await child.exited;
+}
 
 /** How Windows names a Linux path under Wine. */
 export const windowsPath = (path: string): string => `Z:${path.replaceAll("/", "\\")}`;
@@ -30,8 +42,10 @@ export async function startWine(): Promise<Wine> {
     NODE_EXTRA_CA_CERTS: undefined,
     DISPLAY: undefined,
   };
-  await run(["wineboot", "-i"], { env });
-  await run(["winecfg", "-v", "win10"], { env });
+  // Persistent, so that the server and the services it starts belong to no program whose output someone waits for.
+  await quietly([WINESERVER, "-p"], env);
+  await quietly(["wineboot", "-i"], env);
+  await quietly(["winecfg", "-v", "win10"], env);
   await Bun.write(join(prefix, "drive_c/windows/system32/bcryptprimitives.dll"), prngDll());
   return {
     env,
@@ -42,8 +56,8 @@ export async function startWine(): Promise<Wine> {
     },
     command: (exe, ...args) => ["wine", exe, ...args],
     async [Symbol.asyncDispose]() {
-      await run([WINESERVER, "-k"], { env }).catch(() => undefined); // fails when it has ended by itself
-      await run([WINESERVER, "-w"], { env, seconds: 20 }).catch(() => undefined);
+      await quietly([WINESERVER, "-k"], env);
+      await quietly([WINESERVER, "-w"], env);
       home[Symbol.dispose]();
     },
   };

@@ -1,0 +1,224 @@
+// The flags, for scripts and services: exit codes, --json, and what goes wrong on the way.
+
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { freePorts } from "../support/folders.ts";
+import { type Machine, openNative, search, share, startServer } from "../support/napster.ts";
+import { type Program, startProgram } from "../support/program.ts";
+import { until } from "../support/until.ts";
+
+setDefaultTimeout(60_000);
+
+const EXIT = { done: 0, failed: 1, usage: 2, noPeer: 3, rejected: 4 } as const;
+// Long enough that a kill lands in the middle on any disk, and sparse, so that it costs nothing to make.
+const LONG_BYTES = 6 * 2 ** 30;
+
+let machine: Machine;
+let server: Program;
+let at: string;
+beforeAll(async () => {
+  machine = await openNative();
+  ({ server, at } = await startServer(machine));
+}, 180_000);
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+  await machine[Symbol.asyncDispose]();
+});
+
+const get = (name: string, folder: string, ...args: string[]) =>
+  machine.start("napster-peer", ["get", name, "--server", at, "--dir", folder, ...args]);
+
+const visible = (folder: string) => readdirSync(folder).sort();
+
+function sparse(path: string, bytes: number): void {
+  writeFileSync(path, "");
+  truncateSync(path, bytes);
+}
+
+describe("exit codes", () => {
+  test("0: get downloads, announces and leaves (SPEC 5.c)", async () => {
+    const { peer, address } = await share(machine, at, machine.place("code-0", { "com espaço.mp4": "1" }));
+    await using _peer = peer;
+    const here = machine.place("code-0-here");
+    await using getting = get("com espaço.mp4", here.typed);
+    expect(await getting.exit()).toBe(EXIT.done);
+    expect(getting.stdout()).toMatch(/^Sou peer 127\.0\.0\.1:\d+ com arquivos\n/);
+    expect(getting.stdout()).toEndWith(
+      `peers com arquivo solicitado: ${address}\nArquivo com espaço.mp4 baixado com sucesso na pasta ${here.typed}\n`,
+    );
+    expect(await search(machine, at, "com espaço.mp4")).toEqual([address]);
+  });
+
+  test("1: the server is not there", async () => {
+    const [nobody] = freePorts(1);
+    await using lost = machine.start("napster-peer", ["search", "x.mp4", "--server", `127.0.0.1:${nobody}`]);
+    expect(await lost.exit()).toBe(EXIT.failed);
+    expect(lost.stderr()).toMatch(/^erro: .*\[SERVER_UNREACHABLE\]\ndica: ./m);
+    expect(lost.stdout()).toBe("");
+  });
+
+  test("1: the port is taken, the folder is missing, the peer of --from is not there", async () => {
+    const port = at.split(":")[1] ?? "";
+    await using taken = machine.start("napster-server", ["--host", "127.0.0.1", "--port", port]);
+    expect(await taken.exit()).toBe(EXIT.failed);
+    expect(taken.stderr()).toContain("[PORT_IN_USE]");
+
+    const missing = join(machine.place("parent").typed, "não há");
+    await using folder = machine.start("napster-peer", ["share", "--server", at, "--dir", missing]);
+    expect(await folder.exit()).toBe(EXIT.failed);
+    expect(folder.stderr()).toContain("[FOLDER_MISSING]");
+
+    const { peer } = await share(machine, at, machine.place("from", { "from.mp4": "f" }));
+    await using _peer = peer;
+    const [nobody] = freePorts(1);
+    await using lost = get("from.mp4", machine.place("from-here").typed, "--from", `127.0.0.1:${nobody}`);
+    expect(await lost.exit()).toBe(EXIT.failed);
+    expect(lost.stderr()).toContain("[PEER_UNREACHABLE]");
+  });
+
+  test("2: flags that make no sense", async () => {
+    for (const args of [["--nada"], ["get"], ["search"], ["share", "--dir"], ["--server", "aqui"], ["voar"]]) {
+      await using peer = machine.start("napster-peer", args);
+      expect(await peer.exit(), args.join(" ")).toBe(EXIT.usage);
+      expect(peer.stderr()).not.toBe("");
+      expect(peer.stdout()).toBe("");
+    }
+    await using badServer = machine.start("napster-server", ["--port", "70000"]);
+    expect(await badServer.exit()).toBe(EXIT.usage);
+  });
+
+  test("3: no peer has the file", async () => {
+    await using getting = get("ninguém tem.mp4", machine.place("code-3").typed);
+    expect(await getting.exit()).toBe(EXIT.noPeer);
+    await using searching = machine.start("napster-peer", ["search", "ninguém", "tem.mp4", "--server", at]);
+    expect(await searching.exit()).toBe(EXIT.noPeer);
+    expect(searching.stdout()).toEndWith("peers com arquivo solicitado:\n");
+  });
+
+  test("4: the peer rejects, and the person reads why (SPEC 5.f)", async () => {
+    const { peer } = await share(machine, at, machine.place("rejects", { "não.mp4": "n" }), "--reject-all");
+    await using _peer = peer;
+    const here = machine.place("code-4");
+    await using getting = get("não.mp4", here.typed);
+    expect(await getting.exit()).toBe(EXIT.rejected);
+    expect(getting.stderr()).toMatch(/^erro: .*rejeitou.*\[REFUSED\]/m);
+    expect(getting.stdout()).not.toContain("baixado");
+    expect(visible(here.path)).toEqual([]);
+  });
+
+  test("4: every upload slot is taken", async () => {
+    const sender = machine.place("slots", { "vaga.mp4": "v" });
+    const { peer } = await share(machine, at, sender, "--max-uploads", "0");
+    await using _peer = peer;
+    await using getting = get("vaga.mp4", machine.place("slots-here").typed);
+    expect(await getting.exit()).toBe(EXIT.rejected);
+    expect(getting.stderr()).toContain("[BUSY]");
+  });
+
+  test("--help and --version say so and end well", async () => {
+    for (const program of ["napster-server", "napster-peer"] as const) {
+      await using help = machine.start(program, ["--help"]);
+      expect(await help.exit()).toBe(EXIT.done);
+      expect(help.stdout()).toContain(`${program} `);
+      await using version = machine.start(program, ["--version"]);
+      expect(await version.exit()).toBe(EXIT.done);
+      expect(version.stdout()).toMatch(
+        new RegExp(`^${program} \\d+\\.\\d+\\.\\d+ \\((?:[0-9a-f]{7,40}(?:-dirty)?|desconhecido)\\)\n$`),
+      );
+    }
+  });
+
+  test("the executables obey no .env of the folder they are started from", async () => {
+    const odd = machine.place("env", { ".env": "NAPSTER_SERVER=isto não é um endereço\n" });
+    await using peer = startProgram({ command: machine.command("napster-peer", "--version"), cwd: odd.path });
+    expect(await peer.exit()).toBe(EXIT.done);
+    await using searching = startProgram({
+      command: machine.command("napster-peer", "search", "x.mp4"),
+      cwd: odd.path,
+      env: { NAPSTER_SERVER: at },
+    });
+    expect(await searching.exit()).toBe(EXIT.noPeer);
+  });
+});
+
+describe("--json", () => {
+  const objects = (program: Program) =>
+    program
+      .stdout()
+      .split("\n")
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+
+  test("prints one object a line instead of the dictated lines", async () => {
+    const { peer, address } = await share(machine, at, machine.place("json", { "j.mp4": "j" }), "--json");
+    await using _peer = peer;
+    const here = machine.place("json-here");
+    await using getting = get("j.mp4", here.typed, "--json");
+    expect(await getting.exit()).toBe(EXIT.done);
+    expect(objects(getting).length).toBeGreaterThanOrEqual(3);
+    expect(getting.stdout()).not.toContain("baixado com sucesso");
+    await using searching = machine.start("napster-peer", ["search", "j.mp4", "--server", at, "--json"]);
+    expect(await searching.exit()).toBe(EXIT.done);
+    expect(JSON.stringify(objects(searching))).toContain(address);
+    expect(objects(peer).length).toBeGreaterThanOrEqual(1);
+  });
+});
+
+describe("a transfer that breaks", () => {
+  test("a killed sender is an error: no success line, no UPDATE, nothing under the final name (SPEC 5.e)", async () => {
+    const from = machine.place("breaks");
+    sparse(join(from.path, "longo.mp4"), LONG_BYTES);
+    const { peer } = await share(machine, at, from);
+    await using _peer = peer;
+    const here = machine.place("breaks-here");
+    await using getting = get("longo.mp4", here.typed);
+    await until("bytes to arrive", () => visible(here.path).some((name) => name.includes("longo.mp4")));
+    peer.signal("SIGKILL");
+    expect(await getting.exit(30)).toBe(EXIT.failed);
+    expect(getting.stdout()).not.toContain("baixado");
+    expect(getting.stderr()).toMatch(/^erro: /m);
+    expect(existsSync(join(here.path, "longo.mp4"))).toBe(false);
+    expect(await search(machine, at, "longo.mp4")).toEqual([]);
+  });
+
+  test("a killed receiver costs the sender nothing: it serves the next one (SPEC 5.g)", async () => {
+    const from = machine.place("serves", { "curto.mp4": "curto" });
+    sparse(join(from.path, "comprido.mp4"), LONG_BYTES);
+    const { peer, address } = await share(machine, at, from, "--max-uploads", "1");
+    await using _peer = peer;
+    const here = machine.place("serves-here");
+    await using getting = get("comprido.mp4", here.typed);
+    await until("bytes to arrive", () => visible(here.path).some((name) => name.includes("comprido.mp4")));
+    getting.signal("SIGKILL");
+    await getting.exit();
+    const next = machine.place("serves-next");
+    const again = async () => {
+      await using retry = get("curto.mp4", next.typed);
+      return (await retry.exit()) === EXIT.done;
+    };
+    await until("the slot to be free again", again, 15);
+    expect(readFileSync(join(next.path, "curto.mp4"), "utf8")).toBe("curto");
+    expect(await search(machine, at, "comprido.mp4")).toEqual([address]);
+  });
+
+  test("a name that exists is never overwritten", async () => {
+    const { peer } = await share(machine, at, machine.place("exists", { "meu.mp4": "deles" }));
+    await using _peer = peer;
+    const here = machine.place("exists-here", { "meu.mp4": "meu" });
+    await using getting = get("meu.mp4", here.typed);
+    expect(await getting.exit()).toBe(EXIT.failed);
+    expect(getting.stderr()).toContain("[FILE_EXISTS]");
+    expect(readFileSync(join(here.path, "meu.mp4"), "utf8")).toBe("meu");
+  });
+
+  test("a file that is gone between SEARCH and DOWNLOAD is one clear error", async () => {
+    const from = machine.place("gone", { "some.mp4": "s" });
+    const { peer } = await share(machine, at, from);
+    await using _peer = peer;
+    rmSync(join(from.path, "some.mp4"));
+    await using getting = get("some.mp4", machine.place("gone-here").typed);
+    expect([EXIT.failed, EXIT.rejected, EXIT.noPeer] as number[]).toContain(await getting.exit());
+    expect(getting.stderr().match(/^erro: /gm)?.length).toBe(1);
+  });
+});

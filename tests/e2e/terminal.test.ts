@@ -1,0 +1,169 @@
+// The consoles as a person sees them: a pseudo-terminal of 80 columns, keys, and what stays on the screen.
+
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { freePorts } from "../support/folders.ts";
+import { type Machine, openNative, type Place, search, share, startServer } from "../support/napster.ts";
+import { KEY, openTerminal, type TerminalSession } from "../support/terminal.ts";
+import { until } from "../support/until.ts";
+
+setDefaultTimeout(60_000);
+
+let machine: Machine;
+beforeAll(async () => {
+  machine = await openNative();
+}, 180_000);
+afterAll(() => machine[Symbol.asyncDispose]());
+
+const DICTATED = /^(?:Sou peer |Peer |peers com arquivo solicitado:|Arquivo )/;
+
+/** Waits for a question: text on the screen that is not one of the dictated lines. */
+async function asks(session: TerminalSession, question: RegExp): Promise<void> {
+  const asked = () => session.screen().some((line) => !DICTATED.test(line) && question.test(line));
+  await until(`the question ${question}`, asked, 15, () => session.screen().join("\n"));
+}
+
+const menu = (session: TerminalSession) => asks(session, /DOWNLOAD/);
+
+async function choose(session: TerminalSession, option: "JOIN" | "SEARCH" | "DOWNLOAD"): Promise<void> {
+  await menu(session);
+  session.press(KEY.down.repeat(["JOIN", "SEARCH", "DOWNLOAD"].indexOf(option)), KEY.enter);
+}
+
+async function enter(session: TerminalSession, port: number, place: Place): Promise<void> {
+  await choose(session, "JOIN");
+  await asks(session, /\bIP\b/);
+  session.press("127.0.0.1", KEY.enter);
+  await asks(session, /porta/i);
+  session.press(String(port), KEY.enter);
+  await asks(session, /pasta/i);
+  session.press(place.typed, KEY.enter);
+  await session.shows("Sou peer");
+}
+
+async function searchFor(session: TerminalSession, name: string): Promise<void> {
+  await choose(session, "SEARCH");
+  await asks(session, /arquivo/i);
+  session.press(name, KEY.enter);
+}
+
+async function downloadFrom(session: TerminalSession, address: string): Promise<void> {
+  const [ip = "", port = ""] = address.split(":");
+  await choose(session, "DOWNLOAD");
+  await asks(session, /\bIP\b/);
+  session.press(ip, KEY.enter);
+  await asks(session, /porta/i);
+  session.press(port, KEY.enter);
+}
+
+describe("a person at the terminal", () => {
+  test("after a whole session the screens hold the dictated lines and nothing else (SPEC 4.e, 5.i, 6)", async () => {
+    const [serverPort = 0, senderPort = 0, port = 0] = freePorts(3);
+    await using server = openTerminal(machine.command("napster-server"));
+    await asks(server, /\bIP\b/);
+    server.press(KEY.enter);
+    await asks(server, /porta/i);
+    server.press(String(serverPort), KEY.enter);
+    const at = `127.0.0.1:${serverPort}`;
+    await until("the server's questions to go away", () => server.screen().length === 0);
+
+    await using sender = openTerminal(machine.command("napster-peer", "--server", at));
+    await enter(sender, senderPort, machine.place("t1", { "v.mp4": "vídeo" }));
+    await using peer = openTerminal(machine.command("napster-peer", "--server", at));
+    const here = machine.place("t2");
+    await enter(peer, port, here);
+    await searchFor(peer, "nada.mp4");
+    await peer.shows(/^peers com arquivo solicitado:$/m);
+    await searchFor(peer, "v.mp4");
+    await peer.shows(`peers com arquivo solicitado: 127.0.0.1:${senderPort}`);
+    await downloadFrom(peer, `127.0.0.1:${senderPort}`);
+    await peer.shows("Arquivo v.mp4");
+    await menu(peer);
+    expect(readFileSync(join(here.path, "v.mp4"), "utf8")).toBe("vídeo");
+
+    for (const session of [peer, sender]) {
+      session.press(KEY.interrupt);
+      expect(await session.exit()).toBe(0);
+    }
+    expect(peer.screen()).toEqual([
+      `Sou peer 127.0.0.1:${port} com arquivos`,
+      "peers com arquivo solicitado:",
+      `peers com arquivo solicitado: 127.0.0.1:${senderPort}`,
+      `Arquivo v.mp4 baixado com sucesso na pasta ${here.typed}`,
+    ]);
+    expect(sender.screen()).toEqual([`Sou peer 127.0.0.1:${senderPort} com arquivos v.mp4`]);
+    expect(await search(machine, at, "v.mp4")).toEqual([]);
+    const lines = [
+      `Peer 127.0.0.1:${senderPort} adicionado com arquivos v.mp4`,
+      `Peer 127.0.0.1:${port} adicionado com arquivos`,
+      `Peer 127.0.0.1:${port} solicitou arquivo nada.mp4`,
+      `Peer 127.0.0.1:${port} solicitou arquivo v.mp4`,
+    ];
+    expect(server.screen().slice(0, 4)).toEqual(lines);
+    server.press(KEY.interrupt);
+    await server.exit();
+    expect(server.screen().filter((line) => !DICTATED.test(line))).toEqual([]);
+  });
+
+  test("the menu offers JOIN, SEARCH and DOWNLOAD only", async () => {
+    await using peer = openTerminal(machine.command("napster-peer"));
+    await menu(peer);
+    const words = peer
+      .screen()
+      .join(" ")
+      .match(/\b[A-Z]{4,}\b/g);
+    expect([...new Set(words)]).toEqual(["JOIN", "SEARCH", "DOWNLOAD"]);
+  });
+
+  test("a wrong answer is explained at its prompt, and nothing of it stays", async () => {
+    const { server, at } = await startServer(machine);
+    await using _server = server;
+    const [port] = freePorts(1);
+    await using peer = openTerminal(machine.command("napster-peer", "--server", at));
+    await choose(peer, "JOIN");
+    await asks(peer, /\bIP\b/);
+    peer.press("127.0.0.256", KEY.enter);
+    await asks(peer, /IPv?4?/);
+    peer.press("\b".repeat(3), "1", KEY.enter);
+    await asks(peer, /porta/i);
+    peer.press("70000", KEY.enter);
+    await asks(peer, /65535/);
+    peer.press("\u007f".repeat(5), String(port), KEY.enter);
+    await asks(peer, /pasta/i);
+    const place = machine.place("t3");
+    peer.press(`${place.typed}x`, KEY.enter);
+    await asks(peer, /não existe/);
+    peer.press("\u007f", KEY.enter);
+    await peer.shows("Sou peer");
+    await menu(peer);
+    peer.press(KEY.interrupt);
+    expect(await peer.exit()).toBe(0);
+    expect(peer.screen()).toEqual([`Sou peer 127.0.0.1:${port} com arquivos`]);
+  });
+
+  test("Ctrl+C during a download takes the person back to the menu, and an error stays on the screen", async () => {
+    const { server, at } = await startServer(machine);
+    await using _server = server;
+    const from = machine.place("t4");
+    writeFileSync(join(from.path, "longo.mp4"), "");
+    truncateSync(join(from.path, "longo.mp4"), 6 * 2 ** 30);
+    const { peer: sender, address } = await share(machine, at, from);
+    await using _sender = sender;
+    const [port = 0] = freePorts(1);
+    await using peer = openTerminal(machine.command("napster-peer", "--server", at));
+    await enter(peer, port, machine.place("t5"));
+    await searchFor(peer, "longo.mp4");
+    await peer.shows(`peers com arquivo solicitado: ${address}`);
+    await downloadFrom(peer, address);
+    await asks(peer, /\d+ ?%/);
+    peer.press(KEY.interrupt);
+    await peer.shows(/cancelad/);
+    await menu(peer);
+    peer.press(KEY.interrupt);
+    expect(await peer.exit()).toBe(0);
+    const rest = peer.screen().filter((line) => !DICTATED.test(line));
+    expect(rest.join("\n")).toMatch(/^erro: .*\ndica: [^\n]*$/);
+    expect(peer.screen().join("\n")).not.toContain("baixado com sucesso");
+  });
+});

@@ -1,0 +1,169 @@
+// The .exe files under Wine: the dictated session, mixed with Linux peers, a giant video each way, the real console.
+
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { freePorts, sha256 } from "../support/folders.ts";
+import { type Machine, openNative, openWindows, type Place, search, share, startServer } from "../support/napster.ts";
+import { openPane, type Pane } from "../support/tmux.ts";
+import { describeWith } from "../support/tools.ts";
+import { until } from "../support/until.ts";
+import { makeVideo } from "../support/video.ts";
+
+setDefaultTimeout(120_000);
+
+const DICTATED = /^(?:Sou peer |Peer |peers com arquivo solicitado:|Arquivo )/;
+
+describeWith(["linux", "wine", "tmux", "ffmpeg"], "the Windows executables", () => {
+  let windows: Machine;
+  let linux: Machine;
+  beforeAll(async () => {
+    linux = await openNative();
+    windows = await openWindows();
+  }, 240_000);
+  afterAll(async () => {
+    await windows[Symbol.asyncDispose]();
+    await linux[Symbol.asyncDispose]();
+  }, 60_000);
+
+  test("one server and three peers, all .exe, print the dictated lines and nothing else", async () => {
+    const [serverPort, port] = freePorts(2);
+    await using server = windows.start("napster-server", [], ["", String(serverPort)]);
+    const at = await server.ready(30);
+    expect(at).toBe(`127.0.0.1:${serverPort}`);
+    const { peer: one, address: oneAt } = await share(windows, at, windows.place("peer1", { "aula1.mp4": "um" }));
+    await using _one = one;
+    const { peer: two, address: twoAt } = await share(
+      windows,
+      at,
+      windows.place("peer2", { "aula1.mp4": "um", "vídeo.mp4": "dois" }),
+    );
+    await using _two = two;
+    const here = windows.place("peer3");
+    const [ip = "", from = ""] = twoAt.split(":");
+    const joined = ["JOIN", "127.0.0.1", String(port), here.typed];
+    await using three = windows.start(
+      "napster-peer",
+      ["--server", at],
+      [...joined, "SEARCH", "nada.mp4", "SEARCH", "vídeo.mp4", "DOWNLOAD", ip, from],
+    );
+    expect(await three.exit(60)).toBe(0);
+    expect(three.stdout()).toBe(
+      [
+        `Sou peer 127.0.0.1:${port} com arquivos`,
+        "peers com arquivo solicitado:",
+        `peers com arquivo solicitado: ${twoAt}`,
+        `Arquivo vídeo.mp4 baixado com sucesso na pasta ${here.typed}\n`,
+      ].join("\n"),
+    );
+    expect(readFileSync(join(here.path, "vídeo.mp4"), "utf8")).toBe("dois");
+    expect(one.stdout()).toBe(`Sou peer ${oneAt} com arquivos aula1.mp4\n`);
+    expect(server.stdout()).toBe(
+      [
+        `Peer ${oneAt} adicionado com arquivos aula1.mp4`,
+        `Peer ${twoAt} adicionado com arquivos aula1.mp4 vídeo.mp4`,
+        `Peer 127.0.0.1:${port} adicionado com arquivos`,
+        `Peer 127.0.0.1:${port} solicitou arquivo nada.mp4`,
+        `Peer 127.0.0.1:${port} solicitou arquivo vídeo.mp4\n`,
+      ].join("\n"),
+    );
+    // A killed .exe is forgotten as any other.
+    two.signal("SIGKILL");
+    await until(
+      "the killed peer to be forgotten",
+      async () => !(await search(linux, at, "vídeo.mp4")).includes(twoAt),
+      10,
+    );
+    expect(await search(linux, at, "aula1.mp4")).toEqual([oneAt]);
+  });
+
+  test("a giant video moves exe to exe, exe to Linux and Linux to exe, with a Linux server", async () => {
+    const { server, at } = await startServer(linux);
+    await using _server = server;
+    const source = windows.place("origem");
+    await makeVideo(join(source.path, "gigante.mp4"));
+    const sum = await sha256(join(source.path, "gigante.mp4"));
+    const { peer: exe, address: exeAt } = await share(windows, at, source);
+    await using _exe = exe;
+
+    async function fetch(machine: Machine, from: string, here: Place): Promise<string> {
+      const args = ["get", "gigante.mp4", "--server", at, "--from", from, "--dir", here.typed];
+      await using getting = machine.start("napster-peer", args);
+      expect(await getting.exit(120), getting.stderr()).toBe(0);
+      expect(getting.stdout()).toEndWith(`Arquivo gigante.mp4 baixado com sucesso na pasta ${here.typed}\n`);
+      return sha256(join(here.path, "gigante.mp4"));
+    }
+    const second = windows.place("destino1");
+    expect(await fetch(windows, exeAt, second)).toBe(sum);
+    rmSync(join(second.path, "gigante.mp4"));
+
+    const third = linux.place("destino2");
+    expect(await fetch(linux, exeAt, third)).toBe(sum);
+
+    const { peer: native, address: nativeAt } = await share(linux, at, third);
+    await using _native = native;
+    expect((await search(windows, at, "gigante.mp4")).sort()).toEqual([exeAt, nativeAt].sort());
+    const fourth = windows.place("destino3");
+    expect(await fetch(windows, nativeAt, fourth)).toBe(sum);
+  }, 300_000);
+
+  test("the menu of the .exe works in a real console, and leaves the dictated lines", async () => {
+    const { server, at } = await startServer(windows);
+    await using _server = server;
+    const { peer: sender, address } = await share(windows, at, windows.place("tela1", { "v.mp4": "vídeo" }));
+    await using _sender = sender;
+    const [port = 0] = freePorts(1);
+    const here = windows.place("tela2");
+    const command = windows.command("napster-peer", "--server", at).map((word) => `'${word}'`);
+    // Piped through cat, the pane interprets what the program draws; its keyboard stays a real console.
+    await using pane = await openPane(windows.temporary, `${command.join(" ")} 2>&1 | cat`, { env: windows.env });
+
+    const asks = async (question: RegExp): Promise<void> => {
+      const asked = async () => (await pane.screen()).some((line) => !DICTATED.test(line) && question.test(line));
+      await until(`the question ${question}`, asked, 30, () => "see the pane").catch(async (error) => {
+        throw new Error(`${error}\n${(await pane.screen()).join("\n")}`);
+      });
+    };
+    const answer = async (question: RegExp, text: string): Promise<void> => {
+      await asks(question);
+      await pane.type(text);
+      await pane.press("Enter");
+    };
+    const choose = async (downs: number): Promise<void> => {
+      await asks(/DOWNLOAD/);
+      for (let count = 0; count < downs; count++) await pane.press("Down");
+      await pane.press("Enter");
+    };
+    await choose(0);
+    await answer(/\bIP\b/, "127.0.0.1");
+    await answer(/porta/i, String(port));
+    await answer(/pasta/i, here.typed);
+    await pane.shows(`Sou peer 127.0.0.1:${port} com arquivos`);
+    await choose(1);
+    await answer(/arquivo/i, "nada.mp4");
+    await pane.shows(/^peers com arquivo solicitado:$/m);
+    await choose(1);
+    await answer(/arquivo/i, "v.mp4");
+    await pane.shows(`peers com arquivo solicitado: ${address}`);
+    await choose(2);
+    const [ip = "", from = ""] = address.split(":");
+    await answer(/\bIP\b/, ip);
+    await answer(/porta/i, from);
+    await pane.shows("Arquivo v.mp4 baixado com sucesso");
+    expect(readFileSync(join(here.path, "v.mp4"), "utf8")).toBe("vídeo");
+    await asks(/DOWNLOAD/);
+    await pane.press("C-c");
+    await pane.shows("[fim 0]");
+    expect(await dictatedScreen(pane)).toEqual([
+      `Sou peer 127.0.0.1:${port} com arquivos`,
+      "peers com arquivo solicitado:",
+      `peers com arquivo solicitado: ${address}`,
+      `Arquivo v.mp4 baixado com sucesso na pasta ${here.typed}`,
+    ]);
+  });
+});
+
+/** The pane without the mark of the end. */
+async function dictatedScreen(pane: Pane): Promise<string[]> {
+  return (await pane.screen()).filter((line) => line !== "" && !line.startsWith("[fim "));
+}
