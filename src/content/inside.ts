@@ -64,6 +64,7 @@ export function stampOf(stat: fs.BigIntStats): Stamp {
   return { size: Number(stat.size), mtimeNs: stat.mtimeNs, ino: stat.ino };
 }
 
+/** Whether two looks saw the same unchanged file. */
 export function sameStamp(a: Stamp, b: Stamp): boolean {
   return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ino === b.ino;
 }
@@ -117,6 +118,16 @@ async function opened(fd: number, wanted: Stamp | undefined): Promise<OpenFile |
   await closeFd(fd);
   if (stat.isFile()) return fault("CHANGED", "ours", "size, time or identity is not what was listed");
   return fault(wanted === undefined ? "DISK_ERROR" : "CHANGED", "ours", "not a regular file");
+}
+
+/** What the regular file at `path` is right now, without opening it. */
+export async function stampFile(path: string): Promise<Stamp | Fault> {
+  try {
+    const stat = await lstat(path, { bigint: true });
+    return stat.isFile() ? stampOf(stat) : fault("DISK_ERROR", "ours", "not a regular file");
+  } catch (error) {
+    return diskFault(error, "stat");
+  }
 }
 
 /** Opens `path` for reading. With `wanted`, CHANGED unless it is that very file. */
