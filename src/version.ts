@@ -8,7 +8,7 @@ declare const NAPSTER_VERSION: string | undefined;
 declare const NAPSTER_COMMIT: string | undefined;
 
 export const PROGRAM_VERSION: string = typeof NAPSTER_VERSION === "string" ? NAPSTER_VERSION : manifest.version;
-export const PROGRAM_COMMIT: string = typeof NAPSTER_COMMIT === "string" ? NAPSTER_COMMIT : "dev";
+export const PROGRAM_COMMIT: string = typeof NAPSTER_COMMIT === "string" ? NAPSTER_COMMIT : "desconhecido";
 
 /** `napster-peer 0.1.0 (abc1234)` */
 export function versionLine(program: string): string {

@@ -2,12 +2,10 @@
 // Invariant: every run ends in one of the exit codes of EXIT, and every failure has been shown before.
 // Never: reads the keyboard.
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join as joinPath } from "node:path";
 import { type Address, sameAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
 import { nameComplaint } from "./complaints.ts";
+import { withEmptyFolder } from "./folders.ts";
 import { isStop, type Stop } from "./questions.ts";
 import { download, join, type Session, search } from "./session.ts";
 
@@ -101,14 +99,4 @@ async function get(session: Session, where: Where, { name, folder, from }: Wante
   }
   session.report.failed(fault("NO_SOURCE", "theirs"), { name });
   return EXIT.nobodyHasIt;
-}
-
-/** A peer that only asks has nothing to share, and the server answers only who has joined. */
-async function withEmptyFolder(work: (folder: string) => Promise<number>): Promise<number> {
-  const folder = mkdtempSync(joinPath(tmpdir(), "napster-search-"));
-  try {
-    return await work(folder);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
 }

@@ -34,7 +34,8 @@ Se a entrada não é um terminal, cada linha é uma resposta: a palavra JOIN,
 SEARCH ou DOWNLOAD e depois as respostas dela, uma por linha; linha vazia é o
 padrão. Resposta inválida é um erro em stderr e a linha seguinte responde à
 mesma pergunta. Um comando que falha volta ao menu; SEARCH antes de JOIN e
-DOWNLOAD antes de SEARCH falham sem ler respostas. No fim da entrada, sai.
+DOWNLOAD antes de SEARCH falham sem perguntar, e as linhas que seriam respostas
+deles são puladas até a próxima palavra do menu. No fim da entrada, sai.
 
 share, search e get entram na rede em 127.0.0.1 e porta livre, salvo --host e
 --port. Com --json, cada linha de stdout é um objeto, com "event" entre:

@@ -3,16 +3,18 @@
 // and the menu goes on.
 // Never: touches a socket, a terminal or the standard outputs itself.
 
-import { accessSync, constants, statSync } from "node:fs";
-import { resolve } from "node:path";
 import { type Address, isIp, parsePort, sameAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
-import { type Complaint, complaintOf, nameComplaint } from "./complaints.ts";
+import { type Complaint, nameComplaint } from "./complaints.ts";
+import { checkFolder, unquote } from "./folders.ts";
 import { type Asker, isStop, type Question, type Stop } from "./questions.ts";
 import type { Report } from "./report.ts";
 import { download, join, type Session, search } from "./session.ts";
 
 export const COMMANDS = ["JOIN", "SEARCH", "DOWNLOAD"] as const;
+
+/** How many answers each command asks for. */
+const ANSWERS = { JOIN: 3, SEARCH: 1, DOWNLOAD: 2 } as const;
 
 /** What an empty answer to JOIN means. */
 export const JOIN_DEFAULT = { host: "127.0.0.1", port: 8776, folder: "." } as const;
@@ -48,24 +50,6 @@ function checkIp(answer: string): Complaint | undefined {
 function checkPort(answer: string): Complaint | undefined {
   if (parsePort(answer.trim()) !== undefined) return undefined;
   return { cause: "a porta deve ser um número de 1 a 65535", code: "BAD_ADDRESS", hint: "por exemplo 1099" };
-}
-
-function checkFolder(answer: string): Complaint | undefined {
-  const folder = unquote(answer);
-  const path = resolve(folder);
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (folder === "" || stat?.isDirectory() !== true) return complaintOf(fault("FOLDER_MISSING", "ours"), { folder });
-  try {
-    accessSync(path, constants.R_OK);
-    return undefined;
-  } catch {
-    return complaintOf(fault("FOLDER_DENIED", "disk"), { folder });
-  }
-}
-
-/** CMD.EXE quotes a folder that is dragged into its window. */
-function unquote(answer: string): string {
-  return /^".*"$/s.test(answer) ? answer.slice(1, -1) : answer;
 }
 
 type ServerParts = {
@@ -108,10 +92,13 @@ export async function runMenu(parts: MenuParts): Promise<void> {
   const { asker, peer, report } = parts;
   let self: Joined | undefined;
   let sources: readonly Address[] = [];
+  // Answers that a script gives to a command that never asked: they must not pass for commands.
+  let unused = 0;
   while (!parts.life.leaving.aborted) {
     // A script that does not read its answers is not run ahead of.
     await parts.life.during(parts.ready());
-    const command = await asker.choose("O que fazer?", COMMANDS);
+    const command = await asker.choose("O que fazer?", COMMANDS, unused);
+    unused = 0;
     if (isStop(command)) {
       if (command.stop === "back") continue;
       return;
@@ -121,11 +108,13 @@ export async function runMenu(parts: MenuParts): Promise<void> {
       if (!isStop(joined) && !isFault(joined)) self = joined;
     } else if (self === undefined) {
       report.failed(fault("NOT_JOINED", "ours"));
+      unused = ANSWERS[command];
     } else if (command === "SEARCH") {
       const found = await runSearch(parts);
       if (!isStop(found) && !isFault(found)) sources = found;
     } else if (peer.lastSearched === undefined) {
       report.failed(fault("NOT_SEARCHED", "ours"));
+      unused = ANSWERS[command];
     } else {
       await runDownload(parts, { self, sources, name: peer.lastSearched });
     }
@@ -134,7 +123,7 @@ export async function runMenu(parts: MenuParts): Promise<void> {
 
 type Joined = { readonly address: Address; readonly folder: string };
 
-// SPEC 5.i, 6: JOIN captures IP, port and folder, and finds the file names by itself.
+// SPEC 5.i: JOIN captures only IP, port and folder, and finds the file names by itself.
 async function runJoin(parts: MenuParts): Promise<Joined | Fault | Stop> {
   const { asker } = parts;
   let given = parts.given;

@@ -28,8 +28,11 @@ export type Asker = {
   /** True when a person sits at a terminal, so that a failed command can be asked again. */
   readonly interactive: boolean;
   ask(question: Question): Promise<string | Stop>;
-  /** One of `options`: typed in any case, or picked. */
-  choose<Option extends string>(message: string, options: readonly Option[]): Promise<Option | Stop>;
+  /**
+   * One of `options`: typed in any case, or picked. Of piped lines up to `unused` that are no option are passed over:
+   * answers to a command that failed before it asked.
+   */
+  choose<Option extends string>(message: string, options: readonly Option[], unused?: number): Promise<Option | Stop>;
   /** Takes away what is being asked, which then stops with "leave", and gives the input back. */
   close(): void;
 };
@@ -163,13 +166,21 @@ export function createPipedAsker(lines: AsyncIterator<string>, err: Writer): Ask
         const answer = line === "" && fallback !== undefined ? fallback : line;
         return check(answer) ?? answer;
       }),
-    choose: <Option extends string>(_message: string, options: readonly Option[]) =>
-      until<Option>((line) => {
+    choose: <Option extends string>(_message: string, options: readonly Option[], unused = 0) => {
+      let passable = unused;
+      return until<Option>((line) => {
         const word = line.trim().toUpperCase();
         // A blank line chooses nothing: there is no default command.
-        if (word === "") return undefined;
-        return options.find((option) => option.toUpperCase() === word) ?? notAnOption(line, options);
-      }),
+        if (word === "") {
+          passable -= 1;
+          return undefined;
+        }
+        const option = options.find((option) => option.toUpperCase() === word);
+        if (option !== undefined) return option;
+        passable -= 1;
+        return passable >= 0 ? undefined : notAnOption(line, options);
+      });
+    },
     close: () => aborted.resolve({ stop: "leave" }),
   };
 }

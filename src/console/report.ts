@@ -13,7 +13,8 @@ import type { Screen } from "./screen.ts";
 export type Downloaded = { readonly name: string; readonly folder: string; readonly bytes: number };
 
 export type Report = {
-  joined(address: Address, names: readonly string[]): void;
+  /** Resolves once the line is out, or nobody has read it for a while: a script may wait for readiness, then look. */
+  joined(address: Address, names: readonly string[]): Promise<void>;
   /** Listening, or back in the network: for scripts that wait for it. */
   ready(address: Address): void;
   found(name: string, peers: readonly Address[]): void;
@@ -42,6 +43,9 @@ export type ReportParts = {
 const DRAW_MS = 100;
 const PROGRESS_EVENT_MS = 1000;
 
+/** How long readiness waits for the line before it to be read. */
+const LINE_MS_MAX = 1000;
+
 export function createReport(parts: ReportParts): Report {
   const { output, screen } = parts;
   const due = every(DRAW_MS, parts.now);
@@ -51,8 +55,9 @@ export function createReport(parts: ReportParts): Report {
     if (!parts.errIsTerminal) warn(readyLine(address));
   };
   return {
-    joined(address, names) {
+    async joined(address, names) {
       say(joinedLine(address, names));
+      await output.flush(LINE_MS_MAX);
       ready(address);
     },
     ready,
@@ -91,8 +96,9 @@ export function createJsonReport(parts: ReportParts): Report {
     people.complain(complaint);
   };
   return {
-    joined(address, names) {
+    async joined(address, names) {
       tell("joined", { ...address, files: names });
+      await output.flush(LINE_MS_MAX);
       people.ready(address);
     },
     ready(address) {

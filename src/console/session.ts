@@ -39,7 +39,7 @@ export async function join({ peer, report, life, server }: Session, at: JoinAt):
   report.settled();
   if (isStop(joined)) return joined;
   if (isFault(joined)) report.failed(joined, { server, at: { ip: at.host, port: at.port }, folder: at.folder });
-  else report.joined(joined.address, joined.names);
+  else await report.joined(joined.address, joined.names);
   return isFault(joined) ? joined : joined.address;
 }
 

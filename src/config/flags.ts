@@ -1,0 +1,156 @@
+// Every flag as one row, and the words of a command line sorted by those rows.
+// Invariant: a flag's value has passed its row's check; --help is written from the same rows.
+// Never: prints, exits, or knows what a flag is for.
+
+import { parseArgs } from "node:util";
+import { type Address, isIp, parseAddress, parsePort } from "../protocol/address.ts";
+import { isFault } from "../protocol/fault.ts";
+import { UPLOADS_DEFAULT } from "../protocol/limits.ts";
+
+/** The environment's name for --server. */
+export const SERVER_VARIABLE = "NAPSTER_SERVER";
+
+/** More uploads at once than this help nobody and exhaust the system's descriptors. */
+const UPLOADS_MAX = 1000;
+
+/** A mistake of the person who typed the command: one sentence in Portuguese. */
+export type Usage = { readonly usage: string };
+
+export function isUsage(value: unknown): value is Usage {
+  return typeof value === "object" && value !== null && "usage" in value;
+}
+
+/** What the person asked instead of a run. */
+export type Asked = { readonly asked: "help" | "version" };
+
+type Row<T> = {
+  /** What the flag takes, as --help shows it; empty for a switch. */
+  readonly takes: string;
+  readonly help: string;
+  readonly read: (text: string) => T | Usage;
+};
+
+const row = <T>(takes: string, help: string, read: (text: string) => T | Usage): Row<T> => ({ takes, help, read });
+const yes = (): true => true;
+
+function readIp(text: string): string | Usage {
+  return isIp(text) ? text : { usage: "pede um IPv4, por exemplo 127.0.0.1" };
+}
+
+function readPort(text: string): number | Usage {
+  return parsePort(text, 0) ?? { usage: "pede uma porta de 0 a 65535 (0 = qualquer porta livre)" };
+}
+
+export function readAddress(text: string): Address | Usage {
+  const address = parseAddress(text);
+  return isFault(address) ? { usage: "pede IP:PORTA, por exemplo 127.0.0.1:1099" } : address;
+}
+
+function readFolder(text: string): string | Usage {
+  return text === "" ? { usage: "pede o caminho de uma pasta" } : text;
+}
+
+function readUploads(text: string): number | Usage {
+  return /^\d{1,4}$/.test(text) && Number(text) <= UPLOADS_MAX
+    ? Number(text)
+    : { usage: `pede um número de 0 a ${UPLOADS_MAX}` };
+}
+
+const FLAGS = {
+  host: row("IP", "IP em que escuta", readIp),
+  port: row("N", "porta em que escuta; 0 = qualquer porta livre", readPort),
+  dir: row("PASTA", "pasta dos arquivos, onde também chegam os downloads", readFolder),
+  server: row("IP:PORTA", `servidor (ou ${SERVER_VARIABLE}); padrão 127.0.0.1:1099`, readAddress),
+  from: row("IP:PORTA", "baixa deste peer; sem ela, do primeiro que atender", readAddress),
+  "max-uploads": row("N", `envios ao mesmo tempo; padrão ${UPLOADS_DEFAULT}`, readUploads),
+  "reject-all": row("", "recusa todo pedido de download", yes),
+  json: row("", "um objeto JSON por evento na saída padrão", yes),
+  quiet: row("", "não mostra as linhas de JOIN e SEARCH", yes),
+  verbose: row("", "mostra em stderr as falhas de cada conexão", yes),
+  help: row("", "mostra esta ajuda", yes),
+  version: row("", "mostra a versão", yes),
+} as const;
+
+type FlagName = keyof typeof FLAGS;
+type Flags = { [K in FlagName]?: Exclude<ReturnType<(typeof FLAGS)[K]["read"]>, Usage> };
+
+export type Command = {
+  readonly help: string;
+  readonly flags: readonly FlagName[];
+  /** Flags without which the command means nothing. */
+  readonly needs?: readonly FlagName[];
+  /** What its words are; they are joined by one space. Without it the command takes no words. */
+  readonly operand?: string;
+};
+export type Commands<Name extends string> = Readonly<Record<Name, Command>>;
+
+type Read<Name extends string> = { command: Name; flags: Flags; words: string };
+
+/** The words sorted into command, flags and operand, each judged by its row. */
+export function readArgs<Name extends string>(
+  args: readonly string[],
+  commands: Commands<Name | "menu">,
+): Read<Name | "menu"> | Asked | Usage {
+  const options = Object.fromEntries(
+    Object.entries(FLAGS).map(([name, { takes }]) => [
+      name,
+      { type: takes ? ("string" as const) : ("boolean" as const) },
+    ]),
+  );
+  const { tokens, positionals } = parseArgs({
+    args: [...args],
+    options,
+    strict: false,
+    tokens: true,
+    allowPositionals: true,
+  });
+  const given = tokens.flatMap((token) => (token.kind === "option" ? [token] : []));
+  if (given.some(({ name }) => name === "help")) return { asked: "help" };
+  if (given.some(({ name }) => name === "version")) return { asked: "version" };
+
+  const [first, ...others] = positionals;
+  const named = first !== undefined && Object.hasOwn(commands, first) && first !== "menu";
+  const command = (named ? first : "menu") as Name | "menu";
+  const { operand, needs, flags: allowed } = commands[command];
+  const words = (named ? others : positionals).join(" ");
+  if (operand === undefined && words !== "")
+    return { usage: named ? `${first} não recebe "${words}"` : `comando desconhecido: ${first}` };
+  if (operand !== undefined && words === "")
+    return { usage: `${command} pede ${operand}: o nome do arquivo com extensão` };
+
+  const flags: Record<string, unknown> = {};
+  for (const { name, rawName, value, inlineValue } of given) {
+    const flag = Object.hasOwn(FLAGS, name) ? FLAGS[name as FlagName] : undefined;
+    if (flag === undefined) return { usage: `opção desconhecida: ${rawName}` };
+    if (!allowed.includes(name as FlagName))
+      return { usage: `${rawName} não vale para ${named ? first : "este comando"}` };
+    if (flag.takes === "" && value !== undefined) return { usage: `${rawName} não recebe valor` };
+    if (flag.takes !== "" && (value === undefined || (!inlineValue && value.startsWith("-"))))
+      return { usage: `${rawName} pede ${flag.takes}` };
+    const result = flag.read(value ?? "");
+    if (isUsage(result)) return { usage: `${rawName} ${result.usage}` };
+    flags[name] = result;
+  }
+  const missing = needs?.find((name) => flags[name] === undefined);
+  if (missing !== undefined) return { usage: `${command} pede --${missing} ${FLAGS[missing].takes}` };
+  return { command, flags: flags as Flags, words };
+}
+
+/** The part of --help that follows from the rows. */
+export function usageOf(program: string, commands: Commands<string>): string {
+  const lines = Object.entries(commands).map(([name, { help, operand, needs = [] }]) => {
+    const words = [
+      program,
+      name === "menu" ? "" : name,
+      operand ?? "",
+      ...needs.map((flag) => `--${flag} ${FLAGS[flag].takes}`),
+    ];
+    return `  ${[...words.filter(Boolean), "[opções]"].join(" ")}\n      ${help}`;
+  });
+  const used = new Set(Object.values(commands).flatMap(({ flags }) => flags));
+  const rows = (Object.keys(FLAGS) as FlagName[]).filter(
+    (name) => used.has(name) || name === "help" || name === "version",
+  );
+  const options = rows.map((name) => `  ${`--${name} ${FLAGS[name].takes}`.padEnd(20)} ${FLAGS[name].help}`);
+  return `Uso:\n${lines.join("\n")}\n\nOpções:\n${options.join("\n")}\n`;
+}
