@@ -210,7 +210,13 @@ export class Servidor {
 }
 
 /** Faults after which we cannot know where the next request begins, or want no next one. */
-const FATAL: ReadonlySet<string> = new Set(["LINE_TOO_LONG", "PAYLOAD_TOO_LARGE", "SHUTTING_DOWN", "TIMEOUT", "INTERNAL"]);
+const FATAL: ReadonlySet<string> = new Set([
+  "LINE_TOO_LONG",
+  "PAYLOAD_TOO_LARGE",
+  "SHUTTING_DOWN",
+  "TIMEOUT",
+  "INTERNAL",
+]);
 
 /** The next request that has arrived whole, JOIN with its payload; undefined when there is none yet. */
 function nextOrder(session: Session): Order | Fault | undefined {

@@ -61,7 +61,12 @@ export async function answer(
 }
 
 // SPEC 4.b: JOIN carries ip, port and file names; the catalog stores them, and the answer is JOIN_OK.
-async function join(declared: Address, shares: readonly Share[], from: Client, catalog: Catalog): Promise<Answered | Fault> {
+async function join(
+  declared: Address,
+  shares: readonly Share[],
+  from: Client,
+  catalog: Catalog,
+): Promise<Answered | Fault> {
   const address = publishedAddress(declared, from);
   if (isFault(address)) return address;
   const member = await catalog.join(address, shares, from.member);

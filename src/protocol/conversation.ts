@@ -39,7 +39,9 @@ export const PEER_TABLE: Table<PeerState, PeerRequest["verb"]> = {
 export function nextServerState(state: ServerState, verb: ServerRequest["verb"]): ServerState | Fault {
   const next = SERVER_TABLE[state][verb];
   if (next !== undefined) return next;
-  return state === "new" ? fault("NOT_JOINED", "theirs", `${verb} needs a JOIN first`) : fault("BAD_STATE", "theirs", `${verb} after LEAVE`);
+  return state === "new"
+    ? fault("NOT_JOINED", "theirs", `${verb} needs a JOIN first`)
+    : fault("BAD_STATE", "theirs", `${verb} after LEAVE`);
 }
 
 /** The same for a connection between peers. */

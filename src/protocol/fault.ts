@@ -49,6 +49,7 @@ export const LOCAL_CODES = [
   "DISK_ERROR",
   "FILE_MISSING",
   "CORRUPT", // bytes that do not match the root
+  "OTHER_CONTENT", // a .part of this name belongs to another content
   "CANCELLED",
 ] as const;
 

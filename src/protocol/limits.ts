@@ -73,3 +73,6 @@ export const LINGER_SECONDS_MAX = 5;
 
 /** Requests that a connection may have waiting unread before we stop reading it. */
 export const READ_AHEAD_BYTES_MAX = 64 * 1024;
+
+/** A granted download that fetches nothing for this long loses its slot. */
+export const UPLOAD_IDLE_SECONDS_MAX = 60;

@@ -52,14 +52,16 @@ export function decodeHolders(payload: Uint8Array): Holder[] | Fault {
   return decodeList(payload, (line) => {
     const [where, state, ...more] = line.split(" ");
     const address = parseAddress(where ?? "");
-    if (isFault(address) || more.length > 0 || (state !== "complete" && state !== "partial")) return bad("expected: ip:port state");
+    if (isFault(address) || more.length > 0 || (state !== "complete" && state !== "partial"))
+      return bad("expected: ip:port state");
     return { address, complete: state === "complete" };
   });
 }
 
 function decodeList<T>(payload: Uint8Array, parse: (line: string) => T | Fault): T[] | Fault {
   const text = decodeText(payload);
-  if (text === undefined || (text !== "" && !text.endsWith("\n"))) return fault("BAD_REPLY", "theirs", "a list broken off");
+  if (text === undefined || (text !== "" && !text.endsWith("\n")))
+    return fault("BAD_REPLY", "theirs", "a list broken off");
   const values: T[] = [];
   for (const line of text.split("\n").slice(0, -1)) {
     const value = parse(line);

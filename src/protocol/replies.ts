@@ -68,7 +68,8 @@ function parseReply(line: string): Reply | undefined {
     case "REJECT":
     case "ERROR": {
       const [code, again, ...words] = rest.split(" ");
-      if (!(WIRE_CODES as readonly string[]).includes(code ?? "") || (again !== "retry" && again !== "final")) return undefined;
+      if (!(WIRE_CODES as readonly string[]).includes(code ?? "") || (again !== "retry" && again !== "final"))
+        return undefined;
       return { verb, code: code as WireCode, retry: again === "retry", text: words.join(" ") };
     }
     default:
@@ -81,7 +82,8 @@ function parseAccept(rest: string): Reply | undefined {
   const size = parseCount(bytes, FILE_BYTES_MAX);
   const pieceBytes = parseCount(piece, PIECE_BYTES_MAX);
   if (more.length > 0 || !/^[0-9a-f]{32}$/.test(ticket ?? "") || size === undefined) return undefined;
-  if (pieceBytes === undefined || pieceBytes < PIECE_BYTES_MIN || (pieceBytes & (pieceBytes - 1)) !== 0) return undefined;
+  if (pieceBytes === undefined || pieceBytes < PIECE_BYTES_MIN || (pieceBytes & (pieceBytes - 1)) !== 0)
+    return undefined;
   if (root !== "-" && !isRoot(root)) return undefined;
   const grant: Grant = { ticket: ticket as string, size, pieceBytes, root: root === "-" ? undefined : root };
   return { verb: "ACCEPT", grant };

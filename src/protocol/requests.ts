@@ -18,7 +18,8 @@ export function decodeServerRequest(line: string): ServerRequest | Fault {
       const [where, count, ...more] = rest.split(" ");
       const address = parseAddress(where ?? "");
       if (isFault(address)) return address;
-      if (more.length > 0 || parseCount(count, FILE_BYTES_MAX) === undefined) return bad("expected: JOIN ip:port bytes");
+      if (more.length > 0 || parseCount(count, FILE_BYTES_MAX) === undefined)
+        return bad("expected: JOIN ip:port bytes");
       const payloadBytes = parseCount(count, JOIN_PAYLOAD_BYTES_MAX);
       return payloadBytes === undefined
         ? fault("PAYLOAD_TOO_LARGE", "theirs", `at most ${JOIN_PAYLOAD_BYTES_MAX} bytes`)

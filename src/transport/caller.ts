@@ -58,7 +58,9 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
   function arm(entry: Pending): void {
     entry.cancel();
     const seconds = entry.options.seconds ?? REPLY_SECONDS_MAX;
-    entry.cancel = clock.after(seconds * 1000, () => stop(fault("STALLED", "network", `no reply in ${seconds} s`, true)));
+    entry.cancel = clock.after(seconds * 1000, () =>
+      stop(fault("STALLED", "network", `no reply in ${seconds} s`, true)),
+    );
   }
 
   function call(request: ServerRequest | PeerRequest, options: CallOptions = {}): Promise<Answer | Fault> {
@@ -82,7 +84,8 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
     }
     const entry = pending.shift();
     // An ERROR that nobody asked for is the other side's last word: the deadline that we missed, its shutdown.
-    if (entry === undefined) return stop(fault(reply.verb === "ERROR" ? reply.code : "BAD_REPLY", "theirs", "unasked", true));
+    if (entry === undefined)
+      return stop(fault(reply.verb === "ERROR" ? reply.code : "BAD_REPLY", "theirs", "unasked", true));
     entry.cancel();
     entry.resolve({ reply, payload });
   }

@@ -1,0 +1,121 @@
+// Where one download works: its .part and its journal, open, and the way to the final name.
+// Invariant: one download of a name at a time; what is closed here stays on the disk for the next run.
+// Never: writes outside the two files, or leaves a final name behind that was not published.
+
+import * as fs from "node:fs";
+import { promisify } from "node:util";
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import { createInside, discard, diskFault, finalPath, type OpenFile } from "./inside.ts";
+import { publish } from "./publish.ts";
+
+const fdatasync = promisify(fs.fdatasync);
+const ftruncate = promisify(fs.ftruncate);
+const writeFd = promisify(fs.write) as (
+  fd: number,
+  bytes: Uint8Array,
+  from: number,
+  length: number,
+  at: number,
+) => Promise<number | { bytesWritten: number }>;
+
+/** One of the two files, as storage needs it. */
+export type WorkFile = {
+  readonly size: number;
+  readAll(): Promise<Uint8Array | Fault>;
+  writeAt(bytes: Uint8Array, offset: number): Promise<Fault | undefined>;
+  truncate(size: number): Promise<Fault | undefined>;
+  /** Everything written before the call is on the disk once it returns. */
+  sync(): Promise<Fault | undefined>;
+  close(): Promise<void>;
+};
+
+export type Workplace = {
+  readonly part: WorkFile & { readonly fd: number };
+  readonly journal: WorkFile;
+  /** Bytes that the folder's disk has left for us. */
+  freeBytes(): Promise<number>;
+  /** Closes the files and gives the .part its final name. FILE_EXISTS when the name was taken meanwhile. */
+  publish(): Promise<Fault | undefined>;
+  /** Closes the files and leaves them for another time; removes them when `worthless`. */
+  leave(worthless: boolean): Promise<void>;
+};
+
+const busy = new Set<string>();
+
+/** Opens or makes the two files. IN_USE, FILE_EXISTS, DISK_FULL, DISK_ERROR, FOLDER_MISSING. */
+export async function openWorkplace(folder: string, name: string): Promise<Workplace | Fault> {
+  const final = finalPath(folder, name);
+  if (isFault(final)) return final;
+  if (busy.has(final)) return fault("IN_USE", "ours", "this program is downloading it already");
+  busy.add(final);
+  const part = await createInside(folder, name, "part");
+  const journal = isFault(part) ? part : await createInside(folder, name, "journal");
+  if (isFault(journal)) {
+    if (!isFault(part)) await part.close();
+    busy.delete(final);
+    return journal;
+  }
+  const files = [workFile(part as OpenFile), workFile(journal)] as const;
+
+  async function close(): Promise<void> {
+    await Promise.all(files.map((file) => file.close()));
+    busy.delete(final as string);
+  }
+
+  return {
+    part: { ...files[0], fd: (part as OpenFile).fd },
+    journal: files[1],
+    async freeBytes() {
+      const disk = await fs.promises.statfs(folder);
+      return disk.bavail * disk.bsize;
+    },
+    async publish() {
+      await close();
+      return publish(folder, name);
+    },
+    async leave(worthless) {
+      await close();
+      if (worthless) await discard(folder, name);
+    },
+  };
+}
+
+function workFile(file: OpenFile): WorkFile {
+  const { fd } = file;
+  const attempt = async (doing: string, action: () => Promise<unknown>): Promise<Fault | undefined> => {
+    try {
+      await action();
+      return undefined;
+    } catch (error) {
+      return diskFault(error, doing);
+    }
+  };
+  let open = true;
+  return {
+    size: file.size,
+    async readAll() {
+      const bytes = new Uint8Array(file.size);
+      const failed = await attempt("read", async () => {
+        for (let at = 0; at < bytes.length; ) {
+          const read = fs.readSync(fd, bytes, at, bytes.length - at, at);
+          if (read === 0) break;
+          at += read;
+        }
+      });
+      return failed ?? bytes;
+    },
+    writeAt: (bytes, offset) =>
+      attempt("write", async () => {
+        for (let at = 0; at < bytes.length; ) {
+          const written = await writeFd(fd, bytes, at, bytes.length - at, offset + at);
+          at += typeof written === "number" ? written : written.bytesWritten;
+        }
+      }),
+    truncate: (size) => attempt("truncate", () => ftruncate(fd, size)),
+    sync: () => attempt("sync", () => fdatasync(fd)),
+    async close() {
+      if (open) await file.close();
+      open = false;
+    },
+  };
+}

@@ -1,0 +1,211 @@
+// A peer: it joins the server with a folder's files, serves them to others, and searches and downloads for a person.
+// Invariant: what the server, the upload thread and the library know of our files is the same, from JOIN on.
+// Never: prints or asks; the console does. Never moves a file's bytes on this thread (DESIGN 5).
+
+import { listFolder, type SkipReason } from "./content/folder.ts";
+import { createHashCache } from "./content/hash-cache.ts";
+import { createHasher } from "./content/hasher.ts";
+import { createLibrary, type Held, type Library } from "./content/library.ts";
+import { openWorkplace } from "./content/workplace.ts";
+import type { Address } from "./protocol/address.ts";
+import { type Fault, fault, isFault } from "./protocol/fault.ts";
+import { nameFlaw } from "./protocol/names.ts";
+import { decodeAddresses } from "./protocol/payloads.ts";
+import { download, type Progress } from "./transfer/download.ts";
+import { createLaneThreads } from "./transfer/lane-threads.ts";
+import type { Stocked } from "./transfer/shelf.ts";
+import { startUploadThread, type UploadThread } from "./transfer/upload-thread.ts";
+import type { Listed } from "./transfer/upload-worker.ts";
+import type { UploadsEvent } from "./transfer/uploads.ts";
+import { expectReply } from "./transport/caller.ts";
+import { systemClock } from "./transport/clock.ts";
+import { createServerLink, type ServerLink } from "./transport/server-link.ts";
+import { connect } from "./transport/tcp.ts";
+
+export type { Progress } from "./transfer/download.ts";
+
+export type PeerEvent =
+  | { readonly type: "server-lost" }
+  | { readonly type: "server-back"; readonly address: Address }
+  /** A file in the folder that cannot be shared. */
+  | { readonly type: "skipped"; readonly name: string; readonly reason: SkipReason }
+  | { readonly type: "uploaded"; readonly name: string; readonly to: Address; readonly bytes: number }
+  | { readonly type: "hashed"; readonly name: string; readonly root: string };
+
+export type PeerOptions = {
+  readonly server: Address;
+  readonly maxUploads: number;
+  readonly rejectAll: boolean;
+  readonly onEvent: (event: PeerEvent) => void;
+};
+
+export type JoinAt = {
+  readonly host: string /** 0 for any free one */;
+  readonly port: number;
+  readonly folder: string;
+};
+export type Joined = { readonly address: Address; readonly names: readonly string[] };
+export type DownloadRequest = {
+  /** The file's name; the last searched one when not given. */
+  readonly name?: string;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: Progress) => void;
+};
+export type Done = { readonly name: string; readonly folder: string; readonly bytes: number };
+
+/** Where we are in: the folder as the person typed it, what it holds, where we listen. */
+type Place = { readonly typed: string; readonly library: Library; readonly listening: Address };
+
+/** One thread hashes and writes while the other receives; more gained nothing on two cores. */
+const LANE_THREADS = 2;
+
+export class Peer {
+  readonly #options: PeerOptions;
+  readonly #link: ServerLink;
+  readonly #cache = createHashCache();
+  readonly #hasher = createHasher({ cache: this.#cache });
+  #uploads: UploadThread | undefined;
+  #place: Place | undefined;
+  #lastSearched: string | undefined;
+
+  constructor(options: PeerOptions) {
+    this.#options = options;
+    this.#link = createServerLink({
+      server: options.server,
+      connect,
+      clock: systemClock,
+      random: Math.random,
+      shares: () => this.#place?.library.shares() ?? [],
+      onLost: () => options.onEvent({ type: "server-lost" }),
+      onBack: (address) => options.onEvent({ type: "server-back", address }),
+    });
+  }
+
+  get lastSearched(): string | undefined {
+    return this.#lastSearched;
+  }
+
+  /** SPEC 5.b, 5.i: enters the network with a folder, or moves there when already in. On a fault nothing has changed. */
+  async join(at: JoinAt): Promise<Joined | Fault> {
+    const listing = await listFolder(at.folder);
+    if (isFault(listing)) return listing;
+    for (const { name, reason } of listing.skipped) this.#options.onEvent({ type: "skipped", name, reason });
+    const library = createLibrary({
+      listing,
+      cache: this.#cache,
+      hasher: this.#hasher,
+      onHashed: (held) => this.#announce(library, held),
+    });
+    const before = this.#place;
+    // SPEC 5.a: uploads have a thread of their own, so that other peers are answered whatever this one is doing.
+    this.#uploads ??= startUploadThread(this.#options, (event) => this.#hearUploads(event));
+    this.#uploads.restock([...library.all()].map((held) => stockOf(library, held)));
+    const listening = await this.#uploads.listen({ ip: at.host, port: at.port });
+    if (isFault(listening)) {
+      await this.#goBack(library, before);
+      return listening;
+    }
+    this.#place = { typed: at.folder, library, listening };
+    const published = await this.#link.join(listening);
+    if (isFault(published)) {
+      await this.#goBack(library, before);
+      return published;
+    }
+    before?.library.close();
+    return { address: published, names: library.names };
+  }
+
+  /** SPEC 5.d: the peers that have exactly this file. It becomes the file that DOWNLOAD is about. */
+  async search(name: string): Promise<readonly Address[] | Fault> {
+    const exact = name.normalize("NFC");
+    const flaw = nameFlaw(exact);
+    if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
+    const answer = expectReply(await this.#link.call({ verb: "SEARCH", name: exact }), "SEARCH_OK");
+    if (isFault(answer)) return answer;
+    this.#lastSearched = exact;
+    return decodeAddresses(answer.payload);
+  }
+
+  /** SPEC 5.f, 5.h: the file from that peer into our own folder, verified; then UPDATE by itself. */
+  async download(from: Address, request: DownloadRequest = {}): Promise<Done | Fault> {
+    const place = this.#place;
+    if (place === undefined) return fault("NOT_JOINED", "ours", "DOWNLOAD before JOIN");
+    const name = request.name?.normalize("NFC") ?? this.#lastSearched;
+    if (name === undefined) return fault("NOT_SEARCHED", "ours", "DOWNLOAD before SEARCH");
+    const flaw = nameFlaw(name);
+    if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
+    if (place.library.has(name)) return fault("FILE_EXISTS", "ours", "the folder has this file");
+    const threads = createLaneThreads(LANE_THREADS);
+    const downloaded = await download({
+      name,
+      from,
+      openWorkplace: (wanted) => openWorkplace(place.library.folder, wanted),
+      openLane: threads.open,
+      connect,
+      clock: systemClock,
+      signal: request.signal,
+      onProgress: request.onProgress,
+    });
+    threads.close();
+    if (isFault(downloaded)) return downloaded;
+    const held = await place.library.add(name, downloaded);
+    if (held !== undefined) await this.#announce(place.library, held);
+    return { name, folder: place.typed, bytes: downloaded.size };
+  }
+
+  /** Tells the server goodbye and stops serving. */
+  async leave(): Promise<void> {
+    await this.#link.leave();
+    this.#place?.library.close();
+    this.#place = undefined;
+    this.#uploads?.close();
+    this.#uploads = undefined;
+    this.#hasher.close();
+    this.#cache.close();
+  }
+
+  /**
+   * SPEC 5.c: UPDATE tells the server of a file that is whole here, and of its root once it is known. While the server
+   * is away there is nobody to tell; the next JOIN will.
+   */
+  async #announce(library: Library, held: Held): Promise<void> {
+    if (this.#place?.library !== library) return;
+    this.#uploads?.stock(stockOf(library, held));
+    const { root } = held;
+    const { name, size } = held.local;
+    if (root !== undefined) this.#options.onEvent({ type: "hashed", name, root });
+    await this.#link.call({ verb: "UPDATE", share: { name, size, root } });
+  }
+
+  /** A JOIN that failed: what was served before is served again, where it was. */
+  async #goBack(tried: Library, before: Place | undefined): Promise<void> {
+    tried.close();
+    this.#place = before;
+    this.#uploads?.restock(
+      before === undefined ? [] : [...before.library.all()].map((h) => stockOf(before.library, h)),
+    );
+    if (before !== undefined) await this.#uploads?.listen(before.listening);
+  }
+
+  #hearUploads(event: UploadsEvent): void {
+    const library = this.#place?.library;
+    if (event.type === "uploaded") this.#options.onEvent(event);
+    else if (event.type === "wanted") library?.want(event.name);
+    else if (library !== undefined && library.has(event.name)) {
+      // The file is no longer what was announced: nobody else shall be sent here for it.
+      library.remove(event.name);
+      this.#uploads?.remove(event.name);
+      void this.#link.call({ verb: "WITHDRAW", name: event.name });
+    }
+  }
+}
+
+/** A held file as the upload thread needs it. */
+function stockOf(library: Library, { local, pieceBytes, root, layer }: Held): Stocked<Listed> {
+  return {
+    share: { name: local.name, size: local.size, root },
+    pieceBytes,
+    layer,
+    listed: { ...local, folder: library.folder },
+  };
+}

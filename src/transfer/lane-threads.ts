@@ -1,0 +1,57 @@
+// The threads that lanes run on, seen from the main thread: lanes are opened here and report here.
+// Invariant: a lane's events come in order and end with "over", also when its thread dies.
+// Never: looks at what a lane carries.
+
+import { fault } from "../protocol/fault.ts";
+import type { Lane, LaneEvent } from "./lane.ts";
+import type { LaneMessage, LaneReport, LaneStart } from "./lane-worker.ts";
+import type { LaneId } from "./scheduler.ts";
+
+export type OpenLane = (start: LaneStart, onEvent: (event: LaneEvent) => void) => Lane;
+
+export type LaneThreads = {
+  readonly open: OpenLane;
+  /** Ends the threads and with them every lane. */
+  close(): void;
+};
+
+type Thread = { readonly worker: Worker; readonly lanes: Map<LaneId, (event: LaneEvent) => void> };
+
+/** Up to `count` threads, each started with its first lane; lanes are dealt to them in turn. */
+export function createLaneThreads(count: number): LaneThreads {
+  const threads: Thread[] = [];
+  let opened = 0;
+
+  function startThread(): Thread {
+    const worker = new Worker(new URL("./lane-worker.ts", import.meta.url).href);
+    const lanes = new Map<LaneId, (event: LaneEvent) => void>();
+    worker.onmessage = ({ data: { lane, event } }: MessageEvent<LaneReport>) => {
+      const tell = lanes.get(lane);
+      if (event.type === "over") lanes.delete(lane);
+      tell?.(event);
+    };
+    worker.onerror = (event) => {
+      const why = fault("INTERNAL", "ours", `lane thread: ${event.message}`);
+      for (const tell of lanes.values()) tell({ type: "over", fault: why });
+      lanes.clear();
+    };
+    return { worker, lanes };
+  }
+
+  function open(start: LaneStart, onEvent: (event: LaneEvent) => void): Lane {
+    const lane = opened++;
+    threads[lane % count] ??= startThread();
+    const { worker, lanes } = threads[lane % count] as Thread;
+    const post = (message: LaneMessage) => worker.postMessage(message);
+    lanes.set(lane, onEvent);
+    post({ type: "open", lane, start });
+    return { fetch: (order) => post({ type: "fetch", lane, order }), close: () => post({ type: "close", lane }) };
+  }
+
+  return {
+    open,
+    close() {
+      for (const { worker } of threads) worker.terminate();
+    },
+  };
+}

@@ -1,0 +1,55 @@
+// A thread that carries lanes: messages in, lanes at work, messages out.
+// Invariant: everything that crosses the thread border is plain data of the types below, marked with its lane.
+// Never: holds logic of its own.
+
+import { createPieceHasher } from "../content/merkle.ts";
+import { writeAt } from "../content/slices.ts";
+import type { Address } from "../protocol/address.ts";
+import { systemClock } from "../transport/clock.ts";
+import { connect } from "../transport/tcp.ts";
+import { createLane, type Lane, type LaneEvent, type Order } from "./lane.ts";
+import type { LaneId } from "./scheduler.ts";
+
+export type LaneStart = {
+  readonly source: Address;
+  readonly ticket: string;
+  readonly size: number;
+  readonly pieceBytes: number;
+  /** The open .part file. */
+  readonly fd: number;
+};
+
+/** Main thread -> lanes. */
+export type LaneMessage =
+  | { readonly type: "open"; readonly lane: LaneId; readonly start: LaneStart }
+  | { readonly type: "fetch"; readonly lane: LaneId; readonly order: Order }
+  | { readonly type: "close"; readonly lane: LaneId };
+
+/** Lanes -> main thread. */
+export type LaneReport = { readonly lane: LaneId; readonly event: LaneEvent };
+
+declare const self: Worker & { onmessage: (event: MessageEvent<LaneMessage>) => void };
+
+const lanes = new Map<LaneId, Lane>();
+
+function open(id: LaneId, { source, ticket, size, pieceBytes, fd }: LaneStart): void {
+  const lane = createLane({
+    source,
+    ticket,
+    connect,
+    clock: systemClock,
+    hasher: createPieceHasher(size, pieceBytes),
+    write: (chunk, offset) => writeAt(fd, chunk, offset),
+    onEvent(event) {
+      if (event.type === "over") lanes.delete(id);
+      self.postMessage({ lane: id, event } satisfies LaneReport);
+    },
+  });
+  lanes.set(id, lane);
+}
+
+self.onmessage = ({ data: message }) => {
+  if (message.type === "open") open(message.lane, message.start);
+  else if (message.type === "fetch") lanes.get(message.lane)?.fetch(message.order);
+  else lanes.get(message.lane)?.close();
+};

@@ -1,0 +1,37 @@
+// How fast bytes move: the rate over the last seconds, and how long the rest will take at it.
+// Invariant: what is shown was measured; with no bytes in the window the rate is 0 and there is no estimate.
+// Never: smooths a stall away.
+
+import type { Clock } from "../transport/clock.ts";
+
+const WINDOW_MS = 5000;
+
+export type Meter = {
+  /** Bytes that have just moved. */
+  add(bytes: number): void;
+  /** Bytes per second over the last WINDOW_MS (less at the beginning). */
+  rate(): number;
+  /** Milliseconds since bytes last moved. */
+  quietMs(): number;
+};
+
+export function createMeter(clock: Clock): Meter {
+  const startedAt = clock.now();
+  let samples: { at: number; bytes: number }[] = [];
+  let movedAt = startedAt;
+  return {
+    add(bytes) {
+      movedAt = clock.now();
+      samples.push({ at: movedAt, bytes });
+      if (samples.length > 256) samples = samples.filter(({ at }) => at > movedAt - WINDOW_MS);
+    },
+    rate() {
+      const now = clock.now();
+      samples = samples.filter(({ at }) => at > now - WINDOW_MS);
+      const bytes = samples.reduce((sum, sample) => sum + sample.bytes, 0);
+      const seconds = Math.max(0.25, Math.min(WINDOW_MS, now - startedAt) / 1000);
+      return bytes / seconds;
+    },
+    quietMs: () => clock.now() - movedAt,
+  };
+}

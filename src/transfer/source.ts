@@ -1,0 +1,77 @@
+// One peer that sends us a content: the conversation that asks for it, apart from the lanes that carry it.
+// Invariant: while it is open, the source keeps a slot for us; when it closes, its ticket is worth nothing.
+// Never: carries the file's bytes.
+
+import { HASH_BYTES, pieceCount, rootOfLayer } from "../content/merkle.ts";
+import { type Address, formatAddress } from "../protocol/address.ts";
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import { type Grant, type Root, VERSION } from "../protocol/messages.ts";
+import { type Caller, createCaller, expectReply } from "../transport/caller.ts";
+import type { Clock } from "../transport/clock.ts";
+import type { Connect } from "../transport/connection.ts";
+
+/** By name, as the person asked, or by content, from anyone who holds it. */
+export type Wanted = { readonly name: string } | { readonly root: Root };
+
+export type Source = {
+  readonly address: Address;
+  readonly grant: Grant;
+  /** How long the first answer took: the distance. Milliseconds. */
+  readonly roundTripMs: number;
+  /** The piece layer, whole and of the right length; NOT_READY while the source still hashes the file. */
+  layer(): Promise<Uint8Array | Fault>;
+  /** The source is gone, or was left. */
+  readonly closed: Promise<Fault>;
+  close(): void;
+};
+
+/** Asks a peer for a content. Faults: PEER_UNREACHABLE, and whatever its REJECT says (BUSY, REFUSED, NOT_SHARED…). */
+export async function openSource(
+  address: Address,
+  wanted: Wanted,
+  { connect, clock }: { readonly connect: Connect; readonly clock: Clock },
+): Promise<Source | Fault> {
+  let made: Caller | undefined;
+  const connection = await connect(address, (opened) => {
+    const { caller, handlers } = createCaller(opened, clock);
+    made = caller;
+    return handlers;
+  });
+  if (isFault(connection)) return connection;
+  const caller = made as Caller;
+  const askedAt = clock.now();
+  void caller.call({ verb: "HELLO", version: VERSION });
+  // SPEC 5.f: DOWNLOAD goes to the other peer, which accepts or rejects.
+  const answer = await caller.call("name" in wanted ? { verb: "DOWNLOAD", ...wanted } : { verb: "FETCH", ...wanted });
+  const accepted = expectReply(answer, "ACCEPT");
+  if (isFault(accepted)) {
+    caller.end();
+    return accepted;
+  }
+  const { grant } = accepted.reply;
+  if ("root" in wanted && grant.root !== wanted.root) {
+    caller.end();
+    return fault("BAD_REPLY", "theirs", `${formatAddress(address)} offers another content`);
+  }
+  return {
+    address,
+    grant,
+    roundTripMs: clock.now() - askedAt,
+    layer: () => fetchLayer(caller, grant),
+    closed: caller.closed,
+    close: () => caller.end(),
+  };
+}
+
+async function fetchLayer(caller: Caller, { size, pieceBytes, root }: Grant): Promise<Uint8Array | Fault> {
+  const answer = expectReply(await caller.call({ verb: "LAYER" }), "LAYER_OK");
+  if (isFault(answer)) return answer;
+  const { payload } = answer;
+  if (payload.length !== pieceCount(size, pieceBytes) * HASH_BYTES) {
+    return fault("CORRUPT", "theirs", "a piece layer of the wrong length");
+  }
+  if (root !== undefined && rootOfLayer(payload, pieceBytes) !== root) {
+    return fault("CORRUPT", "theirs", "the piece layer does not lead to the root");
+  }
+  return payload;
+}

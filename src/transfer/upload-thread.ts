@@ -1,0 +1,48 @@
+// The uploads' thread seen from the main thread: where it listens and what it has to give.
+// Invariant: what was stocked before `listen` answers is served from the first connection on.
+// Never: sees a byte of a file.
+
+import type { Address } from "../protocol/address.ts";
+import { type Fault, fault } from "../protocol/fault.ts";
+import type { Stocked } from "./shelf.ts";
+import type { Listed, UploadMessage, UploadReport } from "./upload-worker.ts";
+import type { UploadsEvent } from "./uploads.ts";
+
+export type UploadThread = {
+  /** Replaces what is served. */
+  restock(all: readonly Stocked<Listed>[]): void;
+  /** Adds one file, or replaces what was known of it. */
+  stock(one: Stocked<Listed>): void;
+  remove(name: string): void;
+  /** Listens there instead of where it did, and answers with the port that was taken. */
+  listen(at: Address): Promise<Address | Fault>;
+  close(): void;
+};
+
+export type UploadPolicy = { readonly maxUploads: number; readonly rejectAll: boolean };
+
+export function startUploadThread(policy: UploadPolicy, onEvent: (event: UploadsEvent) => void): UploadThread {
+  const worker = new Worker(new URL("./upload-worker.ts", import.meta.url).href);
+  const asked: ((result: Address | Fault) => void)[] = [];
+  const post = (message: UploadMessage) => worker.postMessage(message);
+  worker.onmessage = ({ data: message }: MessageEvent<UploadReport>) => {
+    if (message.type === "listening") asked.shift()?.(message.result);
+    else onEvent(message);
+  };
+  worker.onerror = (event) => {
+    for (const answer of asked.splice(0)) answer(fault("INTERNAL", "ours", `upload thread: ${event.message}`));
+  };
+  post({ type: "start", maxUploads: policy.maxUploads, rejectAll: policy.rejectAll });
+  return {
+    restock: (stocked) => post({ type: "stock", fresh: true, stocked }),
+    stock: (one) => post({ type: "stock", fresh: false, stocked: [one] }),
+    remove: (name) => post({ type: "remove", name }),
+    listen(at) {
+      const { promise, resolve } = Promise.withResolvers<Address | Fault>();
+      asked.push(resolve);
+      post({ type: "listen", at });
+      return promise;
+    },
+    close: () => worker.terminate(),
+  };
+}

@@ -1,0 +1,72 @@
+// The thread that serves uploads: it owns the listening socket, so that nothing the console does can hold up a byte.
+// Invariant: everything that crosses the thread border is plain data of the two types below.
+// Never: holds logic of its own.
+
+import { randomBytes } from "node:crypto";
+import { openShare, type Stamp } from "../content/inside.ts";
+import { readable } from "../content/slices.ts";
+import { type Address, sameAddress } from "../protocol/address.ts";
+import { type Fault, isFault } from "../protocol/fault.ts";
+import { systemClock } from "../transport/clock.ts";
+import type { Listener } from "../transport/connection.ts";
+import { listen } from "../transport/tcp.ts";
+import { createShelf, type Stocked } from "./shelf.ts";
+import { createUploads, type Uploads, type UploadsEvent } from "./uploads.ts";
+
+/** Where a stocked file lies: what the door needs to open it again. */
+export type Listed = Stamp & { readonly folder: string; readonly file: string };
+
+/** Main thread -> uploads. */
+export type UploadMessage =
+  | { readonly type: "start"; readonly maxUploads: number; readonly rejectAll: boolean }
+  | { readonly type: "listen"; readonly at: Address }
+  | { readonly type: "stock"; readonly fresh: boolean; readonly stocked: readonly Stocked<Listed>[] }
+  | { readonly type: "remove"; readonly name: string };
+
+/** Uploads -> main thread. */
+export type UploadReport = UploadsEvent | { readonly type: "listening"; readonly result: Address | Fault };
+
+declare const self: Worker & { onmessage: (event: MessageEvent<UploadMessage>) => void };
+
+const report = (message: UploadReport) => self.postMessage(message);
+
+const shelf = createShelf<Listed>(async (listed) => {
+  const file = await openShare(listed.folder, listed);
+  return isFault(file) ? file : readable(file);
+});
+let uploads: Uploads | undefined;
+let listener: Listener | undefined;
+
+self.onmessage = ({ data: message }) => {
+  switch (message.type) {
+    case "start":
+      uploads = createUploads({
+        shelf,
+        clock: systemClock,
+        newTicket: () => randomBytes(16).toString("hex"),
+        maxUploads: message.maxUploads,
+        rejectAll: message.rejectAll,
+        onEvent: report,
+      });
+      return;
+    case "listen": {
+      if (listener !== undefined && sameAddress(listener.address, message.at)) {
+        report({ type: "listening", result: listener.address });
+        return;
+      }
+      const made = listen(message.at, (connection) => (uploads as Uploads).accept(connection));
+      if (!isFault(made)) {
+        listener?.close();
+        listener = made;
+      }
+      report({ type: "listening", result: isFault(made) ? made : made.address });
+      return;
+    }
+    case "stock":
+      if (message.fresh) shelf.clear();
+      for (const stocked of message.stocked) shelf.put(stocked);
+      return;
+    case "remove":
+      shelf.remove(message.name);
+  }
+};
