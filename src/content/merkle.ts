@@ -32,17 +32,14 @@ export type PieceHasher = {
   reset(): void;
 };
 
-const hex = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
-
 /** 32 bytes as a root. */
 export function encodeRoot(bytes: Uint8Array): Root {
-  return hex(bytes.subarray(0, HASH_BYTES));
+  return bytes.subarray(0, HASH_BYTES).toHex();
 }
 
 /** The inverse of encodeRoot. */
 export function decodeRoot(root: Root): Uint8Array {
-  return new Uint8Array(Buffer.from(root, "hex"));
+  return Uint8Array.fromHex(root);
 }
 
 /** The least power of two, PIECE_BYTES_MIN–PIECE_BYTES_MAX, that cuts `size` bytes into at most PIECES_AIM pieces. */
