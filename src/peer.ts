@@ -16,7 +16,7 @@ import { createLaneThreads } from "./transfer/lane-threads.ts";
 import type { Stocked } from "./transfer/shelf.ts";
 import { startUploadThread, type UploadThread } from "./transfer/upload-thread.ts";
 import type { Listed } from "./transfer/upload-worker.ts";
-import type { UploadsEvent } from "./transfer/uploads.ts";
+import type { UploadPolicy, UploadsEvent } from "./transfer/uploads.ts";
 import { expectReply } from "./transport/caller.ts";
 import { systemClock } from "./transport/clock.ts";
 import { createServerLink, type ServerLink } from "./transport/server-link.ts";
@@ -36,6 +36,9 @@ export type PeerOptions = {
   readonly server: Address;
   readonly maxUploads: number;
   readonly rejectAll: boolean;
+  /** Bytes per second for all uploads together, and for a download; no limit when not given. */
+  readonly maxUploadRate?: number;
+  readonly maxDownloadRate?: number;
   readonly onEvent: (event: PeerEvent) => void;
 };
 
@@ -98,7 +101,7 @@ export class Peer {
     });
     const before = this.#place;
     // SPEC 5.a: uploads have a thread of their own, so that other peers are answered whatever this one is doing.
-    this.#uploads ??= startUploadThread(this.#options, (event) => this.#hearUploads(event));
+    this.#uploads ??= startUploadThread(this.#policy(), (event) => this.#hearUploads(event));
     this.#uploads.restock([...library.all()].map((held) => stockOf(library, held)));
     const listening = await this.#uploads.listen({ ip: at.host, port: at.port });
     if (isFault(listening)) {
@@ -175,6 +178,11 @@ export class Peer {
     const { name, size } = held.local;
     if (root !== undefined) this.#options.onEvent({ type: "hashed", name, root });
     await this.#link.call({ verb: "UPDATE", share: { name, size, root } });
+  }
+
+  #policy(): UploadPolicy {
+    const { maxUploads, rejectAll, maxUploadRate } = this.#options;
+    return { maxUploads, rejectAll, maxUploadRate };
   }
 
   /** A JOIN that failed: what was served before is served again, where it was. */

@@ -69,13 +69,11 @@ const LAYERS: Record<string, readonly string[]> = {
   worker: ["transfer", "content", "transport", "protocol"],
   catalog: ["protocol"],
   content: ["protocol"],
-  transfer: ["protocol"],
+  // It verifies with content's hash tree and asks with transport's caller; sockets and files are handed to it (ADR 0003).
+  transfer: ["content", "transport", "protocol"],
   transport: ["protocol"],
   protocol: [],
 };
-
-// What one layer hands to another as an argument is known to the receiver by its type only.
-const TYPES_ONLY: Record<string, readonly string[]> = { transfer: ["transport", "content"] };
 
 function layerOf(path: string): string {
   const [, first = "", second] = path.split("/");
@@ -99,14 +97,13 @@ describe("layers", () => {
   });
 
   test("imports go downwards only", () => {
-    const upwards = ({ path, imports, typeImports }: SourceFile): string[] => {
+    const upwards = ({ path, imports }: SourceFile): string[] => {
       const from = layerOf(path);
       const allowed = (target: string): boolean => {
         const to = layerOf(target);
         if (to === from || target === "package.json") return true;
         if (to === "worker" && dirname(target) === dirname(path)) return true; // started from its own folder, by URL
-        const lower = LAYERS[from]?.includes(to) ?? false;
-        return lower || (typeImports.includes(target) && (TYPES_ONLY[from]?.includes(to) ?? false));
+        return LAYERS[from]?.includes(to) ?? false;
       };
       return imports.filter((target) => !allowed(target)).map((target) => `imports ${target}`);
     };

@@ -145,6 +145,12 @@ export async function openShare(folder: string, share: Stamp & { readonly file: 
   return isFault(path) ? path : openFile(path, share);
 }
 
+/** Opens the .part of a download under way, to serve what is verified of it. */
+export async function openPart(folder: string, name: string): Promise<OpenFile | Fault> {
+  const path = workPath(folder, name, "part");
+  return isFault(path) ? path : openFile(path);
+}
+
 /** Whether `name` is taken in `folder`, by whatever kind of file. */
 async function taken(path: string): Promise<boolean> {
   try {

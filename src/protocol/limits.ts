@@ -76,3 +76,9 @@ export const READ_AHEAD_BYTES_MAX = 64 * 1024;
 
 /** A granted download that fetches nothing for this long loses its slot. */
 export const UPLOAD_IDLE_SECONDS_MAX = 60;
+
+/** Downloads that may wait for an upload slot; more are rejected. */
+export const QUEUE_MAX = 100;
+
+/** A waiting peer is told its place at least this often, which also keeps its own deadline away. */
+export const WAIT_SECONDS = 5;

@@ -1,8 +1,8 @@
 // What this peer has to give: each share with what serving it needs, found by name or by content.
-// Invariant: byName and byRoot agree; nothing is found that was not put here by this peer's own listing.
+// Invariant: nothing is found that this peer did not list itself or verify piece by piece; a partial one has no name.
 // Never: reads a file; opening goes through the door that it was handed.
 
-import type { Fault } from "../protocol/fault.ts";
+import { type Fault, fault } from "../protocol/fault.ts";
 import type { Root, Share } from "../protocol/messages.ts";
 
 /** A file open for serving. */
@@ -14,19 +14,27 @@ export type ReadableFile = {
   close(): void;
 };
 
-/** A share, how it is cut, and its piece layer once it is hashed. `listed` is what the door needs to open it. */
+/** A share, how it is cut, and its piece layer once it is needed. `listed` is what the door needs to open it. */
 export type Stocked<Listed = unknown> = {
   readonly share: Share;
   readonly pieceBytes: number;
   readonly layer: Uint8Array | undefined;
   readonly listed: Listed;
+  /** Of a download under way: its verified pieces, as a bit each (BEP 3 order). Undefined for a whole file. */
+  readonly pieces?: Uint8Array;
 };
 
 export type Shelf<Listed = unknown> = {
   put(stocked: Stocked<Listed>): void;
   remove(name: string): void;
+  /** A download under way of this root has verified these pieces. */
+  have(root: Root, indexes: readonly number[]): void;
+  /** A download under way is over, one way or the other. */
+  removePartial(root: Root): void;
+  /** Forgets every whole file. */
   clear(): void;
   byName(name: string): Stocked<Listed> | undefined;
+  /** The whole file where there is one, else the download under way. */
   byRoot(root: Root): Stocked<Listed> | undefined;
   open(stocked: Stocked<Listed>): Promise<ReadableFile | Fault>;
 };
@@ -35,6 +43,7 @@ export type Shelf<Listed = unknown> = {
 export function createShelf<Listed>(open: (listed: Listed) => Promise<ReadableFile | Fault>): Shelf<Listed> {
   const names = new Map<string, Stocked<Listed>>();
   const roots = new Map<Root, Stocked<Listed>>();
+  const partials = new Map<Root, Stocked<Listed>>();
 
   function remove(name: string): void {
     const stocked = names.get(name);
@@ -43,19 +52,45 @@ export function createShelf<Listed>(open: (listed: Listed) => Promise<ReadableFi
     if (root !== undefined && roots.get(root) === stocked) roots.delete(root);
   }
 
+  function put(stocked: Stocked<Listed>): void {
+    const { name, root } = stocked.share;
+    if (stocked.pieces !== undefined) {
+      if (root !== undefined) partials.set(root, stocked);
+      return;
+    }
+    remove(name);
+    names.set(name, stocked);
+    if (root !== undefined) roots.set(root, stocked);
+  }
+
   return {
-    put(stocked) {
-      remove(stocked.share.name);
-      names.set(stocked.share.name, stocked);
-      if (stocked.share.root !== undefined) roots.set(stocked.share.root, stocked);
-    },
+    put,
     remove,
+    have(root, indexes) {
+      const bits = partials.get(root)?.pieces;
+      if (bits === undefined) return;
+      for (const index of indexes) bits[index >> 3] = (bits[index >> 3] as number) | (0x80 >> (index & 7));
+    },
+    removePartial: (root) => void partials.delete(root),
     clear() {
       names.clear();
       roots.clear();
     },
     byName: (name) => names.get(name),
-    byRoot: (root) => roots.get(root),
+    byRoot: (root) => roots.get(root) ?? partials.get(root),
     open: (stocked) => open(stocked.listed),
   };
+}
+
+/** BAD_RANGE when the bytes are not all in the file; NOT_READY when they are not all in verified pieces. */
+export function rangeFault({ share, pieceBytes, pieces }: Stocked, offset: number, length: number): Fault | undefined {
+  if (offset + length > share.size) return fault("BAD_RANGE", "theirs", "past the end of the file");
+  if (pieces === undefined) return undefined;
+  const last = Math.floor((offset + length - 1) / pieceBytes);
+  for (let index = Math.floor(offset / pieceBytes); index <= last; index++) {
+    if (((pieces[index >> 3] ?? 0) & (0x80 >> (index & 7))) === 0) {
+      return fault("NOT_READY", "ours", `piece ${index} is not here yet`, true);
+    }
+  }
+  return undefined;
 }

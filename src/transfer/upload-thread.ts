@@ -4,9 +4,10 @@
 
 import type { Address } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
+import type { Root } from "../protocol/messages.ts";
 import type { Stocked } from "./shelf.ts";
 import type { Listed, UploadMessage, UploadReport } from "./upload-worker.ts";
-import type { UploadsEvent } from "./uploads.ts";
+import type { UploadPolicy, UploadsEvent } from "./uploads.ts";
 
 export type UploadThread = {
   /** Replaces what is served. */
@@ -14,12 +15,13 @@ export type UploadThread = {
   /** Adds one file, or replaces what was known of it. */
   stock(one: Stocked<Listed>): void;
   remove(name: string): void;
+  /** These pieces of a download under way, stocked before, may be served too. */
+  have(root: Root, indexes: readonly number[]): void;
+  removePartial(root: Root): void;
   /** Listens there instead of where it did, and answers with the port that was taken. */
   listen(at: Address): Promise<Address | Fault>;
   close(): void;
 };
-
-export type UploadPolicy = { readonly maxUploads: number; readonly rejectAll: boolean };
 
 export function startUploadThread(policy: UploadPolicy, onEvent: (event: UploadsEvent) => void): UploadThread {
   const worker = new Worker(new URL("./upload-worker.ts", import.meta.url).href);
@@ -32,11 +34,13 @@ export function startUploadThread(policy: UploadPolicy, onEvent: (event: Uploads
   worker.onerror = (event) => {
     for (const answer of asked.splice(0)) answer(fault("INTERNAL", "ours", `upload thread: ${event.message}`));
   };
-  post({ type: "start", maxUploads: policy.maxUploads, rejectAll: policy.rejectAll });
+  post({ type: "start", policy });
   return {
     restock: (stocked) => post({ type: "stock", fresh: true, stocked }),
     stock: (one) => post({ type: "stock", fresh: false, stocked: [one] }),
     remove: (name) => post({ type: "remove", name }),
+    have: (root, indexes) => post({ type: "have", root, indexes }),
+    removePartial: (root) => post({ type: "removePartial", root }),
     listen(at) {
       const { promise, resolve } = Promise.withResolvers<Address | Fault>();
       asked.push(resolve);

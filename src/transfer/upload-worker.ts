@@ -3,25 +3,31 @@
 // Never: holds logic of its own.
 
 import { randomBytes } from "node:crypto";
-import { openShare, type Stamp } from "../content/inside.ts";
+import { openPart, openShare, type Stamp } from "../content/inside.ts";
 import { readable } from "../content/slices.ts";
 import { type Address, sameAddress } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
+import type { Root } from "../protocol/messages.ts";
 import { systemClock } from "../transport/clock.ts";
 import type { Listener } from "../transport/connection.ts";
 import { listen } from "../transport/tcp.ts";
 import { createShelf, type Stocked } from "./shelf.ts";
-import { createUploads, type Uploads, type UploadsEvent } from "./uploads.ts";
+import { createUploads, type UploadPolicy, type Uploads, type UploadsEvent } from "./uploads.ts";
 
-/** Where a stocked file lies: what the door needs to open it again. */
-export type Listed = Stamp & { readonly folder: string; readonly file: string };
+/** Where a stocked file lies: what the door needs to open it again. A download under way is opened by its name. */
+export type Listed =
+  | (Stamp & { readonly folder: string; readonly file: string })
+  | { readonly folder: string; readonly part: string };
 
 /** Main thread -> uploads. */
 export type UploadMessage =
-  | { readonly type: "start"; readonly maxUploads: number; readonly rejectAll: boolean }
+  | { readonly type: "start"; readonly policy: UploadPolicy }
   | { readonly type: "listen"; readonly at: Address }
   | { readonly type: "stock"; readonly fresh: boolean; readonly stocked: readonly Stocked<Listed>[] }
-  | { readonly type: "remove"; readonly name: string };
+  | { readonly type: "remove"; readonly name: string }
+  /** A download under way has verified these pieces; it was stocked before. */
+  | { readonly type: "have"; readonly root: Root; readonly indexes: readonly number[] }
+  | { readonly type: "removePartial"; readonly root: Root };
 
 /** Uploads -> main thread. */
 export type UploadReport = UploadsEvent | { readonly type: "listening"; readonly result: Address | Fault };
@@ -31,7 +37,7 @@ declare const self: Worker & { onmessage: (event: MessageEvent<UploadMessage>) =
 const report = (message: UploadReport) => self.postMessage(message);
 
 const shelf = createShelf<Listed>(async (listed) => {
-  const file = await openShare(listed.folder, listed);
+  const file = await ("part" in listed ? openPart(listed.folder, listed.part) : openShare(listed.folder, listed));
   return isFault(file) ? file : readable(file);
 });
 let uploads: Uploads | undefined;
@@ -44,8 +50,7 @@ self.onmessage = ({ data: message }) => {
         shelf,
         clock: systemClock,
         newTicket: () => randomBytes(16).toString("hex"),
-        maxUploads: message.maxUploads,
-        rejectAll: message.rejectAll,
+        policy: message.policy,
         onEvent: report,
       });
       return;
@@ -68,5 +73,11 @@ self.onmessage = ({ data: message }) => {
       return;
     case "remove":
       shelf.remove(message.name);
+      return;
+    case "have":
+      shelf.have(message.root, message.indexes);
+      return;
+    case "removePartial":
+      shelf.removePartial(message.root);
   }
 };

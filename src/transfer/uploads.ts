@@ -1,18 +1,24 @@
-// Serving files to other peers: who may have a slot, and the bytes of each GET, read as the other side takes them.
-// Invariant: only what was announced is served; one buffer per connection, refilled only once it has left.
+// Serving files to other peers: who gets a slot, which file a ticket stands for, and what each request is answered.
+// Invariant: only what is on the shelf is served; a slot is held exactly as long as its control connection lives.
 // Never: knows it runs on a thread of its own (upload-worker.ts), or opens a path that came from the network.
 
-import { type Address, formatAddress } from "../protocol/address.ts";
+import type { Address } from "../protocol/address.ts";
 import { nextPeerState, type PeerState } from "../protocol/conversation.ts";
-import { type Fault, fault, isFault, type WireCode } from "../protocol/fault.ts";
-import { READ_AHEAD_BYTES_MAX, UNJOINED_SECONDS_MAX, UPLOAD_IDLE_SECONDS_MAX } from "../protocol/limits.ts";
-import { type PeerRequest, type Reply, type Root, VERSION } from "../protocol/messages.ts";
-import { createReader, type Reader } from "../protocol/reader.ts";
-import { encodeReply } from "../protocol/replies.ts";
-import { decodePeerRequest } from "../protocol/requests.ts";
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import {
+  LANES_PER_TICKET_MAX,
+  QUEUE_MAX,
+  UNJOINED_SECONDS_MAX,
+  UPLOAD_IDLE_SECONDS_MAX,
+  WAIT_SECONDS,
+} from "../protocol/limits.ts";
+import { type PeerRequest, VERSION } from "../protocol/messages.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Connection, Handlers } from "../transport/connection.ts";
-import type { ReadableFile, Shelf, Stocked } from "./shelf.ts";
+import { createBucket } from "./bucket.ts";
+import { createGuest, type Guest } from "./guest.ts";
+import { type ReadableFile, rangeFault, type Shelf, type Stocked } from "./shelf.ts";
+import { createSlots, type Seat } from "./slots.ts";
 
 export type UploadsEvent =
   /** Somebody downloads a file whose piece layer is not here yet: it goes before the others. */
@@ -21,14 +27,21 @@ export type UploadsEvent =
   | { readonly type: "changed"; readonly name: string }
   | { readonly type: "uploaded"; readonly name: string; readonly to: Address; readonly bytes: number };
 
-export type UploadsOptions = {
+/** What the person allows. */
+export type UploadPolicy = {
+  /** Downloads served at once; those beyond it wait, and beyond QUEUE_MAX are rejected. */
+  readonly maxUploads: number;
+  readonly rejectAll: boolean;
+  /** Bytes per second for all uploads together; undefined for no limit. */
+  readonly maxUploadRate: number | undefined;
+};
+
+type UploadsOptions = {
   readonly shelf: Shelf;
   readonly clock: Clock;
   /** 32 hex digits that nobody can guess. */
   readonly newTicket: () => string;
-  /** Files being sent at once; a DOWNLOAD beyond it is rejected. */
-  readonly maxUploads: number;
-  readonly rejectAll: boolean;
+  readonly policy: UploadPolicy;
   readonly onEvent: (event: UploadsEvent) => void;
 };
 
@@ -37,30 +50,14 @@ type Upload = {
   readonly ticket: string;
   readonly stocked: Stocked;
   readonly file: ReadableFile;
-  readonly control: Guest;
   readonly guests: Set<Guest>;
   sent: number;
   movedAt: number;
 };
 
-/** One connection from a downloading peer. */
-type Guest = {
-  readonly connection: Connection;
-  readonly reader: Reader;
-  readonly since: number;
-  state: PeerState;
-  upload: Upload | undefined;
-  /** The GET being answered: where its next byte is, and how many are left. */
-  offset: number;
-  left: number;
-  buffer: Uint8Array | undefined;
-  busy: boolean;
-  ended: boolean;
-  gone: boolean;
-};
+/** What we know of one connection. */
+type Visit = { readonly since: number; state: PeerState; upload: Upload | undefined; seat: Seat | undefined };
 
-const SLICE_BYTES = 512 * 1024;
-const TURN_SLICES = 8;
 const SWEEP_MS = 1000;
 
 export type Uploads = {
@@ -70,216 +67,171 @@ export type Uploads = {
   close(): void;
 };
 
-export function createUploads(options: UploadsOptions): Uploads {
-  const { shelf, clock } = options;
-  const guests = new Set<Guest>();
+export function createUploads({ shelf, clock, newTicket, policy, onEvent }: UploadsOptions): Uploads {
+  const visits = new Map<Guest, Visit>();
   const uploads = new Map<string, Upload>();
-  let opening = 0; // slots taken by files that are being opened
+  const slots = createSlots(policy.maxUploads, QUEUE_MAX);
+  const bucket = createBucket(policy.maxUploadRate, clock);
 
   function accept(connection: Connection): Handlers {
-    const guest: Guest = {
-      connection,
-      reader: createReader(),
-      since: clock.now(),
-      state: "new",
-      upload: undefined,
-      offset: 0,
-      left: 0,
-      buffer: undefined,
-      busy: false,
-      ended: false,
-      gone: false,
-    };
-    guests.add(guest);
-    return {
-      data(chunk) {
-        guest.reader.push(chunk);
-        if (guest.reader.size > READ_AHEAD_BYTES_MAX) connection.pause();
-        void pump(guest);
-      },
-      drain: () => void pump(guest),
-      end() {
-        guest.ended = true;
-        void pump(guest);
-      },
-      close() {
-        guest.gone = true;
-        guests.delete(guest);
-        leave(guest);
-      },
-    };
+    const { guest, handlers } = createGuest({ connection, bucket, clock, serve, onClose: leave });
+    visits.set(guest, { since: clock.now(), state: "new", upload: undefined, seat: undefined });
+    return handlers;
   }
-
-  /** Serves what the guest asked for, in its order, as fast as it reads. */
-  async function pump(guest: Guest): Promise<void> {
-    const { connection, reader } = guest;
-    if (guest.busy) return;
-    guest.busy = true;
-    let slices = 0;
-    while (!guest.gone && connection.queued === 0) {
-      if (guest.left > 0) {
-        sendSlice(guest);
-        // A fast reader must not keep the others from their turn.
-        if (++slices % TURN_SLICES === 0) await new Promise<void>((turn) => setImmediate(turn));
-        continue;
-      }
-      const line = reader.line();
-      if (line === undefined) break;
-      const request = isFault(line) ? line : decodePeerRequest(line);
-      const refused = isFault(request) ? request : await serve(guest, request);
-      if (isFault(refused)) refuse(guest, refused);
-    }
-    guest.busy = false;
-    if (reader.size <= READ_AHEAD_BYTES_MAX) connection.resume();
-    if (guest.ended && connection.queued === 0 && guest.left === 0) connection.end();
-  }
-
-  function refuse(guest: Guest, why: Fault, verb: "ERROR" | "REJECT" = "ERROR"): void {
-    reply(guest, { verb, code: why.fault as WireCode, retry: why.retry, text: why.detail });
-    if (FATAL.has(why.fault)) guest.connection.end();
-  }
-
-  const reply = (guest: Guest, message: Reply): void => guest.connection.send(encodeReply(message));
 
   async function serve(guest: Guest, request: PeerRequest): Promise<Fault | undefined> {
-    const next = nextPeerState(guest.state, request.verb);
+    const visit = visits.get(guest) as Visit;
+    const next = nextPeerState(visit.state, request.verb);
     if (isFault(next)) return next;
-    if (guest.upload !== undefined) guest.upload.movedAt = clock.now();
+    if (visit.upload !== undefined) visit.upload.movedAt = clock.now();
     switch (request.verb) {
       case "HELLO":
-        reply(guest, { verb: "HELLO", version: Math.min(request.version, VERSION) });
+        guest.reply({ verb: "HELLO", version: Math.min(request.version, VERSION) });
         return undefined;
       case "PING":
-        reply(guest, { verb: "PONG" });
+        guest.reply({ verb: "PONG" });
         return undefined;
       // SPEC 5.g: DOWNLOAD is answered by what this peer really has, accepted or rejected.
       case "DOWNLOAD":
-        return grant(guest, shelf.byName(request.name), request.name);
+        return grant(guest, visit, () => shelf.byName(request.name));
       case "FETCH":
-        return grant(guest, shelf.byRoot(request.root), request.root);
+        return grant(guest, visit, () => shelf.byRoot(request.root));
       case "LANE":
-        return openLane(guest, request.ticket);
+        return openLane(guest, visit, request.ticket);
       case "LAYER":
-        return sendLayer(guest);
+        return sendLayer(guest, visit.upload as Upload);
       case "PIECES":
-        return fault("NOT_READY", "ours", "every piece is here");
+        return sendPieces(guest, visit.upload as Upload);
       case "GET":
-        return beginGet(guest, request.offset, request.length);
+        return beginGet(guest, visit.upload as Upload, request.offset, request.length);
     }
   }
 
-  async function grant(guest: Guest, stocked: Stocked | undefined, wanted: string): Promise<undefined> {
-    const reject = (why: Fault): undefined => {
-      refuse(guest, why, "REJECT");
-    };
-    if (options.rejectAll) return reject(fault("REFUSED", "ours", "this peer refuses every download"));
-    if (stocked === undefined) return reject(fault("NOT_SHARED", "theirs", `not shared here: ${wanted}`));
-    if (uploads.size + opening >= options.maxUploads) {
-      return reject(fault("BUSY", "ours", `all ${options.maxUploads} upload slots are taken`, true));
+  async function grant(guest: Guest, visit: Visit, find: () => Stocked | undefined): Promise<undefined> {
+    const refused = policy.rejectAll
+      ? fault("REFUSED", "ours", "this peer refuses every download")
+      : find() === undefined
+        ? fault("NOT_SHARED", "theirs", "not shared here")
+        : await takeSlot(guest, visit);
+    // Looked up again: whoever waited for a slot may find the file gone, or whole meanwhile.
+    const stocked = find();
+    const file = refused ?? (stocked === undefined ? fault("NOT_SHARED", "theirs", "gone") : await shelf.open(stocked));
+    if (isFault(file) || stocked === undefined) {
+      if (stocked !== undefined && refused === undefined) onEvent({ type: "changed", name: stocked.share.name });
+      visit.seat?.leave();
+      visit.seat = undefined;
+      guest.refuse(wireFault(file as Fault), "REJECT");
+      return;
     }
-    opening++;
-    const file = await shelf.open(stocked);
-    opening--;
-    if (isFault(file)) {
-      options.onEvent({ type: "changed", name: stocked.share.name });
-      return reject(fault("CHANGED", "ours", "the file is no longer as it was announced"));
-    }
-    const ticket = options.newTicket();
-    const upload: Upload = {
-      ticket,
-      stocked,
-      file,
-      control: guest,
-      guests: new Set([guest]),
-      sent: 0,
-      movedAt: clock.now(),
-    };
     if (guest.gone) {
       file.close();
-      return undefined;
+      return;
     }
-    uploads.set(ticket, upload);
-    guest.upload = upload;
-    guest.state = "granted";
-    const { size, root } = stocked.share;
-    reply(guest, { verb: "ACCEPT", grant: { ticket, size, pieceBytes: stocked.pieceBytes, root } });
-    if (stocked.layer === undefined) options.onEvent({ type: "wanted", name: stocked.share.name });
+    const ticket = newTicket();
+    visit.upload = { ticket, stocked, file, guests: new Set([guest]), sent: 0, movedAt: clock.now() };
+    visit.state = "granted";
+    uploads.set(ticket, visit.upload);
+    const { size, root, name } = stocked.share;
+    guest.reply({ verb: "ACCEPT", grant: { ticket, size, pieceBytes: stocked.pieceBytes, root } });
+    if (stocked.layer === undefined && size > 0) onEvent({ type: "wanted", name });
+  }
+
+  /** Waits for a slot, telling the guest its place in the queue. BUSY when even the queue is full. */
+  async function takeSlot(guest: Guest, visit: Visit): Promise<Fault | undefined> {
+    const turn = Promise.withResolvers<void>();
+    visit.seat = slots.enter(guest.connection.remote.ip, turn.resolve);
+    if (visit.seat === undefined) {
+      return fault("BUSY", "ours", `all ${policy.maxUploads} upload slots and the queue are taken`, true);
+    }
+    if (visit.seat.position() > 0) tellPosition(guest, visit);
+    await turn.promise;
     return undefined;
   }
 
-  function openLane(guest: Guest, ticket: string): Fault | undefined {
+  function tellPosition(guest: Guest, visit: Visit): void {
+    let told = 0;
+    let toldAt = 0;
+    const tell = () => {
+      const position = guest.gone ? 0 : (visit.seat?.position() ?? 0);
+      if (position === 0) return;
+      if (position !== told || clock.now() - toldAt > WAIT_SECONDS * 1000) {
+        guest.reply({ verb: "WAIT", position });
+        told = position;
+        toldAt = clock.now();
+      }
+      clock.after(250, tell);
+    };
+    tell();
+  }
+
+  function openLane(guest: Guest, visit: Visit, ticket: string): Fault | undefined {
     const upload = uploads.get(ticket);
     if (upload === undefined) return fault("BAD_STATE", "theirs", "no such ticket");
     if (upload.guests.size > LANES_PER_TICKET_MAX) return fault("TOO_MANY", "theirs", "lanes of one download");
     upload.guests.add(guest);
-    guest.upload = upload;
-    guest.state = "lane";
-    reply(guest, { verb: "LANE_OK" });
+    visit.upload = upload;
+    visit.state = "lane";
+    guest.reply({ verb: "LANE_OK" });
     return undefined;
   }
 
-  function sendLayer(guest: Guest): Fault | undefined {
-    const layer = shelf.byName(guest.upload?.stocked.share.name ?? "")?.layer;
+  function sendLayer(guest: Guest, { stocked }: Upload): Fault | undefined {
+    const layer = stocked.layer ?? shelf.byName(stocked.share.name)?.layer;
     if (layer === undefined) return fault("NOT_READY", "ours", "the file is still being hashed", true);
-    reply(guest, { verb: "LAYER_OK", payloadBytes: layer.length });
-    if (layer.length > 0) guest.connection.send(layer);
+    guest.reply({ verb: "LAYER_OK", payloadBytes: layer.length }, layer);
     return undefined;
   }
 
-  function beginGet(guest: Guest, offset: number, length: number): Fault | undefined {
-    const upload = guest.upload as Upload;
-    if (offset + length > upload.stocked.share.size) return fault("BAD_RANGE", "theirs", "past the end of the file");
-    if (!upload.file.unchanged()) {
-      options.onEvent({ type: "changed", name: upload.stocked.share.name });
+  /** Which pieces a partial holder has; of a whole file that question has an empty answer. */
+  function sendPieces(guest: Guest, { stocked }: Upload): undefined {
+    const pieces = stocked.pieces?.slice() ?? new Uint8Array(0);
+    guest.reply({ verb: "PIECES_OK", payloadBytes: pieces.length }, pieces);
+  }
+
+  function beginGet(guest: Guest, upload: Upload, offset: number, length: number): Fault | undefined {
+    const { stocked, file } = upload;
+    const outside = rangeFault(stocked, offset, length);
+    if (outside !== undefined) return outside;
+    const changed = (): Fault => {
+      onEvent({ type: "changed", name: stocked.share.name });
       return fault("CHANGED", "ours", "the file was changed while it was being sent");
-    }
-    reply(guest, { verb: "DATA", offset, payloadBytes: length });
-    guest.offset = offset;
-    guest.left = length;
+    };
+    if (stocked.pieces === undefined && !file.unchanged()) return changed();
+    guest.send(offset, length, (into, from) => {
+      const read = file.read(into, from);
+      if (isFault(read) || read < into.length) return changed();
+      upload.sent += read;
+      upload.movedAt = clock.now();
+      return read;
+    });
     return undefined;
-  }
-
-  /** One slice of the GET under way. What was announced must follow: when it cannot, the connection ends. */
-  function sendSlice(guest: Guest): void {
-    const upload = guest.upload as Upload;
-    guest.buffer ??= new Uint8Array(SLICE_BYTES);
-    const slice = guest.left < SLICE_BYTES ? guest.buffer.subarray(0, guest.left) : guest.buffer;
-    const read = upload.file.read(slice, guest.offset);
-    if (isFault(read) || read < slice.length) {
-      options.onEvent({ type: "changed", name: upload.stocked.share.name });
-      guest.left = 0;
-      return guest.connection.destroy();
-    }
-    guest.connection.send(slice);
-    guest.offset += read;
-    guest.left -= read;
-    upload.sent += read;
-    upload.movedAt = clock.now();
   }
 
   /** The guest's connection is over. With the control connection the whole upload is. */
   function leave(guest: Guest): void {
-    const { upload } = guest;
-    if (upload === undefined) return;
-    upload.guests.delete(guest);
-    if (upload.control !== guest) return;
-    uploads.delete(upload.ticket);
-    for (const lane of upload.guests) lane.connection.destroy();
-    upload.file.close();
-    const { name } = upload.stocked.share;
-    options.onEvent({ type: "uploaded", name, to: guest.connection.remote, bytes: upload.sent });
+    const visit = visits.get(guest);
+    if (visit === undefined) return;
+    visits.delete(guest);
+    const { upload } = visit;
+    upload?.guests.delete(guest);
+    if (upload !== undefined && visit.state === "granted") {
+      uploads.delete(upload.ticket);
+      for (const lane of upload.guests) lane.connection.destroy();
+      upload.file.close();
+      onEvent({ type: "uploaded", name: upload.stocked.share.name, to: guest.connection.remote, bytes: upload.sent });
+    }
+    visit.seat?.leave();
   }
 
   /** Frees what nobody uses: connections that never asked, slots whose holder takes nothing. */
   function sweep(): () => void {
     return clock.after(SWEEP_MS, () => {
       const now = clock.now();
-      for (const guest of guests) {
-        const since = guest.upload?.movedAt ?? guest.since;
-        const seconds = guest.upload === undefined ? UNJOINED_SECONDS_MAX : UPLOAD_IDLE_SECONDS_MAX;
-        if (now - since < seconds * 1000) continue;
-        if (guest.left === 0) refuse(guest, fault("TIMEOUT", "theirs", `nothing was fetched for ${seconds} s`, true));
-        guests.delete(guest);
+      for (const [guest, { upload, since, seat }] of visits) {
+        if (upload === undefined && seat !== undefined) continue; // it waits for us, not we for it
+        const seconds = upload === undefined ? UNJOINED_SECONDS_MAX : UPLOAD_IDLE_SECONDS_MAX;
+        if (now - (upload?.movedAt ?? since) < seconds * 1000) continue;
+        if (!guest.sending) guest.refuse(fault("TIMEOUT", "theirs", `nothing was fetched for ${seconds} s`, true));
         leave(guest);
         guest.connection.destroy();
       }
@@ -292,10 +244,12 @@ export function createUploads(options: UploadsOptions): Uploads {
     accept,
     close() {
       stopSweep();
-      for (const guest of [...guests]) guest.connection.destroy();
+      for (const guest of [...visits.keys()]) guest.connection.destroy();
     },
   };
 }
 
-const LANES_PER_TICKET_MAX = 8;
-const FATAL: ReadonlySet<string> = new Set(["LINE_TOO_LONG", "TIMEOUT", "CHANGED"]);
+/** A disk's fault is nobody else's business: the other side learns that the file is not to be had. */
+function wireFault(why: Fault): Fault {
+  return why.whose === "disk" ? fault("CHANGED", "ours", "the file is no longer as it was announced") : why;
+}
