@@ -36,7 +36,6 @@ async function main(config: PeerConfig): Promise<never> {
     if (config.command === "menu") {
       const asker = openAsker();
       await runMenu({ ...session, asker, given: config, ready: output.ready });
-      asker.close();
     } else code = await runTask(session, config);
     await Promise.race([peer.leave(), Bun.sleep(LEAVE_MS_MAX)]);
     return code;

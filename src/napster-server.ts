@@ -9,7 +9,7 @@ import { serverHelp } from "./console/help.ts";
 import { addedLine, searchedLine } from "./console/lines.ts";
 import { askServer } from "./console/menu.ts";
 import { answerAndExit, runProgram } from "./console/program.ts";
-import { isStop } from "./console/questions.ts";
+import { type Asker, isStop } from "./console/questions.ts";
 import { createReport } from "./console/report.ts";
 import type { Address } from "./protocol/address.ts";
 import { type Fault, isFault } from "./protocol/fault.ts";
@@ -39,9 +39,9 @@ async function main(config: ServerConfig): Promise<never> {
       return address;
     }
 
-    const asker = openAsker();
-    const address = await askServer({ asker, given: config, fallback: SERVER_DEFAULT, report, listen });
-    asker.close();
+    // The keyboard is opened at the first question only: a server in the background must not touch its terminal.
+    const ask: Asker["ask"] = (question) => openAsker().ask(question);
+    const address = await askServer({ ask, given: config, fallback: SERVER_DEFAULT, report, listen });
     if (isStop(address)) return address.stop === "leave" ? EXIT.done : EXIT.failed;
     report.ready(address);
     await life.during(new Promise<never>(() => {}));

@@ -53,7 +53,7 @@ function checkPort(answer: string): Complaint | undefined {
 }
 
 type ServerParts = {
-  readonly asker: Asker;
+  readonly ask: Asker["ask"];
   readonly given: Given;
   readonly fallback: Address;
   readonly report: Report;
@@ -62,13 +62,11 @@ type ServerParts = {
 
 // SPEC 4.e: the server's IP and port come from the keyboard, 127.0.0.1 and 1099 where the answer is empty.
 /** Asks until the server listens. At the end of input a question not answered takes its default, once. */
-export async function askServer({ asker, given, fallback, report, listen }: ServerParts): Promise<Address | Stop> {
+export async function askServer({ ask, given, fallback, report, listen }: ServerParts): Promise<Address | Stop> {
   let asked = given;
   for (let attempt = 0; ; attempt += 1) {
-    const host = asked.host ?? (await asker.ask(ipQuestion("IP do servidor", fallback.ip)));
-    const port = isStop(host)
-      ? host
-      : (asked.port ?? (await asker.ask(portQuestion("Porta do servidor", fallback.port))));
+    const host = asked.host ?? (await ask(ipQuestion("IP do servidor", fallback.ip)));
+    const port = isStop(host) ? host : (asked.port ?? (await ask(portQuestion("Porta do servidor", fallback.port))));
     const stops = [host, port].filter(isStop);
     // An answer that never came is an empty one; one that was refused, or follows a failure, is missed.
     const ended = attempt === 0 && stops.every(({ stop }) => stop === "end");

@@ -23,7 +23,7 @@ export type Program = {
   readonly life: Life;
   /** For createReport. `watched`: a person answers at stdin and sees stderr. */
   readonly reportParts: ReportParts;
-  /** Opens the keyboard, or the piped input. Close it before the end of the run. */
+  /** The keyboard, or the piped input; opened at the first call, and given back when the run ends. */
   openAsker(): Asker;
 };
 
@@ -55,11 +55,13 @@ export async function runProgram(body: (program: Program) => Promise<number>): P
   watchSignals(life);
 
   const openAsker = (): Asker => {
-    asker = isatty(0)
+    if (asker !== undefined) return asker;
+    const opened = isatty(0)
       ? createTerminalAsker(createKeys(process.stdin, life.interrupt, life.leave), screen)
       : createPipedAsker(readLines(process.stdin), output.err);
-    life.leaving.addEventListener("abort", () => asker?.close());
-    return asker;
+    life.leaving.addEventListener("abort", opened.close);
+    asker = opened;
+    return opened;
   };
   const errIsTerminal = isatty(2);
   const reportParts: ReportParts = {

@@ -1,0 +1,119 @@
+import { describe, expect, test } from "bun:test";
+import { complaintOf, complaintText, nameComplaint } from "../../src/console/complaints.ts";
+import { peerHelp, serverHelp } from "../../src/console/help.ts";
+import { addedLine, downloadedLine, foundLine, joinedLine, searchedLine } from "../../src/console/lines.ts";
+import { progressLine, showBytes, showSeconds } from "../../src/console/progress.ts";
+import { fault, LOCAL_CODES, WIRE_CODES } from "../../src/protocol/fault.ts";
+
+const at = { ip: "127.0.0.1", port: 8776 };
+const other = { ip: "127.0.0.1", port: 8777 };
+
+describe("the dictated lines (SPEC 6)", () => {
+  test("are as SPEC 6 writes them", () => {
+    expect(joinedLine(at, ["aula1.mp4", "aula2.mp4"])).toBe("Sou peer 127.0.0.1:8776 com arquivos aula1.mp4 aula2.mp4");
+    expect(foundLine([at, other])).toBe("peers com arquivo solicitado: 127.0.0.1:8776 127.0.0.1:8777");
+    expect(downloadedLine("Aula.mp4", "c:\\temp\\peer1\\")).toBe(
+      "Arquivo Aula.mp4 baixado com sucesso na pasta c:\\temp\\peer1\\",
+    );
+    expect(addedLine(at, ["aula1.mp4"])).toBe("Peer 127.0.0.1:8776 adicionado com arquivos aula1.mp4");
+    expect(searchedLine(at, "Aula.mp4")).toBe("Peer 127.0.0.1:8776 solicitou arquivo Aula.mp4");
+  });
+
+  test("end without a space when a list is empty", () => {
+    expect([joinedLine(at, []), foundLine([]), addedLine(at, [])]).toEqual([
+      "Sou peer 127.0.0.1:8776 com arquivos",
+      "peers com arquivo solicitado:",
+      "Peer 127.0.0.1:8776 adicionado com arquivos",
+    ]);
+  });
+
+  test("show the longest legal name whole, and a control character escaped", () => {
+    const long = `${"á".repeat(125)}.mp4`;
+    expect(searchedLine(at, long)).toEndWith(` ${long}`);
+    expect(searchedLine(at, "a\u001b[2Jb")).toEndWith(" a\\u{1b}[2Jb");
+  });
+});
+
+describe("complaints", () => {
+  test("every code has a cause and a hint, on one line each, whatever is known about the failure", () => {
+    const whole = { server: at, peer: other, at, folder: "pasta", name: "x.mp4" };
+    for (const code of [...WIRE_CODES, ...LOCAL_CODES]) {
+      for (const subject of [{}, whole]) {
+        const text = complaintText(complaintOf(fault(code, "ours"), subject));
+        expect(text).toMatch(new RegExp(`^erro: [^\\n]{8,} \\[${code}\\]\\ndica: [^\\n]{8,}$`));
+        expect(text).not.toContain("undefined");
+      }
+    }
+  });
+
+  test("a detail from the wire is not shown", () => {
+    const rejected = fault("BUSY", "theirs", "\u001b[2Jpwned");
+    expect(complaintText(complaintOf(rejected, { peer: at }))).not.toContain("pwned");
+  });
+
+  test("a bad name says what is wrong with it", () => {
+    expect(nameComplaint("Aula 1.mp4")).toBeUndefined();
+    expect(nameComplaint("../x")?.cause).toBe("o nome do arquivo tem / ou \\");
+    expect(nameComplaint("")?.cause).toBe("o nome do arquivo está vazio");
+    expect(nameComplaint("CON.mp4")?.cause).toBe("o nome do arquivo é reservado pelo Windows");
+  });
+});
+
+describe("progress", () => {
+  const progress = { bytes: 5e8, size: 1.2e9, rate: 1.05e8, etaSeconds: 6.2, sources: 1 };
+
+  test("shows bar, part, rate and what is left", () => {
+    expect(progressLine(progress, 80)).toBe(
+      "[############------------------]  41%  500 MB de 1,2 GB  105 MB/s  falta 7 s",
+    );
+  });
+
+  test("names the source that sends nothing", () => {
+    expect(progressLine({ ...progress, waiting: "127.0.0.1:8776" }, 80)).toContain("sem dados de 127.0.0.1:8776");
+  });
+
+  test("stays within every width, at every size", () => {
+    for (const columns of [10, 20, 40, 60, 80, 200]) {
+      for (const [bytes, size] of [
+        [0, 0],
+        [0, 1],
+        [1, 1],
+        [999_999, 1e6],
+        [9e15, 9.007e15],
+      ] as const) {
+        for (const etaSeconds of [undefined, 0, 59.5, 3601, 1e7]) {
+          const line = progressLine({ bytes, size, rate: 9.9e11, etaSeconds, sources: 1 }, columns);
+          expect(Bun.stringWidth(line)).toBeLessThan(columns);
+          expect(line).toMatch(/^[\x20-\x7e]*$/);
+        }
+      }
+    }
+  });
+
+  test("counts in powers of ten with a decimal comma", () => {
+    expect([0, 999, 1000, 99_949, 99_950, 999_500, 1e9, 1.5e12].map(showBytes)).toEqual([
+      "0 B",
+      "999 B",
+      "1,0 kB",
+      "99,9 kB",
+      "100 kB",
+      "1,0 MB",
+      "1,0 GB",
+      "1,5 TB",
+    ]);
+    expect([0, 0.2, 59, 59.1, 61, 3600, 7325].map(showSeconds)).toEqual([
+      "0 s",
+      "1 s",
+      "59 s",
+      "1 min 0 s",
+      "1 min 1 s",
+      "1 h 0 min",
+      "2 h 2 min",
+    ]);
+  });
+});
+
+test("--help fits 80 columns", () => {
+  const lines = `${peerHelp("")}${serverHelp("")}`.split("\n");
+  expect(lines.filter((line) => line.length > 80)).toEqual([]);
+});

@@ -1,0 +1,276 @@
+import { describe, expect, test } from "bun:test";
+import { runTask, type Task } from "../../src/console/headless.ts";
+import { createLife } from "../../src/console/life.ts";
+import { askServer, runMenu } from "../../src/console/menu.ts";
+import type { Output } from "../../src/console/output.ts";
+import { createPipedAsker, readLines } from "../../src/console/questions.ts";
+import { createJsonReport, createReport } from "../../src/console/report.ts";
+import { createScreen } from "../../src/console/screen.ts";
+import { createSkippedNotes, type PeerApi } from "../../src/console/session.ts";
+import { type Address, formatAddress } from "../../src/protocol/address.ts";
+import { type FaultCode, fault } from "../../src/protocol/fault.ts";
+
+const SERVER = { ip: "127.0.0.1", port: 1099 };
+const SOURCE = { ip: "127.0.0.1", port: 8777 };
+
+async function* input(text: string): AsyncGenerator<Uint8Array> {
+  yield new TextEncoder().encode(text);
+}
+
+type World = { json?: boolean; sources?: Address[]; faults?: Partial<Record<string, FaultCode>> };
+
+/** The console around a peer that does what `world` says, and notes what it is asked. */
+function open({ json = false, sources = [SOURCE], faults = {} }: World = {}) {
+  const said: { out: string[]; err: string[] } = { out: [], err: [] };
+  const asked: string[] = [];
+  const output: Output = {
+    out: (text) => void said.out.push(text),
+    err: (text) => void said.err.push(text),
+    ready: async () => {},
+    flush: async () => {},
+  };
+  const parts = {
+    output,
+    screen: createScreen(output.err, () => ({ columns: 80, rows: 24 })),
+    columns: () => 80,
+    watched: false,
+    errIsTerminal: false,
+    now: () => 0,
+  };
+  const life = createLife();
+  let lastSearched: string | undefined;
+  const peer: PeerApi = {
+    async join({ host, port, folder }) {
+      asked.push(`join ${host}:${port} ${folder}`);
+      return faults.join ? fault(faults.join, "ours") : { address: { ip: host, port: port || 9000 }, names: ["a.mp4"] };
+    },
+    async search(name) {
+      asked.push(`search ${name}`);
+      if (faults.search) return fault(faults.search, "network");
+      lastSearched = name;
+      return sources;
+    },
+    async download(from, { onProgress, signal }) {
+      const where = formatAddress(from);
+      asked.push(`download ${where}`);
+      onProgress?.({ bytes: 1, size: 2, rate: 1, sources: 1 });
+      const code = faults[where];
+      if (code === "CANCELLED") {
+        const cancelled = Promise.withResolvers<ReturnType<typeof fault>>();
+        signal?.addEventListener("abort", () => cancelled.resolve(fault("CANCELLED", "ours")));
+        return cancelled.promise;
+      }
+      return code ? fault(code, "theirs") : { name: lastSearched ?? "", folder: "pasta", bytes: 2 };
+    },
+    leave: async () => {},
+    get lastSearched() {
+      return lastSearched;
+    },
+  };
+  const report = (json ? createJsonReport : createReport)(parts);
+  const session = { peer, report, life, server: SERVER };
+  return { session, life, output, report, asked, out: () => said.out.join(""), err: () => said.err.join("") };
+}
+
+async function menu(text: string, world?: World, given = {}) {
+  const opened = open(world);
+  const asker = createPipedAsker(readLines(input(text)), opened.output.err);
+  await runMenu({ ...opened.session, asker, given, ready: async () => {} });
+  const codes = [...opened.err().matchAll(/^erro: .* \[(\w+)\]$/gm)].map(([, code]) => code);
+  return { ...opened, codes };
+}
+
+describe("the menu", () => {
+  test("asks JOIN for IP, port and folder, SEARCH for the name, DOWNLOAD for IP and port (SPEC 5.i, 6)", async () => {
+    const { asked, out, err } = await menu("JOIN\n127.0.0.1\n8776\n.\nSEARCH\nx.mp4\nDOWNLOAD\n127.0.0.1\n8777\n");
+    expect(asked).toEqual(["join 127.0.0.1:8776 .", "search x.mp4", "download 127.0.0.1:8777"]);
+    expect(out()).toBe(
+      "Sou peer 127.0.0.1:8776 com arquivos a.mp4\n" +
+        "peers com arquivo solicitado: 127.0.0.1:8777\n" +
+        "Arquivo x.mp4 baixado com sucesso na pasta pasta\n",
+    );
+    expect(err()).toBe("pronto 127.0.0.1:8776\n");
+  });
+
+  test("takes defaults for empty answers: DOWNLOAD's is the first source that is not this peer", async () => {
+    const own = { ip: "127.0.0.1", port: 8776 };
+    const { asked } = await menu("join\n\n\n\nsearch\nx.mp4\ndownload\n\n\n", { sources: [own, SOURCE] });
+    expect(asked).toEqual(["join 127.0.0.1:8776 .", "search x.mp4", "download 127.0.0.1:8777"]);
+  });
+
+  test("does not ask what a flag has answered", async () => {
+    const { asked } = await menu("JOIN\nSEARCH\nx.mp4\n", {}, { host: "10.0.0.1", port: 0, folder: "d" });
+    expect(asked).toEqual(["join 10.0.0.1:0 d", "search x.mp4"]);
+  });
+
+  test("tells a command out of turn once, and goes on", async () => {
+    const { codes, asked } = await menu("DOWNLOAD\n1.2.3.4\n80\nSEARCH\nx.mp4\nJOIN\n\n\n\nDOWNLOAD\n1.2.3.4\n80\n");
+    expect(codes).toEqual(["NOT_JOINED", "NOT_JOINED", "NOT_SEARCHED"]);
+    expect(asked).toEqual(["join 127.0.0.1:8776 ."]);
+  });
+
+  test("goes on after a failed JOIN, and does not take the peer for joined", async () => {
+    const { codes } = await menu("JOIN\n\n\n\nSEARCH\nx.mp4\n", { faults: { join: "SERVER_UNREACHABLE" } });
+    expect(codes).toEqual(["SERVER_UNREACHABLE", "NOT_JOINED"]);
+  });
+
+  test("says why a peer rejected", async () => {
+    const { err, codes } = await menu("JOIN\n\n\n\nSEARCH\nx.mp4\nDOWNLOAD\n\n\n", {
+      faults: { "127.0.0.1:8777": "REFUSED" },
+    });
+    expect(codes).toEqual(["REFUSED"]);
+    expect(err()).toContain("erro: o peer 127.0.0.1:8777 rejeitou o download");
+  });
+
+  test("tells a script that ends in the middle of a command", async () => {
+    const { codes, asked } = await menu("JOIN\n127.0.0.1\n");
+    expect([codes, asked]).toEqual([["USAGE"], []]);
+  });
+
+  test("Ctrl+C cancels the download under way; the next one leaves", async () => {
+    const opened = open({ faults: { "127.0.0.1:8777": "CANCELLED" } });
+    const lines = ["JOIN", "", "", "", "SEARCH", "x.mp4", "DOWNLOAD", "", ""];
+    const menuAgain = Promise.withResolvers<void>();
+    const source: AsyncIterator<string> = {
+      async next() {
+        const value = lines.shift();
+        if (value !== undefined) return { done: false, value };
+        menuAgain.resolve();
+        return new Promise<never>(() => {});
+      },
+    };
+    const asker = createPipedAsker(source, opened.output.err);
+    opened.life.leaving.addEventListener("abort", asker.close);
+    const { download } = opened.session.peer;
+    opened.session.peer.download = (from, options) => {
+      setImmediate(opened.life.interrupt);
+      return download(from, options);
+    };
+    const running = runMenu({ ...opened.session, asker, given: {}, ready: async () => {} });
+    await menuAgain.promise;
+    expect(opened.err()).toContain("[CANCELLED]");
+    expect(opened.life.leaving.aborted).toBe(false);
+    opened.life.interrupt();
+    await running;
+  });
+});
+
+describe("the server's questions (SPEC 4.e)", () => {
+  async function ask(text: string, taken: readonly number[] = [], given = {}) {
+    const { report, output, err } = open();
+    const tried: string[] = [];
+    const listen = (ip: string, port: number) => {
+      tried.push(`${ip}:${port}`);
+      return taken.includes(port) ? fault("PORT_IN_USE", "ours") : { ip, port };
+    };
+    const { ask } = createPipedAsker(readLines(input(text)), output.err);
+    return { result: await askServer({ ask, given, fallback: SERVER, report, listen }), tried, err };
+  }
+
+  test("default to 127.0.0.1 and 1099, also at the end of the input", async () => {
+    expect((await ask("\n\n")).result).toEqual(SERVER);
+    expect((await ask("")).result).toEqual(SERVER);
+    expect((await ask("127.0.0.2\n")).result).toEqual({ ip: "127.0.0.2", port: 1099 });
+  });
+
+  test("are asked again when the port is taken, and given up when the input has ended", async () => {
+    const again = await ask("\n\n127.0.0.1\n1100\n", [1099]);
+    expect([again.result, again.tried]).toEqual([
+      { ip: "127.0.0.1", port: 1100 },
+      ["127.0.0.1:1099", "127.0.0.1:1100"],
+    ]);
+    expect(again.err()).toStartWith("erro: a porta 1099 já está em uso em 127.0.0.1 [PORT_IN_USE]\ndica: ");
+    expect((await ask("\n\n", [1099])).result).toEqual({ stop: "end" });
+    expect((await ask("x")).result).toEqual({ stop: "refused-end" });
+  });
+
+  test("are not asked where a flag has answered, nor again when both flags have", async () => {
+    expect((await ask("1100\n", [], { host: "0.0.0.0" })).result).toEqual({ ip: "0.0.0.0", port: 1100 });
+    expect(await ask("\n\n", [1099], SERVER_FLAGS)).toMatchObject({
+      tried: ["127.0.0.1:1099"],
+      result: { stop: "refused-end" },
+    });
+  });
+  const SERVER_FLAGS = { host: "127.0.0.1", port: 1099 };
+});
+
+describe("subcommands", () => {
+  const where = { host: undefined, port: undefined };
+  const get: Task = { ...where, command: "get", name: "x.mp4", folder: "d", from: undefined };
+  const SECOND = { ip: "127.0.0.1", port: 8778 };
+
+  async function run(task: Task, world?: World) {
+    const opened = open(world);
+    return { ...opened, code: await runTask(opened.session, task) };
+  }
+
+  test("get joins, searches, downloads and ends with 0", async () => {
+    const { code, asked } = await run(get);
+    expect([code, asked]).toEqual([0, ["join 127.0.0.1:0 d", "search x.mp4", "download 127.0.0.1:8777"]]);
+  });
+
+  test("get takes the next source when one rejects or is not there", async () => {
+    const { code, asked } = await run(get, { sources: [SOURCE, SECOND], faults: { "127.0.0.1:8777": "BUSY" } });
+    expect([code, asked.slice(2)]).toEqual([0, ["download 127.0.0.1:8777", "download 127.0.0.1:8778"]]);
+  });
+
+  test("get does not try another source when the failure is this machine's", async () => {
+    const { code, asked } = await run(get, { sources: [SOURCE, SECOND], faults: { "127.0.0.1:8777": "DISK_FULL" } });
+    expect([code, asked.length]).toEqual([1, 3]);
+  });
+
+  test.each([
+    ["BUSY", 4],
+    ["REFUSED", 4],
+    ["NOT_SHARED", 4],
+    ["PEER_GONE", 1],
+    ["FILE_EXISTS", 1],
+  ] as const)("get ends after %s with %d", async (code, exit) => {
+    expect((await run(get, { faults: { "127.0.0.1:8777": code } })).code).toBe(exit);
+  });
+
+  test("get and search end with 3 when nobody has the file, and get --from asks that peer all the same", async () => {
+    expect((await run(get, { sources: [] })).code).toBe(3);
+    const search = await run({ ...where, command: "search", name: "x.mp4" }, { sources: [] });
+    expect([search.code, search.out()]).toEqual([3, expect.stringContaining("peers com arquivo solicitado:\n")]);
+    expect((await run({ ...get, from: SECOND }, { sources: [] })).asked.at(-1)).toBe("download 127.0.0.1:8778");
+  });
+
+  test("a name that cannot be one is a usage mistake, told before anything is joined", async () => {
+    const { code, asked, err } = await run({ ...where, command: "search", name: "a\u0007b" });
+    expect([code, asked, err()]).toEqual([2, [], expect.stringMatching(/^erro: .* \[BAD_NAME\]\ndica: /)]);
+  });
+
+  test("share goes on until it is to leave, and ends with 0", async () => {
+    const opened = open();
+    const running = runTask(opened.session, { ...where, command: "share", folder: "d" });
+    opened.life.leave();
+    expect(await running).toBe(0);
+  });
+
+  test("--json tells each event as one object, and the error on stderr too", async () => {
+    const { out, err } = await run(get, { json: true, faults: { "127.0.0.1:8777": "BUSY" } });
+    const events = out()
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as unknown);
+    expect(events).toEqual([
+      { event: "joined", ip: "127.0.0.1", port: 9000, files: ["a.mp4"] },
+      { event: "found", name: "x.mp4", peers: ["127.0.0.1:8777"] },
+      { event: "progress", name: "x.mp4", bytes: 1, size: 2, rate: 1, sources: 1 },
+      { event: "error", code: "BUSY", message: expect.any(String), hint: expect.any(String) },
+    ]);
+    expect(err()).toMatch(/^pronto 127\.0\.0\.1:9000\nerro: .* \[BUSY\]\ndica: .*\n$/);
+  });
+});
+
+test("a folder of unusable names does not bury the screen", () => {
+  const { report, err } = open();
+  const note = createSkippedNotes(report);
+  note("pasta", "not-a-file");
+  note("x.mp4.part", "ours");
+  for (let index = 0; index < 100; index++) note(`a\u001b${index}`, "control");
+  expect(
+    err().match(/^erro: o arquivo a\\u\{1b\}\d não foi compartilhado: o nome tem caracteres de controle/gm)?.length,
+  ).toBe(5);
+});

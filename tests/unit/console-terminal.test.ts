@@ -1,0 +1,127 @@
+// The peer's console on a real pseudo-terminal, with a stand-in for the network: what a person sees, and what stays.
+
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { KEY, openTerminal, type TerminalSession } from "../support/terminal.ts";
+
+const COMMAND = [process.execPath, join(import.meta.dir, "console-stand-in.ts")];
+const JOINED = "Sou peer 127.0.0.1:8776 com arquivos aula1.mp4 aula 2.mp4";
+const FOUND = "peers com arquivo solicitado: 127.0.0.1:8777";
+const MENU = "O que fazer?";
+
+/** Opened and in raw mode: what is typed before that is echoed by the system. */
+async function open(options: Parameters<typeof openTerminal>[1] = {}): Promise<TerminalSession> {
+  const session = openTerminal(COMMAND, options);
+  await session.shows(MENU);
+  return session;
+}
+
+async function leave(session: TerminalSession): Promise<string[]> {
+  await session.shows(MENU);
+  session.press(KEY.interrupt);
+  expect(await session.exit()).toBe(0);
+  return session.screen();
+}
+
+describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
+  test("leaves only dictated lines on the screen, whatever was asked on the way", async () => {
+    await using session = await open();
+    session.press(KEY.enter);
+    await session.shows("IP deste peer (Enter = 127.0.0.1)");
+    session.press("999", KEY.enter);
+    await session.shows("quatro números de 0 a 255");
+    session.press("\x15", KEY.enter);
+    await session.shows("Porta deste peer (Enter = 8776)");
+    session.press(KEY.enter);
+    await session.shows("Pasta dos arquivos (Enter = .)");
+    session.press("x".repeat(200), KEY.enter);
+    await session.shows("não existe ou não é uma pasta");
+    session.press("\x15", KEY.enter);
+    await session.shows(JOINED);
+    expect(await leave(session)).toEqual([JOINED]);
+  });
+
+  test("may type or paste ahead, with any newline", async () => {
+    await using session = await open();
+    session.press("JOIN\n\n\r\n.\rsearch\r", "lento.mp4\rDOWNLOAD\r\r\r");
+    await session.shows(/ 41% {2}500 MB de 1,2 GB/);
+    session.press("isto é ignorado", KEY.interrupt);
+    await session.shows("[CANCELLED]");
+    session.press("s", KEY.enter);
+    await session.shows("Nome do arquivo");
+    session.press(KEY.escape);
+    await session.shows(MENU);
+    session.press(KEY.down, KEY.enter, "aula.mp4", KEY.enter, KEY.up, KEY.enter, KEY.enter, KEY.enter);
+    await session.shows("baixado");
+    expect(await leave(session)).toEqual([
+      JOINED,
+      FOUND,
+      "erro: o download foi cancelado: lento.mp4 [CANCELLED]",
+      "dica: faça DOWNLOAD para recomeçar",
+      FOUND,
+      "Arquivo aula.mp4 baixado com sucesso na pasta videos",
+    ]);
+  });
+
+  test("sees nothing left over when the screen scrolls, on a small window, or with lines that wrap", async () => {
+    await using session = await open({ columns: 40, rows: 8 });
+    const expected = ["Sou peer 127.0.0.1:8776 com arquivos aul", "a1.mp4 aula 2.mp4"];
+    session.press("JOIN\r\r\r\r");
+    for (let turn = 0; turn < 6; turn++) {
+      session.press("SEARCH\r", "nada".repeat(30), ".mp4", KEY.enter);
+      expected.push("peers com arquivo solicitado:");
+    }
+    await session.shows(new RegExp(`${expected.slice(2).join("\\s+")}\\s+.*${MENU.slice(0, -1)}`));
+    expect(await leave(session)).toEqual(expected);
+  });
+
+  test("reads an error above the question that is being asked", async () => {
+    await using session = await open();
+    session.press("JOIN\r\r\r\rSEARCH\rcai.mp4\r");
+    await session.shows(FOUND);
+    expect(await leave(session)).toEqual([
+      JOINED,
+      "erro: a conexão com o servidor 127.0.0.1:1099 caiu [SERVER_GONE]",
+      "dica: o peer volta à rede sozinho assim que o servidor voltar",
+      FOUND,
+    ]);
+  });
+
+  test("is asked again after a port in use, the next port being the default", async () => {
+    await using session = await open();
+    session.press("JOIN\r\r\r/\r");
+    await session.shows("[PORT_IN_USE]");
+    session.press("\r");
+    await session.shows("(Enter = 8777)");
+    session.press("\r\r");
+    await session.shows("Sou peer 127.0.0.1:8777");
+    expect((await leave(session)).length).toBe(3);
+  });
+
+  test("reads ASCII signs where the console has no others", async () => {
+    await using session = await open({ env: { TERM: "linux" } });
+    await session.shows("DOWNLOAD");
+    expect(session.screen()).toEqual(["*  O que fazer?", "> JOIN", "  SEARCH", "  DOWNLOAD"]);
+    await leave(session);
+  });
+
+  test("is told of a bug in one line", async () => {
+    await using session = await open();
+    session.press("JOIN\r\r6666\r\r");
+    expect(await session.exit()).toBe(1);
+    expect(session.screen()).toEqual([
+      "erro: falha interna do programa: Error: defeito em duas linhas [INTERNAL]",
+      "dica: tente de novo; se continuar, relate o defeito com esta linha",
+    ]);
+  });
+
+  test.each(["SIGTERM", "SIGHUP"] as const)("%s at a question leaves cleanly", async (signal) => {
+    await using session = await open({ env: { TELL_LEAVE: "1" } });
+    session.press("JOIN\r");
+    await session.shows("IP deste peer");
+    process.kill(session.pid, signal);
+    expect(await session.exit()).toBe(0);
+    expect(session.screen()).toEqual(["saiu"]);
+    expect(session.raw().lastIndexOf("\x1b[?25h")).toBeGreaterThan(session.raw().lastIndexOf("\x1b[?25l"));
+  });
+});
