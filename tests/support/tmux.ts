@@ -6,7 +6,7 @@ import { run } from "./run.ts";
 import { DEADLINE_SECONDS, until } from "./until.ts";
 
 export type Pane = {
-  /** What the pane shows, scrolled-off lines included. */
+  /** What the pane shows. Not its history: tmux keeps there what a program erased from the top row on. */
   screen(): Promise<string[]>;
   type(text: string): Promise<void>;
   /** A key by tmux's name: Enter, Up, Down, C-c. */
@@ -17,20 +17,25 @@ export type Pane = {
 
 let panes = 0;
 
-/** Runs `script` (for sh) in a pane of a tmux server of its own, whose socket lies in `folder`. */
+/**
+ * Runs a command in a pane of a tmux server of its own, whose socket lies in `folder`. Its outputs go through a pipe,
+ * so that tmux draws what the program writes and not what Wine makes of it; its keyboard stays a real console. At the
+ * end the pane shows `[fim STATUS]` and stays. Ctrl+C goes to the whole pipeline: only the command is to act on it.
+ */
 export async function openPane(
   folder: Folder,
-  script: string,
+  command: readonly string[],
   { columns = 80, rows = 24, env = {} as Record<string, string | undefined> } = {},
 ): Promise<Pane> {
   panes += 1;
   const tmux = ["tmux", "-f", "/dev/null", "-S", join(folder.path, `tmux-${panes}`)];
   const size = ["-x", String(columns), "-y", String(rows)];
-  // The pane stays when the program ends, so that the end can be read.
-  await run([...tmux, "new-session", "-d", ...size, `${script}; echo "[fim $?]"; exec cat`], {
+  const words = command.map((word) => `'${word}'`).join(" ");
+  const script = `{ trap : INT; ${words}; echo "[fim $?]"; } 2>&1 | (trap "" INT; cat); exec cat`;
+  await run([...tmux, "new-session", "-d", ...size, script], {
     env: { ...env, NAPSTER_SERVER: undefined, TMUX: undefined },
   });
-  const capture = () => run([...tmux, "capture-pane", "-p", "-S", "-"]);
+  const capture = () => run([...tmux, "capture-pane", "-p"]);
   async function screen(): Promise<string[]> {
     const lines = (await capture()).split("\n").map((line) => line.trimEnd());
     while (lines.at(-1) === "") lines.pop();
