@@ -53,6 +53,23 @@ function openssl(): number {
   return Number(found[1]);
 }
 
+/** Bytes per second of one core that reads the files and hashes what it read at once: nothing that reads is faster. */
+function bound(folder: string): number {
+  const buffer = new Uint8Array(256 * 1024);
+  const out = new Uint8Array(32);
+  const start = performance.now();
+  let bytes = 0;
+  for (const name of fs.readdirSync(folder)) {
+    const fd = fs.openSync(join(folder, name), "r");
+    for (let got = -1; got !== 0; bytes += got) {
+      got = fs.readSync(fd, buffer);
+      Bun.SHA256.hash(buffer, out);
+    }
+    fs.closeSync(fd);
+  }
+  return bytes / ((performance.now() - start) / 1000);
+}
+
 /** Bytes per second of the whole folder, threads made and ended within. */
 async function ours(folder: string): Promise<number> {
   const listing = await listFolder(folder);
@@ -71,19 +88,24 @@ try {
   fill(folder);
   console.log(`${files} files, ${((files * fileBytes) / GIB).toFixed(2)} GiB, ${cores} cores, in ${folder}`);
   await ours(folder);
+  const gbs = (bytes: number): string => (bytes / 1e9).toFixed(3);
   const ratios: number[] = [];
+  const bounds: number[] = [];
   for (let round = 1; round <= rounds; round += 1) {
-    const core = openssl();
+    const speed = cores * openssl();
+    const most = cores * bound(folder);
     const rate = await ours(folder);
-    ratios.push(rate / (cores * core));
-    const text = [rate, core, cores * core].map((bytes) => (bytes / 1e9).toFixed(3));
-    const ratio = (ratios.at(-1) ?? 0).toFixed(3);
+    ratios.push(rate / speed);
+    bounds.push(most / speed);
+    const ratio = (rate / speed).toFixed(3);
     console.log(
-      `round ${round}: ours ${text[0]} GB/s, openssl ${text[1]} × ${cores} = ${text[2]} GB/s, ratio ${ratio}`,
+      `round ${round}: ours ${gbs(rate)} GB/s, openssl × ${cores} ${gbs(speed)}, bound ${gbs(most)}, ratio ${ratio}`,
     );
   }
   const ratio = median(ratios);
-  console.log(`median ratio ${ratio.toFixed(3)}, goal ${GOAL}: ${ratio >= GOAL ? "reached" : "NOT reached"}`);
+  const most = median(bounds).toFixed(3);
+  const verdict = ratio >= GOAL ? "reached" : "NOT reached";
+  console.log(`median ratio ${ratio.toFixed(3)} (reading and one long hash: ${most}), goal ${GOAL}: ${verdict}`);
 } finally {
   fs.rmSync(folder, { recursive: true, force: true });
 }

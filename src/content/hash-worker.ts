@@ -41,9 +41,19 @@ function hashPiece(hasher: PieceHasher, fd: number, from: number, to: number): F
   return undefined;
 }
 
+// Made again only when the file is another: its views are many.
+let last: { size: number; pieceBytes: number; hasher: PieceHasher } | undefined;
+function hasherFor(size: number, pieceBytes: number): PieceHasher {
+  if (last?.size !== size || last.pieceBytes !== pieceBytes) {
+    last = { size, pieceBytes, hasher: createPieceHasher(size, pieceBytes) };
+  }
+  last.hasher.reset();
+  return last.hasher;
+}
+
 function run(task: HashTask): Uint8Array | Fault {
   const { fd, size, pieceBytes, first, pieces } = task;
-  const hasher = createPieceHasher(size, pieceBytes);
+  const hasher = hasherFor(size, pieceBytes);
   const layer = new Uint8Array(pieces * HASH_BYTES);
   for (let i = 0; i < pieces; i += 1) {
     const from = (first + i) * pieceBytes;

@@ -2,7 +2,6 @@
 // Invariant: what is opened is a regular file directly in the folder, and a final name is never overwritten.
 // Never: follows a symlink, trusts a check made before the open, or opens a name that protocol/names refuses.
 
-import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -73,7 +72,7 @@ export function sameStamp(a: Stamp, b: Stamp): boolean {
 // names that begin alike stay apart.
 function stemOf(name: string): string {
   if (Buffer.byteLength(name) <= STEM_BYTES_MAX) return name;
-  const hash = createHash("sha256").update(name).digest("hex").slice(0, STEM_HASH_DIGITS);
+  const hash = new Bun.CryptoHasher("sha256").update(name).digest("hex").slice(0, STEM_HASH_DIGITS);
   let stem = "";
   let bytes = STEM_HASH_DIGITS + 1;
   for (const character of name) {
