@@ -70,17 +70,20 @@ function bound(folder: string): number {
   return bytes / ((performance.now() - start) / 1000);
 }
 
-/** Bytes per second of the whole folder, threads made and ended within. */
-async function ours(folder: string): Promise<number> {
+/** Bytes per second of the whole folder, threads made and ended within, and the CPU seconds of all threads per GiB. */
+async function ours(folder: string): Promise<{ rate: number; cpu: number }> {
   const listing = await listFolder(folder);
   if (isFault(listing)) throw new Error(listing.detail);
+  const before = process.cpuUsage();
   const start = performance.now();
   const hasher = createHasher();
   const hashed = await Promise.all(listing.shares.map((share) => hasher.hash(join(folder, share.file))));
   const seconds = (performance.now() - start) / 1000;
+  const used = process.cpuUsage(before);
   hasher.close();
   for (const result of hashed) if (isFault(result)) throw new Error(result.detail);
-  return (files * fileBytes) / seconds;
+  const bytes = files * fileBytes;
+  return { rate: bytes / seconds, cpu: ((used.user + used.system) / 1e6) * (GIB / bytes) };
 }
 
 const folder = fs.mkdtempSync(join(values.dir, "napster-bench-hash-"));
@@ -94,13 +97,12 @@ try {
   for (let round = 1; round <= rounds; round += 1) {
     const speed = cores * openssl();
     const most = cores * bound(folder);
-    const rate = await ours(folder);
+    const { rate, cpu } = await ours(folder);
     ratios.push(rate / speed);
     bounds.push(most / speed);
-    const ratio = (rate / speed).toFixed(3);
-    console.log(
-      `round ${round}: ours ${gbs(rate)} GB/s, openssl × ${cores} ${gbs(speed)}, bound ${gbs(most)}, ratio ${ratio}`,
-    );
+    const speeds = `ours ${gbs(rate)} GB/s, openssl × ${cores} ${gbs(speed)}, bound ${gbs(most)}`;
+    const spent = `CPU ${cpu.toFixed(2)} s/GiB, openssl ${((cores * GIB) / speed).toFixed(2)}`;
+    console.log(`round ${round}: ${speeds}, ratio ${(rate / speed).toFixed(3)} (${spent})`);
   }
   const ratio = median(ratios);
   const most = median(bounds).toFixed(3);
