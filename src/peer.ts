@@ -4,25 +4,28 @@
 
 import { listFolder, type SkipReason } from "./content/folder.ts";
 import { createHashCache } from "./content/hash-cache.ts";
+import { createHashPool } from "./content/hash-pool.ts";
 import { createHasher } from "./content/hasher.ts";
 import { createLibrary, type Held, type Library } from "./content/library.ts";
 import { openWorkplace } from "./content/workplace.ts";
-import type { Address } from "./protocol/address.ts";
+import { type Address, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
+import type { Holder, Root } from "./protocol/messages.ts";
 import { nameFlaw } from "./protocol/names.ts";
-import { decodeAddresses } from "./protocol/payloads.ts";
-import { download, type Progress } from "./transfer/download.ts";
+import { decodeAddresses, decodeHolders } from "./protocol/payloads.ts";
+import { download } from "./transfer/download.ts";
 import { createLaneThreads } from "./transfer/lane-threads.ts";
-import type { Stocked } from "./transfer/shelf.ts";
+import { createOffers } from "./transfer/offers.ts";
+import type { Progress } from "./transfer/progress.ts";
+import { stockOf, stocksOf } from "./transfer/stock.ts";
 import { startUploadThread, type UploadThread } from "./transfer/upload-thread.ts";
-import type { Listed } from "./transfer/upload-worker.ts";
 import type { UploadPolicy, UploadsEvent } from "./transfer/uploads.ts";
 import { expectReply } from "./transport/caller.ts";
 import { systemClock } from "./transport/clock.ts";
 import { createServerLink, type ServerLink } from "./transport/server-link.ts";
 import { connect } from "./transport/tcp.ts";
 
-export type { Progress } from "./transfer/download.ts";
+export type { Progress, Waiting } from "./transfer/progress.ts";
 
 export type PeerEvent =
   | { readonly type: "server-lost" }
@@ -53,11 +56,20 @@ export type DownloadRequest = {
   readonly name?: string;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
+  /** Fetches from that peer alone, even when others hold the same content. */
+  readonly only?: boolean;
+  /** Gives up its place in that peer's queue when it has not changed for so many seconds; never when not given. */
+  readonly maxWaitSeconds?: number;
 };
 export type Done = { readonly name: string; readonly folder: string; readonly bytes: number };
 
 /** Where we are in: the folder as the person typed it, what it holds, where we listen. */
-type Place = { readonly typed: string; readonly library: Library; readonly listening: Address };
+type Place = {
+  readonly typed: string;
+  readonly library: Library;
+  readonly listening: Address;
+  readonly published: Address;
+};
 
 /** One thread hashes and writes while the other receives; more gained nothing on two cores. */
 const LANE_THREADS = 2;
@@ -70,6 +82,7 @@ export class Peer {
   #uploads: UploadThread | undefined;
   #place: Place | undefined;
   #lastSearched: string | undefined;
+  readonly #offers = createOffers((request) => void this.#link.call(request));
 
   constructor(options: PeerOptions) {
     this.#options = options;
@@ -80,7 +93,10 @@ export class Peer {
       random: Math.random,
       shares: () => this.#place?.library.shares() ?? [],
       onLost: () => options.onEvent({ type: "server-lost" }),
-      onBack: (address) => options.onEvent({ type: "server-back", address }),
+      onBack: (address) => {
+        this.#offers.renew();
+        options.onEvent({ type: "server-back", address });
+      },
     });
   }
 
@@ -102,18 +118,19 @@ export class Peer {
     const before = this.#place;
     // SPEC 5.a: uploads have a thread of their own, so that other peers are answered whatever this one is doing.
     this.#uploads ??= startUploadThread(this.#policy(), (event) => this.#hearUploads(event));
-    this.#uploads.restock([...library.all()].map((held) => stockOf(library, held)));
+    this.#uploads.restock(stocksOf(library));
     const listening = await this.#uploads.listen({ ip: at.host, port: at.port });
     if (isFault(listening)) {
       await this.#goBack(library, before);
       return listening;
     }
-    this.#place = { typed: at.folder, library, listening };
+    this.#place = { typed: at.folder, library, listening, published: listening };
     const published = await this.#link.join(listening);
     if (isFault(published)) {
       await this.#goBack(library, before);
       return published;
     }
+    this.#place = { ...this.#place, published };
     before?.library.close();
     return { address: published, names: library.names };
   }
@@ -132,24 +149,33 @@ export class Peer {
   /** SPEC 5.f, 5.h: the file from that peer into our own folder, verified; then UPDATE by itself. */
   async download(from: Address, request: DownloadRequest = {}): Promise<Done | Fault> {
     const place = this.#place;
-    if (place === undefined) return fault("NOT_JOINED", "ours", "DOWNLOAD before JOIN");
+    const uploads = this.#uploads;
+    if (place === undefined || uploads === undefined) return fault("NOT_JOINED", "ours", "DOWNLOAD before JOIN");
     const name = request.name?.normalize("NFC") ?? this.#lastSearched;
     if (name === undefined) return fault("NOT_SEARCHED", "ours", "DOWNLOAD before SEARCH");
     const flaw = nameFlaw(name);
     if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
     if (place.library.has(name)) return fault("FILE_EXISTS", "ours", "the folder has this file");
-    const threads = createLaneThreads(LANE_THREADS);
+    const threads = createLaneThreads(LANE_THREADS, this.#options.maxDownloadRate);
+    const rechecking = createHashPool(1);
     const downloaded = await download({
       name,
       from,
+      only: request.only ?? false,
+      maxWaitSeconds: request.maxWaitSeconds ?? Number.POSITIVE_INFINITY,
       openWorkplace: (wanted) => openWorkplace(place.library.folder, wanted),
       openLane: threads.open,
+      hashPieces: (fd) => (head, first, pieces) => rechecking.run({ ...head, fd, first, pieces }),
+      findHolders: (root) => this.#findHolders(root),
+      offer: (content) => this.#offers.begin(uploads, place.library.folder, name, content),
+      random: Math.random,
       connect,
       clock: systemClock,
       signal: request.signal,
       onProgress: request.onProgress,
     });
     threads.close();
+    rechecking.close();
     if (isFault(downloaded)) return downloaded;
     const held = await place.library.add(name, downloaded);
     if (held !== undefined) await this.#announce(place.library, held);
@@ -165,6 +191,13 @@ export class Peer {
     this.#uploads = undefined;
     this.#hasher.close();
     this.#cache.close();
+  }
+
+  async #findHolders(root: Root): Promise<Holder[]> {
+    const answer = expectReply(await this.#link.call({ verb: "SOURCES", root }), "SOURCES_OK");
+    const holders = isFault(answer) ? [] : decodeHolders(answer.payload);
+    const ours = this.#place?.published;
+    return isFault(holders) ? [] : holders.filter(({ address }) => ours === undefined || !sameAddress(address, ours));
   }
 
   /**
@@ -189,9 +222,7 @@ export class Peer {
   async #goBack(tried: Library, before: Place | undefined): Promise<void> {
     tried.close();
     this.#place = before;
-    this.#uploads?.restock(
-      before === undefined ? [] : [...before.library.all()].map((h) => stockOf(before.library, h)),
-    );
+    this.#uploads?.restock(stocksOf(before?.library));
     if (before !== undefined) await this.#uploads?.listen(before.listening);
   }
 
@@ -206,14 +237,4 @@ export class Peer {
       void this.#link.call({ verb: "WITHDRAW", name: event.name });
     }
   }
-}
-
-/** A held file as the upload thread needs it. */
-function stockOf(library: Library, { local, pieceBytes, root, layer }: Held): Stocked<Listed> {
-  return {
-    share: { name: local.name, size: local.size, root },
-    pieceBytes,
-    layer,
-    listed: { ...local, folder: library.folder },
-  };
 }

@@ -1,5 +1,5 @@
-// The catalog in this process's memory: name -> members, root -> members, member -> entries.
-// Invariant: the three maps agree; every operation takes time in proportion to its own input only.
+// The catalog in this process's memory: name -> members, root -> members, member -> entries and what it holds.
+// Invariant: the maps agree; every operation takes time in proportion to its own input and answer only.
 // Never: keeps anything of a member that left.
 
 import { type Address, formatAddress } from "../protocol/address.ts";
@@ -9,7 +9,9 @@ import type { Holder, Root, Share } from "../protocol/messages.ts";
 import type { Catalog, Member } from "./contract.ts";
 
 type Entry = { readonly share: Share; readonly complete: boolean };
-type Record = Member & { readonly entries: Map<string, Entry> };
+/** Entries of one content: more than one when the same file lies there under several names. */
+type Holding = { whole: number; partial: number };
+type Record = Member & { readonly entries: Map<string, Entry>; readonly holdings: Map<Root, Holding> };
 
 /** An empty catalog. */
 export function createMemoryCatalog(): Catalog {
@@ -21,7 +23,11 @@ export function createMemoryCatalog(): Catalog {
     remove(member, share.name);
     member.entries.set(share.name, { share, complete });
     if (complete) addTo(byName, share.name, member);
-    if (share.root !== undefined) addTo(byRoot, share.root, member);
+    if (share.root === undefined) return;
+    addTo(byRoot, share.root, member);
+    const holding = member.holdings.get(share.root) ?? { whole: 0, partial: 0 };
+    holding[complete ? "whole" : "partial"]++;
+    member.holdings.set(share.root, holding);
   }
 
   function remove(member: Record, name: string): void {
@@ -30,18 +36,22 @@ export function createMemoryCatalog(): Catalog {
     member.entries.delete(name);
     removeFrom(byName, name, member);
     const { root } = entry.share;
-    if (root !== undefined && holding(member, root).next().done) removeFrom(byRoot, root, member);
+    const holding = root === undefined ? undefined : member.holdings.get(root);
+    if (root === undefined || holding === undefined) return;
+    holding[entry.complete ? "whole" : "partial"]--;
+    if (holding.whole + holding.partial > 0) return;
+    member.holdings.delete(root);
+    removeFrom(byRoot, root, member);
   }
 
   function leave(member: Member): void {
     const record = members.get(formatAddress(member.address));
     if (record !== member) return;
     members.delete(formatAddress(member.address));
-    for (const [name, { share }] of record.entries) {
-      removeFrom(byName, name, record);
-      if (share.root !== undefined) removeFrom(byRoot, share.root, record);
-    }
+    for (const name of record.entries.keys()) removeFrom(byName, name, record);
+    for (const root of record.holdings.keys()) removeFrom(byRoot, root, record);
     record.entries.clear();
+    record.holdings.clear();
   }
 
   function join(address: Address, shares: readonly Share[], replacing: Member | undefined): Member | Fault {
@@ -50,7 +60,7 @@ export function createMemoryCatalog(): Catalog {
       return fault("ADDRESS_TAKEN", "theirs", "a live peer has this address", true);
     }
     if (replacing !== undefined) leave(replacing);
-    const record: Record = { address, entries: new Map() };
+    const record: Record = { address, entries: new Map(), holdings: new Map() };
     members.set(formatAddress(address), record);
     for (const share of shares) put(record, share, true);
     return record;
@@ -69,9 +79,7 @@ export function createMemoryCatalog(): Catalog {
     const holders: Holder[] = [];
     for (const member of byRoot.get(root) ?? []) {
       if (holders.length === SEARCH_PEERS_MAX) break;
-      let complete = false;
-      for (const entry of holding(member, root)) complete ||= entry.complete;
-      holders.push({ address: member.address, complete });
+      holders.push({ address: member.address, complete: (member.holdings.get(root)?.whole ?? 0) > 0 });
     }
     return holders.sort((a, b) => Number(b.complete) - Number(a.complete));
   }
@@ -100,11 +108,6 @@ export function createMemoryCatalog(): Catalog {
       if (present !== undefined) remove(present, name);
     },
   };
-}
-
-/** The member's entries of one content: rarely more than one, when the same file lies there under two names. */
-function* holding(member: Record, root: Root): Generator<Entry> {
-  for (const entry of member.entries.values()) if (entry.share.root === root) yield entry;
 }
 
 function addTo<K>(index: Map<K, Set<Record>>, key: K, member: Record): void {

@@ -2,7 +2,13 @@
 // Invariant: the line is plain ASCII apart from the words, and shorter than the terminal is wide.
 // Never: prints; keeps time.
 
-import { showName } from "../protocol/names.ts";
+import { type Address, formatAddress } from "../protocol/address.ts";
+
+/** Why nothing moves just now. */
+export type Waiting =
+  | { readonly for: "slot"; readonly from: Address; readonly position: number }
+  | { readonly for: "data" | "root"; readonly from: Address }
+  | { readonly for: "disk"; readonly full: boolean };
 
 /** Structurally what Peer.download reports. */
 export type Progress = {
@@ -12,8 +18,7 @@ export type Progress = {
   readonly rate: number;
   readonly etaSeconds?: number | undefined;
   readonly sources: number;
-  /** The source that sends nothing at the moment. */
-  readonly waiting?: string | undefined;
+  readonly waiting?: Waiting | undefined;
 };
 
 const BAR_COLUMNS_MAX = 30;
@@ -21,20 +26,35 @@ const BAR_COLUMNS_MIN = 10;
 
 /** `[#####-----]  50%  1,2 GB de 2,4 GB  110 MB/s  falta 11 s`, at most `columns` - 1 wide. */
 export function progressLine(progress: Progress, columns: number): string {
-  const { bytes, size, rate, etaSeconds, waiting } = progress;
+  const { bytes, size, rate, etaSeconds, sources, waiting } = progress;
+  if (waiting?.for === "slot") return waitingWords(waiting).slice(0, columns - 1);
   // The last column stays free: a full row makes some consoles scroll.
   const width = Math.max(1, columns - 1);
   const part = size > 0 ? Math.min(1, bytes / size) : 1;
   const pace =
     waiting !== undefined
-      ? `sem dados de ${showName(waiting, 24)}`
-      : `${showBytes(rate)}/s${etaSeconds === undefined ? "" : `  falta ${showSeconds(etaSeconds)}`}`;
+      ? waitingWords(waiting)
+      : `${showBytes(rate)}/s${etaSeconds === undefined ? "" : `  falta ${showSeconds(etaSeconds)}`}${sources > 1 ? `  ${sources} peers` : ""}`;
   const percent = `${Math.floor(part * 100)}%`.padStart(4);
   const words = `${percent}  ${showBytes(bytes)} de ${showBytes(size)}  ${pace}`;
   const room = Math.min(BAR_COLUMNS_MAX, width - words.length - 3);
   if (room < BAR_COLUMNS_MIN) return `${percent}  ${pace}`.slice(0, width);
   const done = Math.floor(part * room);
   return `[${"#".repeat(done)}${"-".repeat(room - done)}] ${words}`;
+}
+
+/** Why nothing moves, for the person; also the `waiting` of --json in words. */
+function waitingWords(waiting: Waiting): string {
+  switch (waiting.for) {
+    case "slot":
+      return `na fila de ${formatAddress(waiting.from)}, posição ${waiting.position}`;
+    case "data":
+      return `sem dados de ${formatAddress(waiting.from)}`;
+    case "root":
+      return `${formatAddress(waiting.from)} ainda calcula a verificação`;
+    case "disk":
+      return waiting.full ? "disco cheio, esperando espaço" : "o disco recusou a escrita, tentando de novo";
+  }
 }
 
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"] as const;

@@ -83,6 +83,7 @@ export function createReport(parts: ReportParts): Report {
  *   {"event":"ready","ip":"127.0.0.1","port":8776}                      back in the network after the server returned
  *   {"event":"found","name":"aula1.mp4","peers":["127.0.0.1:8776"]}
  *   {"event":"progress","name":"aula1.mp4","bytes":1,"size":2,"rate":1,"etaSeconds":1,"sources":1}   once a second
+ *     with "waiting":{"for":"slot","from":"127.0.0.1:8776","position":2} while nothing moves; also for "data", "root", "disk"
  *   {"event":"downloaded","name":"aula1.mp4","folder":"videos","bytes":2}
  *   {"event":"error","code":"NO_SOURCE","message":"nenhum peer tem…","hint":"confira…"}
  */
@@ -107,7 +108,7 @@ export function createJsonReport(parts: ReportParts): Report {
     },
     found: (name, peers) => tell("found", { name, peers: peers.map(formatAddress) }),
     progress(name, progress) {
-      if (due()) tell("progress", { name, ...progress });
+      if (due()) tell("progress", { name, ...progress, waiting: waitingValues(progress.waiting) });
     },
     working: () => {},
     settled: () => {},
@@ -115,6 +116,11 @@ export function createJsonReport(parts: ReportParts): Report {
     failed: (fault, subject) => complain(complaintOf(fault, subject)),
     complain,
   };
+}
+
+/** Why nothing moves, with addresses in their one spelling. */
+function waitingValues(waiting: Progress["waiting"]): object | undefined {
+  return waiting !== undefined && "from" in waiting ? { ...waiting, from: formatAddress(waiting.from) } : waiting;
 }
 
 /** True at most once in `ms`. */

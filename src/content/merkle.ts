@@ -2,11 +2,10 @@
 // Invariant: the root depends on the bytes alone, never on how they were sliced or on the piece length.
 // Never: reads a file, keeps a chunk that it was handed, or makes a hash buffer per block.
 
-import { BLOCK_BYTES, PIECE_BYTES_MAX, PIECE_BYTES_MIN, PIECES_AIM } from "../protocol/limits.ts";
+import { BLOCK_BYTES, HASH_BYTES, PIECE_BYTES_MAX, PIECE_BYTES_MIN, PIECES_AIM } from "../protocol/limits.ts";
 import type { Root } from "../protocol/messages.ts";
 
-/** SHA-256, the only hash of BEP 52. */
-export const HASH_BYTES = 32;
+export { HASH_BYTES } from "../protocol/limits.ts";
 
 /** BEP 52 gives an empty file no root at all. Here it has this one, so that "hashed" and "not hashed yet" differ. */
 export const EMPTY_ROOT: Root = "0".repeat(2 * HASH_BYTES);

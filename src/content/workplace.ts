@@ -30,7 +30,10 @@ export type WorkFile = {
 };
 
 export type Workplace = {
-  readonly part: WorkFile & { readonly fd: number };
+  readonly part: WorkFile & {
+    readonly fd: number /** What it takes on the disk now, holes not counted. */;
+    readonly allocatedBytes: number;
+  };
   readonly journal: WorkFile;
   /** Bytes that the folder's disk has left for us. */
   freeBytes(): Promise<number>;
@@ -55,6 +58,7 @@ export async function openWorkplace(folder: string, name: string): Promise<Workp
     busy.delete(final);
     return journal;
   }
+  const { fd } = part as OpenFile;
   const files = [workFile(part as OpenFile), workFile(journal)] as const;
 
   async function close(): Promise<void> {
@@ -63,7 +67,7 @@ export async function openWorkplace(folder: string, name: string): Promise<Workp
   }
 
   return {
-    part: { ...files[0], fd: (part as OpenFile).fd },
+    part: { ...files[0], fd, allocatedBytes: Math.min((part as OpenFile).size, allocatedBytes(fd)) },
     journal: files[1],
     async freeBytes() {
       const disk = await fs.promises.statfs(folder);
@@ -78,6 +82,12 @@ export async function openWorkplace(folder: string, name: string): Promise<Workp
       if (worthless) await discard(folder, name);
     },
   };
+}
+
+/** Windows does not tell; there the size stands for it, and a disk that fills up later pauses the download. */
+function allocatedBytes(fd: number): number {
+  const { blocks, size } = fs.fstatSync(fd);
+  return blocks === undefined ? size : blocks * 512;
 }
 
 function workFile(file: OpenFile): WorkFile {

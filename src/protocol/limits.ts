@@ -26,6 +26,9 @@ export const FILE_BYTES_MAX = Number.MAX_SAFE_INTEGER;
 /** BEP 52 block: the leaf of the hash tree. */
 export const BLOCK_BYTES = 16 * 1024;
 
+/** SHA-256, the only hash of BEP 52: a piece in a layer. */
+export const HASH_BYTES = 32;
+
 /** Smallest and largest piece, and how many pieces a file should have (DESIGN 3). */
 export const PIECE_BYTES_MIN = 256 * 1024;
 export const PIECE_BYTES_MAX = 16 * 1024 * 1024;

@@ -9,6 +9,8 @@ export type Bucket = {
   take(wanted: number): number;
   /** Milliseconds until a worthwhile amount may pass. */
   waitMs(): number;
+  /** Counts bytes that have passed already; how long to wait, in milliseconds, before the next ones. */
+  spend(bytes: number): number;
 };
 
 /** What may pass at once after a pause, in seconds of the rate. */
@@ -18,7 +20,7 @@ const GRAIN_SECONDS = 0.01;
 
 /** `bytesPerSecond` undefined: everything passes. */
 export function createBucket(bytesPerSecond: number | undefined, clock: Clock): Bucket {
-  if (bytesPerSecond === undefined) return { take: (wanted) => wanted, waitMs: () => 0 };
+  if (bytesPerSecond === undefined) return { take: (wanted) => wanted, waitMs: () => 0, spend: () => 0 };
   const rate = bytesPerSecond;
   const burst = Math.max(1, rate * BURST_SECONDS);
   const grain = Math.max(1, rate * GRAIN_SECONDS);
@@ -42,6 +44,11 @@ export function createBucket(bytesPerSecond: number | undefined, clock: Clock): 
     waitMs() {
       fill();
       return Math.max(1, ((grain - tokens) / rate) * 1000);
+    },
+    spend(bytes) {
+      fill();
+      tokens -= bytes;
+      return tokens >= 0 ? 0 : (-tokens / rate) * 1000;
     },
   };
 }

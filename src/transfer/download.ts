@@ -2,58 +2,47 @@
 // Invariant: the final name appears only when every byte is verified and on the disk; until then, all is resumable.
 // Never: overwrites a file, mixes two contents, or says "done" of anything less.
 
-import { encodeRoot, HASH_BYTES, pieceBytesFor, rootOfLayer } from "../content/merkle.ts";
+import { type Hashed, pieceBytesFor, rootOfLayer } from "../content/merkle.ts";
 import type { Workplace } from "../content/workplace.ts";
-import { type Address, formatAddress } from "../protocol/address.ts";
+import type { Address } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import { HASH_BYTES, LAYER_PAYLOAD_BYTES_MAX } from "../protocol/limits.ts";
 import type { Grant, Holder, Root } from "../protocol/messages.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Connect } from "../transport/connection.ts";
-import { createFetcher, type Fetcher } from "./fetcher.ts";
-import type { JournalContent } from "./journal.ts";
 import type { OpenLane } from "./lane-threads.ts";
-import { createMeter, type Meter } from "./meter.ts";
+import type { Progress } from "./progress.ts";
+import type { HashPieces } from "./recover.ts";
+import { startRun } from "./run.ts";
 import { openSource, type Source } from "./source.ts";
-import { createStorage, type Storage } from "./storage.ts";
-
-/** How a download stands. `bytes` are verified and synced; `waiting` says why nothing moves, when nothing does. */
-export type Progress = {
-  readonly bytes: number;
-  readonly size: number;
-  /** Bytes per second over the last seconds. */
-  readonly rate: number;
-  readonly etaSeconds: number | undefined;
-  readonly sources: number;
-  readonly waiting: string | undefined;
-};
 
 export type DownloadOptions = {
   readonly name: string;
   /** The peer that the person chose: it must accept, and its content is the one that is fetched. */
   readonly from: Address;
+  /** Keeps to that peer. */
+  readonly only: boolean;
+  /** How long to wait in that peer's queue while our place does not change, in seconds. Infinity: as long as it takes. */
+  readonly maxWaitSeconds: number;
   readonly openWorkplace: (name: string) => Promise<Workplace | Fault>;
   readonly openLane: OpenLane;
+  readonly hashPieces: (fd: number) => HashPieces;
+  /** Who holds a content, ourselves left out. */
+  readonly findHolders: (root: Root) => Promise<readonly Holder[]>;
+  /** Lets others have what is verified here while the rest still comes. */
+  readonly offer: (content: Hashed) => PartialOffer;
   readonly connect: Connect;
   readonly clock: Clock;
+  readonly random: () => number;
   readonly signal: AbortSignal | undefined;
   readonly onProgress: ((progress: Progress) => void) | undefined;
 };
 
-export type Downloaded = {
-  readonly size: number;
-  readonly root: Root;
-  readonly pieceBytes: number;
-  readonly layer: Uint8Array;
-};
+/** What others are told of a download under way. */
+export type PartialOffer = { have(indexes: readonly number[]): void; end(): void };
 
-const PROGRESS_MS = 250;
-const LAYER_POLL_MS = 250;
-const QUIET_MS = 3000;
-/** After the last source is gone: tries to reach the chosen one again, with these waits, before giving up. */
-const RETURN_WAITS_MS: readonly number[] = [500, 1000, 2000];
-
-export async function download(options: DownloadOptions): Promise<Downloaded | Fault> {
-  const source = await openSource(options.from, { name: options.name }, options);
+export async function download(options: DownloadOptions): Promise<Hashed | Fault> {
+  const source = await ask(options);
   if (isFault(source)) return source;
   const place = await openPlace(options, source.grant);
   if (isFault(place)) {
@@ -66,14 +55,11 @@ export async function download(options: DownloadOptions): Promise<Downloaded | F
     await place.leave(false);
     return run;
   }
-  const failed = await run.finished;
-  run.fetcher.stop();
-  await run.storage.flush();
-  await run.storage.close();
-  const layer = run.layer();
-  if (failed !== undefined || layer === undefined) {
-    await place.leave(run.fetcher.keptBytes === 0);
-    return failed ?? fault("CORRUPT", "theirs", "no piece layer");
+  const layer = await run.finished;
+  await run.stop();
+  if (isFault(layer)) {
+    await place.leave(run.keptBytes() === 0);
+    return layer;
   }
   const unpublished = await place.publish();
   if (unpublished !== undefined) return unpublished;
@@ -81,164 +67,58 @@ export async function download(options: DownloadOptions): Promise<Downloaded | F
   return { size, pieceBytes, layer, root: rootOfLayer(layer, pieceBytes) };
 }
 
-/** The files to work in, once the grant makes sense and the disk has room. */
+const cancelled = () => fault("CANCELLED", "ours", "cancelled by the person");
+
+/** Asks the chosen peer, and waits in its queue if it has one. */
+async function ask(options: DownloadOptions): Promise<Source | Fault> {
+  const { clock, from, signal, onProgress, maxWaitSeconds } = options;
+  let giveUp: Fault | undefined;
+  let leave: (() => void) | undefined;
+  let position = 0;
+  let cancelTimer = () => {};
+  const abort = () => {
+    giveUp ??= cancelled();
+    leave?.();
+  };
+  signal?.addEventListener("abort", abort);
+  const source = await openSource(
+    from,
+    { name: options.name },
+    {
+      ...options,
+      onWait(now, leaveQueue) {
+        leave = leaveQueue;
+        onProgress?.({ ...AT_REST, waiting: { for: "slot", from, position: now } });
+        if (signal?.aborted) abort();
+        if (now === position || maxWaitSeconds === Number.POSITIVE_INFINITY) return;
+        position = now;
+        cancelTimer();
+        cancelTimer = clock.after(maxWaitSeconds * 1000, () => {
+          giveUp ??= fault("BUSY", "theirs", `place ${now} in the queue for ${maxWaitSeconds} s`, true);
+          leaveQueue();
+        });
+      },
+    },
+  );
+  cancelTimer();
+  signal?.removeEventListener("abort", abort);
+  if (giveUp === undefined && !signal?.aborted) return source;
+  if (!isFault(source)) source.close();
+  return giveUp ?? cancelled();
+}
+
+const AT_REST = { bytes: 0, size: 0, rate: 0, etaSeconds: undefined, sources: 0 };
+
+/** The files to work in, once the grant makes sense and the disk has room for what is missing. */
 async function openPlace(options: DownloadOptions, { size, pieceBytes }: Grant): Promise<Workplace | Fault> {
-  if (pieceBytes !== pieceBytesFor(size) || size / pieceBytes > 0x40_0000) {
-    return fault("BAD_REPLY", "theirs", "a grant with an odd piece length");
+  if (pieceBytes !== pieceBytesFor(size) || (size / pieceBytes) * HASH_BYTES > LAYER_PAYLOAD_BYTES_MAX) {
+    return fault("BAD_REPLY", "theirs", "a grant with an odd piece length, or of a size beyond the limit");
   }
   const place = await options.openWorkplace(options.name);
   if (isFault(place)) return place;
   const free = await place.freeBytes();
-  const wanted = size - place.part.size;
+  const wanted = size - place.part.allocatedBytes;
   if (wanted <= free) return place;
   await place.leave(place.part.size === 0);
   return fault("DISK_FULL", "disk", `needs ${wanted} bytes, ${free} are free`);
-}
-
-type Run = {
-  readonly fetcher: Fetcher;
-  readonly storage: Storage;
-  /** Resolves when whole, or with what ended it. */
-  readonly finished: Promise<Fault | undefined>;
-  layer(): Uint8Array | undefined;
-};
-
-/** Recovers what is there, learns the layer where it is known, and sets the sources to work. */
-async function startRun(options: DownloadOptions, source: Source, place: Workplace): Promise<Run | Fault> {
-  const { clock } = options;
-  const { grant } = source;
-  const meter = createMeter(clock);
-  const ended = Promise.withResolvers<Fault | undefined>();
-  let layer: Uint8Array | undefined;
-  const storage = createStorage({
-    part: place.part,
-    journal: place.journal,
-    clock,
-    onKept: (pieces) => fetcher.kept(pieces),
-    onFault: (why) => fetcher.pause(why),
-  });
-  const fetcher = createFetcher({
-    size: grant.size,
-    pieceBytes: grant.pieceBytes,
-    fd: place.part.fd,
-    storage,
-    openLane: options.openLane,
-    meter,
-    clock,
-    onSourceLost: (address, why) => {
-      if (fetcher.sources.length === 0) void comeBack(address, why);
-    },
-  });
-
-  async function learnLayer(from: Source): Promise<Fault | undefined> {
-    const known = await from.layer();
-    if (isFault(known)) return known;
-    layer = known;
-    fetcher.setLayer(known);
-    return undefined;
-  }
-
-  /** The source still hashes the file: what arrives meanwhile is judged when its layer is there. */
-  async function pollLayer(from: Source): Promise<void> {
-    while (layer === undefined) {
-      const failed = await learnLayer(from);
-      if (failed === undefined) return;
-      if (failed.fault !== "NOT_READY") return; // its connection is over; comeBack takes it from there
-      await new Promise<void>((resolve) => clock.after(LAYER_POLL_MS, resolve));
-    }
-  }
-
-  async function comeBack(address: Address, why: Fault): Promise<void> {
-    if (why.fault === "CORRUPT" || why.fault === "CHANGED") return ended.resolve(why);
-    for (const wait of RETURN_WAITS_MS) {
-      await new Promise<void>((resolve) => clock.after(wait, resolve));
-      if (options.signal?.aborted || fetcher.sources.length > 0) return;
-      const again = await openSource(address, { name: options.name }, options);
-      if (isFault(again)) continue;
-      if (!sameContent(again.grant, grant)) {
-        again.close();
-        return ended.resolve(fault("CHANGED", "theirs", "the source now has another content of this name"));
-      }
-      fetcher.addSource(again);
-      if (layer === undefined) void pollLayer(again);
-      return;
-    }
-    ended.resolve(why);
-  }
-
-  const recovered = await recover(storage, place, grant);
-  if (isFault(recovered)) return recovered;
-  if (grant.root !== undefined || grant.size === 0) {
-    const failed = grant.size === 0 ? setEmpty() : await learnLayer(source);
-    if (failed !== undefined && failed.fault !== "NOT_READY") return failed;
-  }
-  fetcher.resume(recovered.pieces);
-  fetcher.addSource(source);
-  if (layer === undefined) void pollLayer(source);
-
-  function setEmpty(): undefined {
-    layer = new Uint8Array(0);
-    fetcher.setLayer(layer);
-  }
-
-  const stopTelling = tell(options, fetcher, meter, grant.size);
-  const cancel = () => ended.resolve(fault("CANCELLED", "ours", "cancelled by the person"));
-  if (options.signal?.aborted) cancel();
-  options.signal?.addEventListener("abort", cancel);
-  void fetcher.whole.then(() => ended.resolve(undefined));
-  const finished = ended.promise.finally(() => {
-    stopTelling();
-    options.signal?.removeEventListener("abort", cancel);
-  });
-  return { fetcher, storage, finished, layer: () => layer };
-}
-
-/** What an earlier run left of this very content, or a new beginning. */
-async function recover(
-  storage: Storage,
-  place: Workplace,
-  grant: Grant,
-): Promise<Pick<JournalContent, "pieces"> | Fault> {
-  const found = await storage.recover();
-  if (isFault(found)) return found;
-  if (found !== undefined && sameContent(found.head, grant)) {
-    const { size, pieceBytes } = grant;
-    // A journal that promises more than the .part holds is not believed beyond it.
-    const there = [...found.pieces].filter(([index]) => Math.min(size, (index + 1) * pieceBytes) <= place.part.size);
-    return { pieces: new Map(there) };
-  }
-  if (found?.head.root !== undefined && found.pieces.size > 0) {
-    return fault("OTHER_CONTENT", "ours", "the .part of this name belongs to another content");
-  }
-  return (await storage.begin(grant)) ?? { pieces: new Map() };
-}
-
-/** Whether two heads can be of one content: a root that is not known yet contradicts nothing. */
-function sameContent(a: Pick<Grant, "size" | "pieceBytes" | "root">, b: typeof a): boolean {
-  if (a.size !== b.size || a.pieceBytes !== b.pieceBytes) return false;
-  return a.root === undefined || b.root === undefined || a.root === b.root;
-}
-
-/** Tells the person how it stands, a few times a second. */
-function tell(options: DownloadOptions, fetcher: Fetcher, meter: Meter, size: number): () => void {
-  const { clock, onProgress } = options;
-  if (onProgress === undefined) return () => {};
-  let cancel = () => {};
-  const next = () => {
-    const rate = meter.rate();
-    const bytes = fetcher.keptBytes;
-    const quiet = meter.quietMs() > QUIET_MS && bytes < size;
-    const waiting = fetcher.paused?.fault ?? (quiet ? `sem dados de ${formatAddress(options.from)}` : undefined);
-    onProgress({
-      bytes,
-      size,
-      rate,
-      etaSeconds: rate > 0 ? (size - bytes) / rate : undefined,
-      sources: fetcher.sources.length,
-      waiting,
-    });
-    cancel = clock.after(PROGRESS_MS, next);
-  };
-  next();
-  return () => cancel();
 }

@@ -2,17 +2,18 @@
 // Invariant: a piece counts only when its hash equals the layer's; wrong bytes go back to missing and are blamed.
 // Never: dials, opens or renames anything; what it needs is handed to it.
 
-import { HASH_BYTES } from "../content/merkle.ts";
 import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
 import type { Clock } from "../transport/clock.ts";
-import type { JournalPiece } from "./journal.ts";
+import { createJudge, type Judge } from "./judge.ts";
 import type { Lane, LaneEvent } from "./lane.ts";
 import type { OpenLane } from "./lane-threads.ts";
 import type { Meter } from "./meter.ts";
-import { createScheduler, type LaneId } from "./scheduler.ts";
+import { laneToRelieve } from "./relief.ts";
+import { type Available, createScheduler, type LaneId } from "./scheduler.ts";
 import type { Source } from "./source.ts";
 import type { Storage } from "./storage.ts";
+import { createWindow, type Window } from "./window.ts";
 
 export type FetcherOptions = {
   readonly size: number;
@@ -23,18 +24,18 @@ export type FetcherOptions = {
   readonly openLane: OpenLane;
   readonly meter: Meter;
   readonly clock: Clock;
-  /** The last lane of a source is over, or it sent wrong bytes. */
+  readonly random: () => number;
+  /** These pieces are right and on the disk: others may have them from us. */
+  readonly onVerified: (indexes: readonly number[]) => void;
+  /** The source's lanes are over, it was too slow to wait for, or it sent wrong bytes (CORRUPT). */
   readonly onSourceLost: (address: Address, why: Fault) => void;
 };
 
 export type Fetcher = {
-  /** Pieces that an earlier run kept, with their hashes; to be called before the first source is added. */
-  resume(pieces: ReadonlyMap<number, Uint8Array>): void;
-  /** What every piece's hash must be. Pieces that came before it are judged now. */
-  setLayer(layer: Uint8Array): void;
-  addSource(source: Source): void;
-  /** What storage calls when pieces are synced and journaled. */
-  kept(pieces: readonly JournalPiece[]): void;
+  /** Where earlier pieces, the layer, and what storage has kept are handed in. */
+  readonly judge: Judge;
+  addSource(source: Source, available: Available): void;
+  setAvailable(address: Address, available: Available): void;
   /** The disk refused a write or a sync: nothing more is fetched until it agrees again. */
   pause(why: Fault): void;
   /** Ends every lane and source. */
@@ -42,74 +43,71 @@ export type Fetcher = {
   /** Every piece is kept and judged. */
   readonly whole: Promise<void>;
   readonly keptBytes: number;
-  readonly sources: readonly Address[];
+  readonly sources: readonly Source[];
+  /** Those that are still downloading it themselves. */
+  readonly partialSources: readonly Source[];
   readonly paused: Fault | undefined;
 };
 
 /** A source at work. */
-type Active = { readonly source: Source; readonly lanes: Map<LaneId, Working>; failures: number };
-/** One of its lanes, and how many pieces it may have on order. */
-type Working = { readonly lane: Lane; ordered: number; depth: number };
+type Active = { readonly source: Source; available: Available; readonly lanes: Map<LaneId, Working>; failures: number };
+/** One of its lanes. */
+type Working = { readonly lane: Lane; readonly window: Window };
 
 // What a crash would fetch twice stays below 64 MiB: on order, on the way, and waiting for its sync.
-const OPEN_BYTES_MAX = 56 * 1024 * 1024;
-const DEPTH_FIRST = 2;
-const ORDERED_BYTES_MAX = 16 * 1024 * 1024;
+const OPEN_BYTES_MAX = 64 * 1024 * 1024;
 const DISK_RETRY_MS = 1000;
+const RELIEVE_MS = 500;
 const FAILURES_MAX = 3;
 /** Beyond this distance one connection cannot fill the link (DESIGN, measured facts). */
 const FAR_MS = 10;
-const LANES_NEAR = 2;
-const LANES_FAR = 4;
 
 export function createFetcher(options: FetcherOptions): Fetcher {
   const { size, pieceBytes, storage, meter, clock } = options;
-  const scheduler = createScheduler(size, pieceBytes);
-  const hashes = new Map<number, Uint8Array>(); // of pieces that arrived before there was a layer
+  const scheduler = createScheduler(size, pieceBytes, options.random);
+  const judge = createJudge({
+    scheduler,
+    onVerified: options.onVerified,
+    onJudged: (isWhole) => (isWhole ? finish() : fillAll()),
+  });
   const active = new Map<string, Active>(); // by ip:port
   const { promise: whole, resolve: finish } = Promise.withResolvers<void>();
-  let layer: Uint8Array | undefined;
   let paused: Fault | undefined;
   let stopped = false;
   let lanesOpened = 0;
+  let cancelRelieve = () => {};
 
-  const isRight = (index: number, hash: Uint8Array): boolean =>
-    layer === undefined || Buffer.compare(hash, layer.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)) === 0;
-
-  function resume(pieces: ReadonlyMap<number, Uint8Array>): void {
-    for (const [index, hash] of pieces) {
-      if (!isRight(index, hash)) continue;
-      scheduler.kept(index);
-      if (layer === undefined) hashes.set(index, hash);
-    }
-  }
-
-  function setLayer(known: Uint8Array): void {
-    layer = known;
-    for (const [index, hash] of hashes) if (!isRight(index, hash)) scheduler.failed(index);
-    hashes.clear();
-    fillAll();
-    finishIfWhole();
-  }
-
-  function addSource(source: Source): void {
+  function addSource(source: Source, available: Available): void {
     const key = formatAddress(source.address);
     if (stopped || active.has(key)) return source.close();
-    const entry: Active = { source, lanes: new Map(), failures: 0 };
+    const entry: Active = { source, available, lanes: new Map(), failures: 0 };
     active.set(key, entry);
+    weigh();
     void source.closed.then((why) => drop(entry, why));
     openLanes(entry);
-    finishIfWhole();
+  }
+
+  function setAvailable(address: Address, available: Available): void {
+    const entry = active.get(formatAddress(address));
+    if (entry === undefined) return;
+    entry.available = available;
+    weigh();
+    for (const id of entry.lanes.keys()) fill(entry, id);
+  }
+
+  function weigh(): void {
+    scheduler.setPartials([...active.values()].flatMap(({ available }) => (available === "all" ? [] : [available])));
   }
 
   function openLanes(entry: Active): void {
-    const wanted = entry.source.roundTripMs > FAR_MS ? LANES_FAR : LANES_NEAR;
+    const alone = active.size === 1;
+    const wanted = (entry.source.roundTripMs > FAR_MS ? 2 : 1) * (alone ? 2 : 1);
     while (entry.lanes.size < wanted && !stopped && paused === undefined) {
       const id = lanesOpened++;
       const { address, grant } = entry.source;
       const start = { source: address, ticket: grant.ticket, size, pieceBytes, fd: options.fd };
       const lane = options.openLane(start, (event) => hear(entry, id, event));
-      entry.lanes.set(id, { lane, ordered: 0, depth: DEPTH_FIRST });
+      entry.lanes.set(id, { lane, window: createWindow(pieceBytes, clock) });
       fill(entry, id);
     }
   }
@@ -118,11 +116,12 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   function fill(entry: Active, id: LaneId): void {
     const working = entry.lanes.get(id);
     if (working === undefined || stopped || paused !== undefined) return;
-    while (working.ordered < working.depth && scheduler.openBytes < OPEN_BYTES_MAX) {
-      const order = scheduler.next(id, "all");
+    const { lane, window } = working;
+    while (window.hasRoom(pieceBytes) && scheduler.openBytes + pieceBytes <= OPEN_BYTES_MAX) {
+      const order = scheduler.next(id, entry.available);
       if (order === undefined) return;
-      working.ordered++;
-      working.lane.fetch(order);
+      window.order(order.length);
+      lane.fetch(order);
     }
   }
 
@@ -138,37 +137,24 @@ export function createFetcher(options: FetcherOptions): Fetcher {
 
   function takePiece(entry: Active, id: LaneId, index: number, hash: Uint8Array): void {
     const working = entry.lanes.get(id);
-    if (working !== undefined) {
-      working.ordered--;
-      // As TCP opens its window: one more piece on order for each that came, until the link is full.
-      if (working.depth * pieceBytes < ORDERED_BYTES_MAX) working.depth++;
-    }
-    if (!isRight(index, hash)) {
+    if (working === undefined) return; // a lane that was given up: its pieces are somebody else's by now
+    working.window.arrived(scheduler.lengthOf(index));
+    if (!judge.isRight(index, hash)) {
       scheduler.failed(index);
       const liar = fault("CORRUPT", "theirs", `${formatAddress(entry.source.address)} sent a wrong piece ${index}`);
       return drop(entry, liar);
     }
-    if (layer === undefined) hashes.set(index, hash);
     scheduler.arrived(index);
     storage.written({ index, hash }, scheduler.lengthOf(index));
     fill(entry, id);
     if (scheduler.allArrived) void storage.flush();
   }
 
-  function kept(pieces: readonly JournalPiece[]): void {
-    for (const { index, hash } of pieces) {
-      if (isRight(index, hash)) scheduler.kept(index);
-      else scheduler.failed(index);
-    }
-    fillAll();
-    finishIfWhole();
-  }
-
   function endLane(entry: Active, id: LaneId, why: Fault): void {
+    if (!entry.lanes.delete(id)) return;
     const orphans = scheduler.abandon(id);
-    entry.lanes.delete(id);
     if (why.whose === "disk") pause(why);
-    else if (!stopped && orphans.length > 0 && ++entry.failures >= FAILURES_MAX) return drop(entry, why);
+    else if (orphans > 0 && ++entry.failures >= FAILURES_MAX) return drop(entry, why);
     if (entry.lanes.size === 0 && paused === undefined) return drop(entry, why);
     fillAll();
   }
@@ -185,6 +171,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     }
     entry.source.close();
     if (stopped) return;
+    weigh();
     options.onSourceLost(entry.source.address, why);
     fillAll();
   }
@@ -202,18 +189,28 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     });
   }
 
-  function finishIfWhole(): void {
-    if (layer !== undefined && scheduler.done) finish();
+  /** A lane that was relieved is over; its source goes on with the others it has, or is asked again later. */
+  function relieve(): void {
+    const atWork = [...active.values()].flatMap((entry) =>
+      [...entry.lanes].map(([lane, { window }]) => ({ source: entry, lane, window })),
+    );
+    const slow = laneToRelieve(atWork);
+    if (slow !== undefined) {
+      slow.source.lanes.get(slow.lane)?.lane.close();
+      endLane(slow.source, slow.lane, fault("STALLED", "theirs", "too slow to wait for", true));
+    }
+    cancelRelieve = clock.after(RELIEVE_MS, relieve);
   }
+  cancelRelieve = clock.after(RELIEVE_MS, relieve);
 
   return {
-    resume,
-    setLayer,
+    judge,
     addSource,
-    kept,
+    setAvailable,
     pause,
     stop() {
       stopped = true;
+      cancelRelieve();
       for (const entry of [...active.values()]) drop(entry, fault("CANCELLED", "ours", "stopped"));
     },
     whole,
@@ -221,7 +218,10 @@ export function createFetcher(options: FetcherOptions): Fetcher {
       return scheduler.keptBytes;
     },
     get sources() {
-      return [...active.values()].map(({ source }) => source.address);
+      return [...active.values()].map(({ source }) => source);
+    },
+    get partialSources() {
+      return [...active.values()].filter(({ available }) => available !== "all").map(({ source }) => source);
     },
     get paused() {
       return paused;

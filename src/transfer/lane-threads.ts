@@ -17,8 +17,12 @@ export type LaneThreads = {
 
 type Thread = { readonly worker: Worker; readonly lanes: Map<LaneId, (event: LaneEvent) => void> };
 
-/** Up to `count` threads, each started with its first lane; lanes are dealt to them in turn. */
-export function createLaneThreads(count: number): LaneThreads {
+/**
+ * Up to `most` threads, each started with its first lane; lanes are dealt to them in turn. With `maxRate` (bytes per
+ * second for all lanes together) there is one thread only, because a rate cannot be shared by two without waste.
+ */
+export function createLaneThreads(most: number, maxRate: number | undefined): LaneThreads {
+  const count = maxRate === undefined ? most : 1;
   const threads: Thread[] = [];
   let opened = 0;
 
@@ -35,6 +39,7 @@ export function createLaneThreads(count: number): LaneThreads {
       for (const tell of lanes.values()) tell({ type: "over", fault: why });
       lanes.clear();
     };
+    worker.postMessage({ type: "start", maxRate } satisfies LaneMessage);
     return { worker, lanes };
   }
 

@@ -7,6 +7,7 @@ import { writeAt } from "../content/slices.ts";
 import type { Address } from "../protocol/address.ts";
 import { systemClock } from "../transport/clock.ts";
 import { connect } from "../transport/tcp.ts";
+import { type Bucket, createBucket } from "./bucket.ts";
 import { createLane, type Lane, type LaneEvent, type Order } from "./lane.ts";
 import type { LaneId } from "./scheduler.ts";
 
@@ -21,6 +22,7 @@ export type LaneStart = {
 
 /** Main thread -> lanes. */
 export type LaneMessage =
+  | { readonly type: "start"; readonly maxRate: number | undefined }
   | { readonly type: "open"; readonly lane: LaneId; readonly start: LaneStart }
   | { readonly type: "fetch"; readonly lane: LaneId; readonly order: Order }
   | { readonly type: "close"; readonly lane: LaneId };
@@ -31,6 +33,7 @@ export type LaneReport = { readonly lane: LaneId; readonly event: LaneEvent };
 declare const self: Worker & { onmessage: (event: MessageEvent<LaneMessage>) => void };
 
 const lanes = new Map<LaneId, Lane>();
+let bucket: Bucket = createBucket(undefined, systemClock);
 
 function open(id: LaneId, { source, ticket, size, pieceBytes, fd }: LaneStart): void {
   const lane = createLane({
@@ -38,6 +41,7 @@ function open(id: LaneId, { source, ticket, size, pieceBytes, fd }: LaneStart): 
     ticket,
     connect,
     clock: systemClock,
+    bucket,
     hasher: createPieceHasher(size, pieceBytes),
     write: (chunk, offset) => writeAt(fd, chunk, offset),
     onEvent(event) {
@@ -49,7 +53,8 @@ function open(id: LaneId, { source, ticket, size, pieceBytes, fd }: LaneStart): 
 }
 
 self.onmessage = ({ data: message }) => {
-  if (message.type === "open") open(message.lane, message.start);
+  if (message.type === "start") bucket = createBucket(message.maxRate, systemClock);
+  else if (message.type === "open") open(message.lane, message.start);
   else if (message.type === "fetch") lanes.get(message.lane)?.fetch(message.order);
   else lanes.get(message.lane)?.close();
 };

@@ -12,6 +12,7 @@ import { decodeReply } from "../protocol/replies.ts";
 import { encodeRequest } from "../protocol/requests.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Connect, Connection } from "../transport/connection.ts";
+import type { Bucket } from "./bucket.ts";
 
 /** A piece to fetch: `length` bytes from `offset`. */
 export type Order = { readonly index: number; readonly offset: number; readonly length: number };
@@ -30,6 +31,8 @@ export type LaneOptions = {
   readonly connect: Connect;
   readonly clock: Clock;
   readonly hasher: PieceHasher;
+  /** What may arrive per second, shared by the lanes of a thread. */
+  readonly bucket: Bucket;
   /** Writes all of `chunk` at `offset` of the .part file. */
   readonly write: (chunk: Uint8Array, offset: number) => Fault | undefined;
   readonly onEvent: (event: LaneEvent) => void;
@@ -84,6 +87,11 @@ export function createLane(options: LaneOptions): Lane {
 
   function data(chunk: Uint8Array): void {
     movedAt = clock.now();
+    const waitMs = options.bucket.spend(chunk.length);
+    if (waitMs > 0) {
+      connection?.pause();
+      clock.after(waitMs, () => !over && connection?.resume());
+    }
     reader.push(chunk);
     while (!over) {
       if (inPayload) {

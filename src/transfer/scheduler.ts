@@ -3,12 +3,13 @@
 // Never: orders a piece from a source that does not have it, or from two at once.
 
 import { pieceCount } from "../content/merkle.ts";
+import { hasBit } from "./bits.ts";
 import type { Order } from "./lane.ts";
 
 /** A lane, as the scheduler tells one from another. */
 export type LaneId = number;
 
-/** Which pieces a source has: all, or those whose bit is set (piece i is bit 7 - i % 8 of byte i / 8, as in BEP 3). */
+/** Which pieces a source has: all, or those whose bit is set (bits.ts). */
 export type Available = "all" | Uint8Array;
 
 const MISSING = 0;
@@ -19,14 +20,19 @@ const KEPT = 3;
 export type Scheduler = {
   /** The next piece for a lane whose source has `available`; undefined when there is none for it now. */
   next(lane: LaneId, available: Available): Order | undefined;
+  /**
+   * What the partial holders among the sources have now. With any, the rarest piece comes first, ties by lot, so that
+   * many who download at once fetch different pieces and trade them; with none, pieces come in their order.
+   */
+  setPartials(partials: readonly Uint8Array[]): void;
   /** Its bytes are on the disk and its hash was right, or cannot be judged yet. */
   arrived(index: number): void;
   /** Wrong bytes: it is missing again. */
   failed(index: number): void;
   /** It is synced and journaled. */
   kept(index: number): void;
-  /** A lane is over: what it had ordered is missing again. The indexes. */
-  abandon(lane: LaneId): number[];
+  /** A lane is over: what it had ordered is missing again. How many pieces that was. */
+  abandon(lane: LaneId): number;
   lengthOf(index: number): number;
   readonly pieces: number;
   readonly keptBytes: number;
@@ -37,7 +43,8 @@ export type Scheduler = {
   readonly allArrived: boolean;
 };
 
-export function createScheduler(size: number, pieceBytes: number): Scheduler {
+/** `random` gives 0 ≤ r < 1. */
+export function createScheduler(size: number, pieceBytes: number, random: () => number): Scheduler {
   const pieces = pieceCount(size, pieceBytes);
   const states = new Uint8Array(pieces);
   const orderedBy = new Map<number, LaneId>();
@@ -46,6 +53,7 @@ export function createScheduler(size: number, pieceBytes: number): Scheduler {
   let keptBytes = 0;
   let openBytes = 0;
   let lowest = 0; // no piece below it is missing
+  let rarity: Uint16Array | undefined; // how many partial holders have each piece; undefined when there are none
 
   const lengthOf = (index: number): number => Math.min(pieceBytes, size - index * pieceBytes);
 
@@ -72,23 +80,52 @@ export function createScheduler(size: number, pieceBytes: number): Scheduler {
 
   function next(lane: LaneId, available: Available): Order | undefined {
     while (lowest < pieces && states[lowest] !== MISSING) lowest++;
-    for (let index = lowest; index < pieces; index++) {
-      if (states[index] !== MISSING || !has(available, index)) continue;
-      set(index, ORDERED);
-      orderedBy.set(index, lane);
-      return { index, offset: index * pieceBytes, length: lengthOf(index) };
-    }
+    const index = rarity === undefined ? first(available) : rarest(available, rarity);
+    if (index === undefined) return undefined;
+    set(index, ORDERED);
+    orderedBy.set(index, lane);
+    return { index, offset: index * pieceBytes, length: lengthOf(index) };
+  }
+
+  const canOrder = (index: number, available: Available): boolean =>
+    states[index] === MISSING && (available === "all" || hasBit(available, index));
+
+  function first(available: Available): number | undefined {
+    for (let index = lowest; index < pieces; index++) if (canOrder(index, available)) return index;
     return undefined;
   }
 
-  function abandon(lane: LaneId): number[] {
+  function rarest(available: Available, counts: Uint16Array): number | undefined {
+    let best: number | undefined;
+    let ties = 0;
+    for (let index = lowest; index < pieces; index++) {
+      if (!canOrder(index, available)) continue;
+      const difference = best === undefined ? -1 : (counts[index] as number) - (counts[best] as number);
+      if (difference > 0) continue;
+      ties = difference < 0 ? 1 : ties + 1;
+      if (random() * ties < 1) best = index; // each of the ties with the same chance
+    }
+    return best;
+  }
+
+  function setPartials(partials: readonly Uint8Array[]): void {
+    rarity = partials.length === 0 ? undefined : new Uint16Array(pieces);
+    if (rarity === undefined) return;
+    for (const bits of partials) {
+      for (let index = 0; index < pieces; index++)
+        if (hasBit(bits, index)) rarity[index] = (rarity[index] as number) + 1;
+    }
+  }
+
+  function abandon(lane: LaneId): number {
     const orphans = [...orderedBy].filter(([, by]) => by === lane).map(([index]) => index);
     for (const index of orphans) set(index, MISSING);
-    return orphans;
+    return orphans.length;
   }
 
   return {
     next,
+    setPartials,
     arrived: (index) => set(index, ARRIVED),
     failed: (index) => set(index, MISSING),
     kept: (index) => set(index, KEPT),
@@ -108,8 +145,4 @@ export function createScheduler(size: number, pieceBytes: number): Scheduler {
       return keptCount + arrivedCount === pieces;
     },
   };
-}
-
-function has(available: Available, index: number): boolean {
-  return available === "all" || ((available[index >> 3] ?? 0) & (0x80 >> (index & 7))) !== 0;
 }

@@ -4,6 +4,7 @@
 
 import { type Fault, fault } from "../protocol/fault.ts";
 import type { Root, Share } from "../protocol/messages.ts";
+import { hasBit, setBit } from "./bits.ts";
 
 /** A file open for serving. */
 export type ReadableFile = {
@@ -69,7 +70,7 @@ export function createShelf<Listed>(open: (listed: Listed) => Promise<ReadableFi
     have(root, indexes) {
       const bits = partials.get(root)?.pieces;
       if (bits === undefined) return;
-      for (const index of indexes) bits[index >> 3] = (bits[index >> 3] as number) | (0x80 >> (index & 7));
+      for (const index of indexes) setBit(bits, index);
     },
     removePartial: (root) => void partials.delete(root),
     clear() {
@@ -88,9 +89,7 @@ export function rangeFault({ share, pieceBytes, pieces }: Stocked, offset: numbe
   if (pieces === undefined) return undefined;
   const last = Math.floor((offset + length - 1) / pieceBytes);
   for (let index = Math.floor(offset / pieceBytes); index <= last; index++) {
-    if (((pieces[index >> 3] ?? 0) & (0x80 >> (index & 7))) === 0) {
-      return fault("NOT_READY", "ours", `piece ${index} is not here yet`, true);
-    }
+    if (!hasBit(pieces, index)) return fault("NOT_READY", "ours", `piece ${index} is not here yet`, true);
   }
   return undefined;
 }

@@ -9,6 +9,8 @@ import { type Grant, type Root, VERSION } from "../protocol/messages.ts";
 import { type Caller, createCaller, expectReply } from "../transport/caller.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Connect } from "../transport/connection.ts";
+import { createBits } from "./bits.ts";
+import type { Available } from "./scheduler.ts";
 
 /** By name, as the person asked, or by content, from anyone who holds it. */
 export type Wanted = { readonly name: string } | { readonly root: Root };
@@ -20,16 +22,25 @@ export type Source = {
   readonly roundTripMs: number;
   /** The piece layer, whole and of the right length; NOT_READY while the source still hashes the file. */
   layer(): Promise<Uint8Array | Fault>;
+  /** What it has now: all, or the pieces of a download of its own. */
+  available(): Promise<Available | Fault>;
   /** The source is gone, or was left. */
   readonly closed: Promise<Fault>;
   close(): void;
+};
+
+export type SourceOptions = {
+  readonly connect: Connect;
+  readonly clock: Clock;
+  /** The peer is busy: our place in its queue. */
+  readonly onWait?: (position: number, leave: () => void) => void;
 };
 
 /** Asks a peer for a content. Faults: PEER_UNREACHABLE, and whatever its REJECT says (BUSY, REFUSED, NOT_SHARED…). */
 export async function openSource(
   address: Address,
   wanted: Wanted,
-  { connect, clock }: { readonly connect: Connect; readonly clock: Clock },
+  { connect, clock, onWait }: SourceOptions,
 ): Promise<Source | Fault> {
   let made: Caller | undefined;
   const connection = await connect(address, (opened) => {
@@ -42,7 +53,9 @@ export async function openSource(
   const askedAt = clock.now();
   void caller.call({ verb: "HELLO", version: VERSION });
   // SPEC 5.f: DOWNLOAD goes to the other peer, which accepts or rejects.
-  const answer = await caller.call("name" in wanted ? { verb: "DOWNLOAD", ...wanted } : { verb: "FETCH", ...wanted });
+  const request =
+    "name" in wanted ? ({ verb: "DOWNLOAD", ...wanted } as const) : ({ verb: "FETCH", ...wanted } as const);
+  const answer = await caller.call(request, { onWait: (position) => onWait?.(position, () => caller.end()) });
   const accepted = expectReply(answer, "ACCEPT");
   if (isFault(accepted)) {
     caller.end();
@@ -58,6 +71,7 @@ export async function openSource(
     grant,
     roundTripMs: clock.now() - askedAt,
     layer: () => fetchLayer(caller, grant),
+    available: () => fetchPieces(caller, grant),
     closed: caller.closed,
     close: () => caller.end(),
   };
@@ -74,4 +88,13 @@ async function fetchLayer(caller: Caller, { size, pieceBytes, root }: Grant): Pr
     return fault("CORRUPT", "theirs", "the piece layer does not lead to the root");
   }
   return payload;
+}
+
+async function fetchPieces(caller: Caller, { size, pieceBytes }: Grant): Promise<Available | Fault> {
+  const answer = expectReply(await caller.call({ verb: "PIECES" }), "PIECES_OK");
+  if (isFault(answer)) return answer;
+  const { payload } = answer;
+  if (payload.length === 0) return "all";
+  const wanted = createBits(pieceCount(size, pieceBytes)).length;
+  return payload.length === wanted ? payload : fault("BAD_REPLY", "theirs", "a set of pieces of the wrong length");
 }

@@ -5,20 +5,15 @@
 import type { Address } from "../protocol/address.ts";
 import { nextPeerState, type PeerState } from "../protocol/conversation.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import {
-  LANES_PER_TICKET_MAX,
-  QUEUE_MAX,
-  UNJOINED_SECONDS_MAX,
-  UPLOAD_IDLE_SECONDS_MAX,
-  WAIT_SECONDS,
-} from "../protocol/limits.ts";
+import { LANES_PER_TICKET_MAX, UNJOINED_SECONDS_MAX, UPLOAD_IDLE_SECONDS_MAX } from "../protocol/limits.ts";
 import { type PeerRequest, VERSION } from "../protocol/messages.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Connection, Handlers } from "../transport/connection.ts";
 import { createBucket } from "./bucket.ts";
 import { createGuest, type Guest } from "./guest.ts";
 import { type ReadableFile, rangeFault, type Shelf, type Stocked } from "./shelf.ts";
-import { createSlots, type Seat } from "./slots.ts";
+import type { Seat } from "./slots.ts";
+import { createTurns } from "./turns.ts";
 
 export type UploadsEvent =
   /** Somebody downloads a file whose piece layer is not here yet: it goes before the others. */
@@ -70,7 +65,7 @@ export type Uploads = {
 export function createUploads({ shelf, clock, newTicket, policy, onEvent }: UploadsOptions): Uploads {
   const visits = new Map<Guest, Visit>();
   const uploads = new Map<string, Upload>();
-  const slots = createSlots(policy.maxUploads, QUEUE_MAX);
+  const turns = createTurns(policy.maxUploads, clock);
   const bucket = createBucket(policy.maxUploadRate, clock);
 
   function accept(connection: Connection): Handlers {
@@ -136,32 +131,13 @@ export function createUploads({ shelf, clock, newTicket, policy, onEvent }: Uplo
     if (stocked.layer === undefined && size > 0) onEvent({ type: "wanted", name });
   }
 
-  /** Waits for a slot, telling the guest its place in the queue. BUSY when even the queue is full. */
+  /** Waits for the guest's turn. BUSY when there is none to wait for. */
   async function takeSlot(guest: Guest, visit: Visit): Promise<Fault | undefined> {
-    const turn = Promise.withResolvers<void>();
-    visit.seat = slots.enter(guest.connection.remote.ip, turn.resolve);
-    if (visit.seat === undefined) {
-      return fault("BUSY", "ours", `all ${policy.maxUploads} upload slots and the queue are taken`, true);
-    }
-    if (visit.seat.position() > 0) tellPosition(guest, visit);
-    await turn.promise;
+    const entered = turns.enter(guest);
+    if (isFault(entered)) return entered;
+    visit.seat = entered.seat;
+    await entered.turn;
     return undefined;
-  }
-
-  function tellPosition(guest: Guest, visit: Visit): void {
-    let told = 0;
-    let toldAt = 0;
-    const tell = () => {
-      const position = guest.gone ? 0 : (visit.seat?.position() ?? 0);
-      if (position === 0) return;
-      if (position !== told || clock.now() - toldAt > WAIT_SECONDS * 1000) {
-        guest.reply({ verb: "WAIT", position });
-        told = position;
-        toldAt = clock.now();
-      }
-      clock.after(250, tell);
-    };
-    tell();
   }
 
   function openLane(guest: Guest, visit: Visit, ticket: string): Fault | undefined {

@@ -99,13 +99,14 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
   function comeBack(ms: number): void {
     cancelTimer = clock.after(ms * (0.5 + options.random() / 2), async () => {
       const address = listening;
-      if (address === undefined) return;
+      const wanted = () => address !== undefined && listening === address && caller === undefined;
+      if (address === undefined || !wanted()) return;
       const link = await dial();
-      const published = isFault(link) ? link : await enter(link, address);
-      const wanted = listening === address && caller === undefined;
-      if (!wanted || isFault(published) || isFault(link)) {
+      // Whoever left or moved while we were dialling does not come back through here.
+      const published = isFault(link) || !wanted() ? undefined : await enter(link, address);
+      if (isFault(link) || published === undefined || isFault(published) || !wanted()) {
         if (!isFault(link)) link.end();
-        if (wanted) comeBack(Math.min(ms * 2, RECONNECT_MS_MAX));
+        if (wanted()) comeBack(Math.min(ms * 2, RECONNECT_MS_MAX));
         return;
       }
       adopt(link);

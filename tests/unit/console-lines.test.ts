@@ -69,7 +69,7 @@ describe("progress", () => {
   });
 
   test("names the source that sends nothing", () => {
-    expect(progressLine({ ...progress, waiting: "127.0.0.1:8776" }, 80)).toContain("sem dados de 127.0.0.1:8776");
+    expect(progressLine({ ...progress, waiting: { for: "data", from: { ip: "127.0.0.1", port: 8776 } } }, 80)).toContain("sem dados de 127.0.0.1:8776");
   });
 
   test("stays within every width, at every size", () => {

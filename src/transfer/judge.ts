@@ -1,0 +1,84 @@
+// Which pieces are right: each hash held against the layer, or kept until there is a layer to hold it against.
+// Invariant: a piece is verified once, after it was kept AND found right; a wrong one is missing again.
+// Never: knows where a piece came from.
+
+import { HASH_BYTES } from "../protocol/limits.ts";
+import type { JournalPiece } from "./journal.ts";
+import type { Left } from "./recover.ts";
+import type { Scheduler } from "./scheduler.ts";
+
+export type Judge = {
+  /**
+   * Pieces that an earlier run kept. They count at once, but the file is not whole before `damaged` has named those
+   * that the disk no longer holds.
+   */
+  resume(pieces: Left, damaged: Promise<readonly number[]>): void;
+  /** What every piece's hash must be. Those that came before it are judged now. */
+  setLayer(layer: Uint8Array): void;
+  /** False for wrong bytes. True also while there is no layer. */
+  isRight(index: number, hash: Uint8Array): boolean;
+  /** These are synced and journaled. */
+  kept(pieces: readonly JournalPiece[]): void;
+};
+
+export type JudgeOptions = {
+  readonly scheduler: Scheduler;
+  readonly onVerified: (indexes: readonly number[]) => void;
+  /** Something was judged: pieces may be missing again, or the file may be whole. */
+  readonly onJudged: (whole: boolean) => void;
+};
+
+export function createJudge({ scheduler, onVerified, onJudged }: JudgeOptions): Judge {
+  const early = new Map<number, Uint8Array>(); // kept before there was a layer
+  let layer: Uint8Array | undefined;
+  let unchecked = false; // what an earlier run left is still being read again
+
+  const isRight = (index: number, hash: Uint8Array): boolean =>
+    layer === undefined || Buffer.compare(hash, layer.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)) === 0;
+
+  function verified(indexes: readonly number[]): void {
+    if (layer !== undefined && indexes.length > 0) onVerified(indexes);
+    onJudged(layer !== undefined && scheduler.done && !unchecked);
+  }
+
+  function kept(pieces: Iterable<JournalPiece>): void {
+    const right: number[] = [];
+    for (const { index, hash } of pieces) {
+      if (!isRight(index, hash)) {
+        scheduler.failed(index);
+        continue;
+      }
+      scheduler.kept(index);
+      right.push(index);
+      if (layer === undefined) early.set(index, hash);
+    }
+    verified(right);
+  }
+
+  function setLayer(known: Uint8Array): void {
+    layer = known;
+    const pieces = [...early].map(([index, hash]) => ({ index, hash }));
+    early.clear();
+    kept(pieces);
+  }
+
+  function resume(pieces: Left, damaged: Promise<readonly number[]>): void {
+    const right = [...pieces].filter(([index, hash]) => isRight(index, hash));
+    for (const [index, hash] of right) {
+      scheduler.kept(index);
+      if (layer === undefined) early.set(index, hash);
+    }
+    unchecked = right.length > 0;
+    void damaged.then((wrong) => {
+      unchecked = false;
+      const lost = new Set(wrong);
+      for (const index of lost) {
+        early.delete(index);
+        scheduler.failed(index);
+      }
+      verified(right.map(([index]) => index).filter((index) => !lost.has(index)));
+    });
+  }
+
+  return { resume, setLayer, isRight, kept };
+}

@@ -1,0 +1,41 @@
+// Downloads under way as something to give: their verified pieces, served to whoever asks for the same content.
+// Invariant: what the upload thread serves and what the server is told begin and end together.
+// Never: offers a content whose root is not known, or a piece that was not verified.
+
+import { type Hashed, pieceCount } from "../content/merkle.ts";
+import type { Root, ServerRequest, Share } from "../protocol/messages.ts";
+import { createBits } from "./bits.ts";
+import type { PartialOffer } from "./download.ts";
+import type { UploadThread } from "./upload-thread.ts";
+
+export type Offers = {
+  /** `name` is being downloaded into `folder`. */
+  begin(uploads: UploadThread, folder: string, name: string, content: Hashed): PartialOffer;
+  /** Tells the server of all of them again: after a reconnection it knows of none. */
+  renew(): void;
+};
+
+/** `tell` sends one request to the server, which may be away; nobody waits for the answer. */
+export function createOffers(tell: (request: ServerRequest) => void): Offers {
+  const offered = new Map<Root, Share>();
+  return {
+    begin(uploads, folder, name, { root, size, pieceBytes, layer }) {
+      const share = { name, size, root };
+      const pieces = createBits(pieceCount(size, pieceBytes));
+      uploads.stock({ share, pieceBytes, layer, pieces, listed: { folder, part: name } });
+      offered.set(root, share);
+      tell({ verb: "OFFER", share });
+      return {
+        have: (indexes) => uploads.have(root, indexes),
+        end() {
+          offered.delete(root);
+          uploads.removePartial(root);
+          tell({ verb: "WITHDRAW", name });
+        },
+      };
+    },
+    renew() {
+      for (const share of offered.values()) tell({ verb: "OFFER", share });
+    },
+  };
+}

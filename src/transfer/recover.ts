@@ -1,0 +1,65 @@
+// What an earlier run of a download left, and how much of it can be believed.
+// Invariant: a journal is believed only for this very content, only within what the .part holds, and is checked again.
+// Never: throws away verified bytes of another content; that is the person's to do.
+
+import { HASH_BYTES } from "../content/merkle.ts";
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import type { Grant } from "../protocol/messages.ts";
+import type { Storage } from "./storage.ts";
+
+/** Piece -> hash of what the journal says is on the disk. */
+export type Left = ReadonlyMap<number, Uint8Array>;
+
+/** Hashes `pieces` pieces from number `first` of the .part, on some other thread. */
+export type HashPieces = (
+  head: { readonly size: number; readonly pieceBytes: number },
+  first: number,
+  pieces: number,
+) => Promise<Uint8Array | Fault>;
+
+/** Checked in runs of this many pieces: a short wait for the thread, a small answer. */
+const RUN_PIECES = 64;
+
+/** The pieces that an earlier run kept of this content, or none after a new beginning. OTHER_CONTENT, DISK_… */
+export async function recover(storage: Storage, partBytes: number, grant: Grant): Promise<Left | Fault> {
+  const found = await storage.recover();
+  if (isFault(found)) return found;
+  if (found !== undefined && sameContent(found.head, grant)) {
+    const end = (index: number) => Math.min(grant.size, (index + 1) * grant.pieceBytes);
+    return new Map([...found.pieces].filter(([index]) => end(index) <= partBytes));
+  }
+  if (found?.head.root !== undefined && found.pieces.size > 0) {
+    return fault("OTHER_CONTENT", "ours", "the .part of this name belongs to another content");
+  }
+  return (await storage.begin(grant)) ?? new Map();
+}
+
+/** Whether two heads can be of one content: a root that is not known yet contradicts nothing. */
+export function sameContent(a: Pick<Grant, "size" | "pieceBytes" | "root">, b: typeof a): boolean {
+  if (a.size !== b.size || a.pieceBytes !== b.pieceBytes) return false;
+  return a.root === undefined || b.root === undefined || a.root === b.root;
+}
+
+/** Reads what is on the disk once more, and names the pieces that are not what the journal says. */
+export async function findDamaged(left: Left, grant: Grant, hashPieces: HashPieces): Promise<number[]> {
+  const damaged: number[] = [];
+  for (const [first, count] of runs([...left.keys()].sort((a, b) => a - b))) {
+    const layer = await hashPieces(grant, first, count);
+    for (let i = 0; i < count; i++) {
+      const now = isFault(layer) ? undefined : layer.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES);
+      if (now === undefined || Buffer.compare(now, left.get(first + i) as Uint8Array) !== 0) damaged.push(first + i);
+    }
+  }
+  return damaged;
+}
+
+/** Ascending numbers as [first, count] of neighbours, none longer than RUN_PIECES. */
+function* runs(indexes: readonly number[]): Generator<readonly [number, number]> {
+  for (let at = 0; at < indexes.length; ) {
+    const first = indexes[at] as number;
+    let count = 1;
+    while (count < RUN_PIECES && indexes[at + count] === first + count) count++;
+    yield [first, count];
+    at += count;
+  }
+}

@@ -1,0 +1,27 @@
+// When to take a slow lane's orders away: near the end, when another has nothing to do and would be done much sooner.
+// Invariant: an order is taken only when the helper needs a small part of the time that the slow lane would.
+// Never: takes from a lane of the helper's own source.
+
+import type { Window } from "./window.ts";
+
+/** A lane at work for a source. */
+export type AtWork<Source> = { readonly source: Source; readonly lane: number; readonly window: Window };
+
+/** A lane that needs longer than this for its orders is slow… */
+const SLOW_SECONDS = 2;
+/** …if an idle one would need less than this part of that time. */
+const SLOW_FACTOR = 3;
+
+/** The lane to relieve, the slowest first; undefined when every lane is busy or fast enough. */
+export function laneToRelieve<Source>(lanes: readonly AtWork<Source>[]): AtWork<Source> | undefined {
+  const slow = lanes
+    .filter(({ window }) => window.ordered > 0 && window.secondsLeft() > SLOW_SECONDS)
+    .sort((a, b) => b.window.secondsLeft() - a.window.secondsLeft())[0];
+  if (slow === undefined) return undefined;
+  const helper = lanes.find(
+    ({ source, window }) => source !== slow.source && window.ordered === 0 && window.rate() > 0,
+  );
+  if (helper === undefined) return undefined;
+  const helpSeconds = slow.window.ordered / helper.window.rate();
+  return slow.window.secondsLeft() > SLOW_FACTOR * helpSeconds ? slow : undefined;
+}

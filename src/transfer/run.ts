@@ -1,0 +1,134 @@
+// A download's parts put to work together: storage, fetcher, swarm, and the layer that judges every piece.
+// Invariant: it ends once, with the layer that every byte on the disk agrees with, or with the fault that stopped it.
+// Never: asks for the file (download.ts) or gives it its name.
+
+import { rootOfLayer } from "../content/merkle.ts";
+import type { Workplace } from "../content/workplace.ts";
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import type { Root } from "../protocol/messages.ts";
+import type { DownloadOptions, PartialOffer } from "./download.ts";
+import { createFetcher, type Fetcher } from "./fetcher.ts";
+import { createMeter } from "./meter.ts";
+import { reportProgress } from "./progress.ts";
+import { findDamaged, recover, sameContent } from "./recover.ts";
+import { openSource, type Source } from "./source.ts";
+import { createStorage, type Storage } from "./storage.ts";
+import { createSwarm } from "./swarm.ts";
+
+export type Run = {
+  /** The layer, when every byte is verified and synced; or what ended it. */
+  readonly finished: Promise<Uint8Array | Fault>;
+  keptBytes(): number;
+  /** Ends sources and lanes, keeps what has arrived, closes the storage. */
+  stop(): Promise<void>;
+};
+
+/** Asking again for a layer that is not ready: soon at first, because it may only have to be read from a cache. */
+const LAYER_POLL_MS_MIN = 20;
+const LAYER_POLL_MS_MAX = 500;
+
+/** Recovers what is there, learns the layer if it is known, and sets the sources to work. */
+export async function startRun(options: DownloadOptions, source: Source, place: Workplace): Promise<Run | Fault> {
+  const { clock, random, signal, onProgress } = options;
+  const { grant } = source;
+  const meter = createMeter(clock);
+  const ended = Promise.withResolvers<Fault | undefined>();
+  let layer: Uint8Array | undefined;
+  let root: Root | undefined;
+  let offer: PartialOffer | undefined;
+  let over = false;
+
+  const storage: Storage = createStorage({
+    part: place.part,
+    journal: place.journal,
+    clock,
+    onKept: (pieces) => fetcher.judge.kept(pieces),
+    onFault: (why) => fetcher.pause(why),
+  });
+  const fetcher: Fetcher = createFetcher({
+    size: grant.size,
+    pieceBytes: grant.pieceBytes,
+    fd: place.part.fd,
+    storage,
+    openLane: options.openLane,
+    meter,
+    clock,
+    random,
+    onVerified: (indexes) => offer?.have(indexes),
+    onSourceLost: (address, why) => swarm.lost(address, why),
+  });
+
+  const left = await recover(storage, place.part.size, grant);
+  if (isFault(left)) return left;
+  if (grant.root !== undefined || grant.size === 0) {
+    const known = await learnLayer(source);
+    if (isFault(known) && known.fault !== "NOT_READY") return known;
+  }
+
+  const swarm = createSwarm({
+    fetcher,
+    from: options.from,
+    clock,
+    random,
+    root: () => root,
+    findHolders: options.findHolders,
+    open: (address, root) => openSource(address, { root }, options),
+    reopen,
+    onStarved: (why) => ended.resolve(why),
+    only: options.only,
+  });
+  const damaged = left.size === 0 ? Promise.resolve([]) : findDamaged(left, grant, options.hashPieces(place.part.fd));
+  fetcher.judge.resume(left, damaged);
+  fetcher.addSource(source, "all");
+  if (layer === undefined) void pollLayer();
+
+  async function learnLayer(from: Source): Promise<Uint8Array | Fault> {
+    const known = grant.size === 0 ? new Uint8Array(0) : await from.layer();
+    if (isFault(known)) return known;
+    const { size, pieceBytes } = grant;
+    layer = known;
+    root = rootOfLayer(layer, pieceBytes);
+    offer = options.offer({ size, pieceBytes, layer, root });
+    fetcher.judge.setLayer(layer);
+    return layer;
+  }
+
+  /** The source still hashes the file: what arrives meanwhile is judged when its layer is there. */
+  async function pollLayer(): Promise<void> {
+    for (let ms = LAYER_POLL_MS_MIN; layer === undefined && !over; ms = Math.min(2 * ms, LAYER_POLL_MS_MAX)) {
+      const from = fetcher.sources[0];
+      if (from !== undefined) await learnLayer(from);
+      await new Promise<void>((resolve) => clock.after(ms, resolve));
+    }
+  }
+
+  /** The chosen peer was lost: it may be back, and must still have the same content. */
+  async function reopen(): Promise<Source | Fault> {
+    const again = await openSource(options.from, { name: options.name }, options);
+    if (isFault(again) || sameContent(again.grant, grant)) return again;
+    again.close();
+    return fault("CHANGED", "theirs", "the peer now has another content of this name");
+  }
+
+  const standing = { from: options.from, size: grant.size, fetcher, meter, clock };
+  const stopReports = onProgress === undefined ? () => {} : reportProgress(standing, onProgress);
+  const cancel = () => ended.resolve(fault("CANCELLED", "ours", "cancelled by the person"));
+  if (signal?.aborted) cancel();
+  signal?.addEventListener("abort", cancel);
+  void fetcher.whole.then(() => ended.resolve(undefined));
+
+  return {
+    finished: ended.promise.then((failed) => failed ?? (layer as Uint8Array)),
+    keptBytes: () => fetcher.keptBytes,
+    async stop() {
+      over = true;
+      signal?.removeEventListener("abort", cancel);
+      stopReports();
+      swarm.stop();
+      fetcher.stop();
+      offer?.end();
+      await storage.flush();
+      await storage.close();
+    },
+  };
+}

@@ -1,0 +1,135 @@
+// Who sends us this content: the chosen peer, and everyone else who turns out to hold it.
+// Invariant: a peer is asked for the content (its root), never for a name, once the root is known; a liar is not asked again.
+// Never: touches a piece; it finds sources and hands them to the fetcher.
+
+import { type Address, formatAddress, sameAddress } from "../protocol/address.ts";
+import { type Fault, isFault } from "../protocol/fault.ts";
+import type { Holder, Root } from "../protocol/messages.ts";
+import type { Clock } from "../transport/clock.ts";
+import type { Fetcher } from "./fetcher.ts";
+import type { Source } from "./source.ts";
+
+export type SwarmOptions = {
+  readonly fetcher: Fetcher;
+  /** The chosen peer. */
+  readonly from: Address;
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** Undefined until it is known. */
+  readonly root: () => Root | undefined;
+  /** Who holds a content, as far as the server knows; empty when it is away. */
+  readonly findHolders: (root: Root) => Promise<readonly Holder[]>;
+  /** Asks a holder for the content. */
+  readonly open: (address: Address, root: Root) => Promise<Source | Fault>;
+  /** Asks the chosen peer again, after it was lost. */
+  readonly reopen: () => Promise<Source | Fault>;
+  /** No source has been had for STARVED_MS: why the last one was lost. */
+  readonly onStarved: (why: Fault) => void;
+  /** Keeps to the chosen peer. */
+  readonly only: boolean;
+};
+
+export type Swarm = {
+  /** A source was lost; it is asked again after a while, unless it lied. */
+  lost(address: Address, why: Fault): void;
+  stop(): void;
+};
+
+const SOURCES_MAX = 8;
+const TURN_MS = 500;
+const HOLDERS_EVERY_TURNS = 3;
+const COOL_MS = 5000;
+const STARVED_MS = 5000;
+
+export function createSwarm(options: SwarmOptions): Swarm {
+  const { fetcher, clock } = options;
+  const coolUntil = new Map<string, number>(); // by ip:port
+  const opening = new Set<string>();
+  let starvedSince: number | undefined;
+  let lastLoss: Fault | undefined;
+  let reopening = false;
+  let stopped = false;
+  let cancel = () => {};
+
+  async function add(address: Address, opened: Promise<Source | Fault>): Promise<void> {
+    const key = formatAddress(address);
+    opening.add(key);
+    const source = await opened;
+    opening.delete(key);
+    if (isFault(source)) {
+      coolUntil.set(key, clock.now() + COOL_MS);
+      return;
+    }
+    const available = await source.available();
+    if (stopped || isFault(available)) source.close();
+    else fetcher.addSource(source, available);
+  }
+
+  async function findMore(root: Root): Promise<void> {
+    const holders = await options.findHolders(root);
+    const room = SOURCES_MAX - fetcher.sources.length - opening.size;
+    const now = clock.now();
+    const fresh = holders.filter(({ address }) => {
+      const key = formatAddress(address);
+      const busy = opening.has(key) || fetcher.sources.some((source) => sameAddress(source.address, address));
+      return !busy && (coolUntil.get(key) ?? 0) <= now;
+    });
+    // By lot, so that a hundred downloaders do not all turn to the same eight.
+    const chosen = fresh.map((holder) => ({ holder, lot: options.random() })).sort((a, b) => a.lot - b.lot);
+    for (const { holder } of chosen.slice(0, Math.max(0, room))) {
+      void add(holder.address, options.open(holder.address, root));
+    }
+  }
+
+  /** What partial holders have by now. */
+  async function askPieces(source: Source): Promise<void> {
+    const available = await source.available();
+    if (!isFault(available)) fetcher.setAvailable(source.address, available);
+  }
+
+  async function reopen(): Promise<void> {
+    reopening = true;
+    const source = await options.reopen();
+    reopening = false;
+    if (isFault(source)) {
+      // A refusal says more than the loss that made us ask again.
+      if (source.fault !== "PEER_UNREACHABLE") lastLoss = source;
+      return;
+    }
+    if (stopped) source.close();
+    else fetcher.addSource(source, "all");
+  }
+
+  function starve(): void {
+    if (fetcher.sources.length > 0 || fetcher.paused !== undefined) {
+      starvedSince = undefined;
+      return;
+    }
+    starvedSince ??= clock.now();
+    if (clock.now() - starvedSince >= STARVED_MS && lastLoss !== undefined) return options.onStarved(lastLoss);
+    if (!reopening && (coolUntil.get(formatAddress(options.from)) ?? 0) !== Number.POSITIVE_INFINITY) void reopen();
+  }
+
+  function turn(count: number): void {
+    cancel = clock.after(TURN_MS, () => turn(count + 1));
+    const root = options.root();
+    if (root !== undefined && !options.only) {
+      if (count % HOLDERS_EVERY_TURNS === 0 && fetcher.sources.length + opening.size < SOURCES_MAX) void findMore(root);
+      for (const source of fetcher.partialSources) void askPieces(source);
+    }
+    starve();
+  }
+  cancel = clock.after(0, () => turn(0));
+
+  return {
+    lost(address, why) {
+      lastLoss = why;
+      const liar = why.fault === "CORRUPT" || why.fault === "BAD_REPLY";
+      coolUntil.set(formatAddress(address), liar ? Number.POSITIVE_INFINITY : clock.now() + COOL_MS);
+    },
+    stop() {
+      stopped = true;
+      cancel();
+    },
+  };
+}

@@ -1,0 +1,51 @@
+// How much one lane may have on order: enough to keep its link full, little enough that a slow one hoards nothing.
+// Invariant: never below what keeps the source busy while one piece is judged, never above ORDERED_BYTES_MAX.
+// Never: decides which piece; that is the scheduler's.
+
+import type { Clock } from "../transport/clock.ts";
+import { createMeter } from "./meter.ts";
+
+export type Window = {
+  /** Bytes on order, and how long they will take at the lane's rate; Infinity when nothing has come yet. */
+  readonly ordered: number;
+  secondsLeft(): number;
+  /** Bytes per second of late. */
+  rate(): number;
+  /** Whether `bytes` more may be ordered now. */
+  hasRoom(bytes: number): boolean;
+  order(bytes: number): void;
+  arrived(bytes: number): void;
+};
+
+const ORDERED_BYTES_MAX = 16 * 1024 * 1024;
+/** A large piece alone keeps a source busy; of small ones it takes two. */
+const LARGE_PIECE_BYTES = 4 * 1024 * 1024;
+/** What is on order should last this long. */
+const AHEAD_SECONDS = 1;
+
+export function createWindow(pieceBytes: number, clock: Clock): Window {
+  const meter = createMeter(clock);
+  const least = pieceBytes >= LARGE_PIECE_BYTES ? pieceBytes : 2 * pieceBytes;
+  let limit = least;
+  let ordered = 0;
+  let any = false;
+  return {
+    get ordered() {
+      return ordered;
+    },
+    secondsLeft: () => (any ? ordered / Math.max(1, meter.rate()) : Number.POSITIVE_INFINITY),
+    rate: meter.rate,
+    hasRoom: (bytes) => ordered === 0 || ordered + bytes <= limit,
+    order(bytes) {
+      ordered += bytes;
+    },
+    arrived(bytes) {
+      any = true;
+      ordered -= bytes;
+      meter.add(bytes);
+      // As TCP opens its window: as much again as came, up to what the rate is good for.
+      const worth = Math.max(least, meter.rate() * AHEAD_SECONDS);
+      limit = Math.min(limit + bytes, worth, Math.max(least, ORDERED_BYTES_MAX));
+    },
+  };
+}
