@@ -113,7 +113,8 @@ export class Peer {
       listing,
       cache: this.#cache,
       hasher: this.#hasher,
-      onHashed: (held) => this.#announce(library, held),
+      onHashed: (held) => void this.#announce(library, held),
+      onLost: (name) => this.#withdraw(library, name),
     });
     const before = this.#place;
     // SPEC 5.a: uploads have a thread of their own, so that other peers are answered whatever this one is doing.
@@ -132,6 +133,7 @@ export class Peer {
     }
     this.#place = { ...this.#place, published };
     before?.library.close();
+    void library.hashAll();
     return { address: published, names: library.names };
   }
 
@@ -230,11 +232,14 @@ export class Peer {
     const library = this.#place?.library;
     if (event.type === "uploaded") this.#options.onEvent(event);
     else if (event.type === "wanted") library?.want(event.name);
-    else if (library !== undefined && library.has(event.name)) {
-      // The file is no longer what was announced: nobody else shall be sent here for it.
-      library.remove(event.name);
-      this.#uploads?.remove(event.name);
-      void this.#link.call({ verb: "WITHDRAW", name: event.name });
-    }
+    else if (library !== undefined) this.#withdraw(library, event.name);
+  }
+
+  /** A file is no longer what was announced: nobody else shall be sent here for it. */
+  #withdraw(library: Library, name: string): void {
+    if (this.#place?.library !== library) return;
+    library.remove(name);
+    this.#uploads?.remove(name);
+    void this.#link.call({ verb: "WITHDRAW", name });
   }
 }

@@ -28,6 +28,8 @@ export type Library = {
   /** A download has put `name` there: from now on it is shared, its content known. Undefined when it is gone already. */
   add(name: string, hashed: Hashed): Promise<Held | undefined>;
   remove(name: string): void;
+  /** Begins to hash what the cache does not know. */
+  hashAll(): Promise<void>;
   /** Somebody downloads it: its root and layer are wanted before those of the others. They come through onHashed. */
   want(name: string): void;
   /** Stops the hashing. */
@@ -38,11 +40,17 @@ export type LibraryOptions = {
   readonly listing: Listing;
   readonly cache: HashCache;
   readonly hasher: Hasher;
+  /** The root and the layer of a file are known. */
   readonly onHashed: (held: Held) => void;
+  /** A file cannot be read as it was listed: it is no longer shared. */
+  readonly onLost: (name: string) => void;
 };
 
-/** A library of what was listed. Files that the cache does not know are hashed in the background. */
-export function createLibrary({ listing, cache, hasher, onHashed }: LibraryOptions): Library {
+/** Faults of the hashing itself, which say nothing about the file. */
+const OUR_END: ReadonlySet<string> = new Set(["CANCELLED", "SHUTTING_DOWN", "INTERNAL"]);
+
+/** A library of what was listed. */
+export function createLibrary({ listing, cache, hasher, onHashed, onLost }: LibraryOptions): Library {
   const { folder } = listing;
   const held = new Map<string, Held>();
   const stop = new AbortController();
@@ -57,8 +65,12 @@ export function createLibrary({ listing, cache, hasher, onHashed }: LibraryOptio
     const before = held.get(name);
     if (before === undefined || before.layer !== undefined || stop.signal.aborted) return;
     const hashed = await hasher.hash(pathOf(before.local), { signal: stop.signal });
-    if (isFault(hashed) || stop.signal.aborted || held.get(name) !== before || hashed.size !== before.local.size)
-      return;
+    if (stop.signal.aborted || held.get(name) !== before) return;
+    if (isFault(hashed) && OUR_END.has(hashed.fault)) return;
+    if (isFault(hashed) || hashed.size !== before.local.size) {
+      held.delete(name);
+      return onLost(name);
+    }
     const after = { ...before, root: hashed.root, layer: hashed.layer };
     held.set(name, after);
     onHashed(after);
@@ -71,8 +83,6 @@ export function createLibrary({ listing, cache, hasher, onHashed }: LibraryOptio
       if (root === undefined) await hash(name);
     }
   }
-  void hashAll();
-
   return {
     folder,
     get names() {
@@ -94,9 +104,11 @@ export function createLibrary({ listing, cache, hasher, onHashed }: LibraryOptio
       return added;
     },
     remove: (name) => void held.delete(name),
+    hashAll,
     want(name) {
       const wanted = held.get(name);
-      if (wanted === undefined || wanted.layer !== undefined) return;
+      if (wanted === undefined) return;
+      if (wanted.layer !== undefined) return onHashed(wanted);
       void hash(name);
       hasher.prioritise(pathOf(wanted.local));
     },

@@ -107,7 +107,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
       const { address, grant } = entry.source;
       const start = { source: address, ticket: grant.ticket, size, pieceBytes, fd: options.fd };
       const lane = options.openLane(start, (event) => hear(entry, id, event));
-      entry.lanes.set(id, { lane, window: createWindow(pieceBytes, clock) });
+      entry.lanes.set(id, { lane, window: createWindow(pieceBytes, entry.source.roundTripMs, clock) });
       fill(entry, id);
     }
   }

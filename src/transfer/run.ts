@@ -97,7 +97,9 @@ export async function startRun(options: DownloadOptions, source: Source, place: 
   async function pollLayer(): Promise<void> {
     for (let ms = LAYER_POLL_MS_MIN; layer === undefined && !over; ms = Math.min(2 * ms, LAYER_POLL_MS_MAX)) {
       const from = fetcher.sources[0];
-      if (from !== undefined) await learnLayer(from);
+      const known = from === undefined ? undefined : await learnLayer(from);
+      // A connection that ended is the swarm's to mend; a source that has no layer to give ends the download.
+      if (isFault(known) && known.whose === "theirs" && known.fault !== "NOT_READY") return ended.resolve(known);
       await new Promise<void>((resolve) => clock.after(ms, resolve));
     }
   }

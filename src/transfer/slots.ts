@@ -57,7 +57,8 @@ export function createSlots(slots: number, waitingMax: number): Slots {
   }
 
   function enter(peer: string, onIn: () => void): Seat | undefined {
-    if (taken >= slots && waitingCount >= waitingMax) return undefined;
+    // Without a single slot nobody's turn ever comes.
+    if (slots === 0 || (taken >= slots && waitingCount >= waitingMax)) return undefined;
     let state: "waiting" | "in" | "out" = "waiting";
     const seat: Seat = {
       leave() {

@@ -38,7 +38,7 @@ export type Storage = {
 };
 
 const SYNC_BYTES = 32 * 1024 * 1024;
-const SYNC_MS = 500;
+const SYNC_MS = 250;
 
 export function createStorage(options: StorageOptions): Storage {
   const { part, journal, clock } = options;

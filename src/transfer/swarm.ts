@@ -36,8 +36,10 @@ export type Swarm = {
 };
 
 const SOURCES_MAX = 8;
-const TURN_MS = 500;
-const HOLDERS_EVERY_TURNS = 3;
+const TURN_MS = 250;
+/** The server is asked at once a few times, while others may just be starting too, and then every so many turns. */
+const HOLDERS_FIRST_TURNS = 4;
+const HOLDERS_EVERY_TURNS = 6;
 const COOL_MS = 5000;
 const STARVED_MS = 5000;
 
@@ -114,7 +116,8 @@ export function createSwarm(options: SwarmOptions): Swarm {
     cancel = clock.after(TURN_MS, () => turn(count + 1));
     const root = options.root();
     if (root !== undefined && !options.only) {
-      if (count % HOLDERS_EVERY_TURNS === 0 && fetcher.sources.length + opening.size < SOURCES_MAX) void findMore(root);
+      const due = count < HOLDERS_FIRST_TURNS || count % HOLDERS_EVERY_TURNS === 0;
+      if (due && fetcher.sources.length + opening.size < SOURCES_MAX) void findMore(root);
       for (const source of fetcher.partialSources) void askPieces(source);
     }
     starve();

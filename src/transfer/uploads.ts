@@ -152,7 +152,9 @@ export function createUploads({ shelf, clock, newTicket, policy, onEvent }: Uplo
   }
 
   function sendLayer(guest: Guest, { stocked }: Upload): Fault | undefined {
-    const layer = stocked.layer ?? shelf.byName(stocked.share.name)?.layer;
+    const now = stocked.layer === undefined ? shelf.byName(stocked.share.name) : stocked;
+    if (now === undefined) return fault("CHANGED", "ours", "the file is no longer as it was announced");
+    const { layer } = now;
     if (layer === undefined) return fault("NOT_READY", "ours", "the file is still being hashed", true);
     guest.reply({ verb: "LAYER_OK", payloadBytes: layer.length }, layer);
     return undefined;

@@ -20,10 +20,12 @@ export type Window = {
 const ORDERED_BYTES_MAX = 16 * 1024 * 1024;
 /** A large piece alone keeps a source busy; of small ones it takes two. */
 const LARGE_PIECE_BYTES = 4 * 1024 * 1024;
-/** What is on order should last this long. */
-const AHEAD_SECONDS = 1;
+/** What is on order should last this long, or this many round trips where that is longer. */
+const AHEAD_SECONDS = 0.25;
+const AHEAD_ROUND_TRIPS = 4;
 
-export function createWindow(pieceBytes: number, clock: Clock): Window {
+export function createWindow(pieceBytes: number, roundTripMs: number, clock: Clock): Window {
+  const aheadSeconds = Math.max(AHEAD_SECONDS, (AHEAD_ROUND_TRIPS * roundTripMs) / 1000);
   const meter = createMeter(clock);
   const least = pieceBytes >= LARGE_PIECE_BYTES ? pieceBytes : 2 * pieceBytes;
   let limit = least;
@@ -44,7 +46,7 @@ export function createWindow(pieceBytes: number, clock: Clock): Window {
       ordered -= bytes;
       meter.add(bytes);
       // As TCP opens its window: as much again as came, up to what the rate is good for.
-      const worth = Math.max(least, meter.rate() * AHEAD_SECONDS);
+      const worth = Math.max(least, meter.rate() * aheadSeconds);
       limit = Math.min(limit + bytes, worth, Math.max(least, ORDERED_BYTES_MAX));
     },
   };

@@ -22,6 +22,7 @@ type Wire = {
 
 const encoder = new TextEncoder();
 
+// SPEC 5.e: TCP loses and repeats nothing, and neither do we: what a write did not take waits its turn in the queue.
 function flush(socket: Socket<Wire>): void {
   const wire = socket.data;
   while (wire.queue.length > 0) {
