@@ -9,17 +9,20 @@ import { createMemoryCatalog } from "./catalog/memory.ts";
 import { type Address, formatAddress } from "./protocol/address.ts";
 import { nextServerState, type ServerState } from "./protocol/conversation.ts";
 import { type Fault, fault, isFault, type WireCode } from "./protocol/fault.ts";
-import { IDLE_SECONDS_MAX, READ_AHEAD_BYTES_MAX, UNJOINED_SECONDS_MAX } from "./protocol/limits.ts";
-import type { ServerRequest, Share } from "./protocol/messages.ts";
-import { decodeShares } from "./protocol/payloads.ts";
+import {
+  IDLE_SECONDS_MAX,
+  JOIN_BYTES_PER_SECOND_MIN,
+  READ_AHEAD_BYTES_MAX,
+  UNJOINED_SECONDS_MAX,
+} from "./protocol/limits.ts";
+import { createOrders, type Order, type Orders } from "./protocol/orders.ts";
 import { createReader, type Reader } from "./protocol/reader.ts";
 import { encodeReply } from "./protocol/replies.ts";
-import { decodeServerRequest } from "./protocol/requests.ts";
 import { type Clock, systemClock } from "./transport/clock.ts";
 import type { Connection, Handlers, Listen, Listener } from "./transport/connection.ts";
 import { listen } from "./transport/tcp.ts";
 
-export type LeftReason = "closed" | "silent";
+export type LeftReason = "left" | "closed" | "silent";
 
 export type ServidorEvent =
   | { readonly type: "joined"; readonly address: Address; readonly names: readonly string[] }
@@ -41,22 +44,19 @@ export type ServidorOptions = {
 type Session = {
   readonly connection: Connection;
   readonly reader: Reader;
+  readonly orders: Orders;
   readonly client: Client;
   state: ServerState;
-  /** A JOIN whose payload is still arriving. */
-  joining: Extract<ServerRequest, { verb: "JOIN" }> | undefined;
   /** A request is being answered; the next waits its turn in the reader. */
   busy: boolean;
   /** The client will send no more: goodbye once everything is answered. */
   ended: boolean;
-  heardAt: number;
+  /** When it will have been silent for too long. Only whole requests, and a JOIN's payload that makes way, put it off. */
+  dueAt: number;
 };
 
-/** A request with what came after its line. */
-type Order = { readonly request: ServerRequest; readonly shares: readonly Share[] };
-
 const SWEEP_MS = 1000;
-const NO_SHARES: readonly never[] = [];
+const TURN_ORDERS = 256;
 
 export class Servidor {
   readonly #options: ServidorOptions;
@@ -101,21 +101,23 @@ export class Servidor {
   }
 
   #accept(connection: Connection): Handlers {
+    const reader = createReader();
     const session: Session = {
       connection,
-      reader: createReader(),
+      reader,
+      orders: createOrders(reader),
       client: { observedIp: connection.remote.ip, machineIps: this.#machineIps, member: undefined },
       state: "new",
-      joining: undefined,
       busy: false,
       ended: false,
-      heardAt: this.#clock.now(),
+      dueAt: this.#clock.now() + UNJOINED_SECONDS_MAX * 1000,
     };
     this.#sessions.add(session);
     return {
       data: (chunk) => {
-        session.heardAt = this.#clock.now();
+        if (session.state === "left") return; // whatever follows a goodbye is not kept
         session.reader.push(chunk);
+        if (session.orders.joining) this.#putOff(session, (chunk.length / JOIN_BYTES_PER_SECOND_MIN) * 1000);
         if (session.busy && session.reader.size > READ_AHEAD_BYTES_MAX) connection.pause();
         void this.#pump(session);
       },
@@ -132,23 +134,32 @@ export class Servidor {
   async #pump(session: Session): Promise<void> {
     if (session.busy) return;
     session.busy = true;
+    let served = 0;
     // Back-pressure: a client that does not read its replies gets no further ones computed.
     while (session.connection.queued === 0) {
-      const order = nextOrder(session);
+      const order = session.state === "left" ? undefined : session.orders.next();
       if (order === undefined) break;
       await this.#serve(session, order);
+      // One that asks a great deal at once must not keep the others from their turn.
+      if (++served % TURN_ORDERS === 0) await new Promise<void>((turn) => setImmediate(turn));
     }
     session.busy = false;
-    const { connection, reader, joining } = session;
+    const { connection, reader, orders } = session;
     if (session.ended && connection.queued === 0) connection.end();
     // One that sends without reading is read no further: only a JOIN's payload may pile up here.
-    else if (connection.queued > 0 && joining === undefined && reader.size > READ_AHEAD_BYTES_MAX) connection.pause();
+    else if (connection.queued > 0 && !orders.joining && reader.size > READ_AHEAD_BYTES_MAX) connection.pause();
     else connection.resume();
+  }
+
+  /** A peer's deadline moves by `ms`, at most to a whole IDLE_SECONDS_MAX from now. */
+  #putOff(session: Session, ms: number): void {
+    session.dueAt = Math.min(session.dueAt + ms, this.#clock.now() + IDLE_SECONDS_MAX * 1000);
   }
 
   async #serve(session: Session, order: Order | Fault): Promise<void> {
     if (isFault(order)) return this.#refuse(session, order);
     const { request, shares } = order;
+    const { member } = session.client;
     const next = nextServerState(session.state, request.verb);
     const answered = isFault(next) ? next : await answer(request, shares, session.client, this.#catalog);
     if (!this.#sessions.has(session)) {
@@ -158,9 +169,12 @@ export class Servidor {
     }
     if (isFault(answered)) return this.#refuse(session, answered);
     if (!isFault(next)) session.state = next;
+    if (session.client.member !== undefined) this.#putOff(session, Number.POSITIVE_INFINITY);
     this.#tell(session, order);
     this.#reply(session, answered);
-    if (request.verb === "LEAVE") session.connection.end();
+    if (request.verb !== "LEAVE") return;
+    if (member !== undefined) this.#options.onEvent({ type: "left", address: member.address, reason: "left" });
+    session.connection.end();
   }
 
   #reply({ connection }: Session, { reply, payload }: Answered): void {
@@ -173,7 +187,7 @@ export class Servidor {
     const { connection } = session;
     this.#options.onEvent({ type: "fault", remote: formatAddress(connection.remote), fault: why });
     connection.send(encodeReply({ verb: "ERROR", code: why.fault as WireCode, retry: why.retry, text: why.detail }));
-    if (FATAL.has(why.fault)) session.state = "left";
+    if (FATAL.has(why.fault) || session.orders.lost) session.state = "left";
     if (session.state === "left") connection.end();
   }
 
@@ -199,9 +213,11 @@ export class Servidor {
     this.#stopSweep = this.#clock.after(SWEEP_MS, () => {
       const now = this.#clock.now();
       for (const session of this.#sessions) {
-        const seconds = session.client.member === undefined ? UNJOINED_SECONDS_MAX : IDLE_SECONDS_MAX;
-        if (now - session.heardAt < seconds * 1000) continue;
-        this.#refuse(session, fault("TIMEOUT", "theirs", `silent for ${seconds} s`, true));
+        if (now < session.dueAt) continue;
+        const detail = session.client.member === undefined ? "no JOIN" : `silent for ${IDLE_SECONDS_MAX} s`;
+        this.#refuse(session, fault("TIMEOUT", "theirs", detail, true));
+        // One that does not read would never hear it.
+        if (session.connection.queued > 0) session.connection.destroy();
         void this.#forget(session, "silent");
       }
       this.#sweep();
@@ -217,27 +233,3 @@ const FATAL: ReadonlySet<string> = new Set([
   "TIMEOUT",
   "INTERNAL",
 ]);
-
-/** The next request that has arrived whole, JOIN with its payload; undefined when there is none yet. */
-function nextOrder(session: Session): Order | Fault | undefined {
-  const { reader } = session;
-  if (session.state === "left") return undefined;
-  if (session.joining === undefined) {
-    const line = reader.line();
-    if (line === undefined || isFault(line)) return line;
-    const request = decodeServerRequest(line);
-    if (isFault(request)) {
-      // The payload that follows a JOIN we did not understand cannot be told from requests.
-      if (line.startsWith("JOIN")) session.state = "left";
-      return request;
-    }
-    if (request.verb !== "JOIN") return { request, shares: NO_SHARES };
-    session.joining = request;
-  }
-  const payload = reader.exactly(session.joining.payloadBytes);
-  if (payload === undefined) return undefined;
-  const request = session.joining;
-  session.joining = undefined;
-  const shares = decodeShares(payload);
-  return isFault(shares) ? shares : { request, shares };
-}

@@ -6,6 +6,7 @@ import * as fs from "node:fs";
 import { promisify } from "node:util";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { createInside, discard, diskFault, finalPath, type OpenFile } from "./inside.ts";
+import { takeLock } from "./lock.ts";
 import { publish } from "./publish.ts";
 
 const fdatasync = promisify(fs.fdatasync);
@@ -43,19 +44,20 @@ export type Workplace = {
   leave(worthless: boolean): Promise<void>;
 };
 
-const busy = new Set<string>();
-
 /** Opens or makes the two files. IN_USE, FILE_EXISTS, DISK_FULL, DISK_ERROR, FOLDER_MISSING. */
 export async function openWorkplace(folder: string, name: string): Promise<Workplace | Fault> {
   const final = finalPath(folder, name);
   if (isFault(final)) return final;
-  if (busy.has(final)) return fault("IN_USE", "ours", "this program is downloading it already");
-  busy.add(final);
+  const real = await fs.promises.realpath(folder).catch(() => undefined);
+  if (real === undefined) return fault("FOLDER_MISSING", "disk", "no such folder");
+  const lock = takeLock(`${real}/${name}`);
+  if (lock === undefined) return fault("IN_USE", "ours", "another download of this file is at work", true);
+  const { release } = lock;
   const part = await createInside(folder, name, "part");
   const journal = isFault(part) ? part : await createInside(folder, name, "journal");
   if (isFault(journal)) {
     if (!isFault(part)) await part.close();
-    busy.delete(final);
+    release();
     return journal;
   }
   const { fd } = part as OpenFile;
@@ -63,7 +65,7 @@ export async function openWorkplace(folder: string, name: string): Promise<Workp
 
   async function close(): Promise<void> {
     await Promise.all(files.map((file) => file.close()));
-    busy.delete(final as string);
+    release();
   }
 
   return {

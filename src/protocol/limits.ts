@@ -46,6 +46,9 @@ export const PING_SECONDS = 10;
 /** The server forgets a joined peer that was silent this long: three missed PINGs. */
 export const IDLE_SECONDS_MAX = 30;
 
+/** A JOIN's payload that comes more slowly than this runs into its sender's deadline. */
+export const JOIN_BYTES_PER_SECOND_MIN = 16 * 1024;
+
 /** A connection that has not joined (server) or asked for a file (peer) is closed after this long. */
 export const UNJOINED_SECONDS_MAX = 15;
 
