@@ -1,0 +1,146 @@
+// Writes the generated blocks of the documents: `bun docs/tools/generate.ts`; with --check it only says what is stale.
+// A block is whatever stands between `<!-- generated: KEY -->` and `<!-- /generated -->`.
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { peerUsage, serverUsage } from "../../src/config.ts";
+import { peerHelp, serverHelp } from "../../src/console/help.ts";
+import { PEER_TABLE, SERVER_TABLE } from "../../src/protocol/conversation.ts";
+import * as limits from "../../src/protocol/limits.ts";
+import { ITEMS, type Mark, marksIn } from "./marks.ts";
+
+const ROOT = join(import.meta.dir, "..", "..");
+const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
+
+/** The documents that hold blocks. */
+export const DOCUMENTS = [
+  "README.md",
+  "README.pt-BR.md",
+  "docs/PROTOCOL.md",
+  "docs/SPEC-MAP.md",
+  "docs/RELATORIO.md",
+] as const;
+
+/** A table as the formatter wants it: every column as wide as its widest cell. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((_, column) => Math.max(...[head, ...rows].map((row) => Bun.stringWidth(row[column] ?? ""))));
+  const pad = (text: string, column: number) => text + " ".repeat((widths[column] ?? 0) - Bun.stringWidth(text));
+  const rule = widths.map((width) => "-".repeat(width));
+  return [head, rule, ...rows].map((row) => `| ${row.map(pad).join(" | ")} |`).join("\n");
+}
+
+type States = Readonly<Record<string, Readonly<Record<string, string | undefined>>>>;
+
+function statesTable(states: States): string {
+  const verbs = [...new Set(Object.values(states).flatMap((row) => Object.keys(row)))];
+  const rows = verbs.map((verb) => [`\`${verb}\``, ...Object.values(states).map((row) => row[verb] ?? "ERROR")]);
+  return table(["request", ...Object.keys(states).map((state) => `in \`${state}\``)], rows);
+}
+
+function showValue(name: string, value: number): string {
+  if (value === Number.MAX_SAFE_INTEGER) return "2^53 - 1";
+  const [unit, size] = (
+    [
+      ["MiB", 2 ** 20],
+      ["KiB", 2 ** 10],
+    ] as const
+  ).find(([, of]) => value % of === 0) ?? ["", 1];
+  const shown = value.toLocaleString("en-US");
+  return /BYTES/.test(name) && size > 1 ? `${shown} (${value / size} ${unit})` : shown;
+}
+
+/** Every bound with the comment that stands before it in the source. */
+function limitsTable(): string {
+  const source = read("src/protocol/limits.ts");
+  const values = new Map(Object.entries(limits));
+  let why = "";
+  const rows = [...source.matchAll(/\/\*\*\s*([\s\S]*?)\s*\*\/|export const (\w+)/g)].flatMap(([, comment, name]) => {
+    if (comment !== undefined) why = comment.replace(/\s*\n\s*\*\s*/g, " ");
+    if (name === undefined) return [];
+    return [[`\`${name}\``, showValue(name, values.get(name) ?? 0), why]];
+  });
+  return table(["limit", "value", "why"], rows);
+}
+
+/** A reference that a browser can follow, from the folder of `document`. */
+const link = (document: string, { path, line }: Mark): string =>
+  `[${path}:${line}](${document.startsWith("docs/") ? "../" : ""}${path}#L${line})`;
+
+/** What a line of code calls itself: its function, case, property or test. */
+function subject({ code }: Mark): string {
+  const title = /\btest(?:\.each\(.*?\))?\("([^"]*)"|describe\("([^"]*)"/.exec(code);
+  if (title !== null) return (title[1] ?? title[2] ?? "").replace(/ \(SPEC [^)]*\)/, "");
+  return `\`${code.replaceAll("|", "\\|").slice(0, 100)}\``;
+}
+
+const about = (marks: readonly Mark[], item: string): Mark[] => marks.filter(({ items }) => items.includes(item));
+
+function specMap(document: string): string {
+  const [sources, tests] = [marksIn("src"), marksIn("tests")];
+  return ITEMS.map((item) => {
+    const served = about(sources, item).map(
+      (mark) => `- ${link(document, mark)} ${subject(mark)}${mark.why === "" ? "" : `: ${mark.why}`}`,
+    );
+    const tested = about(tests, item).map((mark) => `- ${link(document, mark)} ${subject(mark)}`);
+    return [`## ${item}`, "", "Served by", "", ...served, "", "Tested by", "", ...tested].join("\n");
+  }).join("\n\n");
+}
+
+/** One line for the report: where an item is served, and where it is tested. */
+function references(document: string, item: string): string {
+  const links = (marks: readonly Mark[]) =>
+    about(marks, item)
+      .map((mark) => link(document, mark))
+      .join(", ");
+  return `Código: ${links(marksIn("src"))}.\nTestes: ${links(marksIn("tests"))}.`;
+}
+
+const fenced = (text: string): string => `\`\`\`text\n${text.trimEnd()}\n\`\`\``;
+
+/** What a block's key stands for; throws for a key that nobody knows. */
+function contentOf(document: string, key: string): string {
+  const [what, of = ""] = key.split(" ");
+  if (what === "refs" && ITEMS.includes(of)) return references(document, of);
+  switch (key) {
+    case "states-server":
+      return statesTable(SERVER_TABLE);
+    case "states-peer":
+      return statesTable(PEER_TABLE);
+    case "limits":
+      return limitsTable();
+    case "spec-map":
+      return specMap(document);
+    case "help-server":
+      return fenced(serverHelp(serverUsage()));
+    case "help-peer":
+      return fenced(peerHelp(peerUsage()));
+    default:
+      throw new Error(`${document}: no such block: ${key}`);
+  }
+}
+
+const BLOCK = /(<!-- generated: ([^>]+?) -->\n)[\s\S]*?(<!-- \/generated -->)/g;
+
+/** The document as it should be. */
+export function regenerate(document: string): string {
+  return read(document).replace(
+    BLOCK,
+    (_, open: string, key: string, close: string) => `${open}${contentOf(document, key)}\n${close}`,
+  );
+}
+
+/** The keys of a document's blocks, in order. */
+export const keysOf = (document: string): string[] => [...read(document).matchAll(BLOCK)].map(([, , key = ""]) => key);
+
+if (import.meta.main) {
+  const stale = DOCUMENTS.filter((document) => regenerate(document) !== read(document));
+  if (Bun.argv.includes("--check")) {
+    for (const document of stale) console.error(`${document} is stale: run bun docs/tools/generate.ts`);
+    process.exitCode = stale.length > 0 ? 1 : 0;
+  } else {
+    for (const document of stale) {
+      writeFileSync(join(ROOT, document), regenerate(document));
+      console.log(`${document} written`);
+    }
+  }
+}

@@ -1,0 +1,224 @@
+// The documents against the code: generated parts are fresh, tables name what the code has, references lead somewhere.
+
+import { describe, expect, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { DOCUMENTS, keysOf, regenerate } from "../docs/tools/generate.ts";
+import { ITEMS, marksIn } from "../docs/tools/marks.ts";
+import { addedLine, downloadedLine, foundLine, joinedLine, searchedLine } from "../src/console/lines.ts";
+import { PEER_TABLE, SERVER_TABLE } from "../src/protocol/conversation.ts";
+import { isFault, WIRE_CODES } from "../src/protocol/fault.ts";
+import * as limits from "../src/protocol/limits.ts";
+import { nameFlaw } from "../src/protocol/names.ts";
+import { Servidor } from "../src/servidor.ts";
+
+const ROOT = join(import.meta.dir, "..");
+const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
+const PAGES = ["*.md", "docs/**/*.md", "tests/vectors/*.md"]
+  .flatMap((pattern) => [...new Bun.Glob(pattern).scanSync({ cwd: ROOT })])
+  .map((path) => path.replaceAll("\\", "/"))
+  .sort();
+
+/** The part of a document under a heading, up to the next one of its rank or above. */
+function section(document: string, heading: string): string {
+  const lines = read(document).split("\n");
+  const start = lines.findIndex((line) => /^#+ /.test(line) && line.includes(heading));
+  expect(start, `${document} has no heading "${heading}"`).toBeGreaterThanOrEqual(0);
+  const rank = (lines[start]?.indexOf(" ") ?? 0) + 1;
+  const length = lines.slice(start + 1).findIndex((line) => /^#+ /.test(line) && line.indexOf(" ") < rank);
+  return lines.slice(start + 1, length < 0 ? undefined : start + 1 + length).join("\n");
+}
+
+/** The words in backticks that begin the rows of the tables in `text`. */
+const firstCells = (text: string): string[] =>
+  [...text.matchAll(/^\| `([^`]+)` +\|/gm)].flatMap(([, cell = ""]) => cell);
+
+/** The words that an ABNF text spells. */
+const spelled = (abnf: string): string[] => [...abnf.matchAll(/%s"([A-Z_]+)"/g)].map(([, word = ""]) => word);
+
+const verbsOf = (states: object): string[] => [
+  ...new Set(Object.values(states).flatMap((row) => Object.keys(row as object))),
+];
+
+describe("generated parts", () => {
+  test.each(DOCUMENTS.map((document) => [document] as const))("%s is fresh", (document) => {
+    expect(regenerate(document) === read(document), `${document} is stale: run bun docs/tools/generate.ts`).toBeTrue();
+  });
+
+  test("the report refers to every item", () => {
+    expect(keysOf("docs/RELATORIO.md")).toEqual(ITEMS.map((item) => `refs ${item}`));
+  });
+
+  test("every item is served by a line of src/ and named by a test", () => {
+    for (const folder of ["src", "tests"] as const) {
+      const marked = new Set(marksIn(folder).flatMap(({ items }) => items));
+      expect(
+        ITEMS.filter((item) => !marked.has(item)),
+        folder,
+      ).toEqual([]);
+    }
+  });
+});
+
+describe("docs/PROTOCOL.md", () => {
+  const protocol = "docs/PROTOCOL.md";
+
+  test("its grammar and tables have the requests of the code", () => {
+    const grammar = section(protocol, "Requests to the server");
+    expect(spelled(grammar).sort()).toEqual(verbsOf(SERVER_TABLE).sort());
+    expect(firstCells(grammar).sort()).toEqual(verbsOf(SERVER_TABLE).sort());
+    const peers = section(protocol, "Requests to a peer");
+    expect(spelled(peers).sort()).toEqual(verbsOf(PEER_TABLE).sort());
+    expect(firstCells(peers).sort()).toEqual(verbsOf(PEER_TABLE).sort());
+  });
+
+  test("its grammar has the replies of the code", () => {
+    const types = read("src/protocol/messages.ts").split("export type Reply")[1] ?? "";
+    const replies = [...types.matchAll(/"([A-Z_]{2,})"/g)].map(([, verb = ""]) => verb);
+    expect(spelled(section(protocol, "Replies")).sort()).toEqual(replies.sort());
+  });
+
+  test("it explains every code that travels, in the order of the code", () => {
+    expect(firstCells(section(protocol, "Fault codes"))).toEqual([...WIRE_CODES]);
+  });
+
+  test("it explains every flaw of a name", () => {
+    const flaws = read("src/protocol/names.ts").split("export type NameFlaw =")[1]?.split(";")[0] ?? "";
+    const named = [...flaws.matchAll(/"([a-z0-9-]+)"/g)].map(([, flaw = ""]) => flaw);
+    expect(firstCells(section(protocol, "6. Names")).sort()).toEqual(named.sort());
+    expect(nameFlaw("")).toBe("empty");
+  });
+
+  test("every limit that it names exists", () => {
+    const named = [...read(protocol).matchAll(/`([A-Z]+_(?:[A-Z_]+))`/g)].map(([, name = ""]) => name);
+    const codes: readonly string[] = WIRE_CODES;
+    const local = read("src/protocol/fault.ts");
+    const known = (name: string) =>
+      name in limits ||
+      codes.includes(name) ||
+      local.includes(`"${name}"`) ||
+      /_OK$/.test(name) ||
+      name === "NAPSTER_SERVER";
+    expect([...new Set(named)].filter((name) => !known(name))).toEqual([]);
+  });
+});
+
+describe("the annotated exchange", () => {
+  const blocks = [...section("docs/PROTOCOL.md", "12. An annotated exchange").matchAll(/```\n([\s\S]*?)```/g)];
+  const root = "2ffab3ae2681dbcce528b1921f952ff5684271e1444262e726badac68bb42064";
+  const share = `16 ${root} Aula.mp4\n`;
+  /** The lines of one side, without the notes, which stand after two spaces. */
+  const side = (block: string, mark: string): string =>
+    block
+      .split("\n")
+      .filter((line) => line.startsWith(`${mark} `))
+      .map((line) => `${line.slice(2).replace(/ {2,}.*$/, "")}\n`)
+      .join("");
+
+  test.each([0, 1])("with the server is what the server answers (block %d)", async (index) => {
+    const block = blocks[index]?.[1] ?? "";
+    const servidor = new Servidor({ host: "127.0.0.1", port: 0, onEvent: () => {} });
+    const at = servidor.listen();
+    if (isFault(at)) throw new Error(at.fault);
+    const first = await converse(at.port, `JOIN 127.0.0.1:8776 ${share.length}\n${share}`, "JOIN_OK 127.0.0.1:8776\n");
+    const second = await converse(at.port, side(block, ">"), side(block, "<"));
+    first.end();
+    second.end();
+    await servidor.close();
+    expect(second.heard()).toBe(side(block, "<"));
+  });
+});
+
+describe("references", () => {
+  test("are looked for in every document", () => {
+    for (const page of [...DOCUMENTS, "docs/ARCHITECTURE.md", "docs/adr/README.md"]) expect(PAGES).toContain(page);
+  });
+
+  test("a link leads to a file of the repository", () => {
+    const dead = PAGES.flatMap((page) =>
+      [...read(page).matchAll(/\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)/g)]
+        .map(([, target = ""]) => join(dirname(page), target))
+        .filter((target) => !existsSync(join(ROOT, target)))
+        .map((target) => `${page}: ${target}`),
+    );
+    expect(dead).toEqual([]);
+  });
+
+  test("a file that is named exists, and has what is named in it", () => {
+    const wrong = PAGES.filter((page) => page !== "CHANGELOG.md").flatMap((page) =>
+      [...read(page).matchAll(/`((?:src|tests|docs)\/[\w./-]+\.ts)(?::(#?\w+))?`/g)]
+        .filter(([, path = "", name]) => !existsSync(join(ROOT, path)) || (name !== undefined && !defines(path, name)))
+        .map(([whole]) => `${page}: ${whole}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  test("a script that is named is one of package.json", () => {
+    const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+    const unknown = PAGES.flatMap((page) =>
+      [...read(page).matchAll(/bun(?:@[\d.]+)? run ([\w:-]+)/g)]
+        .filter(([, script = ""]) => !(script in scripts))
+        .map(([whole]) => `${page}: ${whole}`),
+    );
+    expect(unknown).toEqual([]);
+  });
+
+  test("the dependencies of docs/ARCHITECTURE.md are those of package.json, with their versions", () => {
+    const manifest = JSON.parse(read("package.json")) as Record<string, Record<string, string> | undefined>;
+    const wanted = Object.entries({ ...manifest.dependencies, ...manifest.devDependencies });
+    const text = section("docs/ARCHITECTURE.md", "Dependencies");
+    expect(firstCells(text).sort()).toEqual(wanted.map(([name]) => name).sort());
+    expect(wanted.filter(([name, version]) => !new RegExp(`\\| \`${name}\` +\\| ${version} +\\|`).test(text))).toEqual(
+      [],
+    );
+  });
+
+  test("every folder of src/ has its place in docs/ARCHITECTURE.md", () => {
+    const folders = [...new Bun.Glob("src/*/*.ts").scanSync({ cwd: ROOT })].map((path) => path.split(/[\\/]/)[1] ?? "");
+    const layout = section("docs/ARCHITECTURE.md", "Layout");
+    expect([...new Set(folders)].filter((folder) => !layout.includes(`${folder}/`))).toEqual([]);
+  });
+});
+
+test("the picture of the consoles shows the dictated lines", () => {
+  const picture = read("docs/consoles.svg");
+  const [one, two, three] = [8776, 8777, 8778].map((port) => ({ ip: "127.0.0.1", port }));
+  if (one === undefined || two === undefined || three === undefined) throw new Error("three peers");
+  const lines = [
+    addedLine(one, ["aula1.mp4", "aula2.mp4"]),
+    joinedLine(one, ["aula1.mp4", "aula2.mp4"]),
+    joinedLine(three, []),
+    searchedLine(three, "aula9.mp4"),
+    foundLine([]),
+    foundLine([two]),
+    foundLine([two, three]),
+    downloadedLine("Aula.mp4", "peer3"),
+  ];
+  expect(lines.filter((line) => !picture.includes(`>${line}</text>`))).toEqual([]);
+});
+
+/** Whether the file has a function, a method, a constant or a type of that name. */
+function defines(path: string, name: string): boolean {
+  const word = name.replace("#", "\\#");
+  return new RegExp(`(?:function\\*? |const |let |type |async |get |^ {2,4})${word}\\b`, "m").test(read(path));
+}
+
+/** Says `text` and listens until as much has come back as `wanted` has. */
+async function converse(port: number, text: string, wanted: string): Promise<{ heard(): string; end(): void }> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let heard = "";
+  const socket = await Bun.connect({
+    hostname: "127.0.0.1",
+    port,
+    socket: {
+      data(_, bytes) {
+        heard += bytes.toString("utf8");
+        if (heard.length >= wanted.length) resolve();
+      },
+      close: () => resolve(),
+    },
+  });
+  socket.write(text);
+  await promise;
+  return { heard: () => heard, end: () => void socket.end() };
+}
