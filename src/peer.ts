@@ -40,15 +40,17 @@ export type PeerOptions = {
   readonly maxUploads: number;
   readonly rejectAll: boolean;
   /** Bytes per second for all uploads together, and for a download; no limit when not given. */
-  readonly maxUploadRate?: number;
-  readonly maxDownloadRate?: number;
+  readonly maxUploadRate?: number | undefined;
+  readonly maxDownloadRate?: number | undefined;
   readonly onEvent: (event: PeerEvent) => void;
 };
 
 export type JoinAt = {
-  readonly host: string /** 0 for any free one */;
+  readonly host: string;
+  /** 0 for any free one. */
   readonly port: number;
-  readonly folder: string;
+  /** Undefined for a peer that only searches: it shares nothing and cannot download. */
+  readonly folder: string | undefined;
 };
 export type Joined = { readonly address: Address; readonly names: readonly string[] };
 export type DownloadRequest = {
@@ -56,6 +58,7 @@ export type DownloadRequest = {
   readonly name?: string;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
+  readonly onSourceLost?: (address: Address, why: Fault) => void;
   /** Fetches from that peer alone, even when others hold the same content. */
   readonly only?: boolean;
   /** Gives up its place in that peer's queue when it has not changed for so many seconds; never when not given. */
@@ -65,7 +68,7 @@ export type Done = { readonly name: string; readonly folder: string; readonly by
 
 /** Where we are in: the folder as the person typed it, what it holds, where we listen. */
 type Place = {
-  readonly typed: string;
+  readonly typed: string | undefined;
   readonly library: Library;
   readonly listening: Address;
   readonly published: Address;
@@ -152,7 +155,7 @@ export class Peer {
   async download(from: Address, request: DownloadRequest = {}): Promise<Done | Fault> {
     const place = this.#place;
     const uploads = this.#uploads;
-    if (place === undefined || uploads === undefined) return fault("NOT_JOINED", "ours", "DOWNLOAD before JOIN");
+    if (place?.typed === undefined || uploads === undefined) return fault("NOT_JOINED", "ours", "DOWNLOAD before JOIN");
     const name = request.name?.normalize("NFC") ?? this.#lastSearched;
     if (name === undefined) return fault("NOT_SEARCHED", "ours", "DOWNLOAD before SEARCH");
     const flaw = nameFlaw(name);
@@ -175,6 +178,7 @@ export class Peer {
       clock: systemClock,
       signal: request.signal,
       onProgress: request.onProgress,
+      onSourceLost: request.onSourceLost,
     });
     threads.close();
     rechecking.close();

@@ -17,24 +17,43 @@ export type SkipReason = NameFlaw | "not-a-file" | "duplicate";
 export type Skipped = { readonly name: string; readonly reason: SkipReason };
 
 export type Listing = {
-  /** The folder's absolute path. */
+  /** The folder's absolute path; empty where there is none. */
   readonly folder: string;
   /** By code unit of `name`, each name once. */
   readonly shares: readonly LocalShare[];
   readonly skipped: readonly Skipped[];
 };
 
+const NO_FOLDER: Listing = { folder: "", shares: [], skipped: [] };
+
 /** How many files are looked at before the event loop has a turn: about 2 ms. */
 const BATCH_FILES = 256;
 
 const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-function folderFault(error: unknown): Fault {
+/** Nothing can be there: also under a path that is too long, or holds a NUL. */
+const NO_SUCH_PATH = new Set(["ENOENT", "ENAMETOOLONG", "ERR_INVALID_ARG_VALUE"]);
+
+function faultOf(error: unknown): Fault {
   const code = errorCode(error);
-  if (code === "ENOENT") return fault("FOLDER_MISSING", "disk", "no such folder");
+  if (NO_SUCH_PATH.has(code)) return fault("FOLDER_MISSING", "disk", "no such folder");
   if (code === "ENOTDIR") return fault("FOLDER_MISSING", "disk", "not a folder");
   if (code === "EACCES" || code === "EPERM") return fault("FOLDER_DENIED", "disk", code);
   return fault("DISK_ERROR", "disk", `list folder: ${code || String(error)}`, true);
+}
+
+/** Why `folder` cannot be listed, as far as one look tells; undefined when it can. Faults as those of listFolder. */
+export function folderFault(folder: string): Fault | undefined {
+  // An empty path would be the current folder, which nobody has asked for.
+  if (folder === "") return fault("FOLDER_MISSING", "disk", "no path");
+  try {
+    const path = resolve(folder);
+    if (!fs.statSync(path).isDirectory()) return fault("FOLDER_MISSING", "disk", "not a folder");
+    fs.accessSync(path, fs.constants.R_OK);
+    return undefined;
+  } catch (error) {
+    return faultOf(error);
+  }
 }
 
 // undefined for what is none of the person's videos: a sub-folder, or a file that vanished while we looked.
@@ -57,16 +76,17 @@ async function look(folder: string, file: string): Promise<LocalShare | Skipped 
 /**
  * Lists what `folder` has to share (SPEC 5.i: the program finds the names by itself). Sub-folders are left out without
  * a word; symlinks, FIFOs, devices and sockets are skipped as "not-a-file". Where two files have one name in NFC, the
- * first by code unit is shared and the other is a "duplicate".
+ * first by code unit is shared and the other is a "duplicate". No folder at all has an empty listing.
  * Faults: FOLDER_MISSING (also for what is no folder), FOLDER_DENIED, DISK_ERROR.
  */
-export async function listFolder(folder: string): Promise<Listing | Fault> {
+export async function listFolder(folder: string | undefined): Promise<Listing | Fault> {
+  if (folder === undefined) return NO_FOLDER;
   const absolute = resolve(folder);
   let entries: fs.Dirent[];
   try {
     entries = await fs.promises.readdir(absolute, { withFileTypes: true });
   } catch (error) {
-    return folderFault(error);
+    return faultOf(error);
   }
   const files = entries.filter((entry) => !entry.isDirectory()).map((entry) => entry.name);
   files.sort(byCodeUnit);

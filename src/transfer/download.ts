@@ -36,6 +36,8 @@ export type DownloadOptions = {
   readonly random: () => number;
   readonly signal: AbortSignal | undefined;
   readonly onProgress: ((progress: Progress) => void) | undefined;
+  /** A source is out, and why: CORRUPT or BAD_REPLY when it lied. */
+  readonly onSourceLost?: ((address: Address, why: Fault) => void) | undefined;
 };
 
 /** What others are told of a download under way. */

@@ -55,7 +55,10 @@ export async function startRun(options: DownloadOptions, source: Source, place: 
     clock,
     random,
     onVerified: (indexes) => offer?.have(indexes),
-    onSourceLost: (address, why) => swarm.lost(address, why),
+    onSourceLost(address, why) {
+      swarm.lost(address, why);
+      options.onSourceLost?.(address, why);
+    },
   });
 
   const left = await recover(storage, place.part.size, grant);

@@ -7,7 +7,7 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { type Listing, type LocalShare, listFolder } from "../../src/content/folder.ts";
+import { folderFault, type Listing, type LocalShare, listFolder } from "../../src/content/folder.ts";
 import { createInside, discard, finalPath, journalName, openShare, partName } from "../../src/content/inside.ts";
 import { type Disk, publish } from "../../src/content/publish.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
@@ -57,6 +57,21 @@ describe("a listing", () => {
     expect(codeOf(await listFolder(join(folder, "nowhere")))).toBe("FOLDER_MISSING");
     expect(codeOf(await listFolder(join(folder, "file")))).toBe("FOLDER_MISSING");
     expect(codeOf(await listFolder(join(folder, "file", "deeper")))).toBe("FOLDER_MISSING");
+    expect(codeOf(await listFolder(join(folder, "x".repeat(5000))))).toBe("FOLDER_MISSING");
+    expect(codeOf(await listFolder(`${folder}\0`))).toBe("FOLDER_MISSING");
+  });
+
+  test("no folder at all has nothing to share", async () => {
+    expect(good(await listFolder(undefined)).shares).toEqual([]);
+  });
+
+  test("one look at a folder tells what a listing would", async () => {
+    put("file");
+    for (const path of [folder, join(folder, "nowhere"), join(folder, "file"), "x".repeat(5000), `${folder}\0`]) {
+      const listed = await listFolder(path);
+      expect(codeOf(folderFault(path)), path.slice(-20)).toBe(codeOf(listed));
+    }
+    expect(codeOf(folderFault(""))).toBe("FOLDER_MISSING");
   });
 
   test.skipIf(windows || process.getuid?.() === 0)("a folder that may not be read is FOLDER_DENIED", async () => {
