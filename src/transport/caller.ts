@@ -58,19 +58,22 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
   function arm(entry: Pending): void {
     entry.cancel();
     const seconds = entry.options.seconds ?? REPLY_SECONDS_MAX;
-    entry.cancel = clock.after(seconds * 1000, () =>
-      stop(fault("STALLED", "network", `no reply in ${seconds} s`, true)),
-    );
+    const { queued } = connection;
+    entry.cancel = clock.after(seconds * 1000, () => {
+      // A long request that is still leaving, however slowly, cannot have been answered yet.
+      if (connection.queued < queued) return arm(entry);
+      stop(fault("STALLED", "network", `no reply in ${seconds} s`, true));
+    });
   }
 
   function call(request: ServerRequest | PeerRequest, options: CallOptions = {}): Promise<Answer | Fault> {
     if (over !== undefined) return Promise.resolve(over);
     const { promise, resolve } = Promise.withResolvers<Answer | Fault>();
     const entry: Pending = { resolve, options, cancel: () => {} };
-    arm(entry);
     pending.push(entry);
     connection.send(encodeRequest(request));
     if (options.payload !== undefined && options.payload.length > 0) connection.send(options.payload);
+    arm(entry);
     return promise;
   }
 

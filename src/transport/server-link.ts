@@ -35,6 +35,8 @@ export type ServerLink = {
 export function createServerLink(options: ServerLinkOptions): ServerLink {
   const { server, connect, clock } = options;
   let caller: Caller | undefined;
+  let entering: Caller | undefined; // its JOIN is not answered yet: what is said meanwhile goes behind it
+  let returning: Promise<void> | undefined;
   let listening: Address | undefined; // set while we are in
   let cancelTimer: () => void = () => {};
 
@@ -51,6 +53,7 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
 
   /** JOIN over `link`, which becomes ours when it succeeds. */
   async function enter(link: Caller, address: Address): Promise<Address | Fault> {
+    entering = link;
     const payload = encodeShares(options.shares());
     void link.call({ verb: "HELLO", version: VERSION });
     const answer = await link.call({ verb: "JOIN", address, payloadBytes: payload.length }, { payload });
@@ -61,11 +64,15 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
   }
 
   async function join(address: Address): Promise<Address | Fault> {
+    if (caller === undefined) cancelTimer();
+    // A return under way is waited for, and its connection used: two of ours would shut each other out.
+    await returning;
     const link = caller ?? (await dial());
-    if (isFault(link)) return link;
-    const published = await enter(link, address);
-    if (isFault(published)) {
-      if (link !== caller) link.end();
+    const published = isFault(link) ? link : await enter(link, address);
+    entering = undefined;
+    if (isFault(published) || isFault(link)) {
+      if (!isFault(link) && link !== caller) link.end();
+      if (listening !== undefined && caller === undefined) comeBack(RECONNECT_MS_MIN);
       return published;
     }
     listening = address;
@@ -97,27 +104,37 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
 
   /** Tries again after a random part of `ms`, then of twice as long, up to RECONNECT_MS_MAX. */
   function comeBack(ms: number): void {
-    cancelTimer = clock.after(ms * (0.5 + options.random() / 2), async () => {
-      const address = listening;
-      const wanted = () => address !== undefined && listening === address && caller === undefined;
-      if (address === undefined || !wanted()) return;
-      const link = await dial();
-      // Whoever left or moved while we were dialling does not come back through here.
-      const published = isFault(link) || !wanted() ? undefined : await enter(link, address);
-      if (isFault(link) || published === undefined || isFault(published) || !wanted()) {
-        if (!isFault(link)) link.end();
-        if (wanted()) comeBack(Math.min(ms * 2, RECONNECT_MS_MAX));
-        return;
-      }
-      adopt(link);
-      options.onBack(published);
+    cancelTimer();
+    cancelTimer = clock.after(ms * (0.5 + options.random() / 2), () => {
+      returning = tryAgain(ms).finally(() => {
+        returning = undefined;
+      });
     });
   }
 
+  async function tryAgain(ms: number): Promise<void> {
+    const address = listening;
+    if (address === undefined) return;
+    const link = await dial();
+    const published = isFault(link) ? link : await enter(link, address);
+    entering = undefined;
+    const left = listening === undefined;
+    if (left || isFault(published) || isFault(link)) {
+      if (!isFault(link)) link.end();
+      if (!left) comeBack(Math.min(ms * 2, RECONNECT_MS_MAX));
+      return;
+    }
+    adopt(link);
+    options.onBack(published);
+  }
+
   async function call(request: ServerRequest): Promise<Answer | Fault> {
-    if (listening === undefined) return fault("NOT_JOINED", "ours", `${request.verb} before JOIN`);
-    if (caller === undefined) return fault("SERVER_GONE", "network", "reconnecting", true);
-    const answer = await caller.call(request);
+    const link = caller ?? entering;
+    if (link === undefined && listening === undefined) {
+      return fault("NOT_JOINED", "ours", `${request.verb} before JOIN`);
+    }
+    if (link === undefined) return fault("SERVER_GONE", "network", "reconnecting", true);
+    const answer = await link.call(request);
     return isFault(answer) ? asServerFault(answer) : answer;
   }
 

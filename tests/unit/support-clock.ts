@@ -24,6 +24,7 @@ export function createVirtualClock(): VirtualClock {
       return () => void timers.delete(id);
     },
     async advance(ms) {
+      await settle();
       const end = now + ms;
       for (;;) {
         const due = [...timers].filter(([, { at }]) => at <= end).sort(([, a], [, b]) => a.at - b.at)[0];

@@ -1,0 +1,162 @@
+// Questions and answers over one connection.
+// Invariant: every call ends, with its own reply or with why there is none.
+// Never: needs a socket; the connection's other end is the test's.
+
+import { beforeEach, describe, expect, test } from "bun:test";
+import { isFault } from "../../src/protocol/fault.ts";
+import { REPLY_SECONDS_MAX } from "../../src/protocol/limits.ts";
+import { type Answer, type Caller, createCaller, expectReply } from "../../src/transport/caller.ts";
+import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
+import { codeOf, good } from "./support-good.ts";
+import { createFarEnd, type FarEnd } from "./support-net.ts";
+
+let clock: VirtualClock;
+let caller: Caller;
+let far: FarEnd;
+
+beforeEach(() => {
+  clock = createVirtualClock();
+  [, far] = createFarEnd({ ip: "127.0.0.1", port: 1 }, (connection) => {
+    const made = createCaller(connection, clock);
+    caller = made.caller;
+    return made.handlers;
+  });
+});
+
+const verbOf = (answer: Answer | ReturnType<typeof good>) => (answer as Answer).reply.verb;
+const WAIT_MS = REPLY_SECONDS_MAX * 1000;
+
+describe("a call", () => {
+  test("sends its line and its payload, and takes the reply and its payload", async () => {
+    const payload = Buffer.from("1 - a\n");
+    const joined = caller.call({ verb: "JOIN", address: { ip: "127.0.0.1", port: 9 }, payloadBytes: 6 }, { payload });
+    expect(far.sent).toBe("JOIN 127.0.0.1:9 6\n1 - a\n");
+    far.say("JOIN_OK 127.0.0.1:9\n");
+    expect(verbOf(await joined)).toBe("JOIN_OK");
+    const found = caller.call({ verb: "SEARCH", name: "a" });
+    for (const byte of "SEARCH_OK 12\n127.0.0.1:9\n") far.say(byte);
+    expect(Buffer.from((good(await found) as Answer).payload).toString()).toBe("127.0.0.1:9\n");
+  });
+
+  test("gets the reply that stands in its place, also when they come together", async () => {
+    const calls = [
+      caller.call({ verb: "SEARCH", name: "a" }),
+      caller.call({ verb: "PING" }),
+      caller.call({ verb: "UPDATE", share: { name: "a", size: 1, root: undefined } }),
+    ];
+    far.say("SEARCH_OK 0\nPONG\nERROR NOT_JOINED final no\n");
+    expect((await Promise.all(calls)).map((answer) => verbOf(answer))).toEqual(["SEARCH_OK", "PONG", "ERROR"]);
+  });
+
+  test("without a reply is STALLED at its deadline, and so are those behind it", async () => {
+    const first = caller.call({ verb: "PING" });
+    const second = caller.call({ verb: "PING" });
+    await clock.advance(WAIT_MS - 1);
+    expect(far.state).toBe("open");
+    await clock.advance(1);
+    expect([codeOf(await first), codeOf(await second)]).toEqual(["STALLED", "STALLED"]);
+    expect(far.state).toBe("closed");
+    expect(codeOf(await caller.closed)).toBe("STALLED");
+  });
+
+  test("is kept alive by WAIT, which tells the place in the queue", async () => {
+    const told: number[] = [];
+    const call = caller.call({ verb: "DOWNLOAD", name: "a" }, { onWait: (position) => told.push(position) });
+    for (const position of [3, 2, 1]) {
+      await clock.advance(WAIT_MS - 1);
+      far.say(`WAIT ${position}\n`);
+    }
+    far.say("REJECT BUSY retry no\n");
+    expect(verbOf(await call)).toBe("REJECT");
+    expect(told).toEqual([3, 2, 1]);
+  });
+
+  test("whose request is still leaving, a little at a time, is not stalled", async () => {
+    const payload = new Uint8Array(100_000).fill(97);
+    far.queued = 100_000;
+    const call = caller.call(
+      { verb: "JOIN", address: { ip: "127.0.0.1", port: 9 }, payloadBytes: 100_000 },
+      { payload },
+    );
+    for (const left of [90_000, 60_000, 30_000, 0]) {
+      far.queued = left;
+      await clock.advance(WAIT_MS);
+    }
+    expect(far.state).toBe("open");
+    far.say("JOIN_OK 127.0.0.1:9\n");
+    expect(verbOf(await call)).toBe("JOIN_OK");
+  });
+
+  test("whose request does not leave at all is stalled", async () => {
+    far.queued = 1000;
+    const call = caller.call({ verb: "PING" });
+    await clock.advance(WAIT_MS);
+    await clock.advance(WAIT_MS);
+    expect(codeOf(await call)).toBe("STALLED");
+  });
+
+  test("ends when the connection does, and later ones do at once", async () => {
+    const call = caller.call({ verb: "PING" });
+    far.close();
+    expect(codeOf(await call)).toBe("PEER_GONE");
+    expect(codeOf(await caller.call({ verb: "PING" }))).toBe("PEER_GONE");
+    expect(clock.pending).toBe(0);
+  });
+
+  test("ends when the other side sends no more", async () => {
+    const call = caller.call({ verb: "PING" });
+    far.say("PON");
+    far.end();
+    expect(codeOf(await call)).toBe("PEER_GONE");
+  });
+});
+
+describe("the other side breaking the protocol", () => {
+  for (const [what, bytes] of [
+    ["a line that is no reply", "hello?\n"],
+    ["a line without an end", "x".repeat(2000)],
+    ["a payload beyond its limit", "SEARCH_OK 4294967295\n"],
+    ["bytes that are no text", Uint8Array.of(0xff, 10)],
+  ] as const) {
+    test(`by ${what} is BAD_REPLY and ends the connection`, async () => {
+      const call = caller.call({ verb: "PING" });
+      far.say(bytes);
+      expect(codeOf(await call)).toBe("BAD_REPLY");
+      expect(far.state).toBe("closed");
+    });
+  }
+
+  test("by a reply that nobody asked for ends the connection", async () => {
+    far.say("PONG\n");
+    expect(codeOf(await caller.closed)).toBe("BAD_REPLY");
+  });
+
+  test("by an ERROR that nobody asked for is its last word", async () => {
+    far.say("ERROR SHUTTING_DOWN retry bye\n");
+    expect(await caller.closed).toMatchObject({ fault: "SHUTTING_DOWN", retry: true });
+  });
+
+  test("by a WAIT that nobody waits for does nothing", async () => {
+    far.say("WAIT 1\n");
+    const call = caller.call({ verb: "PING" });
+    far.say("PONG\n");
+    expect(verbOf(await call)).toBe("PONG");
+  });
+});
+
+describe("what a reply amounts to", () => {
+  const answer = (reply: Answer["reply"]): Answer => ({ reply, payload: new Uint8Array(0) });
+
+  test("is the reply, where it is the expected one", () => {
+    expect(isFault(expectReply(answer({ verb: "PONG" }), "PONG"))).toBe(false);
+  });
+
+  test("is the fault that an ERROR or a REJECT names", () => {
+    const reject = answer({ verb: "REJECT", code: "BUSY", retry: true, text: "all taken" });
+    expect(expectReply(reject, "ACCEPT")).toEqual({ fault: "BUSY", whose: "theirs", retry: true, detail: "all taken" });
+  });
+
+  test("is BAD_REPLY for any other", () => {
+    expect(codeOf(expectReply(answer({ verb: "PONG" }), "ACCEPT"))).toBe("BAD_REPLY");
+  });
+});

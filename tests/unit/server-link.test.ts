@@ -1,0 +1,271 @@
+// A peer's one connection to the server, in virtual time and over a network in memory.
+// Invariant: after any loss the link is back by itself, with all that the peer shares by then.
+// Never: waits for time to pass.
+
+import { beforeEach, describe, expect, test } from "bun:test";
+import type { Address } from "../../src/protocol/address.ts";
+import { IDLE_SECONDS_MAX, PING_SECONDS, RECONNECT_MS_MAX, REPLY_SECONDS_MAX } from "../../src/protocol/limits.ts";
+import type { Share } from "../../src/protocol/messages.ts";
+import { createServerLink, type ServerLink } from "../../src/transport/server-link.ts";
+import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
+import { codeOf, good } from "./support-good.ts";
+import { createNet, type FarEnd, type Net } from "./support-net.ts";
+
+const SERVER: Address = { ip: "127.0.0.1", port: 1099 };
+const HERE: Address = { ip: "127.0.0.1", port: 9001 };
+const THERE: Address = { ip: "127.0.0.1", port: 9002 };
+
+let clock: VirtualClock;
+let net: Net;
+let link: ServerLink;
+let shares: Share[];
+let told: string[];
+
+beforeEach(() => {
+  clock = createVirtualClock();
+  net = createNet();
+  shares = [{ name: "a.mp4", size: 1, root: undefined }];
+  told = [];
+  link = createServerLink({
+    server: SERVER,
+    connect: net.connect,
+    clock,
+    random: () => 0.5,
+    shares: () => shares,
+    onLost: () => told.push("lost"),
+    onBack: (address) => told.push(`back ${address.port}`),
+  });
+});
+
+const last = (): FarEnd => net.dialled.at(-1) as FarEnd;
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** Joins, the server answering as it should. */
+async function joined(at = HERE): Promise<FarEnd> {
+  const joining = link.join(at);
+  await turn();
+  last().say(
+    `${net.dialled.length > 0 && last().sent.includes("HELLO") ? "HELLO 1\n" : ""}JOIN_OK ${at.ip}:${at.port}\n`,
+  );
+  expect(good(await joining)).toEqual(at);
+  last().take();
+  return last();
+}
+
+/** Time passes until the link has dialled again. */
+async function redialled(count: number): Promise<FarEnd> {
+  for (let waited = 0; net.dialled.length < count && waited <= 3 * RECONNECT_MS_MAX; waited += 100)
+    await clock.advance(100);
+  expect(net.dialled.length).toBe(count);
+  return last();
+}
+
+describe("JOIN", () => {
+  test("says HELLO, the address and every share, and waits for JOIN_OK (SPEC 5.b)", async () => {
+    shares.push({ name: "b c.mp4", size: 2, root: "ab".repeat(32) });
+    const joining = link.join(HERE);
+    await turn();
+    const payload = `1 - a.mp4\n2 ${"ab".repeat(32)} b c.mp4\n`;
+    expect(last().sent).toBe(`HELLO 1\nJOIN 127.0.0.1:9001 ${payload.length}\n${payload}`);
+    last().say("HELLO 1\nJOIN_OK 127.0.0.1:9001\n");
+    expect(await joining).toEqual(HERE);
+  });
+
+  test("is SERVER_UNREACHABLE when nobody is there, and nothing is tried again", async () => {
+    net.up = false;
+    expect(codeOf(await link.join(HERE))).toBe("SERVER_UNREACHABLE");
+    net.up = true;
+    await clock.advance(60_000);
+    expect(net.dialled.length).toBe(0);
+  });
+
+  test("is SERVER_GONE when the server hangs up, or says nothing for REPLY_SECONDS_MAX", async () => {
+    const first = link.join(HERE);
+    await turn();
+    last().close();
+    expect(codeOf(await first)).toBe("SERVER_GONE");
+    const second = link.join(HERE);
+    await turn();
+    await clock.advance(REPLY_SECONDS_MAX * 1000);
+    expect(codeOf(await second)).toBe("SERVER_GONE");
+    expect(told).toEqual([]);
+  });
+
+  test("that the server refuses is its fault, and the connection is given up", async () => {
+    const joining = link.join(HERE);
+    await turn();
+    last().say("HELLO 1\nERROR ADDRESS_TAKEN retry taken\n");
+    expect(codeOf(await joining)).toBe("ADDRESS_TAKEN");
+    expect(last().state).not.toBe("open");
+    expect(codeOf(await link.call({ verb: "PING" }))).toBe("NOT_JOINED");
+  });
+
+  test("again moves over the same connection; refused, it stays where it was", async () => {
+    const far = await joined();
+    const moving = link.join(THERE);
+    await turn();
+    expect(far.take()).toContain("JOIN 127.0.0.1:9002 ");
+    far.say("HELLO 1\nERROR ADDRESS_TAKEN retry taken\n");
+    expect(codeOf(await moving)).toBe("ADDRESS_TAKEN");
+    expect(far.state).toBe("open");
+    far.close();
+    expect((await redialled(2)).sent).toContain("JOIN 127.0.0.1:9001 ");
+  });
+});
+
+describe("a call", () => {
+  test("before JOIN is NOT_JOINED, while the server is away SERVER_GONE", async () => {
+    expect(codeOf(await link.call({ verb: "SEARCH", name: "a" }))).toBe("NOT_JOINED");
+    const far = await joined();
+    const call = link.call({ verb: "SEARCH", name: "a" });
+    far.close();
+    expect(codeOf(await call)).toBe("SERVER_GONE");
+    expect(codeOf(await link.call({ verb: "SEARCH", name: "a" }))).toBe("SERVER_GONE");
+  });
+
+  test("made while a JOIN is under way goes behind it, so that no share is lost between the two", async () => {
+    const joining = link.join(HERE);
+    await turn();
+    const updating = link.call({ verb: "UPDATE", share: { name: "new.mp4", size: 3, root: undefined } });
+    expect(last().sent).toEndWith("UPDATE 3 - new.mp4\n");
+    last().say("HELLO 1\nJOIN_OK 127.0.0.1:9001\nUPDATE_OK\n");
+    good(await joining);
+    expect(codeOf(await updating)).toBe("no fault");
+  });
+
+  test("made while the link comes back goes behind the JOIN too", async () => {
+    (await joined()).close();
+    const far = await redialled(2);
+    const updating = link.call({ verb: "UPDATE", share: { name: "new.mp4", size: 3, root: undefined } });
+    expect(far.sent).toEndWith("UPDATE 3 - new.mp4\n");
+    far.say("HELLO 1\nJOIN_OK 127.0.0.1:9001\nUPDATE_OK\n");
+    expect(codeOf(await updating)).toBe("no fault");
+  });
+});
+
+describe("the link", () => {
+  test("says PING every PING_SECONDS, well before the server would forget us", async () => {
+    const far = await joined();
+    for (let i = 0; i < 5; i++) {
+      await clock.advance(PING_SECONDS * 1000);
+      expect(far.take()).toBe("PING\n");
+      far.say("PONG\n");
+    }
+    expect(PING_SECONDS * 2).toBeLessThan(IDLE_SECONDS_MAX);
+    expect(told).toEqual([]);
+  });
+
+  test("notices within a PING and its deadline that the server has vanished", async () => {
+    await joined();
+    await clock.advance((PING_SECONDS + REPLY_SECONDS_MAX) * 1000);
+    expect(told).toEqual(["lost"]);
+  });
+
+  test("joins again by itself when the server comes back, with what is shared by then", async () => {
+    const far = await joined();
+    net.up = false;
+    far.close();
+    await clock.advance(60_000);
+    expect(told).toEqual(["lost"]);
+    shares.push({ name: "downloaded meanwhile.mp4", size: 5, root: undefined });
+    net.up = true;
+    const back = await redialled(2);
+    expect(back.sent).toContain("JOIN 127.0.0.1:9001 ");
+    expect(back.sent).toContain("5 - downloaded meanwhile.mp4\n");
+    back.say("HELLO 1\nJOIN_OK 127.0.0.1:9001\n");
+    await turn();
+    expect(told).toEqual(["lost", "back 9001"]);
+    const call = link.call({ verb: "PING" });
+    back.say("PONG\n");
+    expect(codeOf(await call)).toBe("no fault");
+  });
+
+  test("tries again when the server takes the JOIN badly, however often", async () => {
+    (await joined()).close();
+    for (let i = 2; i < 8; i++) {
+      (await redialled(i)).say("HELLO 1\nERROR ADDRESS_TAKEN retry not yet\n");
+      await turn();
+      expect(last().state).not.toBe("open");
+    }
+    (await redialled(8)).say("HELLO 1\nJOIN_OK 127.0.0.1:9001\n");
+    await turn();
+    expect(told).toEqual(["lost", "back 9001"]);
+  });
+
+  test("waits longer and longer, up to RECONNECT_MS_MAX, each wait partly random", async () => {
+    const waits: number[] = [];
+    let failedAt = 0;
+    const refusing = createServerLink({
+      server: SERVER,
+      connect: async (to, open) => {
+        if (net.up) return net.connect(to, open);
+        waits.push(clock.now() - failedAt);
+        failedAt = clock.now();
+        return net.connect(to, open);
+      },
+      clock,
+      random: () => 0.5,
+      shares: () => shares,
+      onLost: () => undefined,
+      onBack: () => undefined,
+    });
+    link = refusing;
+    const far = await joined();
+    net.up = false;
+    far.close();
+    await clock.advance(60_000);
+    // Three quarters of each: half is fixed, half is the random part.
+    const longest = RECONNECT_MS_MAX * 0.75;
+    expect(waits.slice(0, 8)).toEqual([187.5, 375, 750, 1500, 3000, longest, longest, longest]);
+  });
+
+  test("keeps one connection only: a JOIN by the person while it comes back leaves no ghost", async () => {
+    (await joined()).close();
+    const returning = await redialled(2); // the link's own JOIN, not answered yet
+    const moving = link.join(THERE);
+    await turn();
+    returning.say("HELLO 1\nJOIN_OK 127.0.0.1:9001\n");
+    await turn();
+    last().say("HELLO 1\nJOIN_OK 127.0.0.1:9002\n");
+    expect(good(await moving)).toEqual(THERE);
+    const open = net.dialled.filter(({ state }) => state === "open");
+    expect(open.length).toBe(1);
+    await clock.advance(PING_SECONDS * 1000);
+    expect((open[0] as FarEnd).sent).toContain("PING\n");
+    (open[0] as FarEnd).close();
+    const count = net.dialled.length;
+    expect((await redialled(count + 1)).sent).toContain("JOIN 127.0.0.1:9002 ");
+  });
+
+  test("leaves with LEAVE, and never comes back", async () => {
+    const far = await joined();
+    const leaving = link.leave();
+    expect(far.take()).toBe("LEAVE\n");
+    far.say("LEAVE_OK\n");
+    await leaving;
+    far.close();
+    await clock.advance(60_000);
+    expect(net.dialled.length).toBe(1);
+    expect(told).toEqual([]);
+  });
+
+  test("leaves within two seconds although the server says nothing", async () => {
+    await joined();
+    const leaving = link.leave();
+    await clock.advance(2000);
+    await leaving;
+    expect(last().state).not.toBe("open");
+  });
+
+  test("that is left while it comes back stays away, also when its JOIN is answered later", async () => {
+    (await joined()).close();
+    const returning = await redialled(2);
+    await link.leave();
+    returning.say("HELLO 1\nJOIN_OK 127.0.0.1:9001\n");
+    await turn();
+    expect(returning.state).not.toBe("open");
+    await clock.advance(60_000);
+    expect(net.dialled.length).toBe(2);
+    expect(told).toEqual(["lost"]);
+  });
+});
