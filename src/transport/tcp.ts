@@ -25,11 +25,13 @@ const encoder = new TextEncoder();
 // SPEC 5.e: TCP loses and repeats nothing, and neither do we: what a write did not take waits its turn in the queue.
 function flush(socket: Socket<Wire>): void {
   const wire = socket.data;
+  if (wire.queue.length === 0) return;
   while (wire.queue.length > 0) {
     const first = wire.queue[0] as Uint8Array;
     const written = socket.write(first);
     if (written < 0) return;
     wire.queued -= written;
+    if (wire.ending && written > 0) linger(socket);
     if (written < first.length) {
       wire.queue[0] = first.subarray(written);
       return;
@@ -41,13 +43,14 @@ function flush(socket: Socket<Wire>): void {
 
 /** Everything has left: half-close, and give the other side a bounded time to do the same. */
 function finish(socket: Socket<Wire>): void {
-  const wire = socket.data;
-  if (wire.ended) {
-    socket.end();
-  } else if (wire.lingering === undefined) {
-    socket.shutdown();
-    wire.lingering = setTimeout(() => socket.terminate(), LINGER_SECONDS_MAX * 1000);
-  }
+  if (socket.data.ended) socket.end();
+  else socket.shutdown();
+}
+
+/** After a goodbye the other side has a bounded time, from each byte that it takes, to take the rest and say its own. */
+function linger(socket: Socket<Wire>): void {
+  clearTimeout(socket.data.lingering);
+  socket.data.lingering = setTimeout(() => socket.terminate(), LINGER_SECONDS_MAX * 1000);
 }
 
 function send(socket: Socket<Wire>, bytes: string | Uint8Array): void {
@@ -77,8 +80,9 @@ function wrap(socket: Socket<Wire>): Connection {
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
     end() {
-      if (socket.data.ending) return;
+      if (socket.data.ending || socket.readyState <= 0) return;
       socket.data.ending = true;
+      linger(socket);
       if (socket.data.queue.length === 0) finish(socket);
     },
     destroy: () => void socket.terminate(),

@@ -1,0 +1,159 @@
+// The real network, where its contract is more than Bun's.
+// Invariant: whatever one side does, `close` comes once and last, and everything sent before a goodbye arrives.
+// Never: leaves a socket open.
+
+import { afterEach, describe, expect, test } from "bun:test";
+import type { Connection, Handlers, Listener } from "../../src/transport/connection.ts";
+import { connect, listen } from "../../src/transport/tcp.ts";
+import { until } from "../support/until.ts";
+import { codeOf, good } from "./support-good.ts";
+import { openRaw } from "./support-raw.ts";
+
+const closers: (() => void)[] = [];
+afterEach(() => {
+  for (const close of closers.splice(0)) close();
+});
+
+type Seen = { connection: Connection; events: string[]; bytes: number };
+
+/** A listener whose connections note what they are told. */
+function listening(onOpen: (seen: Seen) => void = () => undefined): { listener: Listener; all: Seen[] } {
+  const all: Seen[] = [];
+  const listener = good(
+    listen({ ip: "127.0.0.1", port: 0 }, (connection): Handlers => {
+      const seen: Seen = { connection, events: [], bytes: 0 };
+      all.push(seen);
+      closers.push(() => connection.destroy());
+      onOpen(seen);
+      return {
+        data(chunk) {
+          seen.bytes += chunk.length;
+        },
+        drain: () => void seen.events.push("drain"),
+        end: () => void seen.events.push("end"),
+        close: () => void seen.events.push("close"),
+      };
+    }),
+  );
+  closers.push(() => listener.close());
+  return { listener, all };
+}
+
+const first = (all: Seen[]) => until("a connection", () => all[0]);
+
+describe("a connection", () => {
+  test("knows both of its ends", async () => {
+    const { listener, all } = listening();
+    using raw = await openRaw(listener.address);
+    const { connection } = await first(all);
+    expect(connection.remote).toEqual({ ip: "127.0.0.1", port: raw.port });
+    expect(connection.local).toEqual(listener.address);
+  });
+
+  test("delivers what one write could not take, in order, and says drain once it has left", async () => {
+    const { listener, all } = listening();
+    using raw = await openRaw(listener.address);
+    const { connection, events } = await first(all);
+    raw.pause();
+    const block = Uint8Array.from({ length: 1 << 20 }, (_, i) => (i * 7) & 255);
+    for (let i = 0; i < 32; i++) connection.send(block);
+    expect(connection.queued).toBeGreaterThan(0);
+    raw.resume();
+    const got = await raw.bytes(32 << 20);
+    for (let i = 0; i < 32; i++) expect(Buffer.compare(got.subarray(i << 20, (i + 1) << 20), block)).toBe(0);
+    await until("drain", () => events.includes("drain"));
+    expect(connection.queued).toBe(0);
+  });
+
+  test("says goodbye after everything queued has left", async () => {
+    const { listener, all } = listening();
+    using raw = await openRaw(listener.address);
+    const { connection } = await first(all);
+    raw.pause();
+    for (let i = 0; i < 16; i++) connection.send(new Uint8Array(1 << 20));
+    connection.send("bye\n");
+    connection.end();
+    connection.send("never");
+    raw.resume();
+    expect((await raw.rest()).slice(-4)).toBe("bye\n");
+    expect(raw.received).toBe((16 << 20) + 4);
+  });
+
+  test("is closed after a goodbye although the other side reads nothing and says nothing", async () => {
+    const { listener, all } = listening();
+    using raw = await openRaw(listener.address);
+    const { connection, events } = await first(all);
+    raw.pause();
+    for (let i = 0; i < 64; i++) connection.send(new Uint8Array(1 << 20));
+    expect(connection.queued).toBeGreaterThan(0);
+    connection.end();
+    await until("the close", () => events.includes("close"), 15);
+  }, 20_000);
+
+  test("tells `close` once and last, however it ends", async () => {
+    const { listener, all } = listening();
+    const raws = [await openRaw(listener.address), await openRaw(listener.address), await openRaw(listener.address)];
+    await until("three connections", () => all.length === 3);
+    raws[0]?.destroy();
+    raws[1]?.shutdown();
+    await until("the half-close", () => all[1]?.events.includes("end"));
+    all[1]?.connection.end();
+    all[2]?.connection.destroy();
+    all[2]?.connection.destroy();
+    all[2]?.connection.send("nothing");
+    await until("three closes", () => all.every(({ events }) => events.includes("close")));
+    for (const { events } of all) {
+      expect(events.filter((event) => event === "close").length).toBe(1);
+      expect(events.at(-1)).toBe("close");
+    }
+  });
+
+  test("that is paused gets no data until it is resumed", async () => {
+    const { listener, all } = listening(({ connection }) => connection.pause());
+    using raw = await openRaw(listener.address);
+    raw.send("PING\n");
+    const seen = await first(all);
+    using other = await openRaw(listener.address);
+    other.send("x");
+    await until("the other one", () => all.length === 2);
+    expect(seen.bytes).toBe(0);
+    seen.connection.resume();
+    await until("the data", () => seen.bytes === 5);
+  });
+});
+
+describe("dialling", () => {
+  test("a port where nobody listens is PEER_UNREACHABLE", async () => {
+    const { listener } = listening();
+    listener.close();
+    const opened: Connection[] = [];
+    const result = await connect(listener.address, (connection) => {
+      opened.push(connection);
+      return { data() {}, drain() {}, end() {}, close() {} };
+    });
+    expect(codeOf(result)).toBe("PEER_UNREACHABLE");
+    expect(opened).toEqual([]);
+  });
+});
+
+describe("a listener", () => {
+  test("accepts others after many that hung up at once", async () => {
+    const { listener, all } = listening();
+    for (let i = 0; i < 200; i++) (await openRaw(listener.address)).destroy();
+    using raw = await openRaw(listener.address);
+    raw.send("x");
+    await until("the last one's byte", () => all.some(({ bytes }) => bytes === 1));
+    await until("the others' end", () => all.filter(({ events }) => events.includes("close")).length === 200);
+  });
+
+  test("gives its port free at once, connections and all", async () => {
+    const { listener, all } = listening();
+    using raw = await openRaw(listener.address);
+    (await first(all)).connection.destroy();
+    await raw.over();
+    listener.close();
+    const again = good(listen(listener.address, () => ({ data() {}, drain() {}, end() {}, close() {} })));
+    expect(again.address).toEqual(listener.address);
+    again.close();
+  });
+});
