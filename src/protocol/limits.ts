@@ -5,7 +5,7 @@
 /** One control line without its newline. A name is at most 255 bytes, so no legal line comes near this. */
 export const LINE_BYTES_MAX = 1024;
 
-/** BEP-independent: the longest file name of ext4, NTFS and APFS, in bytes of UTF-8. */
+/** The longest file name of ext4, NTFS and APFS, in bytes of UTF-8. */
 export const NAME_BYTES_MAX = 255;
 
 /** Names in one JOIN: twice the largest library that we promise (100,000). */
@@ -59,12 +59,12 @@ export const CONNECT_SECONDS_MAX = 7;
 export const REPLY_SECONDS_MAX = 20;
 
 /** A transfer in which no byte moved for this long is stalled. */
-export const STALL_SECONDS_MAX = 20;
+export const STALL_SECONDS_MAX = 15;
 
 /** Bytes waiting to be sent on one connection before its producer must stop (high-water mark). */
 export const SEND_QUEUE_BYTES_MAX = 1024 * 1024;
 
-/** Reconnecting: first wait, doubled up to the longest, each with full jitter. */
+/** Reconnecting: first wait, doubled up to the longest, each shortened by lot by up to a half. */
 export const RECONNECT_MS_MIN = 250;
 export const RECONNECT_MS_MAX = 8_000;
 

@@ -1,9 +1,9 @@
 // The vocabulary of the wire as plain data: every message that one side may send the other.
 // Invariant: a value of these types has been checked; whoever holds one need not check it again.
-// Never: knows how a message looks in bytes (codec.ts) or when it is allowed (conversation.ts).
+// Never: knows how a message looks in bytes (requests.ts, replies.ts, payloads.ts) or when it is allowed (conversation.ts).
 
 import type { Address } from "./address.ts";
-import type { Fault, WireCode } from "./fault.ts";
+import type { WireCode } from "./fault.ts";
 
 /** The version this program speaks; the lower of two HELLOs is what both use. */
 export const VERSION = 1;
@@ -68,6 +68,3 @@ export type Reply =
   | { readonly verb: "REJECT" | "ERROR"; readonly code: WireCode; readonly retry: boolean; readonly text: string };
 
 export type Verb = ServerRequest["verb"] | PeerRequest["verb"];
-
-/** A request that could not be understood, in the place where it stood, so that its ERROR is sent in order. */
-export type Misunderstood = Fault;

@@ -52,7 +52,7 @@ function parseReply(line: string): Reply | undefined {
     case "LEAVE_OK":
     case "LANE_OK":
     case "PONG":
-      return rest === "" ? { verb } : undefined;
+      return line === verb ? { verb } : undefined;
     case "WAIT": {
       const position = parseCount(rest, FILE_BYTES_MAX);
       return position ? { verb, position } : undefined;
@@ -70,7 +70,9 @@ function parseReply(line: string): Reply | undefined {
       const [code, again, ...words] = rest.split(" ");
       if (!(WIRE_CODES as readonly string[]).includes(code ?? "") || (again !== "retry" && again !== "final"))
         return undefined;
-      return { verb, code: code as WireCode, retry: again === "retry", text: words.join(" ") };
+      const text = words.join(" ");
+      if (words.length > 0 && text === "") return undefined;
+      return { verb, code: code as WireCode, retry: again === "retry", text };
     }
     default:
       return undefined;
@@ -115,8 +117,14 @@ function replyWords(reply: Reply): string {
     }
     case "REJECT":
     case "ERROR":
-      return `${reply.verb} ${reply.code} ${reply.retry ? "retry" : "final"} ${reply.text.replace(/[\u0000-\u001f\u007f]/g, " ")}`;
+      return `${reply.verb} ${reply.code} ${reply.retry ? "retry" : "final"}${shownText(reply.text)}`;
     default:
       return reply.verb;
   }
+}
+
+/** A fault's text as the rest of its line; without one there is no space either. */
+function shownText(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a control would break the line, or the reader's terminal
+  return text === "" ? "" : ` ${text.replace(/[\u0000-\u001f\u007f]/g, " ")}`;
 }

@@ -39,7 +39,7 @@ export function decodeServerRequest(line: string): ServerRequest | Fault {
       return isRoot(rest) ? { verb, root: rest } : bad("expected: SOURCES root");
     case "LEAVE":
     case "PING":
-      return rest === "" ? { verb } : bad(`${verb} takes no argument`);
+      return line === verb ? { verb } : bad(`${verb} takes no argument`);
     default:
       return fault("UNKNOWN_VERB", "theirs", "see docs/PROTOCOL.md");
   }
@@ -69,7 +69,7 @@ export function decodePeerRequest(line: string): PeerRequest | Fault {
     case "LAYER":
     case "PIECES":
     case "PING":
-      return rest === "" ? { verb } : bad(`${verb} takes no argument`);
+      return line === verb ? { verb } : bad(`${verb} takes no argument`);
     default:
       return fault("UNKNOWN_VERB", "theirs", "see docs/PROTOCOL.md");
   }

@@ -36,6 +36,8 @@ export type Fetcher = {
   readonly judge: Judge;
   addSource(source: Source, available: Available): void;
   setAvailable(address: Address, available: Available): void;
+  /** Leaves a source; onSourceLost is told why. */
+  drop(address: Address, why: Fault): void;
   /** The disk refused a write or a sync: nothing more is fetched until it agrees again. */
   pause(why: Fault): void;
   /** Ends every lane and source. */
@@ -67,6 +69,10 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   const scheduler = createScheduler(size, pieceBytes, options.random);
   const judge = createJudge({
     scheduler,
+    // Their journal may have been lost: said once more, it costs a record each.
+    onSound: (pieces) => {
+      for (const piece of pieces) storage.written(piece, 0);
+    },
     onVerified: options.onVerified,
     onJudged: (isWhole) => (isWhole ? finish() : fillAll()),
   });
@@ -207,6 +213,10 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     judge,
     addSource,
     setAvailable,
+    drop(address, why) {
+      const entry = active.get(formatAddress(address));
+      if (entry !== undefined) drop(entry, why);
+    },
     pause,
     stop() {
       stopped = true;

@@ -23,12 +23,14 @@ export type Judge = {
 
 export type JudgeOptions = {
   readonly scheduler: Scheduler;
+  /** These of the earlier run's pieces were read again and found right. */
+  readonly onSound: (pieces: readonly JournalPiece[]) => void;
   readonly onVerified: (indexes: readonly number[]) => void;
   /** Something was judged: pieces may be missing again, or the file may be whole. */
   readonly onJudged: (whole: boolean) => void;
 };
 
-export function createJudge({ scheduler, onVerified, onJudged }: JudgeOptions): Judge {
+export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeOptions): Judge {
   const early = new Map<number, Uint8Array>(); // kept before there was a layer
   let layer: Uint8Array | undefined;
   let unchecked = false; // what an earlier run left is still being read again
@@ -76,7 +78,9 @@ export function createJudge({ scheduler, onVerified, onJudged }: JudgeOptions): 
         early.delete(index);
         scheduler.failed(index);
       }
-      verified(right.map(([index]) => index).filter((index) => !lost.has(index)));
+      const sound = right.filter(([index]) => !lost.has(index));
+      onSound(sound.map(([index, hash]) => ({ index, hash })));
+      verified(sound.map(([index]) => index));
     });
   }
 

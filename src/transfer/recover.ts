@@ -2,8 +2,9 @@
 // Invariant: a journal is believed only for this very content, only within what the .part holds, and is checked again.
 // Never: throws away verified bytes of another content; that is the person's to do.
 
-import { HASH_BYTES } from "../content/merkle.ts";
+import type { Workplace } from "../content/workplace.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import { HASH_BYTES } from "../protocol/limits.ts";
 import type { Grant } from "../protocol/messages.ts";
 import type { Storage } from "./storage.ts";
 
@@ -20,18 +21,34 @@ export type HashPieces = (
 /** Checked in runs of this many pieces: a short wait for the thread, a small answer. */
 const RUN_PIECES = 64;
 
-/** The pieces that an earlier run kept of this content, or none after a new beginning. OTHER_CONTENT, DISK_… */
-export async function recover(storage: Storage, partBytes: number, grant: Grant): Promise<Left | Fault> {
+export type RecoverOptions = {
+  readonly storage: Storage;
+  readonly place: Workplace;
+  readonly grant: Grant;
+  /** Undefined where the source is still hashing. */
+  readonly layer: Uint8Array | undefined;
+};
+
+/** The pieces that an earlier run left of this content, or none after a new beginning. OTHER_CONTENT, DISK_… */
+export async function recover({ storage, place, grant, layer }: RecoverOptions): Promise<Left | Fault> {
   const found = await storage.recover();
   if (isFault(found)) return found;
-  if (found !== undefined && sameContent(found.head, grant)) {
-    const end = (index: number) => Math.min(grant.size, (index + 1) * grant.pieceBytes);
-    return new Map([...found.pieces].filter(([index]) => end(index) <= partBytes));
-  }
+  const end = (index: number) => Math.min(grant.size, (index + 1) * grant.pieceBytes);
+  const there = ([index]: readonly [number, Uint8Array]) => end(index) <= place.part.size;
+  if (found !== undefined && sameContent(found.head, grant)) return new Map([...found.pieces].filter(there));
   if (found?.head.root !== undefined && found.pieces.size > 0) {
     return fault("OTHER_CONTENT", "ours", "the .part of this name belongs to another content");
   }
-  return (await storage.begin(grant)) ?? new Map();
+  // Without a journal that can be read, the bytes themselves may still be right: they are held against the layer.
+  const claims = found === undefined && layer !== undefined ? [...claimsOf(layer)].filter(there) : [];
+  const failed = await storage.begin(grant, claims.length > 0);
+  return failed ?? new Map(claims);
+}
+
+function* claimsOf(layer: Uint8Array): Generator<readonly [number, Uint8Array]> {
+  for (let index = 0; index * HASH_BYTES < layer.length; index++) {
+    yield [index, layer.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)];
+  }
 }
 
 /** Whether two heads can be of one content: a root that is not known yet contradicts nothing. */

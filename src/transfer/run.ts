@@ -61,12 +61,10 @@ export async function startRun(options: DownloadOptions, source: Source, place: 
     },
   });
 
-  const left = await recover(storage, place.part.size, grant);
+  // One try before anything else: with a layer, pieces are judged as they arrive, and a lost journal can be made up for.
+  if (grant.root !== undefined || grant.size === 0) await learnLayer(source);
+  const left = await recover({ storage, place, grant, layer });
   if (isFault(left)) return left;
-  if (grant.root !== undefined || grant.size === 0) {
-    const known = await learnLayer(source);
-    if (isFault(known) && known.fault !== "NOT_READY") return known;
-  }
 
   const swarm = createSwarm({
     fetcher,
@@ -77,6 +75,7 @@ export async function startRun(options: DownloadOptions, source: Source, place: 
     findHolders: options.findHolders,
     open: (address, root) => openSource(address, { root }, options),
     reopen,
+    quietMs: () => (fetcher.paused === undefined && fetcher.keptBytes < grant.size ? meter.quietMs() : 0),
     onStarved: (why) => ended.resolve(why),
     only: options.only,
   });
@@ -101,8 +100,8 @@ export async function startRun(options: DownloadOptions, source: Source, place: 
     for (let ms = LAYER_POLL_MS_MIN; layer === undefined && !over; ms = Math.min(2 * ms, LAYER_POLL_MS_MAX)) {
       const from = fetcher.sources[0];
       const known = from === undefined ? undefined : await learnLayer(from);
-      // A connection that ended is the swarm's to mend; a source that has no layer to give ends the download.
-      if (isFault(known) && known.whose === "theirs" && known.fault !== "NOT_READY") return ended.resolve(known);
+      // A source whose layer is wrong, or that has none to give any more, is none; the swarm may find it better later.
+      if (from !== undefined && isFault(known) && known.fault !== "NOT_READY") fetcher.drop(from.address, known);
       await new Promise<void>((resolve) => clock.after(ms, resolve));
     }
   }

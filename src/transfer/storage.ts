@@ -28,8 +28,8 @@ export type StorageOptions = {
 export type Storage = {
   /** What an earlier run left; undefined when there is nothing that can be used. */
   recover(): Promise<JournalContent | undefined | Fault>;
-  /** Begins a journal with this head, forgetting an earlier one and its bytes. */
-  begin(head: JournalHead): Promise<Fault | undefined>;
+  /** Begins a journal with this head, forgetting an earlier one, and its bytes too unless `keepPart`. */
+  begin(head: JournalHead, keepPart: boolean): Promise<Fault | undefined>;
   /** The bytes of a piece have been written to the .part; they will be kept soon. */
   written(piece: JournalPiece, bytes: number): void;
   /** Keeps everything written so far now. */
@@ -55,14 +55,14 @@ export function createStorage(options: StorageOptions): Storage {
     return decodeJournal(bytes);
   }
 
-  async function begin(head: JournalHead): Promise<Fault | undefined> {
+  async function begin(head: JournalHead, keepPart: boolean): Promise<Fault | undefined> {
     const encoded = encodeHead(head);
     // The journal goes first: bytes that it does not vouch for harm nobody.
     const failed =
       (await journal.truncate(0)) ??
       (await journal.writeAt(encoded, 0)) ??
       (await journal.sync()) ??
-      (await part.truncate(0));
+      (keepPart ? undefined : await part.truncate(0));
     tail = encoded.length;
     return failed;
   }

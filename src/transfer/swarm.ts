@@ -23,7 +23,9 @@ export type SwarmOptions = {
   readonly open: (address: Address, root: Root) => Promise<Source | Fault>;
   /** Asks the chosen peer again, after it was lost. */
   readonly reopen: () => Promise<Source | Fault>;
-  /** No source has been had for STARVED_MS: why the last one was lost. */
+  /** Milliseconds since bytes last came. */
+  readonly quietMs: () => number;
+  /** No source is to be had, or none that gives anything: why the last one was lost. */
   readonly onStarved: (why: Fault) => void;
   /** Keeps to the chosen peer. */
   readonly only: boolean;
@@ -41,14 +43,22 @@ const TURN_MS = 250;
 const HOLDERS_FIRST_TURNS = 4;
 const HOLDERS_EVERY_TURNS = 6;
 const COOL_MS = 5000;
-const STARVED_MS = 5000;
+/** Without any source for so long the download ends: soon where the peer's program is gone, later where the link is. */
+const STARVED_REFUSED_MS = 5000;
+const STARVED_MS = 30_000;
+/** With sources but without a byte for so long it ends too: they accept us and give nothing. */
+const FRUITLESS_MS = 90_000;
+/** A wrong byte may be the link's fault; so many are the peer's. */
+const STRIKES_MAX = 3;
 
 export function createSwarm(options: SwarmOptions): Swarm {
   const { fetcher, clock } = options;
   const coolUntil = new Map<string, number>(); // by ip:port
+  const strikes = new Map<string, number>(); // wrong bytes, by ip:port
   const opening = new Set<string>();
   let starvedSince: number | undefined;
   let lastLoss: Fault | undefined;
+  let refused = false; // nobody listens at the chosen peer's address, or it no longer has the file
   let reopening = false;
   let stopped = false;
   let cancel = () => {};
@@ -96,6 +106,7 @@ export function createSwarm(options: SwarmOptions): Swarm {
     if (isFault(source)) {
       // A refusal says more than the loss that made us ask again.
       if (source.fault !== "PEER_UNREACHABLE") lastLoss = source;
+      refused = source.detail.endsWith("ECONNREFUSED") || source.fault === "NOT_SHARED";
       return;
     }
     if (stopped) source.close();
@@ -105,11 +116,15 @@ export function createSwarm(options: SwarmOptions): Swarm {
   function starve(): void {
     if (fetcher.sources.length > 0 || fetcher.paused !== undefined) {
       starvedSince = undefined;
+      refused = false;
+      if (lastLoss !== undefined && options.quietMs() > FRUITLESS_MS) options.onStarved(lastLoss);
       return;
     }
     starvedSince ??= clock.now();
-    if (clock.now() - starvedSince >= STARVED_MS && lastLoss !== undefined) return options.onStarved(lastLoss);
-    if (!reopening && (coolUntil.get(formatAddress(options.from)) ?? 0) !== Number.POSITIVE_INFINITY) void reopen();
+    const banned = coolUntil.get(formatAddress(options.from)) === Number.POSITIVE_INFINITY;
+    const patience = refused || banned ? STARVED_REFUSED_MS : STARVED_MS;
+    if (clock.now() - starvedSince >= patience && lastLoss !== undefined) return options.onStarved(lastLoss);
+    if (!reopening && !banned) void reopen();
   }
 
   function turn(count: number): void {
@@ -127,8 +142,11 @@ export function createSwarm(options: SwarmOptions): Swarm {
   return {
     lost(address, why) {
       lastLoss = why;
-      const liar = why.fault === "CORRUPT" || why.fault === "BAD_REPLY";
-      coolUntil.set(formatAddress(address), liar ? Number.POSITIVE_INFINITY : clock.now() + COOL_MS);
+      const key = formatAddress(address);
+      const lied = why.fault === "CORRUPT" || why.fault === "BAD_REPLY";
+      const count = (strikes.get(key) ?? 0) + Number(lied);
+      strikes.set(key, count);
+      coolUntil.set(key, count >= STRIKES_MAX ? Number.POSITIVE_INFINITY : clock.now() + COOL_MS);
     },
     stop() {
       stopped = true;

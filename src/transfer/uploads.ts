@@ -78,7 +78,6 @@ export function createUploads({ shelf, clock, newTicket, policy, onEvent }: Uplo
     const visit = visits.get(guest) as Visit;
     const next = nextPeerState(visit.state, request.verb);
     if (isFault(next)) return next;
-    if (visit.upload !== undefined) visit.upload.movedAt = clock.now();
     switch (request.verb) {
       case "HELLO":
         guest.reply({ verb: "HELLO", version: Math.min(request.version, VERSION) });
@@ -151,17 +150,23 @@ export function createUploads({ shelf, clock, newTicket, policy, onEvent }: Uplo
     return undefined;
   }
 
-  function sendLayer(guest: Guest, { stocked }: Upload): Fault | undefined {
+  function sendLayer(guest: Guest, upload: Upload): Fault | undefined {
+    const { stocked } = upload;
     const now = stocked.layer === undefined ? shelf.byName(stocked.share.name) : stocked;
     if (now === undefined) return fault("CHANGED", "ours", "the file is no longer as it was announced");
     const { layer } = now;
-    if (layer === undefined) return fault("NOT_READY", "ours", "the file is still being hashed", true);
+    if (layer === undefined) {
+      upload.movedAt = clock.now(); // it waits for us
+      return fault("NOT_READY", "ours", "the file is still being hashed", true);
+    }
     guest.reply({ verb: "LAYER_OK", payloadBytes: layer.length }, layer);
     return undefined;
   }
 
   /** Which pieces a partial holder has; of a whole file that question has an empty answer. */
-  function sendPieces(guest: Guest, { stocked }: Upload): undefined {
+  function sendPieces(guest: Guest, upload: Upload): undefined {
+    const { stocked } = upload;
+    if (stocked.pieces !== undefined) upload.movedAt = clock.now(); // it waits for pieces that we are still fetching
     const pieces = stocked.pieces?.slice() ?? new Uint8Array(0);
     guest.reply({ verb: "PIECES_OK", payloadBytes: pieces.length }, pieces);
   }
