@@ -1,5 +1,5 @@
 // A failure as a value: what went wrong, whose fault it is, and whether trying again can help (STYLE 5).
-// Invariant: every code is stable, listed in docs/PROTOCOL.md, and has a Portuguese sentence in console/lines.ts.
+// Invariant: every code is stable, listed in docs/PROTOCOL.md, and has a Portuguese sentence in console/complaints.ts.
 // Never: thrown. A bug throws; a fault is returned.
 
 /** Codes that travel on the wire in ERROR and REJECT lines. */

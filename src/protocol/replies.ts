@@ -125,6 +125,5 @@ function replyWords(reply: Reply): string {
 
 /** A fault's text as the rest of its line; without one there is no space either. */
 function shownText(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: a control would break the line, or the reader's terminal
   return text === "" ? "" : ` ${text.replace(/[\u0000-\u001f\u007f]/g, " ")}`;
 }

@@ -4,44 +4,17 @@
 
 import { type Hashed, pieceBytesFor, rootOfLayer } from "../content/merkle.ts";
 import type { Workplace } from "../content/workplace.ts";
-import type { Address } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { HASH_BYTES, LAYER_PAYLOAD_BYTES_MAX } from "../protocol/limits.ts";
-import type { Grant, Holder, Root } from "../protocol/messages.ts";
-import type { Clock } from "../transport/clock.ts";
-import type { Connect } from "../transport/connection.ts";
-import type { OpenLane } from "./lane-threads.ts";
-import type { Progress } from "./progress.ts";
-import type { HashPieces } from "./recover.ts";
-import { startRun } from "./run.ts";
+import type { Grant } from "../protocol/messages.ts";
+import { type RunOptions, startRun } from "./run.ts";
 import { openSource, type Source } from "./source.ts";
 
-export type DownloadOptions = {
-  readonly name: string;
-  /** The peer that the person chose: it must accept, and its content is the one that is fetched. */
-  readonly from: Address;
-  /** Keeps to that peer. */
-  readonly only: boolean;
+export type DownloadOptions = RunOptions & {
   /** How long to wait in that peer's queue while our place does not change, in seconds. Infinity: as long as it takes. */
   readonly maxWaitSeconds: number;
   readonly openWorkplace: (name: string) => Promise<Workplace | Fault>;
-  readonly openLane: OpenLane;
-  readonly hashPieces: (fd: number) => HashPieces;
-  /** Who holds a content, ourselves left out. */
-  readonly findHolders: (root: Root) => Promise<readonly Holder[]>;
-  /** Lets others have what is verified here while the rest still comes. */
-  readonly offer: (content: Hashed) => PartialOffer;
-  readonly connect: Connect;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly signal: AbortSignal | undefined;
-  readonly onProgress: ((progress: Progress) => void) | undefined;
-  /** A source is out, and why: CORRUPT or BAD_REPLY when it lied. */
-  readonly onSourceLost?: ((address: Address, why: Fault) => void) | undefined;
 };
-
-/** What others are told of a download under way. */
-export type PartialOffer = { have(indexes: readonly number[]): void; end(): void };
 
 export async function download(options: DownloadOptions): Promise<Hashed | Fault> {
   const source = await ask(options);

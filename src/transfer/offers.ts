@@ -5,8 +5,10 @@
 import { type Hashed, pieceCount } from "../content/merkle.ts";
 import type { Root, ServerRequest, Share } from "../protocol/messages.ts";
 import { createBits } from "./bits.ts";
-import type { PartialOffer } from "./download.ts";
 import type { UploadThread } from "./upload-thread.ts";
+
+/** What others are told of a download under way. */
+export type PartialOffer = { have(indexes: readonly number[]): void; end(): void };
 
 export type Offers = {
   /** `name` is being downloaded into `folder`. */

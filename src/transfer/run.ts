@@ -2,18 +2,43 @@
 // Invariant: it ends once, with the layer that every byte on the disk agrees with, or with the fault that stopped it.
 // Never: asks for the file (download.ts) or gives it its name.
 
-import { rootOfLayer } from "../content/merkle.ts";
+import { type Hashed, rootOfLayer } from "../content/merkle.ts";
 import type { Workplace } from "../content/workplace.ts";
+import type { Address } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import type { Root } from "../protocol/messages.ts";
-import type { DownloadOptions, PartialOffer } from "./download.ts";
+import type { Holder, Root } from "../protocol/messages.ts";
+import type { Clock } from "../transport/clock.ts";
+import type { Connect } from "../transport/connection.ts";
 import { createFetcher, type Fetcher } from "./fetcher.ts";
+import type { OpenLane } from "./lane-threads.ts";
 import { createMeter } from "./meter.ts";
-import { reportProgress } from "./progress.ts";
-import { findDamaged, recover, sameContent } from "./recover.ts";
+import type { PartialOffer } from "./offers.ts";
+import { type Progress, reportProgress } from "./progress.ts";
+import { findDamaged, type HashPieces, recover, sameContent } from "./recover.ts";
 import { openSource, type Source } from "./source.ts";
 import { createStorage, type Storage } from "./storage.ts";
 import { createSwarm } from "./swarm.ts";
+
+export type RunOptions = {
+  readonly name: string;
+  /** The peer that the person chose: it must accept, and its content is the one that is fetched. */
+  readonly from: Address;
+  /** Keeps to that peer. */
+  readonly only: boolean;
+  readonly openLane: OpenLane;
+  readonly hashPieces: (fd: number) => HashPieces;
+  /** Who holds a content, ourselves left out. */
+  readonly findHolders: (root: Root) => Promise<readonly Holder[]>;
+  /** Lets others have what is verified here while the rest still comes. */
+  readonly offer: (content: Hashed) => PartialOffer;
+  readonly connect: Connect;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly signal: AbortSignal | undefined;
+  readonly onProgress: ((progress: Progress) => void) | undefined;
+  /** A source is out, and why: CORRUPT or BAD_REPLY when it lied. */
+  readonly onSourceLost?: ((address: Address, why: Fault) => void) | undefined;
+};
 
 export type Run = {
   /** The layer, when every byte is verified and synced; or what ended it. */
@@ -28,7 +53,7 @@ const LAYER_POLL_MS_MIN = 20;
 const LAYER_POLL_MS_MAX = 500;
 
 /** Recovers what is there, learns the layer if it is known, and sets the sources to work. */
-export async function startRun(options: DownloadOptions, source: Source, place: Workplace): Promise<Run | Fault> {
+export async function startRun(options: RunOptions, source: Source, place: Workplace): Promise<Run | Fault> {
   const { clock, random, signal, onProgress } = options;
   const { grant } = source;
   const meter = createMeter(clock);
