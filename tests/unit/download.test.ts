@@ -1,0 +1,471 @@
+// A download from its first question to its final name, over real sockets, from sources that tell the truth or do not.
+// Invariant: the final name appears only with the source's bytes; whatever went wrong, what was kept can be resumed.
+// Never: waits for time to pass; lanes run in this thread.
+
+import { afterAll, afterEach, beforeEach, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createPieceHasher, HASH_BYTES, type Hashed, pieceBytesFor } from "../../src/content/merkle.ts";
+import { readAt, writeAt } from "../../src/content/slices.ts";
+import { openWorkplace } from "../../src/content/workplace.ts";
+import type { Address } from "../../src/protocol/address.ts";
+import type { Fault } from "../../src/protocol/fault.ts";
+import { createBucket } from "../../src/transfer/bucket.ts";
+import { type DownloadOptions, download } from "../../src/transfer/download.ts";
+import { createLane } from "../../src/transfer/lane.ts";
+import type { OpenLane } from "../../src/transfer/lane-threads.ts";
+import type { Progress } from "../../src/transfer/progress.ts";
+import { type Clock, systemClock } from "../../src/transport/clock.ts";
+import { connect } from "../../src/transport/tcp.ts";
+import { until } from "../support/until.ts";
+import { codeOf, good } from "./support-good.ts";
+import { contentOf, data, hashOf, type Script, type Sharer, startSharer } from "./support-sharer.ts";
+
+const PIECE = 256 * 1024;
+const NAME = "aula.mp4";
+const cache = process.env.XDG_CACHE_HOME;
+const root = fs.mkdtempSync(join(tmpdir(), "napster-download-"));
+process.env.XDG_CACHE_HOME = join(root, "cache");
+let folder = root;
+let turn = 0;
+const sharers: Sharer[] = [];
+
+beforeEach(() => {
+  folder = join(root, `pasta ${turn++}`);
+  fs.mkdirSync(folder);
+});
+afterEach(() => {
+  for (const sharer of sharers.splice(0)) sharer.close();
+});
+afterAll(() => {
+  if (cache === undefined) delete process.env.XDG_CACHE_HOME;
+  else process.env.XDG_CACHE_HOME = cache;
+  fs.rmSync(root, { recursive: true, force: true });
+});
+
+function share(content: Uint8Array, script: Script = {}, port = 0): Sharer {
+  const sharer = startSharer(content, script, port);
+  sharers.push(sharer);
+  return sharer;
+}
+
+// A hundred times as fast as the wall's, so that the seconds in which a lost source may return pass in milliseconds.
+const quick: Clock = { now: () => systemClock.now() * 100, after: (ms, then) => systemClock.after(ms / 100, then) };
+
+const openLane: OpenLane = ({ source, ticket, size, pieceBytes, fd }, onEvent) =>
+  createLane({
+    source,
+    ticket,
+    connect,
+    clock: systemClock,
+    bucket: createBucket(undefined, systemClock),
+    hasher: createPieceHasher(size, pieceBytes),
+    write: (chunk, offset) => writeAt(fd, chunk, offset),
+    onEvent,
+  });
+
+async function hashPieces(fd: number, head: { size: number; pieceBytes: number }, first: number, pieces: number) {
+  const hasher = createPieceHasher(head.size, head.pieceBytes);
+  const layer = new Uint8Array(pieces * HASH_BYTES);
+  for (let i = 0; i < pieces; i++) {
+    const offset = (first + i) * head.pieceBytes;
+    const into = new Uint8Array(Math.min(head.pieceBytes, head.size - offset));
+    const read = good(readAt(fd, into, offset));
+    hasher.update(into.subarray(0, read));
+    hasher.finish(layer.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES));
+  }
+  return layer;
+}
+
+const fetchFrom = (from: Address, options: Partial<DownloadOptions> = {}): Promise<Hashed | Fault> =>
+  download({
+    name: NAME,
+    from,
+    only: true,
+    maxWaitSeconds: 60,
+    openWorkplace: (name) => openWorkplace(folder, name),
+    openLane,
+    hashPieces: (fd) => (head, first, pieces) => hashPieces(fd, head, first, pieces),
+    findHolders: async () => [],
+    offer: () => ({ have() {}, end() {} }),
+    connect,
+    clock: quick,
+    random: () => 0.5,
+    signal: undefined,
+    onProgress: undefined,
+    ...options,
+  });
+
+const path = (name: string) => join(folder, name);
+const there = () => fs.readdirSync(folder).sort();
+const PART = `${NAME}.part`;
+const JOURNAL = `${NAME}.part.journal`;
+
+const SILENCE = new Uint8Array(0);
+const journaled = (): number => (fs.existsSync(path(JOURNAL)) ? (fs.statSync(path(JOURNAL)).size - 128) / 40 : 0);
+
+/** A download whose source says nothing of what comes after the first `kept` pieces, and dies once those are journaled. */
+async function interrupted(content: Uint8Array, kept: number): Promise<void> {
+  const source = share(content, { get: ({ offset }) => (offset >= kept * PIECE ? SILENCE : undefined) });
+  const ended = fetchFrom(source.address);
+  await until(`${kept} pieces in the journal`, () => journaled() === kept);
+  source.close();
+  expect(codeOf(await ended)).not.toBe("no fault");
+  expect(there()).toEqual([PART, JOURNAL]);
+}
+
+function expectWhole(content: Uint8Array): void {
+  expect(there()).toEqual([NAME]);
+  expect(Buffer.compare(fs.readFileSync(path(NAME)), content)).toBe(0);
+}
+
+describe("a file", () => {
+  for (const size of [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 5 * PIECE + 17]) {
+    test(`of ${size} bytes arrives whole, with its root (SPEC 5.f, 5.h)`, async () => {
+      const content = contentOf(size);
+      const source = share(content);
+      expect(good(await fetchFrom(source.address))).toEqual(hashOf(content));
+      expectWhole(content);
+      await until("the source to be left", () => source.open === 0);
+    });
+
+    test(`of ${size} bytes whose root is not known at first arrives whole`, async () => {
+      const content = contentOf(size);
+      let asked = 0;
+      const layer = () => (++asked < 4 ? "ERROR NOT_READY retry hashing" : hashOf(content).layer);
+      const source = share(content, { rootKnown: false, layer });
+      expect(good(await fetchFrom(source.address)).root).toBe(hashOf(content).root);
+      expectWhole(content);
+    });
+  }
+
+  test("is told of as it comes: bytes never shrink, and end at the size", async () => {
+    const content = contentOf(6 * PIECE);
+    const told: Progress[] = [];
+    good(await fetchFrom(share(content).address, { onProgress: (progress) => told.push(progress) }));
+    expect(told.length).toBeGreaterThan(0);
+    for (let i = 1; i < told.length; i++) expect(told[i]?.bytes).toBeGreaterThanOrEqual(told[i - 1]?.bytes ?? 0);
+  });
+
+  test("under a name that is taken is FILE_EXISTS, and the file that has it stays", async () => {
+    fs.writeFileSync(path(NAME), "mine");
+    expect(codeOf(await fetchFrom(share(contentOf(10)).address))).toBe("FILE_EXISTS");
+    expect(there()).toEqual([NAME]);
+    expect(fs.readFileSync(path(NAME), "utf8")).toBe("mine");
+  });
+
+  test("whose name is taken meanwhile is FILE_EXISTS, and the .part stays", async () => {
+    const content = contentOf(3 * PIECE);
+    const source = share(content, {
+      get: () => {
+        fs.writeFileSync(path(NAME), "mine");
+        return undefined;
+      },
+    });
+    expect(codeOf(await fetchFrom(source.address))).toBe("FILE_EXISTS");
+    expect(fs.readFileSync(path(NAME), "utf8")).toBe("mine");
+    expect(there()).toContain(PART);
+  });
+
+  test("under a name that leads out of the folder is BAD_NAME, and nothing is made", async () => {
+    const source = share(contentOf(10));
+    for (const name of ["../x", "..\\x", "/tmp/x", "CON", "x.part", "a\u0000b"])
+      expect(codeOf(await fetchFrom(source.address, { name }))).not.toBe("no fault");
+    expect(there()).toEqual([]);
+  });
+
+  test("that is being downloaded already is IN_USE", async () => {
+    const content = contentOf(3 * PIECE);
+    const second: string[] = [];
+    const source = share(content);
+    const progress = async () => {
+      if (second.length > 0) return;
+      second.push("asked");
+      second.push(codeOf(await fetchFrom(source.address)));
+    };
+    good(await fetchFrom(source.address, { onProgress: () => void progress() }));
+    await until("the second answer", () => second.length === 2);
+    expect(second[1]).toBe("IN_USE");
+    expectWhole(content);
+  });
+});
+
+describe("a source that refuses", () => {
+  for (const code of ["BUSY", "REFUSED", "NOT_SHARED", "CHANGED"] as const) {
+    test(`with ${code} is heard, and nothing is made`, async () => {
+      const source = share(contentOf(10), { grant: () => `REJECT ${code} final no` });
+      expect(codeOf(await fetchFrom(source.address))).toBe(code);
+      expect(there()).toEqual([]);
+    });
+  }
+
+  test("is PEER_UNREACHABLE when it is not there", async () => {
+    const source = share(contentOf(10));
+    source.close();
+    expect(codeOf(await fetchFrom(source.address))).toBe("PEER_UNREACHABLE");
+    expect(there()).toEqual([]);
+  });
+});
+
+describe("a source that lies", () => {
+  const content = contentOf(4 * PIECE + 5);
+  const { layer } = hashOf(content);
+  const flipped = ({ offset, length }: { offset: number; length: number }): Uint8Array => {
+    const bytes = content.slice(offset, offset + length);
+    bytes[length >> 1] = (bytes[length >> 1] as number) ^ 1;
+    return data(offset, bytes);
+  };
+
+  test("about one bit is CORRUPT, and nothing has the final name", async () => {
+    const source = share(content, { get: (get) => (get.offset === 2 * PIECE ? flipped(get) : undefined) });
+    expect(codeOf(await fetchFrom(source.address))).toBe("CORRUPT");
+    expect(there()).not.toContain(NAME);
+  });
+
+  test("about one bit while its root is not known is CORRUPT once the layer is there", async () => {
+    let ready = false;
+    const source = share(content, {
+      rootKnown: false,
+      layer: () => (ready ? layer : "ERROR NOT_READY retry hashing"),
+      get: (get, count) => {
+        ready ||= count > 4;
+        return get.offset === PIECE ? flipped(get) : undefined;
+      },
+    });
+    expect(codeOf(await fetchFrom(source.address))).toBe("CORRUPT");
+    expect(there()).not.toContain(NAME);
+  });
+
+  const layers: readonly (readonly [string, Uint8Array])[] = [
+    ["too short", layer.subarray(HASH_BYTES)],
+    ["too long", Buffer.concat([layer, layer.subarray(0, HASH_BYTES)])],
+    ["of another content", hashOf(contentOf(content.length, 9)).layer],
+    ["empty", new Uint8Array(0)],
+  ];
+  for (const [what, wrong] of layers) {
+    test(`with a layer that is ${what} is CORRUPT`, async () => {
+      const source = share(content, { layer: () => wrong });
+      expect(codeOf(await fetchFrom(source.address))).toBe("CORRUPT");
+      expect(there()).not.toContain(NAME);
+    });
+
+    test(`with a layer that is ${what}, its root not said, ends with a fault`, async () => {
+      const source = share(content, { rootKnown: false, layer: () => wrong });
+      expect(codeOf(await fetchFrom(source.address))).toBe("CORRUPT");
+      expect(there()).not.toContain(NAME);
+    });
+  }
+
+  const answers: readonly (readonly [string, (get: { offset: number; length: number }) => Uint8Array])[] = [
+    ["more bytes than asked", ({ offset, length }) => data(offset, new Uint8Array(length + 1))],
+    ["fewer bytes than asked", ({ offset, length }) => data(offset, content.subarray(offset, offset + length - 1))],
+    ["the wrong offset", ({ offset, length }) => data(offset + 1, content.subarray(offset, offset + length))],
+    ["a reply that is none here", () => Buffer.from("JOIN_OK 1.2.3.4:5\n")],
+    ["no protocol at all", () => Buffer.from("HTTP/1.1 200 OK\r\n\r\n")],
+    ["a line without an end", () => new Uint8Array(5000).fill(120)],
+  ];
+  for (const [what, said] of answers) {
+    test(`with ${what} ends with a fault, and nothing has the final name`, async () => {
+      const source = share(content, { get: said });
+      expect(codeOf(await fetchFrom(source.address))).toMatch(/^(?:BAD_REPLY|LINE_TOO_LONG|CORRUPT)$/);
+      expect(there()).not.toContain(NAME);
+    });
+  }
+
+  const TB = 2 ** 40;
+  const grants: readonly (readonly [string, number, number, string])[] = [
+    ["10 TB, for which there is no room", 10 * TB, pieceBytesFor(10 * TB), "DISK_FULL"],
+    ["8 PiB", Number.MAX_SAFE_INTEGER, pieceBytesFor(Number.MAX_SAFE_INTEGER), "BAD_REPLY"],
+    ["pieces of another length than its size asks for", 4 * PIECE, 2 * PIECE, "BAD_REPLY"],
+    ["pieces of 100 bytes", 4 * PIECE, 100, "BAD_REPLY"],
+    ["more than 2^53 bytes", 2 ** 53, 2 ** 24, "BAD_REPLY"],
+  ];
+  for (const [what, size, pieceBytes, code] of grants) {
+    test(`about its file, which has ${what}, is ${code}, and nothing is left on the disk`, async () => {
+      const source = share(content, { grant: (ticket) => `ACCEPT ${ticket} ${size} ${pieceBytes} ${"a".repeat(64)}` });
+      expect(codeOf(await fetchFrom(source.address))).toBe(code);
+      expect(there()).toEqual([]);
+    });
+  }
+});
+
+describe("a source that breaks", () => {
+  test("in the middle ends with a fault; the .part and the journal stay, the final name does not appear", async () => {
+    await interrupted(contentOf(6 * PIECE), 3);
+  });
+
+  test("in the middle of a piece does too", async () => {
+    const content = contentOf(3 * PIECE);
+    let source: Sharer;
+    source = share(content, {
+      get({ offset, length }) {
+        if (offset < PIECE) return undefined;
+        setImmediate(() => source.close());
+        return data(offset, content.subarray(offset, offset + length)).subarray(0, length >> 1);
+      },
+    });
+    expect(codeOf(await fetchFrom(source.address))).not.toBe("no fault");
+    expect(there()).not.toContain(NAME);
+  });
+
+  test("and comes back within seconds is taken up again, and the download goes on by itself", async () => {
+    const content = contentOf(6 * PIECE);
+    let died = false;
+    const source = share(content, {
+      get: (_, count) => {
+        if (count !== 3 || died) return undefined;
+        died = true;
+        return "die";
+      },
+    });
+    good(await fetchFrom(source.address));
+    expectWhole(content);
+  });
+
+  test("at every lane, while it goes on granting, ends with a fault in the end", async () => {
+    const source = share(contentOf(6 * PIECE), { lane: () => "die" });
+    const ended = await Promise.race([
+      fetchFrom(source.address),
+      until("the download to end, after a thousand tries", () => source.asked.length > 5000 && "endless", 30),
+    ]);
+    expect(codeOf(ended)).not.toBe("no fault");
+  }, 40_000);
+
+  test("and comes back with another content is CHANGED, and never mixed", async () => {
+    const content = contentOf(6 * PIECE);
+    const first = share(content, { get: ({ offset }) => (offset >= 3 * PIECE ? "die" : undefined) });
+    let asked = 0;
+    first.script.grant = (ticket) =>
+      ++asked === 1 ? undefined : `ACCEPT ${ticket} ${content.length} ${PIECE} ${"b".repeat(64)}`;
+    expect(codeOf(await fetchFrom(first.address))).toBe("CHANGED");
+    expect(there()).not.toContain(NAME);
+  });
+});
+
+describe("a resumed download", () => {
+  const content = contentOf(8 * PIECE + 100);
+
+  test("fetches no journaled piece twice", async () => {
+    await interrupted(content, 4);
+    const second = share(content);
+    good(await fetchFrom(second.address));
+    expectWhole(content);
+    expect(second.gets.length).toBe(9 - 4);
+    expect(new Set(second.gets.map(({ offset }) => offset)).size).toBe(second.gets.length);
+  });
+
+  test("goes on from another peer that has the same content", async () => {
+    await interrupted(content, 4);
+    const second = share(content);
+    good(await fetchFrom(second.address));
+    expectWhole(content);
+    expect(second.gets.length).toBeLessThan(9);
+  });
+
+  test("does not believe the journal where the .part was changed", async () => {
+    await interrupted(content, 4);
+    const fd = fs.openSync(path(PART), "r+");
+    fs.writeSync(fd, "changed by somebody", 100);
+    fs.closeSync(fd);
+    good(await fetchFrom(share(content).address));
+    expectWhole(content);
+  });
+
+  test("does not believe the journal beyond what the .part holds", async () => {
+    await interrupted(content, 4);
+    fs.truncateSync(path(PART), PIECE + 10);
+    good(await fetchFrom(share(content).address));
+    expectWhole(content);
+  });
+
+  const spoilings: readonly (readonly [string, (journal: Buffer) => Uint8Array])[] = [
+    ["garbage", (journal) => contentOf(journal.length, 7)],
+    ["empty", () => new Uint8Array(0)],
+    ["cut in its head", (journal) => journal.subarray(0, 60)],
+    ["cut in a record", (journal) => journal.subarray(0, journal.length - 7)],
+    ["followed by garbage", (journal) => Buffer.concat([journal, contentOf(333, 3)])],
+    [
+      "of another piece length",
+      (journal) => Buffer.from(journal.toString("latin1").replace("262144", "524288"), "latin1"),
+    ],
+    [
+      "telling lies with good sums",
+      (journal) => Buffer.concat([journal.subarray(0, 128), journal.subarray(168, 208), journal.subarray(128, 168)]),
+    ],
+  ];
+  for (const [what, spoil] of spoilings) {
+    test(`with a journal that is ${what} ends with the source's bytes`, async () => {
+      await interrupted(content, 4);
+      fs.writeFileSync(path(JOURNAL), spoil(fs.readFileSync(path(JOURNAL))));
+      good(await fetchFrom(share(content).address));
+      expectWhole(content);
+    });
+  }
+
+  test("with a .part that is garbage and no journal ends with the source's bytes", async () => {
+    fs.writeFileSync(path(PART), contentOf(3 * PIECE, 5));
+    good(await fetchFrom(share(content).address));
+    expectWhole(content);
+  });
+
+  test("of another content under the same name is OTHER_CONTENT, and what was kept stays", async () => {
+    await interrupted(content, 4);
+    const before = fs.readFileSync(path(PART));
+    expect(codeOf(await fetchFrom(share(contentOf(content.length, 2)).address))).toBe("OTHER_CONTENT");
+    expect(codeOf(await fetchFrom(share(contentOf(5, 2)).address))).toBe("OTHER_CONTENT");
+    expect(Buffer.compare(fs.readFileSync(path(PART)), before)).toBe(0);
+    good(await fetchFrom(share(content).address));
+    expectWhole(content);
+  });
+
+  test("never touches what a symlink in the .part's place leads to", async () => {
+    const outside = join(root, `outside ${turn}`);
+    fs.writeFileSync(outside, "outside");
+    fs.symlinkSync(outside, path(PART));
+    expect(codeOf(await fetchFrom(share(content).address))).not.toBe("no fault");
+    expect(fs.readFileSync(outside, "utf8")).toBe("outside");
+  });
+});
+
+describe("a download that is cancelled", () => {
+  const content = contentOf(8 * PIECE);
+
+  test("before it begins is CANCELLED", async () => {
+    expect(codeOf(await fetchFrom(share(content).address, { signal: AbortSignal.abort() }))).toBe("CANCELLED");
+    expect(there()).not.toContain(NAME);
+  });
+
+  test("in the middle is CANCELLED, leaves the source, and can be resumed", async () => {
+    const stop = new AbortController();
+    const source = share(content, {
+      get: (_, count) => {
+        if (count === 5) stop.abort();
+        return undefined;
+      },
+    });
+    expect(codeOf(await fetchFrom(source.address, { signal: stop.signal }))).toBe("CANCELLED");
+    await until("the source to be left", () => source.open === 0);
+    expect(there()).not.toContain(NAME);
+    source.script = {};
+    good(await fetchFrom(source.address));
+    expectWhole(content);
+  });
+
+  test("in the queue is CANCELLED at once, and leaves the queue", async () => {
+    const stop = new AbortController();
+    const source = share(content, { grant: () => "WAIT 3" });
+    const told: Progress[] = [];
+    const ended = fetchFrom(source.address, {
+      signal: stop.signal,
+      onProgress: (progress) => {
+        told.push(progress);
+        stop.abort();
+      },
+    });
+    expect(codeOf(await ended)).toBe("CANCELLED");
+    expect(told.length).toBeGreaterThan(0);
+    await until("the queue to be left", () => source.open === 0);
+    expect(there()).toEqual([]);
+  });
+});
