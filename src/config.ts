@@ -12,16 +12,20 @@ import {
   SERVER_VARIABLE,
   type Usage,
   usageOf,
+  WAIT_SECONDS_DEFAULT,
 } from "./config/flags.ts";
 import type { Address } from "./protocol/address.ts";
 import { UPLOADS_DEFAULT } from "./protocol/limits.ts";
 
-export { isUsage };
+export { isUsage, WAIT_SECONDS_DEFAULT };
 
 /** SPEC 5.i: where the server is unless a flag or the environment says otherwise. */
 export const SERVER_DEFAULT: Address = { ip: "127.0.0.1", port: 1099 };
 
-const OF_A_PEER = ["server", "max-uploads", "reject-all"] as const;
+const OF_A_PEER = ["host", "port", "server", "max-uploads", "reject-all"] as const;
+const RATES = ["max-upload-rate", "max-download-rate"] as const;
+const OF_A_DOWNLOAD = ["only", "max-wait"] as const;
+const NAME = { takes: "NOME", help: "o nome do arquivo com extensão" } as const;
 
 /** `menu` is what runs when no subcommand is named. */
 const SERVER_COMMANDS: Commands<"menu"> = {
@@ -31,19 +35,25 @@ const SERVER_COMMANDS: Commands<"menu"> = {
   },
 };
 
-const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "get"> = {
-  menu: { help: "menu com JOIN, SEARCH e DOWNLOAD", flags: ["host", "port", "dir", ...OF_A_PEER] },
+const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "get" | "hash"> = {
+  menu: { help: "menu com JOIN, SEARCH e DOWNLOAD", flags: ["dir", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD] },
   share: {
     help: "entra na rede e compartilha até receber um sinal",
-    flags: ["dir", "host", "port", "json", ...OF_A_PEER],
+    flags: ["dir", "json", ...OF_A_PEER, ...RATES],
     needs: ["dir"],
   },
-  search: { help: "diz que peers têm o arquivo", operand: "NOME", flags: ["host", "port", "json", ...OF_A_PEER] },
+  search: { help: "diz que peers têm o arquivo", operand: NAME, flags: ["json", ...OF_A_PEER] },
   get: {
     help: "procura, baixa, avisa o servidor e sai",
-    operand: "NOME",
-    flags: ["from", "dir", "host", "port", "json", ...OF_A_PEER],
+    operand: NAME,
+    flags: ["from", "dir", "json", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD],
     needs: ["dir"],
+  },
+  hash: {
+    help: "mostra a identidade do conteúdo de arquivos; não usa a rede",
+    operand: { takes: "ARQUIVO...", help: "um ou mais arquivos, ou --verify e uma pasta" },
+    instead: "verify",
+    flags: ["verify", "json"],
   },
 };
 
@@ -54,6 +64,12 @@ export type ServerConfig = {
   readonly verbose: boolean;
 };
 
+/** What needs no network: roots of files, or a folder against its record. */
+export type HashConfig = { readonly command: "hash"; readonly json: boolean } & (
+  | { readonly files: readonly string[]; readonly verify?: undefined }
+  | { readonly verify: string }
+);
+
 type PeerOptions = {
   readonly server: Address;
   /** Undefined when not given: the menu asks, a subcommand takes 127.0.0.1 and port 0. */
@@ -62,6 +78,13 @@ type PeerOptions = {
   readonly json: boolean;
   readonly maxUploads: number;
   readonly rejectAll: boolean;
+  /** Bytes per second; undefined for no limit. */
+  readonly maxUploadRate: number | undefined;
+  readonly maxDownloadRate: number | undefined;
+  /** Keeps downloads to the chosen peer. */
+  readonly only: boolean;
+  /** How long a download waits in a queue without moving up; undefined when not given. */
+  readonly maxWaitSeconds: number | undefined;
 };
 
 export type PeerConfig = PeerOptions &
@@ -84,10 +107,14 @@ export function parseServer(args: readonly string[]): ServerConfig | Asked | Usa
 export function parsePeer(
   args: readonly string[],
   environment: Readonly<Record<string, string | undefined>>,
-): PeerConfig | Asked | Usage {
+): PeerConfig | HashConfig | Asked | Usage {
   const read = readArgs(args, PEER_COMMANDS);
   if ("usage" in read || "asked" in read) return read;
-  const { flags, words: name } = read;
+  const { flags, words } = read;
+  const json = flags.json ?? false;
+  if (read.command === "hash") {
+    return { command: "hash", json, ...(flags.verify === undefined ? { files: words } : { verify: flags.verify }) };
+  }
   const variable = environment[SERVER_VARIABLE];
   const server = flags.server ?? (variable ? readAddress(variable) : SERVER_DEFAULT);
   if (isUsage(server)) return { usage: `${SERVER_VARIABLE} ${server.usage}` };
@@ -95,10 +122,16 @@ export function parsePeer(
     server,
     host: flags.host,
     port: flags.port,
-    json: flags.json ?? false,
+    json,
     maxUploads: flags["max-uploads"] ?? UPLOADS_DEFAULT,
     rejectAll: flags["reject-all"] ?? false,
+    maxUploadRate: flags["max-upload-rate"],
+    maxDownloadRate: flags["max-download-rate"],
+    only: flags.only ?? false,
+    maxWaitSeconds: flags["max-wait"],
   };
+  // A name may be typed as several words, as a person does who forgets the quotes.
+  const name = words.join(" ");
   const folder = flags.dir ?? "";
   switch (read.command) {
     case "menu":

@@ -2,13 +2,19 @@
 // Invariant: whatever it was asked to do, the peer leaves the network before the process ends.
 // Never: holds logic of its own; every step is one call into the part that knows.
 
-import { isUsage, type PeerConfig, parsePeer, peerUsage } from "./config.ts";
+import { type HashConfig, isUsage, type PeerConfig, parsePeer, peerUsage, WAIT_SECONDS_DEFAULT } from "./config.ts";
+import { UNRECORDED } from "./console/complaints.ts";
+import { runHash, runVerify } from "./console/hash.ts";
 import { runTask } from "./console/headless.ts";
 import { peerHelp } from "./console/help.ts";
 import { runMenu } from "./console/menu.ts";
 import { answerAndExit, runProgram } from "./console/program.ts";
 import { createJsonReport, createReport } from "./console/report.ts";
 import { createSkippedNotes, type Session } from "./console/session.ts";
+import { folderFault } from "./content/folder.ts";
+import { createHashCache } from "./content/hash-cache.ts";
+import { createHasher } from "./content/hasher.ts";
+import { hashFiles, verifyFolder } from "./content/verify.ts";
 import { Peer, type PeerEvent } from "./peer.ts";
 import { fault } from "./protocol/fault.ts";
 import { versionLine } from "./version.ts";
@@ -20,7 +26,7 @@ const LEAVE_MS_MAX = 2000;
 
 async function main(config: PeerConfig): Promise<never> {
   return runProgram(async ({ output, reportParts, life, openAsker }) => {
-    const { server, maxUploads, rejectAll } = config;
+    const { server, maxUploads, rejectAll, maxUploadRate, maxDownloadRate, only } = config;
     const report = config.json ? createJsonReport(reportParts) : createReport(reportParts);
     const skipped = createSkippedNotes(report);
 
@@ -28,20 +34,42 @@ async function main(config: PeerConfig): Promise<never> {
       if (event.type === "server-lost") report.failed(fault("SERVER_GONE", "network"), { server });
       if (event.type === "server-back") report.ready(event.address);
       if (event.type === "skipped") skipped(event.name, event.reason);
+      if (event.type === "hashed") report.hashed(event.name, event.root);
+      if (event.type === "uploaded") report.uploaded(event.name, event.to, event.bytes);
     }
 
-    const peer = new Peer({ server, maxUploads, rejectAll, onEvent });
-    const session: Session = { peer, report, life, server };
+    const peer = new Peer({ server, maxUploads, rejectAll, maxUploadRate, maxDownloadRate, onEvent });
+    const asker = config.command === "menu" ? openAsker() : undefined;
+    // A person at a terminal sees the place in the queue and has Ctrl+C; a script is told to come back.
+    const patience = asker?.interactive ? Number.POSITIVE_INFINITY : WAIT_SECONDS_DEFAULT;
+    const policy = { only, maxWaitSeconds: config.maxWaitSeconds ?? patience };
+    const session: Session = { peer, report, life, server, policy };
     let code = 0;
-    if (config.command === "menu") {
-      const asker = openAsker();
-      await runMenu({ ...session, asker, given: config, ready: output.ready });
-    } else code = await runTask(session, config);
+    if (config.command !== "menu") code = await runTask(session, config);
+    else if (asker) await runMenu({ ...session, asker, given: config, ready: output.ready, folderFault });
     await Promise.race([peer.leave(), Bun.sleep(LEAVE_MS_MAX)]);
+    return code;
+  });
+}
+
+async function hash(config: HashConfig): Promise<never> {
+  return runProgram(async ({ reportParts, life }) => {
+    const report = config.json ? createJsonReport(reportParts) : createReport(reportParts);
+    const { verify } = config;
+    const onFault = () => (verify === undefined ? undefined : report.complain(UNRECORDED));
+    const cache = createHashCache({ onFault });
+    const hasher = createHasher({ cache });
+    const code =
+      verify === undefined
+        ? await runHash({ report, life }, hashFiles(config.files, hasher), config.files.length)
+        : await runVerify({ report, life }, verify, await verifyFolder(verify, hasher, cache));
+    hasher.close();
+    cache.close();
     return code;
   });
 }
 
 const config = parsePeer(Bun.argv.slice(2), process.env);
 const texts = { help: peerHelp(peerUsage()), version: versionLine(PROGRAM) };
-await (isUsage(config) || "asked" in config ? answerAndExit(PROGRAM, config, texts) : main(config));
+if (isUsage(config) || "asked" in config) await answerAndExit(PROGRAM, config, texts);
+else await (config.command === "hash" ? hash(config) : main(config));

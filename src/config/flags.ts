@@ -5,13 +5,28 @@
 import { parseArgs } from "node:util";
 import { type Address, isIp, parseAddress, parsePort } from "../protocol/address.ts";
 import { isFault } from "../protocol/fault.ts";
-import { UPLOADS_DEFAULT } from "../protocol/limits.ts";
+import { FILE_BYTES_MAX, UPLOADS_DEFAULT } from "../protocol/limits.ts";
 
 /** The environment's name for --server. */
 export const SERVER_VARIABLE = "NAPSTER_SERVER";
 
 /** More uploads at once than this help nobody and exhaust the system's descriptors. */
 const UPLOADS_MAX = 1000;
+
+/** How long a script waits in a peer's queue while its place does not change. A person at a terminal sees the place. */
+export const WAIT_SECONDS_DEFAULT = 30;
+const WAIT_SECONDS_MAX = 86_400;
+
+/** K, M and G count in thousands, as network cards and the progress line do; Ki, Mi and Gi in 1024s (IEC 80000-13). */
+const RATE_UNITS: Readonly<Record<string, number>> = {
+  "": 1,
+  k: 1000,
+  m: 1000 ** 2,
+  g: 1000 ** 3,
+  ki: 1024,
+  mi: 1024 ** 2,
+  gi: 1024 ** 3,
+};
 
 /** A mistake of the person who typed the command: one sentence in Portuguese. */
 export type Usage = { readonly usage: string };
@@ -56,14 +71,33 @@ function readUploads(text: string): number | Usage {
     : { usage: `pede um número de 0 a ${UPLOADS_MAX}` };
 }
 
+function readRate(text: string): number | Usage {
+  const [, digits, unit = ""] = /^(\d+)([kmg]i?)?$/i.exec(text) ?? [];
+  const rate = Number(digits) * (RATE_UNITS[unit.toLowerCase()] ?? Number.NaN);
+  return rate >= 1 && rate <= FILE_BYTES_MAX
+    ? rate
+    : { usage: "pede bytes por segundo, por exemplo 800000, 500K, 5M ou 2Mi" };
+}
+
+function readWait(text: string): number | Usage {
+  return /^\d{1,5}$/.test(text) && Number(text) <= WAIT_SECONDS_MAX
+    ? Number(text)
+    : { usage: `pede segundos, de 0 a ${WAIT_SECONDS_MAX}` };
+}
+
 const FLAGS = {
   host: row("IP", "IP em que escuta", readIp),
   port: row("N", "porta em que escuta; 0 = qualquer porta livre", readPort),
   dir: row("PASTA", "pasta dos arquivos, onde também chegam os downloads", readFolder),
   server: row("IP:PORTA", `servidor (ou ${SERVER_VARIABLE}); padrão 127.0.0.1:1099`, readAddress),
   from: row("IP:PORTA", "baixa deste peer; sem ela, do primeiro que atender", readAddress),
+  only: row("", "baixa só do peer escolhido, ainda que haja outros", yes),
+  "max-wait": row("SEGUNDOS", `espera na fila de um peer sem avançar; padrão ${WAIT_SECONDS_DEFAULT}`, readWait),
   "max-uploads": row("N", `envios ao mesmo tempo; padrão ${UPLOADS_DEFAULT}`, readUploads),
+  "max-upload-rate": row("TAXA", "limite de todos os envios juntos", readRate),
+  "max-download-rate": row("TAXA", "limite de um download", readRate),
   "reject-all": row("", "recusa todo pedido de download", yes),
+  verify: row("PASTA", "confere os arquivos da pasta com o registro deles", readFolder),
   json: row("", "um objeto JSON por evento na saída padrão", yes),
   quiet: row("", "não mostra as linhas de JOIN e SEARCH", yes),
   verbose: row("", "mostra em stderr as falhas de cada conexão", yes),
@@ -79,12 +113,14 @@ export type Command = {
   readonly flags: readonly FlagName[];
   /** Flags without which the command means nothing. */
   readonly needs?: readonly FlagName[];
-  /** What its words are; they are joined by one space. Without it the command takes no words. */
-  readonly operand?: string;
+  /** What its words are. Without it the command takes none. */
+  readonly operand?: { readonly takes: string; readonly help: string };
+  /** A flag that stands in for the words: one of both is given. */
+  readonly instead?: FlagName;
 };
 export type Commands<Name extends string> = Readonly<Record<Name, Command>>;
 
-type Read<Name extends string> = { command: Name; flags: Flags; words: string };
+type Read<Name extends string> = { command: Name; flags: Flags; words: readonly string[] };
 
 /** The words sorted into command, flags and operand, each judged by its row. */
 export function readArgs<Name extends string>(
@@ -111,12 +147,14 @@ export function readArgs<Name extends string>(
   const [first, ...others] = positionals;
   const named = first !== undefined && Object.hasOwn(commands, first) && first !== "menu";
   const command = (named ? first : "menu") as Name | "menu";
-  const { operand, needs, flags: allowed } = commands[command];
-  const words = (named ? others : positionals).join(" ");
-  if (operand === undefined && words !== "")
-    return { usage: named ? `${first} não recebe "${words}"` : `comando desconhecido: ${first}` };
-  if (operand !== undefined && words === "")
-    return { usage: `${command} pede ${operand}: o nome do arquivo com extensão` };
+  const { operand, instead, needs, flags: allowed } = commands[command];
+  const words = named ? others : positionals;
+  if (operand === undefined && words.length > 0)
+    return { usage: named ? `${first} não recebe "${words.join(" ")}"` : `comando desconhecido: ${first}` };
+  const stands = instead !== undefined && given.some(({ name }) => name === instead);
+  if (stands && words.length > 0) return { usage: `${command} pede ${operand?.takes} ou --${instead}, não os dois` };
+  if (operand !== undefined && !stands && words.every((word) => word === ""))
+    return { usage: `${command} pede ${operand.takes}: ${operand.help}` };
 
   const flags: Record<string, unknown> = {};
   for (const { name, rawName, value, inlineValue } of given) {
@@ -138,11 +176,12 @@ export function readArgs<Name extends string>(
 
 /** The part of --help that follows from the rows. */
 export function usageOf(program: string, commands: Commands<string>): string {
-  const lines = Object.entries(commands).map(([name, { help, operand, needs = [] }]) => {
+  const lines = Object.entries(commands).map(([name, { help, operand, instead, needs = [] }]) => {
     const words = [
       program,
       name === "menu" ? "" : name,
-      operand ?? "",
+      operand?.takes ?? "",
+      instead === undefined ? "" : `| --${instead} ${FLAGS[instead].takes}`,
       ...needs.map((flag) => `--${flag} ${FLAGS[flag].takes}`),
     ];
     return `  ${[...words.filter(Boolean), "[opções]"].join(" ")}\n      ${help}`;
@@ -151,6 +190,6 @@ export function usageOf(program: string, commands: Commands<string>): string {
   const rows = (Object.keys(FLAGS) as FlagName[]).filter(
     (name) => used.has(name) || name === "help" || name === "version",
   );
-  const options = rows.map((name) => `  ${`--${name} ${FLAGS[name].takes}`.padEnd(20)} ${FLAGS[name].help}`);
+  const options = rows.map((name) => `  ${`--${name} ${FLAGS[name].takes}`.padEnd(24)} ${FLAGS[name].help}`);
   return `Uso:\n${lines.join("\n")}\n\nOpções:\n${options.join("\n")}\n`;
 }

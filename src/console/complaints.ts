@@ -61,6 +61,46 @@ export function skippedComplaint(name: string, reason: NameFlaw | "duplicate"): 
   };
 }
 
+/** A file that was to be hashed; `shown` is its name or path. */
+export function unreadComplaint(shown: string, why: Fault): Complaint {
+  const [what, hint] = UNREAD[why.fault] ?? [];
+  if (what === undefined || hint === undefined) return complaintOf(why, { name: shown });
+  return { cause: `o arquivo ${showFolder(shown)} ${what}`, code: why.fault, hint };
+}
+
+const UNREAD: Partial<Record<FaultCode, readonly [what: string, hint: string]>> = {
+  FILE_MISSING: ["não existe", "confira o caminho"],
+  CHANGED: ["mudou enquanto era lido", "espere a gravação terminar e tente de novo"],
+  DISK_ERROR: ["não pôde ser lido", "confira se é um arquivo comum que você pode ler, e se o disco está bom"],
+};
+
+/** What --verify ends with when not all is well. */
+export function damagedComplaint(damaged: number, total: number): Complaint {
+  return {
+    cause: `${damaged} de ${total} arquivos ${damaged === 1 ? "está danificado" : "estão danificados"}`,
+    code: "CORRUPT",
+    hint: "restaure cada um de uma cópia, ou apague-o e baixe de novo",
+  };
+}
+
+/** --verify without its record: every file looks new. */
+export const UNRECORDED: Complaint = {
+  cause: "o registro das verificações não pôde ser aberto, e sem ele todo arquivo parece novo",
+  code: "DISK_ERROR",
+  hint: "confira se sua pasta de cache aceita gravação, ou indique outra em NAPSTER_CACHE",
+};
+
+/** One line for the person about a source that lied; the download goes on with the others. */
+export function liarNote(address: Address, why: Fault): string | undefined {
+  const what = LIES[why.fault];
+  return what && `aviso: o peer ${formatAddress(address)} ${what} e foi deixado de lado [${why.fault}]`;
+}
+
+const LIES: Partial<Record<FaultCode, string>> = {
+  CORRUPT: "enviou dados errados",
+  BAD_REPLY: "respondeu fora do protocolo",
+};
+
 const address = (prefix: string, value: Address | undefined): string =>
   value === undefined ? prefix : `${prefix} ${formatAddress(value)}`;
 const server = (s: Subject): string => address("o servidor", s.server);
@@ -73,6 +113,7 @@ const other = (s: Subject): string =>
 
 const SAME_VERSION = "use a mesma versão do programa nos dois lados (veja --version)";
 const LATER = "espere um pouco e tente de novo";
+const AGAIN = "repita o mesmo DOWNLOAD: ele continua de onde parou";
 const OTHER_SOURCE = "faça SEARCH de novo e escolha outro peer da lista";
 const FREE_PORT = "escolha outra porta, ou feche o programa que a usa";
 
@@ -123,11 +164,8 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `${peer(s)} não responde`,
     "confira IP e porta, ou faça SEARCH de novo e escolha outro peer",
   ],
-  PEER_GONE: (s) => [
-    `a conexão com ${peer(s)} caiu no meio do download`,
-    "faça DOWNLOAD de novo, deste ou de outro peer",
-  ],
-  STALLED: (s) => [`${peer(s)} parou de enviar`, "faça DOWNLOAD de novo, deste ou de outro peer"],
+  PEER_GONE: (s) => [`a conexão com ${peer(s)} caiu no meio do download`, `${AGAIN}, deste ou de outro peer`],
+  STALLED: (s) => [`${peer(s)} parou de enviar`, `${AGAIN}, deste ou de outro peer`],
   BAD_REPLY: (s) => [
     `${other(s)} respondeu fora do protocolo`,
     "confira se o endereço é mesmo o de um napster da mesma versão",
@@ -153,7 +191,7 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     "mova ou renomeie o que está lá, ou faça JOIN com outra pasta",
   ],
   IN_USE: (s) => [`${file(s)} já está sendo baixado nesta pasta`, "espere o outro download terminar"],
-  DISK_FULL: (s) => [`não há espaço para ${file(s)} n${folder(s)}`, "libere espaço e faça DOWNLOAD de novo"],
+  DISK_FULL: (s) => [`não há espaço para ${file(s)} n${folder(s)}`, `libere espaço e ${AGAIN}`],
   DISK_ERROR: (s) => [`o disco falhou com ${file(s)}`, `confira se ${folder(s)} ainda existe e aceita gravação`],
   FILE_MISSING: (s) => [
     `${file(s)} não está mais n${folder(s)}`,
@@ -164,10 +202,7 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `n${folder(s)} há um download incompleto de outro arquivo com o nome d${file(s)}`,
     "apague o arquivo .part de lá, ou faça JOIN com outra pasta",
   ],
-  CANCELLED: (s) => [
-    `o download foi cancelado${s.name === undefined ? "" : `: ${showFile(s.name)}`}`,
-    "faça DOWNLOAD para recomeçar",
-  ],
+  CANCELLED: (s) => [`o download foi cancelado${s.name === undefined ? "" : `: ${showFile(s.name)}`}`, AGAIN],
 };
 
 /** The sentence and hint of a fault. The detail stays out: it is English, and may come from the wire. */

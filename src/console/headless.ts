@@ -5,7 +5,6 @@
 import { type Address, sameAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
 import { nameComplaint } from "./complaints.ts";
-import { withEmptyFolder } from "./folders.ts";
 import { isStop, type Stop } from "./questions.ts";
 import { download, join, type Session, search } from "./session.ts";
 
@@ -27,14 +26,18 @@ export async function runTask(session: Session, task: Task): Promise<number> {
     case "share":
       return share(session, task, task.folder);
     case "search":
-      return withEmptyFolder((folder) => find(session, task, folder, task.name));
+      return find(session, task, task.name);
     case "get":
       return get(session, task, task);
   }
 }
 
 /** What a subcommand takes where no flag says otherwise: this machine, any free port. */
-const at = ({ host, port }: Where, folder: string) => ({ host: host ?? "127.0.0.1", port: port ?? 0, folder });
+const at = ({ host, port }: Where, folder: string | undefined) => ({
+  host: host ?? "127.0.0.1",
+  port: port ?? 0,
+  folder,
+});
 
 /** Leaving on request is a failure for whoever wanted an answer. */
 const codeOf = (result: Fault | Stop): number =>
@@ -47,13 +50,14 @@ async function share(session: Session, where: Where, folder: string): Promise<nu
   return EXIT.done;
 }
 
-async function find(session: Session, where: Where, folder: string, name: string): Promise<number> {
+async function find(session: Session, where: Where, name: string): Promise<number> {
   const flaw = nameComplaint(name);
   if (flaw !== undefined) {
     session.report.complain(flaw);
     return EXIT.usage;
   }
-  const joined = await join(session, at(where, folder));
+  // It has nothing to share, but the server answers only who has joined.
+  const joined = await join(session, at(where, undefined));
   if (isFault(joined) || isStop(joined)) return EXIT.failed;
   const found = await search(session, name);
   if (isFault(found) || isStop(found)) return EXIT.failed;
@@ -91,10 +95,9 @@ async function get(session: Session, where: Where, { name, folder, from }: Wante
   // Only this peer has it: asking it says so better (the file is here already) than "nobody has it".
   const sources = from !== undefined ? [from] : others.length > 0 ? others : found;
   for (const [index, source] of sources.entries()) {
-    const done = await download(session, source, name);
+    const done = await download(session, { from: source, name, folder });
     if (isStop(done)) return EXIT.failed;
     if (!isFault(done)) return EXIT.done;
-    session.report.failed(done, { peer: source, name, folder });
     if (index === sources.length - 1 || !NEXT_MAY_DO.includes(done.fault)) return codeOf(done);
   }
   session.report.failed(fault("NO_SOURCE", "theirs"), { name });

@@ -38,16 +38,39 @@ DOWNLOAD antes de SEARCH falham sem perguntar, e as linhas que seriam respostas
 deles são puladas até a próxima palavra do menu. No fim da entrada, sai.
 
 share, search e get entram na rede em 127.0.0.1 e porta livre, salvo --host e
---port. Com --json, cada linha de stdout é um objeto, com "event" entre:
-  joined (ip, port, files)        found (name, peers)
-  progress (name, bytes, size, rate, etaSeconds, sources)
-  downloaded (name, folder, bytes)
-  ready (ip, port): de volta à rede depois que o servidor voltou
+--port. Um download interrompido continua de onde parou quando é repetido.
+
+TAXA é em bytes por segundo: 800000; 500K, 5M, 1G (mil, milhão, bilhão); ou
+512Ki, 2Mi, 1Gi (potências de 1024).
+
+Um peer com todas as vagas de envio ocupadas põe o download na fila, e aparece
+"na fila de IP:PORTA, posição N" (uma linha de stderr a cada mudança, se stderr
+não é um terminal). Se a posição não muda por --max-wait segundos, o download
+é dado por rejeitado; no menu de um terminal isso não tem limite, salvo se a
+opção é dada, e Ctrl+C desiste.
+
+hash mostra "ROOT TAMANHO PARTE NOME" de cada arquivo: a raiz BEP 52 do conteúdo
+(SHA-256, 64 dígitos) e os tamanhos do arquivo e da parte em bytes. Com
+--verify, lê tudo de novo e diz de cada arquivo da pasta: ok; danificado, com as
+partes (contadas de 0) que não são mais as registradas; mudou (foi editado desde
+o registro); novo (não havia registro; agora há); ilegível.
+
+Com --json, cada linha de stdout é um objeto, com "event" entre:
+  joined (ip, port, files)              ready (ip, port): de volta à rede
+  found (name, peers)                   queued (name, from, position)
+  progress (name, bytes, size, rate, etaSeconds, sources, waiting): uma vez por
+    segundo; bytes são os verificados, rate em bytes por segundo; waiting diz o
+    que se espera: {for: data ou root, from} ou {for: disk, full}
+  source-lost (from, code): o download segue sem essa fonte, se houver outra
+  downloaded (name, folder, bytes)      uploaded (name, to, bytes)
+  hashed (name, root; em hash também path, size, pieceBytes)
+  verified (name, verdict, root, pieces, code); verdict é ok, damaged, changed,
+    new ou unread
   error (code, message, hint)
 
 ${READY}
 
-Saída: 0 feito; 1 falhou; 2 uso errado; 3 nenhum peer tem o arquivo;
-4 o peer rejeitou o download.
+Saída: 0 feito; 1 falhou (em hash: há arquivo danificado ou ilegível); 2 uso
+errado; 3 nenhum peer tem o arquivo; 4 o peer rejeitou o download.
 `;
 }

@@ -5,8 +5,7 @@
 
 import { type Address, isIp, parsePort, sameAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
-import { type Complaint, nameComplaint } from "./complaints.ts";
-import { checkFolder, unquote } from "./folders.ts";
+import { type Complaint, complaintOf, nameComplaint } from "./complaints.ts";
 import { type Asker, isStop, type Question, type Stop } from "./questions.ts";
 import type { Report } from "./report.ts";
 import { download, join, type Session, search } from "./session.ts";
@@ -83,7 +82,13 @@ export async function askServer({ ask, given, fallback, report, listen }: Server
   }
 }
 
-type MenuParts = Session & { readonly asker: Asker; readonly given: Given; readonly ready: () => Promise<void> };
+type MenuParts = Session & {
+  readonly asker: Asker;
+  readonly given: Given;
+  readonly ready: () => Promise<void>;
+  /** Why this folder cannot be used; undefined when it can. */
+  readonly folderFault: (folder: string) => Fault | undefined;
+};
 
 /** Runs the peer's menu until the input ends or the person leaves. */
 export async function runMenu(parts: MenuParts): Promise<void> {
@@ -123,7 +128,12 @@ type Joined = { readonly address: Address; readonly folder: string };
 
 // SPEC 5.i: JOIN captures only IP, port and folder, and finds the file names by itself.
 async function runJoin(parts: MenuParts): Promise<Joined | Fault | Stop> {
-  const { asker } = parts;
+  const { asker, folderFault } = parts;
+  const checkFolder = (answer: string): Complaint | undefined => {
+    const folder = unquote(answer);
+    const why = folderFault(folder);
+    return why && complaintOf(why, { folder });
+  };
   let given = parts.given;
   let fallback: { host: string; port: number; folder: string } = { ...JOIN_DEFAULT };
   for (;;) {
@@ -146,6 +156,11 @@ async function runJoin(parts: MenuParts): Promise<Joined | Fault | Stop> {
   }
 }
 
+/** CMD.EXE quotes a folder that is dragged into its window. */
+function unquote(answer: string): string {
+  return /^".*"$/s.test(answer) ? answer.slice(1, -1) : answer;
+}
+
 // SPEC 6: SEARCH captures only the file name with its extension.
 async function runSearch(parts: MenuParts): Promise<readonly Address[] | Fault | Stop> {
   const question = { message: "Nome do arquivo com extensão", fallback: undefined, check: nameComplaint };
@@ -153,20 +168,18 @@ async function runSearch(parts: MenuParts): Promise<readonly Address[] | Fault |
   return isStop(name) ? broken(parts, name) : search(parts, name);
 }
 
-type Wanted = { readonly self: Joined; readonly sources: readonly Address[]; readonly name: string };
+type Found = { readonly self: Joined; readonly sources: readonly Address[]; readonly name: string };
 
 // SPEC 6: DOWNLOAD captures only the IP and port of the peer that has the file; the file is the one last searched.
-async function runDownload(parts: MenuParts, wanted: Wanted): Promise<void> {
-  const { asker, report } = parts;
-  const { self, sources, name } = wanted;
+async function runDownload(parts: MenuParts, { self, sources, name }: Found): Promise<void> {
+  const { asker } = parts;
   const first = sources.find((source) => !sameAddress(source, self.address)) ?? sources[0];
   const ip = await asker.ask(ipQuestion("IP do peer que tem o arquivo", first?.ip));
   if (isStop(ip)) return void broken(parts, ip);
   const port = await asker.ask(portQuestion("Porta do peer que tem o arquivo", first?.port));
   if (isStop(port)) return void broken(parts, port);
   const from = { ip: ip.trim(), port: Number(port) };
-  const done = await download(parts, from, name);
-  if (isFault(done)) report.failed(done, { peer: from, name, folder: self.folder });
+  await download(parts, { from, name, folder: self.folder });
 }
 
 /** A script that ends in the middle of a command has a mistake worth a line. */

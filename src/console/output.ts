@@ -1,5 +1,6 @@
 // Writing to the two standard outputs without ever waiting for whoever reads them.
-// Invariant: bytes leave in the order they came; what waits is bounded; a reader that stops stops nobody else.
+// Invariant: bytes leave in the order they came; what waits is bounded; a reader that stops stops nobody else. Beyond
+// OUTPUT_QUEUE_BYTES_MAX unread bytes whole lines are dropped without a word: there is nobody to tell.
 // Never: blocks the event loop, throws, or holds a thread of the pool where the system can avoid it.
 
 import { type BigIntStats, closeSync, constants, fstatSync, openSync, write as writeBytes } from "node:fs";

@@ -1,13 +1,15 @@
 // What happened, told to whoever runs the program: a person by the dictated lines, a program by JSON.
-// Invariant: stdout carries the dictated lines or the JSON objects and nothing else; errors and readiness go to stderr.
+// Invariant: stdout carries the dictated lines, or the JSON objects, or what `hash` was asked for, and nothing else;
+// errors, warnings and readiness go to stderr.
 // Never: asks, decides, or waits for a reader.
 
 import { type Address, formatAddress } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
-import { type Complaint, complaintOf, complaintText, type Subject } from "./complaints.ts";
+import { type Complaint, complaintOf, complaintText, liarNote, type Subject } from "./complaints.ts";
+import { fileLine, type HashedFile, type Verdict, verdictLine } from "./hash-lines.ts";
 import { downloadedLine, foundLine, joinedLine, readyLine } from "./lines.ts";
 import type { Output } from "./output.ts";
-import { type Progress, progressLine } from "./progress.ts";
+import { type Progress, progressLine, waitingWords } from "./progress.ts";
 import type { Screen } from "./screen.ts";
 
 export type Downloaded = { readonly name: string; readonly folder: string; readonly bytes: number };
@@ -24,6 +26,14 @@ export type Report = {
   /** The wait is over, whatever came of it. */
   settled(): void;
   downloaded(done: Downloaded): void;
+  /** A source is out of a download that goes on; whoever lied is named to the person. */
+  lost(address: Address, why: Fault): void;
+  /** The root of a share is known. */
+  hashed(name: string, root: string): void;
+  uploaded(name: string, to: Address, bytes: number): void;
+  /** One result of `hash`, and of `hash --verify`. */
+  file(file: HashedFile): void;
+  verdict(verdict: Verdict): void;
   failed(fault: Fault, subject?: Subject): void;
   complain(complaint: Complaint): void;
 };
@@ -49,6 +59,7 @@ const LINE_MS_MAX = 1000;
 export function createReport(parts: ReportParts): Report {
   const { output, screen } = parts;
   const due = every(DRAW_MS, parts.now);
+  const places = createPlaces();
   const say = (line: string): void => screen.above(() => output.out(`${line}\n`));
   const warn = (text: string): void => screen.above(() => output.err(`${text}\n`));
   const ready = (address: Address): void => {
@@ -66,12 +77,25 @@ export function createReport(parts: ReportParts): Report {
       if (parts.watched) screen.show(what.slice(0, parts.columns() - 1));
     },
     progress(_name, progress) {
-      if (parts.watched && due()) screen.show(progressLine(progress, parts.columns()));
+      const { waiting } = progress;
+      const queued = waiting?.for === "slot";
+      // A place is told once in seconds, and each time counts.
+      if (parts.watched && (queued || due())) screen.show(progressLine(progress, parts.columns()));
+      if (queued && !parts.watched && !parts.errIsTerminal && places.isNew(waiting)) warn(waitingWords(waiting));
     },
     settled() {
+      places.forget();
       if (parts.watched) screen.clear();
     },
     downloaded: ({ name, folder }) => say(downloadedLine(name, folder)),
+    lost(address, why) {
+      const note = liarNote(address, why);
+      if (note !== undefined) warn(note);
+    },
+    hashed: () => {},
+    uploaded: () => {},
+    file: (file) => say(fileLine(file)),
+    verdict: (verdict) => say(verdictLine(verdict)),
     failed: (fault, subject) => warn(complaintText(complaintOf(fault, subject))),
     complain: (complaint) => warn(complaintText(complaint)),
   };
@@ -82,15 +106,25 @@ export function createReport(parts: ReportParts): Report {
  *   {"event":"joined","ip":"127.0.0.1","port":8776,"files":["aula1.mp4"]}
  *   {"event":"ready","ip":"127.0.0.1","port":8776}                      back in the network after the server returned
  *   {"event":"found","name":"aula1.mp4","peers":["127.0.0.1:8776"]}
+ *   {"event":"queued","name":"aula1.mp4","from":"127.0.0.1:8776","position":2}   at each change of the place
  *   {"event":"progress","name":"aula1.mp4","bytes":1,"size":2,"rate":1,"etaSeconds":1,"sources":1}   once a second
- *     with "waiting":{"for":"slot","from":"127.0.0.1:8776","position":2} while nothing moves; also for "data", "root", "disk"
+ *     bytes: verified and on the disk; rate: bytes a second, lately; etaSeconds: left out while the rate is 0;
+ *     while nothing moves, also "waiting":{"for":"data","from":"127.0.0.1:8776"} (it sends nothing),
+ *     {"for":"root","from":"127.0.0.1:8776"} (all is here, it still hashes) or {"for":"disk","full":true}
+ *   {"event":"source-lost","from":"127.0.0.1:8776","code":"CORRUPT"}   the download goes on without it, while it can
  *   {"event":"downloaded","name":"aula1.mp4","folder":"videos","bytes":2}
+ *   {"event":"hashed","name":"aula1.mp4","root":"09f0…"}                      a share's root, when it is computed
+ *   {"event":"uploaded","name":"aula1.mp4","to":"127.0.0.1:40312","bytes":2}  what one download took, whole or not
+ *   {"event":"hashed","name":"aula1.mp4","path":"videos/aula1.mp4","size":2,"root":"09f0…","pieceBytes":262144}   (hash)
+ *   {"event":"verified","name":"aula1.mp4","verdict":"ok","root":"09f0…"}       (hash --verify)
+ *     verdict: ok, changed, new, damaged (with "pieces":[0,7], from 0) or unread (with "code", without root)
  *   {"event":"error","code":"NO_SOURCE","message":"nenhum peer tem…","hint":"confira…"}
  */
 export function createJsonReport(parts: ReportParts): Report {
   const { output } = parts;
   const people = createReport(parts);
   const due = every(PROGRESS_EVENT_MS, parts.now);
+  const places = createPlaces();
   const tell = (event: string, values: object): void => output.out(`${JSON.stringify({ event, ...values })}\n`);
   const complain = (complaint: Complaint): void => {
     tell("error", { code: complaint.code, message: complaint.cause, hint: complaint.hint });
@@ -107,12 +141,26 @@ export function createJsonReport(parts: ReportParts): Report {
       people.ready(address);
     },
     found: (name, peers) => tell("found", { name, peers: peers.map(formatAddress) }),
-    progress(name, progress) {
-      if (due()) tell("progress", { name, ...progress, waiting: waitingValues(progress.waiting) });
+    progress(name, { waiting, rate, etaSeconds, ...progress }) {
+      if (waiting?.for === "slot") {
+        const { from, position } = waiting;
+        if (places.isNew(waiting)) tell("queued", { name, from: formatAddress(from), position });
+      } else if (due()) {
+        const pace = { rate: Math.round(rate), etaSeconds: etaSeconds && Math.ceil(etaSeconds) };
+        tell("progress", { name, ...progress, ...pace, waiting: waitingValues(waiting) });
+      }
     },
     working: () => {},
-    settled: () => {},
+    settled: places.forget,
     downloaded: (done) => tell("downloaded", done),
+    lost(address, why) {
+      tell("source-lost", { from: formatAddress(address), code: why.fault });
+      people.lost(address, why);
+    },
+    hashed: (name, root) => tell("hashed", { name, root }),
+    uploaded: (name, to, bytes) => tell("uploaded", { name, to: formatAddress(to), bytes }),
+    file: (file) => tell("hashed", file),
+    verdict: ({ fault, ...verdict }) => tell("verified", { ...verdict, code: fault?.fault }),
     failed: (fault, subject) => complain(complaintOf(fault, subject)),
     complain,
   };
@@ -121,6 +169,22 @@ export function createJsonReport(parts: ReportParts): Report {
 /** Why nothing moves, with addresses in their one spelling. */
 function waitingValues(waiting: Progress["waiting"]): object | undefined {
   return waiting !== undefined && "from" in waiting ? { ...waiting, from: formatAddress(waiting.from) } : waiting;
+}
+
+/** A place in a queue is told again and again; what is news of it. */
+function createPlaces() {
+  let last = "";
+  return {
+    isNew({ from, position }: { readonly from: Address; readonly position: number }): boolean {
+      const place = `${formatAddress(from)} ${position}`;
+      const isNew = place !== last;
+      last = place;
+      return isNew;
+    },
+    forget(): void {
+      last = "";
+    },
+  };
 }
 
 /** True at most once in `ms`. */

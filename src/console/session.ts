@@ -17,19 +17,34 @@ export type PeerApi = {
   search(name: string): Promise<readonly Address[] | Fault>;
   download(
     from: Address,
-    options: { signal?: AbortSignal; onProgress?: (progress: Progress) => void; name?: string },
+    options: {
+      name?: string;
+      signal?: AbortSignal;
+      onProgress?: (progress: Progress) => void;
+      onSourceLost?: (address: Address, why: Fault) => void;
+    } & Partial<Policy>,
   ): Promise<Downloaded | Fault>;
   leave(): Promise<void>;
   readonly lastSearched: string | undefined;
 };
 
-export type JoinAt = { readonly host: string; readonly port: number; readonly folder: string };
+/** `folder` undefined: to search only. */
+export type JoinAt = { readonly host: string; readonly port: number; readonly folder: string | undefined };
+
+/** How downloads are made. */
+export type Policy = {
+  /** From the chosen peer alone. */
+  readonly only: boolean;
+  /** How long to stay in its queue without moving up; Infinity for as long as it takes. */
+  readonly maxWaitSeconds: number;
+};
 
 export type Session = {
   readonly peer: PeerApi;
   readonly report: Report;
   readonly life: Life;
   readonly server: Address;
+  readonly policy: Policy;
 };
 
 /** Joins and says so. A fault has been shown. */
@@ -56,21 +71,30 @@ export async function search(
   return found;
 }
 
-/** Downloads with progress, cancelled by Ctrl+C. The success has been shown; a fault is for the caller to show. */
+export type Wanted = { readonly from: Address; readonly name: string; readonly folder: string };
+
+/** Downloads with progress, cancelled by Ctrl+C. Success or fault has been shown. */
 export async function download(
-  { peer, report, life }: Session,
-  from: Address,
-  name: string,
+  { peer, report, life, policy }: Session,
+  { from, name, folder }: Wanted,
 ): Promise<Downloaded | Fault | Stop> {
   const abort = new AbortController();
   const release = life.cancellable(() => abort.abort());
   const onProgress = (progress: Progress): void => report.progress(name, progress);
+  let lost: { readonly address: Address; readonly why: Fault } | undefined;
+  const onSourceLost = (address: Address, why: Fault): void => {
+    lost = { address, why };
+    report.lost(address, why);
+  };
   report.working(`Pedindo a ${formatAddress(from)}... (Ctrl+C cancela)`);
-  const done = await life.during(peer.download(from, { signal: abort.signal, onProgress, name }));
+  const options = { ...policy, name, signal: abort.signal, onProgress, onSourceLost };
+  const done = await life.during(peer.download(from, options));
   release();
   report.settled();
   if (isStop(done)) abort.abort();
-  else if (!isFault(done)) report.downloaded(done);
+  // What ended it may be the fault of another source than the chosen one.
+  else if (isFault(done)) report.failed(done, { peer: lost?.why === done ? lost.address : from, name, folder });
+  else report.downloaded(done);
   return done;
 }
 

@@ -17,7 +17,59 @@ describe("the peer's command line", () => {
       json: false,
       maxUploads: UPLOADS_DEFAULT,
       rejectAll: false,
+      maxUploadRate: undefined,
+      maxDownloadRate: undefined,
+      only: false,
+      maxWaitSeconds: undefined,
     });
+  });
+
+  test.each([
+    ["1", 1],
+    ["800000", 800_000],
+    ["500K", 500_000],
+    ["5m", 5_000_000],
+    ["1G", 1_000_000_000],
+    ["512Ki", 524_288],
+    ["2Mi", 2_097_152],
+    ["1gi", 1_073_741_824],
+    ["9007199254740991", Number.MAX_SAFE_INTEGER],
+  ])("a rate of %s is %d bytes a second", (text, rate) => {
+    expect(peer(`share --dir d --max-upload-rate ${text}`)).toMatchObject({ maxUploadRate: rate });
+    expect(peer(`get x.mp4 --dir d --max-download-rate=${text}`)).toMatchObject({ maxDownloadRate: rate });
+    expect(peer(`--max-upload-rate ${text}`)).toMatchObject({ command: "menu", maxUploadRate: rate });
+  });
+
+  test.each([
+    "0",
+    "0K",
+    "",
+    "K",
+    "5 M",
+    "5MB",
+    "5M/s",
+    "1.5M",
+    "1,5M",
+    "1e6",
+    "0x10",
+    "5T",
+    "9007199254740992",
+    "9999999999G",
+  ])("a rate of %p is a mistake", (text) => {
+    const usage = "--max-upload-rate pede bytes por segundo, por exemplo 800000, 500K, 5M ou 2Mi";
+    expect(parsePeer(["share", "--dir", "d", `--max-upload-rate=${text}`], {})).toEqual({ usage });
+  });
+
+  test("get and the menu may keep to the chosen peer, and limit the wait in its queue", () => {
+    expect(peer("get x.mp4 --dir d --only --max-wait 0")).toMatchObject({ only: true, maxWaitSeconds: 0 });
+    expect(peer("--only --max-wait 86400")).toMatchObject({ command: "menu", only: true, maxWaitSeconds: 86_400 });
+  });
+
+  test("hash takes files, each a word of its own, or a folder to verify", () => {
+    const files = ["um arquivo.mp4", "b.mp4"];
+    expect(parsePeer(["hash", ...files], {})).toEqual({ command: "hash", json: false, files });
+    expect(peer("hash --verify pasta --json")).toEqual({ command: "hash", json: true, verify: "pasta" });
+    expect(peer("hash a.mp4", { NAPSTER_SERVER: "aqui" })).toMatchObject({ files: ["a.mp4"] });
   });
 
   test("--server wins over NAPSTER_SERVER, which wins over the default", () => {
@@ -85,6 +137,19 @@ describe("the peer's command line", () => {
     ["--host localhost", "--host pede um IPv4, por exemplo 127.0.0.1"],
     ["--server 127.0.0.1", "--server pede IP:PORTA, por exemplo 127.0.0.1:1099"],
     ["--server 127.0.0.1:0", "--server pede IP:PORTA, por exemplo 127.0.0.1:1099"],
+    ["search x --only", "--only não vale para search"],
+    ["search x --max-upload-rate 5M", "--max-upload-rate não vale para search"],
+    ["share --dir d --max-wait 5", "--max-wait não vale para share"],
+    ["get x --dir d --only=sim", "--only não recebe valor"],
+    ["get x --dir d --max-wait 86401", "--max-wait pede segundos, de 0 a 86400"],
+    ["get x --dir d --max-wait 1.5", "--max-wait pede segundos, de 0 a 86400"],
+    ["get x --dir d --max-download-rate -5", "--max-download-rate pede TAXA"],
+    ["hash", "hash pede ARQUIVO...: um ou mais arquivos, ou --verify e uma pasta"],
+    ["hash --verify", "--verify pede PASTA"],
+    ["hash --verify=", "--verify pede o caminho de uma pasta"],
+    ["hash a.mp4 --verify d", "hash pede ARQUIVO... ou --verify, não os dois"],
+    ["hash a.mp4 --server 1.2.3.4:5", "--server não vale para hash"],
+    ["share --dir d --verify d", "--verify não vale para share"],
     ["--max-uploads 8x", "--max-uploads pede um número de 0 a 1000"],
   ])("%s is a mistake that is named", (line, usage) => {
     expect(peer(line)).toEqual({ usage });
@@ -106,7 +171,8 @@ test("the server takes no words", () => {
 });
 
 test("--help names every flag that its program takes, within 80 columns", () => {
-  for (const flag of ["host", "port", "dir", "server", "from", "max-uploads", "reject-all", "json", "help", "version"])
+  const ofPeer = ["host", "port", "dir", "server", "from", "only", "max-wait", "max-uploads", "max-upload-rate"];
+  for (const flag of [...ofPeer, "max-download-rate", "reject-all", "verify", "json", "help", "version"])
     expect(peerUsage()).toContain(`--${flag} `);
   expect(serverUsage()).not.toContain("--dir");
   const widest = Math.max(...`${peerUsage()}${serverUsage()}`.split("\n").map((line) => line.length));

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { complaintOf, complaintText, nameComplaint } from "../../src/console/complaints.ts";
+import { complaintOf, complaintText, liarNote, nameComplaint } from "../../src/console/complaints.ts";
 import { peerHelp, serverHelp } from "../../src/console/help.ts";
 import { addedLine, downloadedLine, foundLine, joinedLine, searchedLine } from "../../src/console/lines.ts";
 import { progressLine, showBytes, showSeconds } from "../../src/console/progress.ts";
@@ -59,6 +59,21 @@ describe("complaints", () => {
   });
 });
 
+describe("a source that lied", () => {
+  test("is named in one line, and one that was only lost is not", () => {
+    expect(liarNote(other, fault("CORRUPT", "theirs"))).toBe(
+      "aviso: o peer 127.0.0.1:8777 enviou dados errados e foi deixado de lado [CORRUPT]",
+    );
+    expect(liarNote(other, fault("BAD_REPLY", "theirs"))).toContain("respondeu fora do protocolo");
+    expect(liarNote(other, fault("PEER_GONE", "network"))).toBeUndefined();
+  });
+});
+
+test("an interrupted download's hint says that the same one goes on where it stopped", () => {
+  for (const code of ["PEER_GONE", "STALLED", "CANCELLED", "DISK_FULL"] as const)
+    expect(complaintOf(fault(code, "network"), { peer: at }).hint).toContain("DOWNLOAD: ele continua de onde parou");
+});
+
 describe("progress", () => {
   const progress = { bytes: 5e8, size: 1.2e9, rate: 1.05e8, etaSeconds: 6.2, sources: 1 };
 
@@ -69,7 +84,15 @@ describe("progress", () => {
   });
 
   test("names the source that sends nothing", () => {
-    expect(progressLine({ ...progress, waiting: { for: "data", from: { ip: "127.0.0.1", port: 8776 } } }, 80)).toContain("sem dados de 127.0.0.1:8776");
+    expect(
+      progressLine({ ...progress, waiting: { for: "data", from: { ip: "127.0.0.1", port: 8776 } } }, 80),
+    ).toContain("sem dados de 127.0.0.1:8776");
+  });
+
+  test("tells the place in the queue", () => {
+    const queued = { ...progress, waiting: { for: "slot", from: at, position: 3 } } as const;
+    expect(progressLine(queued, 80)).toBe("na fila de 127.0.0.1:8776, posição 3 (Ctrl+C cancela)");
+    expect(progressLine(queued, 20).length).toBeLessThan(20);
   });
 
   test("stays within every width, at every size", () => {

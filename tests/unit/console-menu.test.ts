@@ -3,12 +3,13 @@ import { runTask, type Task } from "../../src/console/headless.ts";
 import { createLife } from "../../src/console/life.ts";
 import { askServer, runMenu } from "../../src/console/menu.ts";
 import type { Output } from "../../src/console/output.ts";
+import type { Waiting } from "../../src/console/progress.ts";
 import { createPipedAsker, readLines } from "../../src/console/questions.ts";
 import { createJsonReport, createReport } from "../../src/console/report.ts";
 import { createScreen } from "../../src/console/screen.ts";
-import { createSkippedNotes, type PeerApi } from "../../src/console/session.ts";
+import { createSkippedNotes, type PeerApi, type Policy } from "../../src/console/session.ts";
 import { type Address, formatAddress } from "../../src/protocol/address.ts";
-import { type FaultCode, fault } from "../../src/protocol/fault.ts";
+import { type Fault, type FaultCode, fault } from "../../src/protocol/fault.ts";
 
 const SERVER = { ip: "127.0.0.1", port: 1099 };
 const SOURCE = { ip: "127.0.0.1", port: 8777 };
@@ -17,12 +18,21 @@ async function* input(text: string): AsyncGenerator<Uint8Array> {
   yield new TextEncoder().encode(text);
 }
 
-type World = { json?: boolean; sources?: Address[]; faults?: Partial<Record<string, FaultCode>> };
+type World = {
+  json?: boolean;
+  sources?: Address[];
+  faults?: Partial<Record<string, FaultCode>>;
+  errIsTerminal?: boolean;
+  /** What a download goes through before it ends. */
+  during?: (options: Parameters<PeerApi["download"]>[1]) => Fault | undefined;
+};
+const POLICY: Policy = { only: true, maxWaitSeconds: 7 };
 
 /** The console around a peer that does what `world` says, and notes what it is asked. */
-function open({ json = false, sources = [SOURCE], faults = {} }: World = {}) {
+function open({ json = false, sources = [SOURCE], faults = {}, errIsTerminal = false, during }: World = {}) {
   const said: { out: string[]; err: string[] } = { out: [], err: [] };
   const asked: string[] = [];
+  let time = 0;
   const output: Output = {
     out: (text) => void said.out.push(text),
     err: (text) => void said.err.push(text),
@@ -34,14 +44,15 @@ function open({ json = false, sources = [SOURCE], faults = {} }: World = {}) {
     screen: createScreen(output.err, () => ({ columns: 80, rows: 24 })),
     columns: () => 80,
     watched: false,
-    errIsTerminal: false,
-    now: () => 0,
+    errIsTerminal,
+    // Every event is due.
+    now: () => (time += 1000),
   };
   const life = createLife();
   let lastSearched: string | undefined;
   const peer: PeerApi = {
     async join({ host, port, folder }) {
-      asked.push(`join ${host}:${port} ${folder}`);
+      asked.push(`join ${host}:${port} ${folder ?? "(no folder)"}`);
       return faults.join ? fault(faults.join, "ours") : { address: { ip: host, port: port || 9000 }, names: ["a.mp4"] };
     },
     async search(name) {
@@ -50,10 +61,14 @@ function open({ json = false, sources = [SOURCE], faults = {} }: World = {}) {
       lastSearched = name;
       return sources;
     },
-    async download(from, { onProgress, signal }) {
+    async download(from, options) {
+      const { onProgress, signal, only, maxWaitSeconds } = options;
+      expect({ only, maxWaitSeconds }).toEqual(POLICY);
       const where = formatAddress(from);
       asked.push(`download ${where}`);
       onProgress?.({ bytes: 1, size: 2, rate: 1, sources: 1 });
+      const ended = during?.(options);
+      if (ended !== undefined) return ended;
       const code = faults[where];
       if (code === "CANCELLED") {
         const cancelled = Promise.withResolvers<ReturnType<typeof fault>>();
@@ -68,14 +83,15 @@ function open({ json = false, sources = [SOURCE], faults = {} }: World = {}) {
     },
   };
   const report = (json ? createJsonReport : createReport)(parts);
-  const session = { peer, report, life, server: SERVER };
+  const session = { peer, report, life, server: SERVER, policy: POLICY };
   return { session, life, output, report, asked, out: () => said.out.join(""), err: () => said.err.join("") };
 }
 
 async function menu(text: string, world?: World, given = {}) {
   const opened = open(world);
   const asker = createPipedAsker(readLines(input(text)), opened.output.err);
-  await runMenu({ ...opened.session, asker, given, ready: async () => {} });
+  const folderFault = (folder: string) => (folder === "nada" ? fault("FOLDER_MISSING", "disk") : undefined);
+  await runMenu({ ...opened.session, asker, given, ready: async () => {}, folderFault });
   const codes = [...opened.err().matchAll(/^erro: .* \[(\w+)\]$/gm)].map(([, code]) => code);
   return { ...opened, codes };
 }
@@ -96,6 +112,11 @@ describe("the menu", () => {
     const own = { ip: "127.0.0.1", port: 8776 };
     const { asked } = await menu("join\n\n\n\nsearch\nx.mp4\ndownload\n\n\n", { sources: [own, SOURCE] });
     expect(asked).toEqual(["join 127.0.0.1:8776 .", "search x.mp4", "download 127.0.0.1:8777"]);
+  });
+
+  test("refuses a folder that cannot be used, and takes the quotes off one that CMD.EXE put there", async () => {
+    const { asked, codes } = await menu('JOIN\n\n\nnada\n"c:\\com espaço"\n');
+    expect([codes, asked]).toEqual([["FOLDER_MISSING"], ["join 127.0.0.1:8776 c:\\com espaço"]]);
   });
 
   test("does not ask what a flag has answered", async () => {
@@ -146,7 +167,8 @@ describe("the menu", () => {
       setImmediate(opened.life.interrupt);
       return download(from, options);
     };
-    const running = runMenu({ ...opened.session, asker, given: {}, ready: async () => {} });
+    const parts = { asker, given: {}, ready: async () => {}, folderFault: () => undefined };
+    const running = runMenu({ ...opened.session, ...parts });
     await menuAgain.promise;
     expect(opened.err()).toContain("[CANCELLED]");
     expect(opened.life.leaving.aborted).toBe(false);
@@ -241,6 +263,11 @@ describe("subcommands", () => {
     expect([code, asked, err()]).toEqual([2, [], expect.stringMatching(/^erro: .* \[BAD_NAME\]\ndica: /)]);
   });
 
+  test("search joins with no folder: there is nothing to share", async () => {
+    const { asked } = await run({ ...where, command: "search", name: "x.mp4" });
+    expect(asked).toEqual(["join 127.0.0.1:0 (no folder)", "search x.mp4"]);
+  });
+
   test("share goes on until it is to leave, and ends with 0", async () => {
     const opened = open();
     const running = runTask(opened.session, { ...where, command: "share", folder: "d" });
@@ -261,6 +288,114 @@ describe("subcommands", () => {
       { event: "error", code: "BUSY", message: expect.any(String), hint: expect.any(String) },
     ]);
     expect(err()).toMatch(/^pronto 127\.0\.0\.1:9000\nerro: .* \[BUSY\]\ndica: .*\n$/);
+  });
+});
+
+describe("on the way of a download", () => {
+  const get: Task = { command: "get", name: "x.mp4", folder: "d", from: undefined, host: undefined, port: undefined };
+  const LIAR = { ip: "127.0.0.1", port: 8779 };
+  const at = (waiting: Waiting | undefined, rate = 0) => ({ bytes: 1, size: 2, rate, sources: 1, waiting });
+  const place = (position: number) => at({ for: "slot", from: SOURCE, position });
+  const QUEUE: World["during"] = ({ onProgress }) => {
+    for (const position of [2, 2, 1, 1]) onProgress?.(place(position));
+    return undefined;
+  };
+  const events = (out: string) =>
+    out
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { event: string });
+
+  test("each new place in the queue is one line of stderr, where stderr is no terminal", async () => {
+    const opened = open({ during: QUEUE });
+    expect(await runTask(opened.session, get)).toBe(0);
+    expect(opened.err()).toBe(
+      "pronto 127.0.0.1:9000\nna fila de 127.0.0.1:8777, posição 2\nna fila de 127.0.0.1:8777, posição 1\n",
+    );
+    const atTerminal = open({ during: QUEUE, errIsTerminal: true });
+    await runTask(atTerminal.session, get);
+    expect(atTerminal.err()).toBe("");
+  });
+
+  test("a new wait in the same place is news again", async () => {
+    const opened = open({ during: QUEUE, faults: { "127.0.0.1:8777": "BUSY" } });
+    expect(await runTask(opened.session, get)).toBe(4);
+    expect(await runTask(opened.session, get)).toBe(4);
+    expect(opened.err().match(/posição 2$/gm)?.length).toBe(2);
+  });
+
+  test("--json tells the queue, what is waited for, and whole numbers", async () => {
+    const opened = open({
+      json: true,
+      during(options) {
+        QUEUE?.(options);
+        options.onProgress?.({ ...at({ for: "data", from: SOURCE }, 1.7), etaSeconds: 2.1 });
+        return undefined;
+      },
+    });
+    await runTask(opened.session, get);
+    const told = events(opened.out()).filter(({ event }) => event === "queued" || event === "progress");
+    const name = "x.mp4";
+    const from = "127.0.0.1:8777";
+    expect<unknown[]>(told).toEqual([
+      expect.objectContaining({ event: "progress", bytes: 1 }),
+      { event: "queued", name, from, position: 2 },
+      { event: "queued", name, from, position: 1 },
+      {
+        event: "progress",
+        name,
+        bytes: 1,
+        size: 2,
+        sources: 1,
+        rate: 2,
+        etaSeconds: 3,
+        waiting: { for: "data", from },
+      },
+    ]);
+    expect(opened.err()).not.toContain("na fila");
+  });
+
+  test("a source that lies is named in a warning, one that leaves only to programs", async () => {
+    const during: World["during"] = ({ onSourceLost }) => {
+      onSourceLost?.(SOURCE, fault("PEER_GONE", "network"));
+      onSourceLost?.(LIAR, fault("CORRUPT", "theirs"));
+      return undefined;
+    };
+    const opened = open({ json: true, during });
+    expect(await runTask(opened.session, get)).toBe(0);
+    expect(opened.err().match(/^aviso: .*$/gm)).toEqual([
+      "aviso: o peer 127.0.0.1:8779 enviou dados errados e foi deixado de lado [CORRUPT]",
+    ]);
+    expect<unknown[]>(events(opened.out()).filter(({ event }) => event === "source-lost")).toEqual([
+      { event: "source-lost", from: "127.0.0.1:8777", code: "PEER_GONE" },
+      { event: "source-lost", from: "127.0.0.1:8779", code: "CORRUPT" },
+    ]);
+  });
+
+  test("a download that another source than the chosen one ended names that source", async () => {
+    const during: World["during"] = ({ onSourceLost }) => {
+      const lie = fault("CORRUPT", "theirs");
+      onSourceLost?.(LIAR, lie);
+      return lie;
+    };
+    const opened = open({ during });
+    expect(await runTask(opened.session, get)).toBe(1);
+    expect(opened.err()).toContain("erro: os dados que o peer 127.0.0.1:8779 enviou");
+  });
+
+  test("--json tells what is hashed and uploaded, and people are spared it", () => {
+    for (const json of [true, false]) {
+      const { report, out, err } = open({ json });
+      report.hashed("x.mp4", "ab");
+      report.uploaded("x.mp4", SOURCE, 5);
+      expect(err()).toBe("");
+      if (!json) expect(out()).toBe("");
+      else
+        expect<unknown[]>(events(out())).toEqual([
+          { event: "hashed", name: "x.mp4", root: "ab" },
+          { event: "uploaded", name: "x.mp4", to: "127.0.0.1:8777", bytes: 5 },
+        ]);
+    }
   });
 });
 

@@ -6,9 +6,19 @@ import { runMenu } from "../../src/console/menu.ts";
 import { runProgram } from "../../src/console/program.ts";
 import { createReport } from "../../src/console/report.ts";
 import type { PeerApi } from "../../src/console/session.ts";
+import { folderFault } from "../../src/content/folder.ts";
+import type { Address } from "../../src/protocol/address.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
 
 const server = { ip: "127.0.0.1", port: 1099 };
+
+const queued = (from: Address, position: number) => ({
+  bytes: 0,
+  size: 0,
+  rate: 0,
+  sources: 0,
+  waiting: { for: "slot", from, position } as const,
+});
 
 await runProgram(async ({ output, reportParts, life, openAsker }) => {
   const report = createReport(reportParts);
@@ -29,7 +39,11 @@ await runProgram(async ({ output, reportParts, life, openAsker }) => {
       const name = lastSearched ?? "";
       if (from.port === 4) return fault("BUSY", "theirs");
       onProgress?.({ bytes: 5e8, size: 1.2e9, rate: 1e8, etaSeconds: 7, sources: 1 });
-      if (!name.startsWith("lento")) return { name, folder: "videos", bytes: 3 };
+      if (name.startsWith("fila")) {
+        onProgress?.(queued(from, 2));
+        onProgress?.(queued(from, 1));
+      }
+      if (!/^(?:lento|fila)/.test(name)) return { name, folder: "videos", bytes: 3 };
       const { promise, resolve } = Promise.withResolvers<Fault>();
       signal?.addEventListener("abort", () => resolve(fault("CANCELLED", "ours")));
       return promise;
@@ -42,7 +56,8 @@ await runProgram(async ({ output, reportParts, life, openAsker }) => {
     },
   };
   const asker = openAsker();
-  await runMenu({ peer, report, life, server, asker, given: {}, ready: output.ready });
+  const policy = { only: false, maxWaitSeconds: Number.POSITIVE_INFINITY };
+  await runMenu({ peer, report, life, server, policy, asker, given: {}, ready: output.ready, folderFault });
   asker.close();
   await peer.leave();
   return 0;

@@ -57,9 +57,21 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
       JOINED,
       FOUND,
       "erro: o download foi cancelado: lento.mp4 [CANCELLED]",
-      "dica: faça DOWNLOAD para recomeçar",
+      "dica: repita o mesmo DOWNLOAD: ele continua de onde parou",
       FOUND,
       "Arquivo aula.mp4 baixado com sucesso na pasta videos",
+    ]);
+  });
+
+  test("sees the place in a peer's queue, the latest one, until Ctrl+C gives it up", async () => {
+    await using session = await open();
+    session.press("JOIN\r\r\r\rSEARCH\rfila.mp4\rDOWNLOAD\r\r\r");
+    await session.shows(/na fila de 127\.0\.0\.1:8777, posição 1 \(Ctrl\+C cancela\)/);
+    session.press(KEY.interrupt);
+    await session.shows("[CANCELLED]");
+    expect((await leave(session)).slice(2)).toEqual([
+      "erro: o download foi cancelado: fila.mp4 [CANCELLED]",
+      "dica: repita o mesmo DOWNLOAD: ele continua de onde parou",
     ]);
   });
 
