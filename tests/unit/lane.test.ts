@@ -1,0 +1,161 @@
+// One lane: what it asks, what it takes, and what ends it.
+// Invariant: a piece is reported once, with the hash of the bytes that were written.
+// Never: needs a socket; the source is the test.
+
+import { beforeEach, describe, expect, test } from "bun:test";
+import { createPieceHasher, HASH_BYTES } from "../../src/content/merkle.ts";
+import { type Fault, fault } from "../../src/protocol/fault.ts";
+import { STALL_SECONDS_MAX } from "../../src/protocol/limits.ts";
+import { createBucket } from "../../src/transfer/bucket.ts";
+import { createLane, type Lane, type LaneEvent } from "../../src/transfer/lane.ts";
+import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
+import { createNet, type FarEnd, type Net } from "./support-net.ts";
+import { contentOf, data, hashOf } from "./support-sharer.ts";
+
+const PIECE = 256 * 1024;
+const CONTENT = contentOf(2 * PIECE + 10);
+const { layer } = hashOf(CONTENT);
+const hashAt = (index: number) => layer.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES);
+const order = (index: number) => ({
+  index,
+  offset: index * PIECE,
+  length: Math.min(PIECE, CONTENT.length - index * PIECE),
+});
+const bytesOf = (index: number) => CONTENT.subarray(index * PIECE, (index + 1) * PIECE);
+const TICKET = "1".repeat(32);
+
+let clock: VirtualClock;
+let net: Net;
+let written: Uint8Array;
+let refuse: Fault | undefined;
+let events: LaneEvent[];
+let lane: Lane;
+let far: FarEnd;
+
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+const pieces = () => events.filter((event) => event.type === "piece");
+const over = () => events.filter((event) => event.type === "over").map((event) => event.fault.fault);
+
+beforeEach(async () => {
+  clock = createVirtualClock();
+  net = createNet();
+  written = new Uint8Array(CONTENT.length);
+  refuse = undefined;
+  events = [];
+  lane = createLane({
+    source: { ip: "127.0.0.1", port: 1 },
+    ticket: TICKET,
+    connect: net.connect,
+    clock,
+    bucket: createBucket(undefined, clock),
+    hasher: createPieceHasher(CONTENT.length, PIECE),
+    write(chunk, offset) {
+      if (refuse === undefined) written.set(chunk, offset);
+      return refuse;
+    },
+    onEvent: (event) => events.push(event),
+  });
+  await turn();
+  far = net.dialled[0] as FarEnd;
+});
+
+describe("a lane", () => {
+  test("shows its ticket, asks for its orders in their order, and reports each with its hash", async () => {
+    lane.fetch(order(2));
+    lane.fetch(order(0));
+    expect(far.sent).toBe(`HELLO 1\nLANE ${TICKET}\nGET ${2 * PIECE} 10\nGET 0 ${PIECE}\n`);
+    far.say("HELLO 1\nLANE_OK\n");
+    far.say(data(2 * PIECE, bytesOf(2)));
+    far.say(data(0, bytesOf(0)));
+    expect(pieces()).toEqual([
+      { type: "piece", index: 2, hash: hashAt(2) },
+      { type: "piece", index: 0, hash: hashAt(0) },
+    ]);
+    expect(Buffer.compare(written.subarray(0, PIECE), bytesOf(0))).toBe(0);
+    await clock.advance(300);
+    const moved = events.reduce((sum, event) => sum + (event.type === "moved" ? event.bytes : 0), 0);
+    expect(moved).toBe(PIECE + 10);
+  });
+
+  test("takes its bytes in whatever cuts they come", () => {
+    lane.fetch(order(0));
+    lane.fetch(order(2));
+    const all = Buffer.concat([Buffer.from("HELLO 1\nLANE_OK\n"), data(0, bytesOf(0)), data(2 * PIECE, bytesOf(2))]);
+    for (let at = 0, cut = 1; at < all.length; at += cut, cut = (cut * 7 + 1) % 5000 || 1)
+      far.say(all.subarray(at, at + cut));
+    expect(pieces().length).toBe(2);
+    expect(pieces()).toContainEqual({ type: "piece", index: 0, hash: hashAt(0) });
+  });
+
+  test("reports wrong bytes with their own hash: it does not judge", () => {
+    lane.fetch(order(2));
+    far.say("LANE_OK\n");
+    far.say(data(2 * PIECE, new Uint8Array(10)));
+    expect(pieces().length).toBe(1);
+    expect(pieces()[0]).not.toEqual({ type: "piece", index: 2, hash: hashAt(2) });
+    expect(over()).toEqual([]);
+  });
+
+  const lies: readonly (readonly [string, string | Uint8Array, string])[] = [
+    ["data before LANE_OK", `DATA 0 ${PIECE}\n`, "BAD_REPLY"],
+    ["a refusal", "ERROR BAD_STATE final no such ticket\n", "BAD_STATE"],
+    ["no reply at all", "hello\n", "BAD_REPLY"],
+    ["another kind of reply", "LANE_OK\nPONG\n", "BAD_REPLY"],
+    ["the wrong offset", `LANE_OK\nDATA 1 ${PIECE}\n`, "BAD_REPLY"],
+    ["another length", "LANE_OK\nDATA 0 5\nhello", "BAD_REPLY"],
+    ["a line without an end", "x".repeat(2000), "LINE_TOO_LONG"],
+  ];
+  for (const [what, said, code] of lies) {
+    test(`is over with ${code} at ${what}`, () => {
+      lane.fetch(order(0));
+      far.say(said);
+      expect(over()).toEqual([code]);
+      expect(far.state).toBe("closed");
+      expect(pieces()).toEqual([]);
+    });
+  }
+
+  test("is over with BAD_REPLY at data that nobody asked for", () => {
+    lane.fetch(order(2));
+    far.say("LANE_OK\n");
+    far.say(data(2 * PIECE, bytesOf(2)));
+    far.say(data(0, bytesOf(0)));
+    expect(over()).toEqual(["BAD_REPLY"]);
+    expect(pieces().length).toBe(1);
+  });
+
+  test("is over with the disk's fault when a write fails, and reports no such piece", () => {
+    lane.fetch(order(2));
+    refuse = fault("DISK_FULL", "disk", "write", true);
+    far.say("LANE_OK\n");
+    far.say(data(2 * PIECE, bytesOf(2)));
+    expect([over(), pieces()]).toEqual([["DISK_FULL"], []]);
+  });
+
+  test("is over with PEER_GONE when the source closes or says no more, once", () => {
+    lane.fetch(order(0));
+    far.say(`LANE_OK\nDATA 0 ${PIECE}\nxyz`);
+    far.end();
+    far.close();
+    expect([over(), pieces()]).toEqual([["PEER_GONE"], []]);
+  });
+
+  test("is over with STALLED when nothing comes for STALL_SECONDS_MAX although something is on order", async () => {
+    await clock.advance(3 * STALL_SECONDS_MAX * 1000);
+    expect(over()).toEqual([]);
+    lane.fetch(order(0));
+    await clock.advance((STALL_SECONDS_MAX + 1) * 1000);
+    expect(over()).toEqual(["STALLED"]);
+  });
+
+  test("is over when it is closed, and does nothing after", async () => {
+    lane.fetch(order(0));
+    lane.close();
+    lane.close();
+    far.say(data(0, bytesOf(0)));
+    expect([over(), pieces()]).toEqual([["CANCELLED"], []]);
+    expect(written.every((byte) => byte === 0)).toBe(true);
+    await clock.advance(60_000);
+    expect(clock.pending).toBe(0);
+  });
+});

@@ -1,0 +1,155 @@
+// A download's two files: in which order they are written, and what a disk that refuses does to them.
+// Invariant: a piece is told as kept only after the .part was synced, and then the journal.
+// Never: touches a disk; both files are in memory and note what was done to them.
+
+import { beforeEach, describe, expect, test } from "bun:test";
+import type { WorkFile } from "../../src/content/workplace.ts";
+import { type Fault, fault } from "../../src/protocol/fault.ts";
+import { decodeJournal, type JournalHead } from "../../src/transfer/journal.ts";
+import { createStorage, type Storage } from "../../src/transfer/storage.ts";
+import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
+import { good } from "./support-good.ts";
+
+const HEAD: JournalHead = { size: 100 * 2 ** 18, pieceBytes: 2 ** 18, root: undefined };
+const FULL = fault("DISK_FULL", "disk", "write", true);
+let log: string[];
+let refuse: string | undefined;
+let bytes: Buffer;
+let clock: VirtualClock;
+let storage: Storage;
+let kept: number[];
+let faults: Fault[];
+
+function file(name: string): WorkFile {
+  const act = (what: string): Fault | undefined => {
+    log.push(`${what} ${name}`);
+    return refuse === `${what} ${name}` ? FULL : undefined;
+  };
+  return {
+    size: 0,
+    readAll: async () => new Uint8Array(bytes),
+    async writeAt(chunk, offset) {
+      const failed = act("write");
+      if (failed === undefined && name === "journal") {
+        const grown = Buffer.alloc(Math.max(bytes.length, offset + chunk.length));
+        bytes.copy(grown);
+        grown.set(chunk, offset);
+        bytes = grown;
+      }
+      return failed;
+    },
+    async truncate(size) {
+      if (name === "journal") bytes = bytes.subarray(0, size);
+      return act("truncate");
+    },
+    sync: async () => act("sync"),
+    close: async () => void act("close"),
+  };
+}
+
+beforeEach(() => {
+  log = [];
+  refuse = undefined;
+  bytes = Buffer.alloc(0);
+  clock = createVirtualClock();
+  kept = [];
+  faults = [];
+  storage = createStorage({
+    part: file("part"),
+    journal: file("journal"),
+    clock,
+    onKept: (pieces) => {
+      log.push("kept");
+      kept.push(...pieces.map(({ index }) => index));
+    },
+    onFault: (why) => faults.push(why),
+  });
+});
+
+const piece = (index: number) => ({ index, hash: new Uint8Array(32).fill(index) });
+const journaled = () => [...(decodeJournal(bytes)?.pieces.keys() ?? [])];
+
+describe("a piece", () => {
+  test("is synced, then journaled, then told as kept", async () => {
+    expect(await storage.begin(HEAD)).toBeUndefined();
+    log = [];
+    storage.written(piece(3), 10);
+    await storage.flush();
+    expect(log).toEqual(["sync part", "write journal", "sync journal", "kept"]);
+    expect(journaled()).toEqual([3]);
+  });
+
+  test("is kept by itself after a while, together with those that came meanwhile", async () => {
+    await storage.begin(HEAD);
+    log = [];
+    for (const index of [1, 2, 5]) storage.written(piece(index), 10);
+    expect(kept).toEqual([]);
+    await clock.advance(1000);
+    expect(kept).toEqual([1, 2, 5]);
+    expect(log.filter((what) => what === "sync part").length).toBe(1);
+  });
+
+  test("is kept at once when much has been written", async () => {
+    await storage.begin(HEAD);
+    storage.written(piece(1), 64 * 1024 * 1024);
+    await clock.advance(0);
+    expect(kept).toEqual([1]);
+  });
+});
+
+describe("a disk that refuses", () => {
+  for (const what of ["sync part", "write journal", "sync journal"]) {
+    test(`to ${what} loses nothing: the pieces are kept once it agrees again, each once`, async () => {
+      await storage.begin(HEAD);
+      refuse = what;
+      storage.written(piece(1), 10);
+      await storage.flush();
+      expect([kept, faults]).toEqual([[], [FULL]]);
+      storage.written(piece(2), 10);
+      await storage.flush();
+      expect(kept).toEqual([]);
+      refuse = undefined;
+      await storage.flush();
+      expect(kept).toEqual([1, 2]);
+      expect(journaled()).toEqual([1, 2]);
+      expect(bytes.length).toBe(128 + 2 * 40);
+    });
+  }
+
+  test("a sync of the .part never lets the journal say more than the disk", async () => {
+    await storage.begin(HEAD);
+    refuse = "sync part";
+    storage.written(piece(1), 10);
+    await storage.flush();
+    expect(journaled()).toEqual([]);
+  });
+
+  test("to begin is a fault", async () => {
+    refuse = "write journal";
+    expect(await storage.begin(HEAD)).toEqual(FULL);
+  });
+});
+
+describe("an earlier journal", () => {
+  test("is found, and what is kept next is written behind its last whole record", async () => {
+    await storage.begin(HEAD);
+    storage.written(piece(1), 10);
+    await storage.flush();
+    bytes = Buffer.concat([bytes, Buffer.from("a torn record")]);
+    const again = createStorage({ part: file("part"), journal: file("journal"), clock, onKept() {}, onFault() {} });
+    expect([...(good(await again.recover())?.pieces.keys() ?? [])]).toEqual([1]);
+    again.written(piece(2), 10);
+    await again.flush();
+    expect(journaled()).toEqual([1, 2]);
+  });
+
+  test("that is none of ours is not used", async () => {
+    bytes = Buffer.from("somebody's notes".repeat(20));
+    expect(await storage.recover()).toBeUndefined();
+  });
+
+  test("is forgotten before the .part's bytes are, when a new one begins", async () => {
+    await storage.begin(HEAD);
+    expect(log).toEqual(["truncate journal", "write journal", "sync journal", "truncate part"]);
+  });
+});
