@@ -106,7 +106,7 @@ async function demonstrate(machine: Machine, isVideo: boolean, keep: string | un
   if (keep !== undefined) {
     mkdirSync(keep, { recursive: true });
     copyFileSync(copy, join(keep, VIDEO));
-    console.log(`   a cópia está em ${join(keep, VIDEO)}: abra no VLC`);
+    console.log(`   a cópia está em ${join(keep, VIDEO)}${isVideo ? ": abra no VLC" : ""}`);
   }
 }
 
