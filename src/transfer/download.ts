@@ -47,39 +47,44 @@ const cancelled = () => fault("CANCELLED", "ours", "cancelled by the person");
 /** Asks the chosen peer, and waits in its queue if it has one. */
 async function ask(options: DownloadOptions): Promise<Source | Fault> {
   const { clock, from, signal, onProgress, maxWaitSeconds } = options;
-  let giveUp: Fault | undefined;
+  if (signal?.aborted) return cancelled();
+  const gaveUp = Promise.withResolvers<Fault>();
   let leave: (() => void) | undefined;
   let position = 0;
   let cancelTimer = () => {};
-  const abort = () => {
-    giveUp ??= cancelled();
+  const giveUp = (why: Fault) => {
+    gaveUp.resolve(why);
     leave?.();
   };
+  const abort = () => giveUp(cancelled());
   signal?.addEventListener("abort", abort);
-  const source = await openSource(
+  const asking = openSource(
     from,
     { name: options.name },
     {
       ...options,
       onWait(now, leaveQueue) {
         leave = leaveQueue;
+        if (signal?.aborted) return leaveQueue();
         onProgress?.({ ...AT_REST, waiting: { for: "slot", from, position: now } });
-        if (signal?.aborted) abort();
         if (now === position || maxWaitSeconds === Number.POSITIVE_INFINITY) return;
         position = now;
         cancelTimer();
-        cancelTimer = clock.after(maxWaitSeconds * 1000, () => {
-          giveUp ??= fault("BUSY", "theirs", `place ${now} in the queue for ${maxWaitSeconds} s`, true);
-          leaveQueue();
-        });
+        cancelTimer = clock.after(maxWaitSeconds * 1000, () =>
+          giveUp(fault("BUSY", "theirs", `place ${now} in the queue for ${maxWaitSeconds} s`, true)),
+        );
       },
     },
   );
+  // Whoever gives up does not wait for an answer that may never come; one that comes all the same is declined.
+  void gaveUp.promise.then(async () => {
+    const late = await asking;
+    if (!isFault(late)) late.close();
+  });
+  const source = await Promise.race([gaveUp.promise, asking]);
   cancelTimer();
   signal?.removeEventListener("abort", abort);
-  if (giveUp === undefined && !signal?.aborted) return source;
-  if (!isFault(source)) source.close();
-  return giveUp ?? cancelled();
+  return source;
 }
 
 const AT_REST = { bytes: 0, size: 0, rate: 0, etaSeconds: undefined, sources: 0 };

@@ -55,7 +55,9 @@ export async function openSource(
   // SPEC 5.f: DOWNLOAD goes to the other peer, which accepts or rejects.
   const request =
     "name" in wanted ? ({ verb: "DOWNLOAD", ...wanted } as const) : ({ verb: "FETCH", ...wanted } as const);
-  const answer = await caller.call(request, { onWait: (position) => onWait?.(position, () => caller.end()) });
+  // Half-closing would not do: whoever has only stopped asking may still be waiting for the answer.
+  const leave = () => caller.connection.destroy();
+  const answer = await caller.call(request, { onWait: (position) => onWait?.(position, leave) });
   const accepted = expectReply(answer, "ACCEPT");
   if (isFault(accepted)) {
     caller.end();

@@ -468,4 +468,30 @@ describe("a download that is cancelled", () => {
     await until("the queue to be left", () => source.open === 0);
     expect(there()).toEqual([]);
   });
+
+  test.each([
+    ["does not answer", ""],
+    ["keeps us in its queue, and answers a half-closed connection", "WAIT 1\n"],
+  ])("while the peer %s is CANCELLED at once", async (_, answer) => {
+    const stop = new AbortController();
+    const left = Promise.withResolvers<void>();
+    let heard = "";
+    using peer = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      allowHalfOpen: true,
+      socket: {
+        data(socket, bytes) {
+          heard += bytes.toString();
+          if (!heard.includes("DOWNLOAD")) return;
+          socket.write(`HELLO 1\n${answer}`);
+          stop.abort();
+        },
+        close: () => left.resolve(),
+      },
+    });
+    expect(codeOf(await fetchFrom({ ip: "127.0.0.1", port: peer.port }, { signal: stop.signal }))).toBe("CANCELLED");
+    if (answer !== "") await left.promise;
+    expect(there()).toEqual([]);
+  });
 });
