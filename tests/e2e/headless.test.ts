@@ -202,6 +202,26 @@ describe("a transfer that breaks", () => {
     expect(await search(machine, at, "comprido.mp4")).toEqual([address]);
   });
 
+  test("a server that dies and returns in the middle stops no download", async () => {
+    const { server: mortal, at: mortalAt } = await startServer(machine);
+    await using _mortal = mortal;
+    const from = machine.place("meanwhile");
+    sparse(join(from.path, "enquanto.mp4"), LONG_BYTES / 4);
+    const { peer } = await share(machine, mortalAt, from);
+    await using _peer = peer;
+    const here = machine.place("meanwhile-here");
+    const args = ["get", "enquanto.mp4", "--server", mortalAt, "--dir", here.typed, "--json"];
+    await using getting = machine.start("napster-peer", args);
+    await until("bytes to arrive", () => visible(here.path).some((name) => name.includes("enquanto.mp4")));
+    mortal.signal("SIGKILL");
+    await mortal.exit();
+    const port = mortalAt.split(":")[1] ?? "";
+    await using again = machine.start("napster-server", ["--host", "127.0.0.1", "--port", port]);
+    await again.ready();
+    expect(await getting.exit(40), getting.stderr()).toBe(EXIT.done);
+    expect(visible(here.path)).toEqual(["enquanto.mp4"]);
+  });
+
   test("a name that exists is never overwritten", async () => {
     const { peer } = await share(machine, at, machine.place("exists", { "meu.mp4": "deles" }));
     await using _peer = peer;
