@@ -88,3 +88,12 @@ export const QUEUE_MAX = 100;
 
 /** A waiting peer is told its place at least this often, which also keeps its own deadline away. */
 export const WAIT_SECONDS = 5;
+
+/** A downloader that takes less than this while others may be waiting for its slot loses it… */
+export const PACE_BYTES_PER_SECOND_MIN = 4 * 1024;
+/** …when it has been so slow for this long. */
+export const PACE_SECONDS = 30;
+
+/** Connections to one peer: eight uploads of a class behind one address, each with its lanes, and as many who wait. */
+export const GUESTS_MAX = 2048;
+export const GUESTS_PER_ADDRESS_MAX = 1024;

@@ -2,25 +2,28 @@
 // Invariant: only what is on the shelf is served; a slot is held exactly as long as its control connection lives.
 // Never: knows it runs on a thread of its own (upload-worker.ts), or opens a path that came from the network.
 
-import type { Address } from "../protocol/address.ts";
 import { nextPeerState, type PeerState } from "../protocol/conversation.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import { LANES_PER_TICKET_MAX, UNJOINED_SECONDS_MAX, UPLOAD_IDLE_SECONDS_MAX } from "../protocol/limits.ts";
+import {
+  GUESTS_MAX,
+  GUESTS_PER_ADDRESS_MAX,
+  LANES_PER_TICKET_MAX,
+  UNJOINED_SECONDS_MAX,
+  UPLOAD_IDLE_SECONDS_MAX,
+} from "../protocol/limits.ts";
 import { type PeerRequest, VERSION } from "../protocol/messages.ts";
-import type { Clock } from "../transport/clock.ts";
-import type { Connection, Handlers } from "../transport/connection.ts";
+import { type Clock, every } from "../transport/clock.ts";
+import { type Connection, DEAF, type Handlers } from "../transport/connection.ts";
+import { createCrowd } from "../transport/crowd.ts";
 import { createBucket } from "./bucket.ts";
 import { createGuest, type Guest } from "./guest.ts";
-import { type ReadableFile, rangeFault, type Shelf, type Stocked } from "./shelf.ts";
+import { createPace } from "./pace.ts";
+import { createServing, type Upload, type UploadsEvent } from "./serving.ts";
+import type { Shelf, Stocked } from "./shelf.ts";
 import type { Seat } from "./slots.ts";
 import { createTurns } from "./turns.ts";
 
-export type UploadsEvent =
-  /** Somebody downloads a file whose piece layer is not here yet: it goes before the others. */
-  | { readonly type: "wanted"; readonly name: string }
-  /** A file is no longer what was announced. */
-  | { readonly type: "changed"; readonly name: string }
-  | { readonly type: "uploaded"; readonly name: string; readonly to: Address; readonly bytes: number };
+export type { UploadsEvent } from "./serving.ts";
 
 /** What the person allows. */
 export type UploadPolicy = {
@@ -40,16 +43,6 @@ type UploadsOptions = {
   readonly onEvent: (event: UploadsEvent) => void;
 };
 
-/** One granted download: its slot, its file, and the connections that fetch it. */
-type Upload = {
-  readonly ticket: string;
-  readonly stocked: Stocked;
-  readonly file: ReadableFile;
-  readonly guests: Set<Guest>;
-  sent: number;
-  movedAt: number;
-};
-
 /** What we know of one connection. */
 type Visit = { readonly since: number; state: PeerState; upload: Upload | undefined; seat: Seat | undefined };
 
@@ -67,9 +60,17 @@ export function createUploads({ shelf, clock, newTicket, policy, onEvent }: Uplo
   const uploads = new Map<string, Upload>();
   const turns = createTurns(policy.maxUploads, clock);
   const bucket = createBucket(policy.maxUploadRate, clock);
+  const serving = createServing(shelf, clock, onEvent);
+  const crowd = createCrowd(GUESTS_MAX, GUESTS_PER_ADDRESS_MAX);
+  const fairShare = () => (policy.maxUploadRate ?? Number.POSITIVE_INFINITY) / Math.max(1, uploads.size);
 
   function accept(connection: Connection): Handlers {
     const { guest, handlers } = createGuest({ connection, bucket, clock, serve, onClose: leave });
+    if (!crowd.admit(connection.remote.ip)) {
+      guest.refuse(fault("TOO_MANY", "theirs", "connections", true));
+      connection.end();
+      return DEAF;
+    }
     visits.set(guest, { since: clock.now(), state: "new", upload: undefined, seat: undefined });
     return handlers;
   }
@@ -93,11 +94,11 @@ export function createUploads({ shelf, clock, newTicket, policy, onEvent }: Uplo
       case "LANE":
         return openLane(guest, visit, request.ticket);
       case "LAYER":
-        return sendLayer(guest, visit.upload as Upload);
+        return serving.sendLayer(guest, visit.upload as Upload);
       case "PIECES":
-        return sendPieces(guest, visit.upload as Upload);
+        return serving.sendPieces(guest, visit.upload as Upload);
       case "GET":
-        return beginGet(guest, visit.upload as Upload, request.offset, request.length);
+        return serving.beginGet(guest, visit.upload as Upload, request.offset, request.length);
     }
   }
 
@@ -122,7 +123,9 @@ export function createUploads({ shelf, clock, newTicket, policy, onEvent }: Uplo
       return;
     }
     const ticket = newTicket();
-    visit.upload = { ticket, stocked, file, guests: new Set([guest]), sent: 0, movedAt: clock.now() };
+    const now = clock.now();
+    const pace = createPace(now, fairShare);
+    visit.upload = { ticket, stocked, file, guests: new Set([guest]), pace, sent: 0, movedAt: now };
     visit.state = "granted";
     uploads.set(ticket, visit.upload);
     const { size, root, name } = stocked.share;
@@ -150,51 +153,12 @@ export function createUploads({ shelf, clock, newTicket, policy, onEvent }: Uplo
     return undefined;
   }
 
-  function sendLayer(guest: Guest, upload: Upload): Fault | undefined {
-    const { stocked } = upload;
-    const now = stocked.layer === undefined ? shelf.byName(stocked.share.name) : stocked;
-    if (now === undefined) return fault("CHANGED", "ours", "the file is no longer as it was announced");
-    const { layer } = now;
-    if (layer === undefined) {
-      upload.movedAt = clock.now(); // it waits for us
-      return fault("NOT_READY", "ours", "the file is still being hashed", true);
-    }
-    guest.reply({ verb: "LAYER_OK", payloadBytes: layer.length }, layer);
-    return undefined;
-  }
-
-  /** Which pieces a partial holder has; of a whole file that question has an empty answer. */
-  function sendPieces(guest: Guest, upload: Upload): undefined {
-    const { stocked } = upload;
-    if (stocked.pieces !== undefined) upload.movedAt = clock.now(); // it waits for pieces that we are still fetching
-    const pieces = stocked.pieces?.slice() ?? new Uint8Array(0);
-    guest.reply({ verb: "PIECES_OK", payloadBytes: pieces.length }, pieces);
-  }
-
-  function beginGet(guest: Guest, upload: Upload, offset: number, length: number): Fault | undefined {
-    const { stocked, file } = upload;
-    const outside = rangeFault(stocked, offset, length);
-    if (outside !== undefined) return outside;
-    const changed = (): Fault => {
-      onEvent({ type: "changed", name: stocked.share.name });
-      return fault("CHANGED", "ours", "the file was changed while it was being sent");
-    };
-    if (stocked.pieces === undefined && !file.unchanged()) return changed();
-    guest.send(offset, length, (into, from) => {
-      const read = file.read(into, from);
-      if (isFault(read) || read < into.length) return changed();
-      upload.sent += read;
-      upload.movedAt = clock.now();
-      return read;
-    });
-    return undefined;
-  }
-
   /** The guest's connection is over. With the control connection the whole upload is. */
   function leave(guest: Guest): void {
     const visit = visits.get(guest);
     if (visit === undefined) return;
     visits.delete(guest);
+    crowd.release(guest.connection.remote.ip);
     const { upload } = visit;
     upload?.guests.delete(guest);
     if (upload !== undefined && visit.state === "granted") {
@@ -206,22 +170,26 @@ export function createUploads({ shelf, clock, newTicket, policy, onEvent }: Uplo
     visit.seat?.leave();
   }
 
-  /** Frees what nobody uses: connections that never asked, slots whose holder takes nothing. */
-  function sweep(): () => void {
-    return clock.after(SWEEP_MS, () => {
-      const now = clock.now();
-      for (const [guest, { upload, since, seat }] of visits) {
-        if (upload === undefined && seat !== undefined) continue; // it waits for us, not we for it
-        const seconds = upload === undefined ? UNJOINED_SECONDS_MAX : UPLOAD_IDLE_SECONDS_MAX;
-        if (now - (upload?.movedAt ?? since) < seconds * 1000) continue;
-        if (!guest.sending) guest.refuse(fault("TIMEOUT", "theirs", `nothing was fetched for ${seconds} s`, true));
-        leave(guest);
-        guest.connection.destroy();
-      }
-      stopSweep = sweep();
-    });
+  /** Frees what nobody uses: connections that never asked, slots whose holder takes nothing, or next to nothing. */
+  function sweep(): void {
+    const now = clock.now();
+    for (const [guest, { upload, since, seat }] of visits) {
+      if (upload === undefined && seat !== undefined) continue; // it waits for us, not we for it
+      const seconds = upload === undefined ? UNJOINED_SECONDS_MAX : UPLOAD_IDLE_SECONDS_MAX;
+      if (now - (upload?.movedAt ?? since) >= seconds * 1000) expel(guest, `nothing was fetched for ${seconds} s`);
+    }
+    for (const { guests, pace, sent } of uploads.values()) {
+      const sending = [...guests].some((guest) => guest.sending);
+      if (pace.tooSlow(now, sent, sending)) for (const guest of [...guests]) expel(guest, "too slow for a slot");
+    }
   }
-  let stopSweep = sweep();
+
+  function expel(guest: Guest, why: string): void {
+    if (!guest.sending) guest.refuse(fault("TIMEOUT", "theirs", why, true));
+    leave(guest);
+    guest.connection.destroy();
+  }
+  const stopSweep = every(clock, SWEEP_MS, sweep);
 
   return {
     accept,

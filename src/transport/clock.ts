@@ -16,3 +16,12 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** Runs `action` every `ms` milliseconds until the returned function is called. */
+export function every(clock: Clock, ms: number, action: () => void): () => void {
+  let cancel = clock.after(ms, function again() {
+    cancel = clock.after(ms, again);
+    action();
+  });
+  return () => cancel();
+}

@@ -31,6 +31,9 @@ export type Handlers = {
   close(): void;
 };
 
+/** Handlers for a connection that nobody listens to any more. */
+export const DEAF: Handlers = { data() {}, drain() {}, end() {}, close() {} };
+
 export type Listener = { readonly address: Address; close(): void };
 
 /** Listens on an address of this machine, port 0 for any free one. */

@@ -6,7 +6,7 @@ import type { Socket } from "bun";
 import type { Address } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault } from "../protocol/fault.ts";
 import { CONNECT_SECONDS_MAX, LINGER_SECONDS_MAX } from "../protocol/limits.ts";
-import type { Connect, Connection, Handlers, Listen } from "./connection.ts";
+import { type Connect, type Connection, DEAF, type Handlers, type Listen } from "./connection.ts";
 
 /** What one socket carries: its owner's handlers, and what has not left yet. */
 type Wire = {
@@ -89,8 +89,7 @@ function wrap(socket: Socket<Wire>): Connection {
   };
 }
 
-const silent: Handlers = { data() {}, drain() {}, end() {}, close() {} };
-const newWire = (): Wire => ({ handlers: silent, queue: [], queued: 0, ending: false, ended: false });
+const newWire = (): Wire => ({ handlers: DEAF, queue: [], queued: 0, ending: false, ended: false });
 
 /** The handlers that every socket shares; a socket's own are in its `data`. */
 const shared = {
@@ -109,7 +108,7 @@ const shared = {
   close(socket: Socket<Wire>) {
     clearTimeout(socket.data.lingering);
     const { handlers } = socket.data;
-    socket.data.handlers = silent;
+    socket.data.handlers = DEAF;
     handlers.close();
   },
   error() {

@@ -12,13 +12,17 @@ import { readable } from "../../src/content/slices.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import {
   LANES_PER_TICKET_MAX,
+  PACE_BYTES_PER_SECOND_MIN,
+  PACE_SECONDS,
   QUEUE_MAX,
   UNJOINED_SECONDS_MAX,
   UPLOAD_IDLE_SECONDS_MAX,
 } from "../../src/protocol/limits.ts";
+import { createPace } from "../../src/transfer/pace.ts";
 import { createShelf, type ReadableFile, type Shelf } from "../../src/transfer/shelf.ts";
 import type { Listed } from "../../src/transfer/upload-worker.ts";
 import { createUploads, type UploadPolicy, type UploadsEvent } from "../../src/transfer/uploads.ts";
+import { createCrowd } from "../../src/transport/crowd.ts";
 import { listen } from "../../src/transport/tcp.ts";
 import { until } from "../support/until.ts";
 import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
@@ -321,6 +325,30 @@ describe("slots", () => {
     await serving.clock.advance((UPLOAD_IDLE_SECONDS_MAX + 2) * 1000);
     await until("the slot to be free", () => serving.files === 0);
     await grant(serving);
+  });
+
+  test("one that takes next to nothing of what it asked for is too slow, but not when our own limit is the reason", () => {
+    const second = (from: number, to: number, rate: number, share = Number.POSITIVE_INFINITY, sending = true) => {
+      const pace = createPace(0, () => share);
+      return Array.from({ length: to }, (_, i) => pace.tooSlow((i + 1) * 1000, (i + 1) * rate, sending)).indexOf(
+        true,
+        from,
+      );
+    };
+    expect(second(0, 3 * PACE_SECONDS, PACE_BYTES_PER_SECOND_MIN / 2)).toBe(PACE_SECONDS - 1);
+    expect(second(0, 3 * PACE_SECONDS, PACE_BYTES_PER_SECOND_MIN)).toBe(-1);
+    expect(second(0, 3 * PACE_SECONDS, 0, Number.POSITIVE_INFINITY, false)).toBe(-1);
+    expect(second(0, 3 * PACE_SECONDS, 600, 1000)).toBe(-1);
+    expect(second(0, 3 * PACE_SECONDS, 400, 1000)).toBe(PACE_SECONDS - 1);
+  });
+
+  test("more connections of one address than GUESTS_PER_ADDRESS_MAX are told TOO_MANY, and the others go on", async () => {
+    const crowd = createCrowd(3, 2);
+    expect([crowd.admit("a"), crowd.admit("a"), crowd.admit("a")]).toEqual([true, true, false]);
+    expect([crowd.admit("b"), crowd.admit("c")]).toEqual([true, false]);
+    crowd.release("a");
+    expect(crowd.admit("c")).toBe(true);
+    expect(crowd.size).toBe(3);
   });
 
   test("one that holds its slot with PING alone loses it as well", async () => {

@@ -1,0 +1,78 @@
+// What a granted download is answered: its layer, its pieces, its bytes.
+// Invariant: bytes leave only while the file is as it was listed, and of a download under way only verified pieces.
+// Never: decides who is granted anything (uploads.ts).
+
+import type { Address } from "../protocol/address.ts";
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import type { Clock } from "../transport/clock.ts";
+import type { Guest } from "./guest.ts";
+import type { Pace } from "./pace.ts";
+import { type ReadableFile, rangeFault, type Shelf, type Stocked } from "./shelf.ts";
+
+export type UploadsEvent =
+  /** Somebody downloads a file whose piece layer is not here yet: it goes before the others. */
+  | { readonly type: "wanted"; readonly name: string }
+  /** A file is no longer what was announced. */
+  | { readonly type: "changed"; readonly name: string }
+  | { readonly type: "uploaded"; readonly name: string; readonly to: Address; readonly bytes: number };
+
+/** One granted download: its slot, its file, and the connections that fetch it. */
+export type Upload = {
+  readonly ticket: string;
+  readonly stocked: Stocked;
+  readonly file: ReadableFile;
+  readonly guests: Set<Guest>;
+  readonly pace: Pace;
+  sent: number;
+  movedAt: number;
+};
+
+export type Serving = {
+  sendLayer(guest: Guest, upload: Upload): Fault | undefined;
+  sendPieces(guest: Guest, upload: Upload): undefined;
+  beginGet(guest: Guest, upload: Upload, offset: number, length: number): Fault | undefined;
+};
+
+export function createServing(shelf: Shelf, clock: Clock, onEvent: (event: UploadsEvent) => void): Serving {
+  function sendLayer(guest: Guest, upload: Upload): Fault | undefined {
+    const { stocked } = upload;
+    const now = stocked.layer === undefined ? shelf.byName(stocked.share.name) : stocked;
+    if (now === undefined) return fault("CHANGED", "ours", "the file is no longer as it was announced");
+    const { layer } = now;
+    if (layer === undefined) {
+      upload.movedAt = clock.now(); // it waits for us
+      return fault("NOT_READY", "ours", "the file is still being hashed", true);
+    }
+    guest.reply({ verb: "LAYER_OK", payloadBytes: layer.length }, layer);
+    return undefined;
+  }
+
+  /** Which pieces a partial holder has; of a whole file that question has an empty answer. */
+  function sendPieces(guest: Guest, upload: Upload): undefined {
+    const { stocked } = upload;
+    if (stocked.pieces !== undefined) upload.movedAt = clock.now(); // it waits for pieces that we are still fetching
+    const pieces = stocked.pieces?.slice() ?? new Uint8Array(0);
+    guest.reply({ verb: "PIECES_OK", payloadBytes: pieces.length }, pieces);
+  }
+
+  function beginGet(guest: Guest, upload: Upload, offset: number, length: number): Fault | undefined {
+    const { stocked, file } = upload;
+    const outside = rangeFault(stocked, offset, length);
+    if (outside !== undefined) return outside;
+    const changed = (): Fault => {
+      onEvent({ type: "changed", name: stocked.share.name });
+      return fault("CHANGED", "ours", "the file was changed while it was being sent");
+    };
+    if (stocked.pieces === undefined && !file.unchanged()) return changed();
+    guest.send(offset, length, (into, from) => {
+      const read = file.read(into, from);
+      if (isFault(read) || read < into.length) return changed();
+      upload.sent += read;
+      upload.movedAt = clock.now();
+      return read;
+    });
+    return undefined;
+  }
+
+  return { sendLayer, sendPieces, beginGet };
+}

@@ -1,0 +1,34 @@
+// How many connections are open, in all and from each address, and whether one more is too many.
+// Invariant: what was admitted and not yet released is counted, and nothing else.
+// Never: closes anything; its owner does.
+
+export type Crowd = {
+  /** Counts one more connection from `ip`; false when it is one too many, and then it is not counted. */
+  admit(ip: string): boolean;
+  /** One that was admitted is gone. */
+  release(ip: string): void;
+  readonly size: number;
+};
+
+export function createCrowd(most: number, mostOfAddress: number): Crowd {
+  const ofAddress = new Map<string, number>();
+  let size = 0;
+  return {
+    admit(ip) {
+      const present = ofAddress.get(ip) ?? 0;
+      if (size >= most || present >= mostOfAddress) return false;
+      ofAddress.set(ip, present + 1);
+      size++;
+      return true;
+    },
+    release(ip) {
+      const left = (ofAddress.get(ip) ?? 1) - 1;
+      if (left > 0) ofAddress.set(ip, left);
+      else ofAddress.delete(ip);
+      size--;
+    },
+    get size() {
+      return size;
+    },
+  };
+}
