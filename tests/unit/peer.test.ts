@@ -1,0 +1,238 @@
+// Whole peers against a whole server, threads and all, in one process.
+// Invariant: what the network answers agrees with what lies in the peers' folders.
+// Never: waits for time to pass.
+
+import { afterAll, afterEach, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Peer, type PeerEvent, type PeerOptions } from "../../src/peer.ts";
+import type { Address } from "../../src/protocol/address.ts";
+import { Servidor, type ServidorEvent } from "../../src/servidor.ts";
+import { until } from "../support/until.ts";
+import { codeOf, good } from "./support-good.ts";
+import { contentOf, startSharer } from "./support-sharer.ts";
+
+const before = { cache: process.env.NAPSTER_CACHE };
+const root = fs.mkdtempSync(join(tmpdir(), "napster-peer-"));
+process.env.NAPSTER_CACHE = join(root, "cache");
+const closers: (() => unknown)[] = [];
+let turn = 0;
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+afterAll(() => {
+  if (before.cache === undefined) delete process.env.NAPSTER_CACHE;
+  else process.env.NAPSTER_CACHE = before.cache;
+  fs.rmSync(root, { recursive: true, force: true });
+});
+
+type Server = { address: Address; events: ServidorEvent[]; servidor: Servidor };
+function startServer(port = 0): Server {
+  const events: ServidorEvent[] = [];
+  const servidor = new Servidor({ host: "127.0.0.1", port, onEvent: (event) => events.push(event) });
+  const address = good(servidor.listen());
+  closers.push(() => servidor.close());
+  return { address, events, servidor };
+}
+
+function folderOf(files: Record<string, string | Uint8Array> = {}): string {
+  const folder = join(root, `pasta ${turn++}`);
+  fs.mkdirSync(folder);
+  for (const [name, content] of Object.entries(files)) fs.writeFileSync(join(folder, name), content);
+  return folder;
+}
+
+type Member = { peer: Peer; events: PeerEvent[]; folder: string; address: Address };
+function makePeer(server: Address, options: Partial<PeerOptions> = {}): { peer: Peer; events: PeerEvent[] } {
+  const events: PeerEvent[] = [];
+  const onEvent = (event: PeerEvent) => void events.push(event);
+  const peer = new Peer({ server, maxUploads: 8, rejectAll: false, onEvent, ...options });
+  closers.push(() => peer.leave());
+  return { peer, events };
+}
+async function enter(
+  server: Address,
+  files: Record<string, string | Uint8Array> = {},
+  options: Partial<PeerOptions> = {},
+): Promise<Member> {
+  const folder = folderOf(files);
+  const { peer, events } = makePeer(server, options);
+  const { address } = good(await peer.join({ host: "127.0.0.1", port: 0, folder }));
+  return { peer, events, folder, address };
+}
+const sameBytes = (path: string, content: Uint8Array) => Buffer.compare(fs.readFileSync(path), content) === 0;
+const inFolder = ({ folder }: Member, name: string) => join(folder, name);
+
+describe("JOIN", () => {
+  test("announces the folder's files, sorted, sub-folders left out, and waits for JOIN_OK (SPEC 5.b, 5.i)", async () => {
+    const server = startServer();
+    const folder = folderOf({ "b c.mp4": "b", "a.mp4": "a", "x.part": "ours" });
+    fs.mkdirSync(join(folder, "sub.mp4"));
+    const { peer, events } = makePeer(server.address);
+    const { address, names } = good(await peer.join({ host: "127.0.0.1", port: 0, folder }));
+    expect(names).toEqual(["a.mp4", "b c.mp4"]);
+    expect(server.events[0]).toEqual({ type: "joined", address, names: ["a.mp4", "b c.mp4"] });
+    expect(events).toContainEqual({ type: "skipped", name: "x.part", reason: "ours" });
+  });
+
+  test("with a missing folder, a port in use, a foreign IP or no server says so, and may be tried again", async () => {
+    const server = startServer();
+    const folder = folderOf({ "a.mp4": "a" });
+    const { peer } = makePeer(server.address);
+    const at = { host: "127.0.0.1", port: 0, folder };
+    expect(codeOf(await peer.join({ ...at, folder: join(folder, "nowhere") }))).toBe("FOLDER_MISSING");
+    expect(codeOf(await peer.join({ ...at, port: server.address.port }))).toBe("PORT_IN_USE");
+    expect(codeOf(await peer.join({ ...at, host: "203.0.113.1" }))).toBe("HOST_UNAVAILABLE");
+    expect(codeOf(await peer.search("a.mp4"))).toBe("NOT_JOINED");
+    expect(good(await peer.join(at)).names).toEqual(["a.mp4"]);
+    const alone = makePeer({ ip: "127.0.0.1", port: 1 });
+    expect(codeOf(await alone.peer.join(at))).toBe("SERVER_UNREACHABLE");
+  });
+
+  test("again moves to the new folder and port; when it fails, all is as it was", async () => {
+    const server = startServer();
+    const one = await enter(server.address, { "a.mp4": "a" });
+    const other = await enter(server.address);
+    const next = folderOf({ "b.mp4": "b" });
+    const bad = await one.peer.join({ host: "127.0.0.1", port: other.address.port, folder: next });
+    expect(codeOf(bad)).toBe("PORT_IN_USE");
+    expect(await other.peer.search("a.mp4")).toEqual([one.address]);
+    good(await other.peer.download(one.address, { name: "a.mp4" }));
+    const moved = good(await one.peer.join({ host: "127.0.0.1", port: 0, folder: next }));
+    expect(await other.peer.search("a.mp4")).toEqual([other.address]);
+    expect(await other.peer.search("b.mp4")).toEqual([moved.address]);
+    good(await other.peer.download(moved.address));
+  });
+});
+
+describe("SEARCH and DOWNLOAD", () => {
+  test("find a file by its exact name and bring it whole; UPDATE follows by itself (SPEC 5.c, 5.d, 5.f, 5.h)", async () => {
+    const server = startServer();
+    const content = contentOf(1_500_000);
+    const source = await enter(server.address, { "vídeo 1.mp4": content });
+    const target = await enter(server.address);
+    expect(await target.peer.search("vídeo 2.mp4")).toEqual([]);
+    expect(await target.peer.search("vídeo 1.mp4")).toEqual([source.address]);
+    const done = good(await target.peer.download(source.address));
+    expect(done).toEqual({ name: "vídeo 1.mp4", folder: target.folder, bytes: 1_500_000 });
+    expect(sameBytes(inFolder(target, "vídeo 1.mp4"), content)).toBe(true);
+    expect(fs.readdirSync(target.folder)).toEqual(["vídeo 1.mp4"]);
+    expect(await source.peer.search("vídeo 1.mp4")).toEqual([source.address, target.address]);
+    const third = await enter(server.address);
+    good(await third.peer.download(target.address, { name: "vídeo 1.mp4" }));
+    expect(sameBytes(inFolder(third, "vídeo 1.mp4"), content)).toBe(true);
+  });
+
+  test("a decomposed name finds the composed one", async () => {
+    const server = startServer();
+    const source = await enter(server.address, { "v\u00eddeo.mp4": "x" });
+    expect(await source.peer.search("vi\u0301deo.mp4")).toEqual([source.address]);
+  });
+
+  test("before JOIN are NOT_JOINED, DOWNLOAD before SEARCH is NOT_SEARCHED, of a bad name BAD_NAME", async () => {
+    const server = startServer();
+    const { peer } = makePeer(server.address);
+    expect(codeOf(await peer.search("a.mp4"))).toBe("NOT_JOINED");
+    expect(codeOf(await peer.download(server.address))).toBe("NOT_JOINED");
+    good(await peer.join({ host: "127.0.0.1", port: 0, folder: folderOf() }));
+    expect(codeOf(await peer.download(server.address))).toBe("NOT_SEARCHED");
+    for (const name of ["", "../x", "a\nb", "x".repeat(300), "CON"]) {
+      expect(codeOf(await peer.search(name))).toBe("BAD_NAME");
+      expect(codeOf(await peer.download(server.address, { name }))).toBe("BAD_NAME");
+    }
+  });
+
+  test("of a file that went away since SEARCH is refused, and the sharer withdraws it", async () => {
+    const server = startServer();
+    const source = await enter(server.address, { "a.mp4": "a", "b.mp4": "b" });
+    const target = await enter(server.address);
+    fs.rmSync(inFolder(source, "a.mp4"));
+    expect(codeOf(await target.peer.download(source.address, { name: "a.mp4" }))).toBe("CHANGED");
+    await until("a.mp4 to be withdrawn", async () => {
+      const found = await target.peer.search("a.mp4");
+      return Array.isArray(found) && found.length === 0;
+    });
+    expect(codeOf(await target.peer.download(source.address, { name: "a.mp4" }))).toBe("NOT_SHARED");
+    good(await target.peer.download(source.address, { name: "b.mp4" }));
+  });
+
+  test("from a peer that rejects all is REFUSED, from one that is gone PEER_UNREACHABLE", async () => {
+    const server = startServer();
+    const source = await enter(server.address, { "a.mp4": "a" }, { rejectAll: true });
+    const target = await enter(server.address);
+    expect(codeOf(await target.peer.download(source.address, { name: "a.mp4" }))).toBe("REFUSED");
+    await source.peer.leave();
+    expect(await target.peer.search("a.mp4")).toEqual([]);
+    expect(codeOf(await target.peer.download(source.address))).toBe("PEER_UNREACHABLE");
+    expect(fs.readdirSync(target.folder)).toEqual([]);
+  });
+
+  test("of one's own file, or of a name that is there already, is FILE_EXISTS", async () => {
+    const server = startServer();
+    const source = await enter(server.address, { "a.mp4": "theirs" });
+    const target = await enter(server.address, { "a.mp4": "mine" });
+    for (const from of [source.address, target.address])
+      expect(codeOf(await target.peer.download(from, { name: "a.mp4" }))).toBe("FILE_EXISTS");
+    expect(fs.readFileSync(inFolder(target, "a.mp4"), "utf8")).toBe("mine");
+  });
+
+  test("that breaks in the middle is a fault, without UPDATE, without the final name", async () => {
+    const server = startServer();
+    const sharer = startSharer(contentOf(3_000_000), { get: (_, count) => (count > 2 ? "die" : undefined) });
+    closers.push(() => sharer.close());
+    const target = await enter(server.address);
+    sharer.script.lane = () => (sharer.gets.length > 2 ? "ERROR BAD_STATE final no" : undefined);
+    sharer.script.grant = () => (sharer.gets.length > 2 ? "REJECT NOT_SHARED final gone" : undefined);
+    expect(codeOf(await target.peer.download(sharer.address, { name: "a.mp4" }))).not.toBe("no fault");
+    expect(await target.peer.search("a.mp4")).toEqual([]);
+    expect(fs.readdirSync(target.folder)).not.toContain("a.mp4");
+  }, 30_000);
+
+  test("several at once from one peer all arrive, and each is told as uploaded", async () => {
+    const server = startServer();
+    const files = Object.fromEntries([1, 2, 3, 4].map((i) => [`${i}.mp4`, contentOf(700_000 + i, i)]));
+    const source = await enter(server.address, files);
+    const targets = await Promise.all([1, 2, 3, 4].map(() => enter(server.address)));
+    await Promise.all(targets.map(({ peer }, i) => peer.download(source.address, { name: `${i + 1}.mp4` }).then(good)));
+    for (const [i, target] of targets.entries())
+      expect(sameBytes(inFolder(target, `${i + 1}.mp4`), files[`${i + 1}.mp4`] as Uint8Array)).toBe(true);
+    await until("four uploads to be told", () => source.events.filter(({ type }) => type === "uploaded").length >= 4);
+  });
+});
+
+describe("the server", () => {
+  test("that goes away and comes back at its port is joined again, downloads of the meantime included", async () => {
+    const first = startServer();
+    const source = await enter(first.address, { "a.mp4": "aaa" });
+    const target = await enter(first.address);
+    await first.servidor.close();
+    await until("both to notice", () =>
+      [source, target].every(({ events }) => events.some((e) => e.type === "server-lost")),
+    );
+    expect(codeOf(await target.peer.search("a.mp4"))).toBe("SERVER_GONE");
+    good(await target.peer.download(source.address, { name: "a.mp4" }));
+    const second = startServer(first.address.port);
+    await until("both to be back", () => second.events.filter(({ type }) => type === "joined").length === 2);
+    await until("both to know", () =>
+      [source, target].every(({ events }) => events.some((e) => e.type === "server-back")),
+    );
+    const found = good(await source.peer.search("a.mp4"));
+    expect([...found].map(({ port }) => port).sort()).toEqual([source.address.port, target.address.port].sort());
+  }, 30_000);
+
+  test("forgets a peer that leaves at once", async () => {
+    const server = startServer();
+    const gone = await enter(server.address, { "a.mp4": "a" });
+    const watcher = await enter(server.address);
+    await gone.peer.leave();
+    expect(await watcher.peer.search("a.mp4")).toEqual([]);
+  });
+
+  test("learns the root of every file, once it is hashed", async () => {
+    const server = startServer();
+    const source = await enter(server.address, { "a.mp4": contentOf(300_000), "b.mp4": contentOf(10) });
+    await until("both to be hashed", () => source.events.filter(({ type }) => type === "hashed").length === 2);
+  });
+});
