@@ -137,8 +137,8 @@ for (const target of options.targets) {
     await build(target, version);
     built += 1;
   } catch (error) {
-    const causes = error instanceof AggregateError ? error.errors.map(String) : [];
-    console.error(`cannot build for ${target ?? "this machine"}:`, String(error), ...causes);
+    const causes = error instanceof AggregateError ? error.errors : [error];
+    console.error(`cannot build for ${target ?? "this machine"}: ${causes.map(String).join("\n")}`);
     if (target !== undefined)
       console.error(`Bun fetches the runtime of ${target} from the npm registry: is the network there?`);
     process.exit(1);
