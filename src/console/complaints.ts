@@ -77,7 +77,7 @@ const UNREAD: Partial<Record<FaultCode, readonly [what: string, hint: string]>> 
 /** What --verify ends with when not all is well. */
 export function damagedComplaint(damaged: number, total: number): Complaint {
   return {
-    cause: `${damaged} de ${total} arquivos ${damaged === 1 ? "está danificado" : "estão danificados"}`,
+    cause: `arquivos danificados: ${damaged} de ${total}`,
     code: "CORRUPT",
     hint: "restaure cada um de uma cópia, ou apague-o e baixe de novo",
   };
@@ -90,15 +90,15 @@ export const UNRECORDED: Complaint = {
   hint: "confira se sua pasta de cache aceita gravação, ou indique outra em NAPSTER_CACHE",
 };
 
-/** One line for the person about a source that lied; the download goes on with the others. */
+/** One line for the person about a source that lied; the download goes on, with it or without. */
 export function liarNote(address: Address, why: Fault): string | undefined {
   const what = LIES[why.fault];
-  return what && `aviso: o peer ${formatAddress(address)} ${what} e foi deixado de lado [${why.fault}]`;
+  return what && `aviso: o peer ${formatAddress(address)} ${what} [${why.fault}]`;
 }
 
 const LIES: Partial<Record<FaultCode, string>> = {
-  CORRUPT: "enviou dados errados",
-  BAD_REPLY: "respondeu fora do protocolo",
+  CORRUPT: "enviou dados errados, que foram descartados",
+  BAD_REPLY: "respondeu fora do protocolo, e a conversa com ele foi encerrada",
 };
 
 const address = (prefix: string, value: Address | undefined): string =>

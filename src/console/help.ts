@@ -61,7 +61,7 @@ Com --json, cada linha de stdout é um objeto, com "event" entre:
   progress (name, bytes, size, rate, etaSeconds, sources, waiting): uma vez por
     segundo; bytes são os verificados, rate em bytes por segundo; waiting diz o
     que se espera: {for: data ou root, from} ou {for: disk, full}
-  source-lost (from, code): o download segue sem essa fonte, se houver outra
+  source-lost (from, code): uma fonte caiu, por ora ou de vez (CORRUPT: mentiu)
   downloaded (name, folder, bytes)      uploaded (name, to, bytes)
   hashed (name, root; em hash também path, size, pieceBytes)
   verified (name, verdict, root, pieces, code); verdict é ok, damaged, changed,

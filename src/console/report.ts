@@ -26,7 +26,7 @@ export type Report = {
   /** The wait is over, whatever came of it. */
   settled(): void;
   downloaded(done: Downloaded): void;
-  /** A source is out of a download that goes on; whoever lied is named to the person. */
+  /** A download has lost a source, for now or for good; one that lied is named to the person, once. */
   lost(address: Address, why: Fault): void;
   /** The root of a share is known. */
   hashed(name: string, root: string): void;
@@ -60,6 +60,7 @@ export function createReport(parts: ReportParts): Report {
   const { output, screen } = parts;
   const due = every(DRAW_MS, parts.now);
   const places = createPlaces();
+  const warned = new Set<string>();
   const say = (line: string): void => screen.above(() => output.out(`${line}\n`));
   const warn = (text: string): void => screen.above(() => output.err(`${text}\n`));
   const ready = (address: Address): void => {
@@ -85,12 +86,15 @@ export function createReport(parts: ReportParts): Report {
     },
     settled() {
       places.forget();
+      warned.clear();
       if (parts.watched) screen.clear();
     },
     downloaded: ({ name, folder }) => say(downloadedLine(name, folder)),
     lost(address, why) {
       const note = liarNote(address, why);
-      if (note !== undefined) warn(note);
+      if (note === undefined || warned.has(note)) return;
+      warned.add(note);
+      warn(note);
     },
     hashed: () => {},
     uploaded: () => {},
@@ -111,7 +115,7 @@ export function createReport(parts: ReportParts): Report {
  *     bytes: verified and on the disk; rate: bytes a second, lately; etaSeconds: left out while the rate is 0;
  *     while nothing moves, also "waiting":{"for":"data","from":"127.0.0.1:8776"} (it sends nothing),
  *     {"for":"root","from":"127.0.0.1:8776"} (all is here, it still hashes) or {"for":"disk","full":true}
- *   {"event":"source-lost","from":"127.0.0.1:8776","code":"CORRUPT"}   the download goes on without it, while it can
+ *   {"event":"source-lost","from":"127.0.0.1:8776","code":"CORRUPT"}   lost for now or for good; CORRUPT: it sent wrong bytes
  *   {"event":"downloaded","name":"aula1.mp4","folder":"videos","bytes":2}
  *   {"event":"hashed","name":"aula1.mp4","root":"09f0…"}                      a share's root, when it is computed
  *   {"event":"uploaded","name":"aula1.mp4","to":"127.0.0.1:40312","bytes":2}  what one download took, whole or not
@@ -151,7 +155,10 @@ export function createJsonReport(parts: ReportParts): Report {
       }
     },
     working: () => {},
-    settled: places.forget,
+    settled() {
+      places.forget();
+      people.settled();
+    },
     downloaded: (done) => tell("downloaded", done),
     lost(address, why) {
       tell("source-lost", { from: formatAddress(address), code: why.fault });

@@ -118,7 +118,7 @@ describe("hash --verify", () => {
     const found = await hash("--verify", folder);
     expect(found.out).toEqual(["danificado a.mp4 (partes 0-1, 3)", "mudou      b.mp4", "ok         c.mp4"]);
     expect(found.code).toBe(1);
-    expect(found.err).toMatch(/^erro: 1 de 3 arquivos está danificado \[CORRUPT\]\ndica: .+\n$/);
+    expect(found.err).toMatch(/^erro: arquivos danificados: 1 de 3 \[CORRUPT\]\ndica: .+\n$/);
 
     const again = await hash("--verify", folder, "--json");
     expect([again.code, ...objects(again.out)]).toEqual([
@@ -126,7 +126,7 @@ describe("hash --verify", () => {
       { event: "verified", name: "a.mp4", verdict: "damaged", root: expect.any(String), pieces: [0, 1, 3] },
       { event: "verified", name: "b.mp4", verdict: "ok", root: expect.any(String) },
       { event: "verified", name: "c.mp4", verdict: "ok", root: expect.any(String) },
-      { event: "error", code: "CORRUPT", message: "1 de 3 arquivos está danificado", hint: expect.any(String) },
+      { event: "error", code: "CORRUPT", message: "arquivos danificados: 1 de 3", hint: expect.any(String) },
     ]);
   });
 

@@ -62,7 +62,7 @@ describe("complaints", () => {
 describe("a source that lied", () => {
   test("is named in one line, and one that was only lost is not", () => {
     expect(liarNote(other, fault("CORRUPT", "theirs"))).toBe(
-      "aviso: o peer 127.0.0.1:8777 enviou dados errados e foi deixado de lado [CORRUPT]",
+      "aviso: o peer 127.0.0.1:8777 enviou dados errados, que foram descartados [CORRUPT]",
     );
     expect(liarNote(other, fault("BAD_REPLY", "theirs"))).toContain("respondeu fora do protocolo");
     expect(liarNote(other, fault("PEER_GONE", "network"))).toBeUndefined();

@@ -355,19 +355,21 @@ describe("on the way of a download", () => {
     expect(opened.err()).not.toContain("na fila");
   });
 
-  test("a source that lies is named in a warning, one that leaves only to programs", async () => {
+  test("a source that lies is named in one warning, one that leaves only to programs", async () => {
     const during: World["during"] = ({ onSourceLost }) => {
       onSourceLost?.(SOURCE, fault("PEER_GONE", "network"));
+      onSourceLost?.(LIAR, fault("CORRUPT", "theirs"));
       onSourceLost?.(LIAR, fault("CORRUPT", "theirs"));
       return undefined;
     };
     const opened = open({ json: true, during });
     expect(await runTask(opened.session, get)).toBe(0);
     expect(opened.err().match(/^aviso: .*$/gm)).toEqual([
-      "aviso: o peer 127.0.0.1:8779 enviou dados errados e foi deixado de lado [CORRUPT]",
+      "aviso: o peer 127.0.0.1:8779 enviou dados errados, que foram descartados [CORRUPT]",
     ]);
     expect<unknown[]>(events(opened.out()).filter(({ event }) => event === "source-lost")).toEqual([
       { event: "source-lost", from: "127.0.0.1:8777", code: "PEER_GONE" },
+      { event: "source-lost", from: "127.0.0.1:8779", code: "CORRUPT" },
       { event: "source-lost", from: "127.0.0.1:8779", code: "CORRUPT" },
     ]);
   });
