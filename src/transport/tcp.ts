@@ -135,6 +135,8 @@ export const listen: Listen = (at, accept) => {
         ...shared,
         open(socket) {
           socket.data = newWire();
+          // One that was reset while it waited to be accepted has no other end any more.
+          if (socket.remoteAddress === undefined) return void socket.terminate();
           socket.setNoDelay(true);
           socket.data.handlers = accept(wrap(socket));
         },

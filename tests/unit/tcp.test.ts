@@ -146,6 +146,18 @@ describe("a listener", () => {
     await until("the others' end", () => all.filter(({ events }) => events.includes("close")).length === 200);
   });
 
+  test("hands over no connection that was reset before it was accepted: such a one has no other end", async () => {
+    const { listener, all } = listening();
+    // Another process, so that this one sleeps meanwhile and finds every connection reset when it comes to accept.
+    const reset = `for (let i = 0; i < 20; i++) await new Promise((done) => Bun.connect({ hostname: "127.0.0.1",
+      port: ${listener.address.port}, socket: { open(s) { s.write("x"); s.terminate(); }, data() {}, close: done } }));`;
+    expect(Bun.spawnSync([process.execPath, "-e", reset], { timeout: 10_000 }).exitCode).toBe(0);
+    using raw = await openRaw(listener.address);
+    raw.send("xy");
+    await until("the last one's bytes", () => all.some(({ bytes }) => bytes === 2));
+    expect(all.map(({ connection }) => typeof connection.remote.ip)).toEqual(all.map(() => "string"));
+  });
+
   test("gives its port free at once, connections and all", async () => {
     const { listener, all } = listening();
     using raw = await openRaw(listener.address);
