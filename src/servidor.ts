@@ -3,21 +3,20 @@
 // Never: prints. It tells what happened through onEvent; the console decides what a person sees.
 
 import { networkInterfaces } from "node:os";
-import { type Answered, answer, type Client } from "./catalog/answer.ts";
-import type { Catalog } from "./catalog/contract.ts";
+import { answer } from "./catalog/answer.ts";
+import { after, type Catalog, type MaybePromise, type Member } from "./catalog/contract.ts";
 import { createMemoryCatalog } from "./catalog/memory.ts";
+import { runAtOnce, runInSlices } from "./catalog/slices.ts";
 import { type Address, formatAddress } from "./protocol/address.ts";
-import { nextServerState, type ServerState } from "./protocol/conversation.ts";
+import { nextServerState } from "./protocol/conversation.ts";
 import { type Fault, fault, isFault, type WireCode } from "./protocol/fault.ts";
-import {
-  IDLE_SECONDS_MAX,
-  JOIN_BYTES_PER_SECOND_MIN,
-  READ_AHEAD_BYTES_MAX,
-  UNJOINED_SECONDS_MAX,
-} from "./protocol/limits.ts";
-import { createOrders, type Order, type Orders } from "./protocol/orders.ts";
-import { createReader, type Reader } from "./protocol/reader.ts";
+import { IDLE_SECONDS_MAX, JOIN_BYTES_PER_SECOND_MIN, READ_AHEAD_BYTES_MAX } from "./protocol/limits.ts";
+import type { ServerRequest, Share } from "./protocol/messages.ts";
+import type { Order } from "./protocol/orders.ts";
+import { readShares } from "./protocol/payloads.ts";
 import { encodeReply } from "./protocol/replies.ts";
+import { createOutbox } from "./servidor/outbox.ts";
+import { createSession, FATAL, type Session } from "./servidor/session.ts";
 import { type Clock, systemClock } from "./transport/clock.ts";
 import type { Connection, Handlers, Listen, Listener } from "./transport/connection.ts";
 import { listen } from "./transport/tcp.ts";
@@ -40,23 +39,10 @@ export type ServidorOptions = {
   readonly clock?: Clock;
 };
 
-/** One connected client. */
-type Session = {
-  readonly connection: Connection;
-  readonly reader: Reader;
-  readonly orders: Orders;
-  readonly client: Client;
-  state: ServerState;
-  /** A request is being answered; the next waits its turn in the reader. */
-  busy: boolean;
-  /** The client will send no more: goodbye once everything is answered. */
-  ended: boolean;
-  /** When it will have been silent for too long. Only whole requests, and a JOIN's payload that makes way, put it off. */
-  dueAt: number;
-};
-
 const SWEEP_MS = 1000;
 const TURN_ORDERS = 256;
+/** A JOIN's payload up to this size is read at once; it takes less than a millisecond. */
+const READ_AT_ONCE_BYTES_MAX = 32 * 1024;
 
 export class Servidor {
   readonly #options: ServidorOptions;
@@ -64,6 +50,7 @@ export class Servidor {
   readonly #clock: Clock;
   readonly #sessions = new Set<Session>();
   readonly #machineIps: ReadonlySet<string>;
+  readonly #outbox = createOutbox();
   #listener: Listener | undefined;
   #stopSweep: () => void = () => {};
 
@@ -101,54 +88,58 @@ export class Servidor {
   }
 
   #accept(connection: Connection): Handlers {
-    const reader = createReader();
-    const session: Session = {
-      connection,
-      reader,
-      orders: createOrders(reader),
-      client: { observedIp: connection.remote.ip, machineIps: this.#machineIps, member: undefined },
-      state: "new",
-      busy: false,
-      ended: false,
-      dueAt: this.#clock.now() + UNJOINED_SECONDS_MAX * 1000,
-    };
+    const session = createSession(connection, this.#machineIps, this.#clock.now());
     this.#sessions.add(session);
     return {
       data: (chunk) => {
         if (session.state === "left") return; // whatever follows a goodbye is not kept
         session.reader.push(chunk);
         if (session.orders.joining) this.#putOff(session, (chunk.length / JOIN_BYTES_PER_SECOND_MIN) * 1000);
-        if (session.busy && session.reader.size > READ_AHEAD_BYTES_MAX) connection.pause();
-        void this.#pump(session);
+        if (session.busy && session.reader.size > READ_AHEAD_BYTES_MAX) this.#pause(session, true);
+        this.#pump(session);
       },
-      drain: () => void this.#pump(session),
+      drain: () => this.#pump(session),
       end: () => {
         session.ended = true;
-        void this.#pump(session);
+        this.#pump(session);
       },
-      close: () => void this.#forget(session, "closed"),
+      close: () => this.#forget(session, "closed"),
     };
   }
 
   /** Answers, one after another, every request that has arrived whole. */
-  async #pump(session: Session): Promise<void> {
+  #pump(session: Session): void {
     if (session.busy) return;
     session.busy = true;
-    let served = 0;
+    const goOn = (): void => {
+      session.busy = false;
+      this.#pump(session);
+    };
     // Back-pressure: a client that does not read its replies gets no further ones computed.
-    while (session.connection.queued === 0) {
+    for (let served = 1; session.connection.queued === 0; served++) {
       const order = session.state === "left" ? undefined : session.orders.next();
       if (order === undefined) break;
-      await this.#serve(session, order);
+      const work = this.#serve(session, order);
+      if (work === undefined && served < TURN_ORDERS) continue;
+      this.#outbox.flush();
       // One that asks a great deal at once must not keep the others from their turn.
-      if (++served % TURN_ORDERS === 0) await new Promise<void>((turn) => setImmediate(turn));
+      if (work === undefined) setImmediate(goOn);
+      else void work.then(goOn);
+      return;
     }
+    this.#outbox.flush();
     session.busy = false;
     const { connection, reader, orders } = session;
     if (session.ended && connection.queued === 0) connection.end();
     // One that sends without reading is read no further: only a JOIN's payload may pile up here.
-    else if (connection.queued > 0 && !orders.joining && reader.size > READ_AHEAD_BYTES_MAX) connection.pause();
-    else connection.resume();
+    else this.#pause(session, connection.queued > 0 && !orders.joining && reader.size > READ_AHEAD_BYTES_MAX);
+  }
+
+  #pause(session: Session, paused: boolean): void {
+    if (session.paused === paused) return;
+    session.paused = paused;
+    if (paused) session.connection.pause();
+    else session.connection.resume();
   }
 
   /** A peer's deadline moves by `ms`, at most to a whole IDLE_SECONDS_MAX from now. */
@@ -156,42 +147,57 @@ export class Servidor {
     session.dueAt = Math.min(session.dueAt + ms, this.#clock.now() + IDLE_SECONDS_MAX * 1000);
   }
 
-  async #serve(session: Session, order: Order | Fault): Promise<void> {
+  #serve(session: Session, order: Order | Fault): Promise<void> | undefined {
     if (isFault(order)) return this.#refuse(session, order);
-    const { request, shares } = order;
-    const { member } = session.client;
-    const next = nextServerState(session.state, request.verb);
-    const answered = isFault(next) ? next : await answer(request, shares, session.client, this.#catalog);
-    if (!this.#sessions.has(session)) {
-      // It went away while the catalog was at work: nothing of it may stay behind.
-      if (session.client.member !== undefined) await this.#catalog.leave(session.client.member);
-      return;
-    }
-    if (isFault(answered)) return this.#refuse(session, answered);
-    if (!isFault(next)) session.state = next;
-    if (session.client.member !== undefined) this.#putOff(session, Number.POSITIVE_INFINITY);
-    this.#tell(session, order);
-    this.#reply(session, answered);
-    if (request.verb !== "LEAVE") return;
-    if (member !== undefined) this.#options.onEvent({ type: "left", address: member.address, reason: "left" });
-    session.connection.end();
+    const { request, payload } = order;
+    if (request.verb !== "JOIN") return this.#answer(session, request, NO_SHARES);
+    const job = readShares(payload);
+    const shares = request.payloadBytes > READ_AT_ONCE_BYTES_MAX ? runInSlices(job) : runAtOnce(job);
+    return settled(after(shares, (list) => this.#answer(session, request, list)));
   }
 
-  #reply({ connection }: Session, { reply, payload }: Answered): void {
-    connection.send(encodeReply(reply));
-    if (payload !== undefined && payload.length > 0) connection.send(payload);
+  #answer(session: Session, request: ServerRequest, shares: readonly Share[] | Fault): Promise<void> | undefined {
+    const { member } = session.client;
+    const next = nextServerState(session.state, request.verb);
+    const why = isFault(shares) ? shares : isFault(next) ? next : undefined;
+    const answered = why ?? answer(request, shares as readonly Share[], session.client, this.#catalog);
+    return settled(
+      after(answered, (result): MaybePromise<void> => {
+        // It went away while the catalog was at work: nothing of it may stay behind.
+        if (!this.#sessions.has(session)) return session.client.member && this.#catalog.leave(session.client.member);
+        if (isFault(result)) return this.#refuse(session, result);
+        if (!isFault(next)) session.state = next;
+        if (session.client.member !== undefined) this.#putOff(session, Number.POSITIVE_INFINITY);
+        this.#tell(session, request, shares as readonly Share[]);
+        this.#outbox.put(session.connection, encodeReply(result.reply), result.payload);
+        if (request.verb === "LEAVE") this.#end(session, member);
+      }),
+    );
+  }
+
+  /** LEAVE has been answered. */
+  #end({ connection }: Session, member: Member | undefined): void {
+    if (member !== undefined) this.#options.onEvent({ type: "left", address: member.address, reason: "left" });
+    this.#outbox.flush();
+    connection.end();
   }
 
   /** An ERROR in the reply's place; a fault after which the stream cannot be understood ends the connection. */
-  #refuse(session: Session, why: Fault): void {
+  #refuse(session: Session, why: Fault): undefined {
     const { connection } = session;
     this.#options.onEvent({ type: "fault", remote: formatAddress(connection.remote), fault: why });
-    connection.send(encodeReply({ verb: "ERROR", code: why.fault as WireCode, retry: why.retry, text: why.detail }));
+    this.#outbox.put(
+      connection,
+      encodeReply({ verb: "ERROR", code: why.fault as WireCode, retry: why.retry, text: why.detail }),
+    );
     if (FATAL.has(why.fault) || session.orders.lost) session.state = "left";
-    if (session.state === "left") connection.end();
+    if (session.state !== "left") return undefined;
+    this.#outbox.flush();
+    connection.end();
+    return undefined;
   }
 
-  #tell(session: Session, { request, shares }: Order): void {
+  #tell(session: Session, request: ServerRequest, shares: readonly Share[]): void {
     const address = session.client.member?.address;
     if (address === undefined) return;
     if (request.verb === "JOIN") {
@@ -201,11 +207,11 @@ export class Servidor {
     }
   }
 
-  async #forget(session: Session, reason: LeftReason): Promise<void> {
+  #forget(session: Session, reason: LeftReason): void {
     const { member } = session.client;
     if (!this.#sessions.delete(session) || member === undefined) return;
     this.#options.onEvent({ type: "left", address: member.address, reason });
-    if (!session.busy) await this.#catalog.leave(member); // a busy one leaves once the catalog has answered it
+    if (!session.busy) void this.#catalog.leave(member); // a busy one leaves once the catalog has answered it
   }
 
   /** Closes, once a second, whoever has been silent past the deadline of its state. */
@@ -218,18 +224,14 @@ export class Servidor {
         this.#refuse(session, fault("TIMEOUT", "theirs", detail, true));
         // One that does not read would never hear it.
         if (session.connection.queued > 0) session.connection.destroy();
-        void this.#forget(session, "silent");
+        this.#forget(session, "silent");
       }
       this.#sweep();
     });
   }
 }
 
-/** Faults after which we cannot know where the next request begins, or want no next one. */
-const FATAL: ReadonlySet<string> = new Set([
-  "LINE_TOO_LONG",
-  "PAYLOAD_TOO_LARGE",
-  "SHUTTING_DOWN",
-  "TIMEOUT",
-  "INTERNAL",
-]);
+const NO_SHARES: readonly never[] = [];
+
+/** A promise to wait for, or nothing to wait for. */
+const settled = (work: MaybePromise<void>): Promise<void> | undefined => (work instanceof Promise ? work : undefined);

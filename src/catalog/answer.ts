@@ -7,7 +7,7 @@ import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { Reply, ServerRequest, Share } from "../protocol/messages.ts";
 import { VERSION } from "../protocol/messages.ts";
 import { encodeAddresses, encodeHolders } from "../protocol/payloads.ts";
-import type { Catalog, Member } from "./contract.ts";
+import { after, type Catalog, type MaybePromise, type Member } from "./contract.ts";
 
 /** Who asks: the connection's other end as we see it, and its membership once it has joined. */
 export type Client = {
@@ -20,59 +20,63 @@ export type Client = {
 export type Answered = { readonly reply: Reply; readonly payload?: Uint8Array };
 
 /** `shares` is JOIN's payload. A fault becomes an ERROR line in the reply's place. */
-export async function answer(
+export function answer(
   request: ServerRequest,
   shares: readonly Share[],
   from: Client,
   catalog: Catalog,
-): Promise<Answered | Fault> {
+): MaybePromise<Answered | Fault> {
   if (request.verb === "JOIN") return join(request.address, shares, from, catalog);
   if (request.verb === "HELLO") return { reply: { verb: "HELLO", version: Math.min(request.version, VERSION) } };
-  if (request.verb === "PING") return { reply: { verb: "PONG" } };
+  if (request.verb === "PING") return PONG;
   const { member } = from;
   if (request.verb === "LEAVE") {
-    if (member !== undefined) await catalog.leave(member);
     from.member = undefined;
-    return { reply: { verb: "LEAVE_OK" } };
+    return after(member && catalog.leave(member), () => LEAVE_OK);
   }
   if (member === undefined) return fault("NOT_JOINED", "theirs", `${request.verb} needs a JOIN first`);
   switch (request.verb) {
     // SPEC 4.c: SEARCH carries only the file's name; the answer lists each peer that has exactly that name.
-    case "SEARCH": {
-      const payload = encodeAddresses(await catalog.search(request.name));
-      return { reply: { verb: "SEARCH_OK", payloadBytes: payload.length }, payload };
-    }
+    case "SEARCH":
+      return after(catalog.search(request.name), (found) => list("SEARCH_OK", encodeAddresses(found)));
     // SPEC 4.d: UPDATE adds the file to the entry of the peer that sends it.
     case "UPDATE":
-      await catalog.update(member, request.share);
-      return { reply: { verb: "UPDATE_OK" } };
+      return after(catalog.update(member, request.share), () => UPDATE_OK);
     case "OFFER":
       if (request.share.root === undefined) return fault("BAD_REQUEST", "theirs", "OFFER needs a root");
-      await catalog.offer(member, request.share);
-      return { reply: { verb: "OFFER_OK" } };
+      return after(catalog.offer(member, request.share), () => OFFER_OK);
     case "WITHDRAW":
-      await catalog.withdraw(member, request.name);
-      return { reply: { verb: "WITHDRAW_OK" } };
-    case "SOURCES": {
-      const payload = encodeHolders(await catalog.sources(request.root));
-      return { reply: { verb: "SOURCES_OK", payloadBytes: payload.length }, payload };
-    }
+      return after(catalog.withdraw(member, request.name), () => WITHDRAW_OK);
+    case "SOURCES":
+      return after(catalog.sources(request.root), (found) => list("SOURCES_OK", encodeHolders(found)));
   }
 }
 
+const PONG: Answered = { reply: { verb: "PONG" } };
+const LEAVE_OK: Answered = { reply: { verb: "LEAVE_OK" } };
+const UPDATE_OK: Answered = { reply: { verb: "UPDATE_OK" } };
+const OFFER_OK: Answered = { reply: { verb: "OFFER_OK" } };
+const WITHDRAW_OK: Answered = { reply: { verb: "WITHDRAW_OK" } };
+
+const list = (verb: "SEARCH_OK" | "SOURCES_OK", payload: Uint8Array): Answered => ({
+  reply: { verb, payloadBytes: payload.length },
+  payload,
+});
+
 // SPEC 4.b: JOIN carries ip, port and file names; the catalog stores them, and the answer is JOIN_OK.
-async function join(
+function join(
   declared: Address,
   shares: readonly Share[],
   from: Client,
   catalog: Catalog,
-): Promise<Answered | Fault> {
+): MaybePromise<Answered | Fault> {
   const address = publishedAddress(declared, from);
   if (isFault(address)) return address;
-  const member = await catalog.join(address, shares, from.member);
-  if (isFault(member)) return member;
-  from.member = member;
-  return { reply: { verb: "JOIN_OK", address } };
+  return after(catalog.join(address, shares, from.member), (member): Answered | Fault => {
+    if (isFault(member)) return member;
+    from.member = member;
+    return { reply: { verb: "JOIN_OK", address } };
+  });
 }
 
 /**

@@ -9,7 +9,13 @@ import type { Holder, Root, Share } from "../protocol/messages.ts";
 /** A peer that is in. The object itself is the identity: whoever holds it may change its entries. */
 export type Member = { readonly address: Address };
 
+/** A catalog in memory answers at once, and whoever asks it does not pay for a promise. */
 export type MaybePromise<T> = T | Promise<T>;
+
+/** What `use` makes of the value, at once when it is there. */
+export function after<T, U>(value: MaybePromise<T>, use: (value: T) => MaybePromise<U>): MaybePromise<U> {
+  return value instanceof Promise ? value.then(use) : use(value);
+}
 
 export type Catalog = {
   /** A peer enters, or moves when `replacing` is its present membership. ADDRESS_TAKEN when another live peer has the address. */

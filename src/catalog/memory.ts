@@ -1,123 +1,142 @@
-// The catalog in this process's memory: name -> members, root -> members, member -> entries and what it holds.
-// Invariant: the maps agree; every operation takes time in proportion to its own input and answer only.
-// Never: keeps anything of a member that left.
+// The catalog in this process's memory: who is in, and what each has, in the rows of store.ts.
+// Invariant: a member is seen from the moment its JOIN is complete until it leaves, with all of its entries or none.
+// Never: takes long at a stretch: a large library enters and leaves in slices, unseen meanwhile.
 
 import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
 import { SEARCH_PEERS_MAX } from "../protocol/limits.ts";
 import type { Holder, Root, Share } from "../protocol/messages.ts";
-import type { Catalog, Member } from "./contract.ts";
+import type { Catalog, MaybePromise, Member } from "./contract.ts";
+import { NONE } from "./rows.ts";
+import { type Job, runAtOnce, runInSlices } from "./slices.ts";
+import { createStore } from "./store.ts";
 
-type Entry = { readonly share: Share; readonly complete: boolean };
-/** Entries of one content: more than one when the same file lies there under several names. */
-type Holding = { whole: number; partial: number };
-type Record = Member & { readonly entries: Map<string, Entry>; readonly holdings: Map<Root, Holding> };
+/** Entries that enter or leave without a pause: less than a millisecond. */
+const AT_ONCE_MAX = 512;
+/** Entries between two looks at the clock. */
+const STRIDE = 32;
+
+type Record = Member & {
+  readonly row: number;
+  /** In: found by others, and may change its entries. */
+  seen: boolean;
+  entries: number;
+};
+
+export type MemoryCatalog = Catalog & {
+  readonly peers: number;
+  readonly entries: number;
+  /** Memory held by entries and names, in bytes. */
+  readonly bytes: number;
+};
 
 /** An empty catalog. */
-export function createMemoryCatalog(): Catalog {
-  const members = new Map<string, Record>(); // by ip:port
-  const byName = new Map<string, Set<Record>>(); // complete entries only
-  const byRoot = new Map<Root, Set<Record>>();
+export function createMemoryCatalog(): MemoryCatalog {
+  const store = createStore();
+  const byAddress = new Map<string, Record>();
+  const records: Record[] = []; // by row
 
-  function put(member: Record, share: Share, complete: boolean): void {
-    remove(member, share.name);
-    member.entries.set(share.name, { share, complete });
-    if (complete) addTo(byName, share.name, member);
-    if (share.root === undefined) return;
-    addTo(byRoot, share.root, member);
-    const holding = member.holdings.get(share.root) ?? { whole: 0, partial: 0 };
-    holding[complete ? "whole" : "partial"]++;
-    member.holdings.set(share.root, holding);
+  function* enter(record: Record, shares: readonly Share[]): Job<void> {
+    for (let i = 0; i < shares.length; i++) {
+      if (i % STRIDE === STRIDE - 1) yield;
+      store.put(record.row, shares[i] as Share, true);
+    }
   }
 
-  function remove(member: Record, name: string): void {
-    const entry = member.entries.get(name);
-    if (entry === undefined) return;
-    member.entries.delete(name);
-    removeFrom(byName, name, member);
-    const { root } = entry.share;
-    const holding = root === undefined ? undefined : member.holdings.get(root);
-    if (root === undefined || holding === undefined) return;
-    holding[entry.complete ? "whole" : "partial"]--;
-    if (holding.whole + holding.partial > 0) return;
-    member.holdings.delete(root);
-    removeFrom(byRoot, root, member);
+  function* empty(record: Record): Job<void> {
+    for (let i = 1; store.removeOne(record.row); i++) if (i % STRIDE === 0) yield;
+    store.dropMember(record.row);
   }
 
-  function leave(member: Member): void {
-    const record = members.get(formatAddress(member.address));
-    if (record !== member) return;
-    members.delete(formatAddress(member.address));
-    for (const name of record.entries.keys()) removeFrom(byName, name, record);
-    for (const root of record.holdings.keys()) removeFrom(byRoot, root, record);
-    record.entries.clear();
-    record.holdings.clear();
+  /** Unseen from now on; its rows follow. */
+  function dismiss(record: Record): void {
+    record.seen = false;
+    const key = formatAddress(record.address);
+    if (byAddress.get(key) === record) byAddress.delete(key);
+    if (record.entries <= AT_ONCE_MAX) runAtOnce(empty(record));
+    else void runInSlices(empty(record));
   }
 
-  function join(address: Address, shares: readonly Share[], replacing: Member | undefined): Member | Fault {
-    const present = members.get(formatAddress(address));
+  function appear(record: Record, replacing: Record | undefined): Member {
+    if (replacing !== undefined) dismiss(replacing);
+    byAddress.set(formatAddress(record.address), record);
+    record.seen = true;
+    return record;
+  }
+
+  function join(
+    address: Address,
+    shares: readonly Share[],
+    replacing: Member | undefined,
+  ): MaybePromise<Member | Fault> {
+    const key = formatAddress(address);
+    const present = byAddress.get(key);
     if (present !== undefined && present !== replacing) {
       return fault("ADDRESS_TAKEN", "theirs", "a live peer has this address", true);
     }
-    if (replacing !== undefined) leave(replacing);
-    const record: Record = { address, entries: new Map(), holdings: new Map() };
-    members.set(formatAddress(address), record);
-    for (const share of shares) put(record, share, true);
-    return record;
+    const record: Record = { address, row: store.addMember(), seen: false, entries: shares.length };
+    records[record.row] = record;
+    const before = replacing as Record | undefined;
+    // From now on the address is not free, although whoever has it is not seen yet.
+    if (present === undefined) byAddress.set(key, record);
+    if (shares.length > AT_ONCE_MAX) return runInSlices(enter(record, shares)).then(() => appear(record, before));
+    runAtOnce(enter(record, shares));
+    return appear(record, before);
   }
 
   function search(name: string): Address[] {
     const found: Address[] = [];
-    for (const member of byName.get(name) ?? []) {
+    for (let entry = store.firstOf(name); entry !== NONE; entry = store.nextOf(entry)) {
+      const record = records[store.memberOf(entry)] as Record;
+      if (!record.seen) continue;
       if (found.length === SEARCH_PEERS_MAX) break;
-      found.push(member.address);
+      found.push(record.address);
     }
     return found;
   }
 
   function sources(root: Root): Holder[] {
     const holders: Holder[] = [];
-    for (const member of byRoot.get(root) ?? []) {
+    for (let holding = store.firstHolding(root); holding !== NONE; holding = store.nextHolding(holding)) {
+      const record = records[store.ownerOf(holding)] as Record;
+      if (!record.seen) continue;
       if (holders.length === SEARCH_PEERS_MAX) break;
-      holders.push({ address: member.address, complete: (member.holdings.get(root)?.whole ?? 0) > 0 });
+      holders.push({ address: record.address, complete: store.isWhole(holding) });
     }
     return holders.sort((a, b) => Number(b.complete) - Number(a.complete));
   }
 
-  const record = (member: Member): Record | undefined => {
-    const present = members.get(formatAddress(member.address));
-    return present === member ? present : undefined; // one that has left changes nothing
-  };
+  /** The row of a member that is in; one that has left changes nothing. */
+  const rowOf = (member: Member): Record | undefined => ((member as Record).seen ? (member as Record) : undefined);
+  function put(member: Member, share: Share, complete: boolean): void {
+    const record = rowOf(member);
+    // What is whole stays whole: an offer never takes a complete file out of SEARCH.
+    if (record === undefined || (!complete && store.isComplete(record.row, share.name))) return;
+    store.put(record.row, share, complete);
+    record.entries++; // at most so many: what it costs to empty
+  }
 
   return {
     join,
     search,
     sources,
-    leave,
-    update(member, share) {
-      const present = record(member);
-      if (present !== undefined) put(present, share, true);
-    },
-    offer(member, share) {
-      const present = record(member);
-      // What is whole stays whole: an offer never takes a complete file out of SEARCH.
-      if (present !== undefined && !present.entries.get(share.name)?.complete) put(present, share, false);
-    },
+    update: (member, share) => put(member, share, true),
+    offer: (member, share) => put(member, share, false),
     withdraw(member, name) {
-      const present = record(member);
-      if (present !== undefined) remove(present, name);
+      const record = rowOf(member);
+      if (record !== undefined) store.remove(record.row, name);
+    },
+    leave(member) {
+      if (rowOf(member) !== undefined) dismiss(member as Record);
+    },
+    get peers() {
+      return byAddress.size;
+    },
+    get entries() {
+      return store.entries;
+    },
+    get bytes() {
+      return store.bytes;
     },
   };
-}
-
-function addTo<K>(index: Map<K, Set<Record>>, key: K, member: Record): void {
-  const set = index.get(key);
-  if (set === undefined) index.set(key, new Set([member]));
-  else set.add(member);
-}
-
-function removeFrom<K>(index: Map<K, Set<Record>>, key: K, member: Record): void {
-  const set = index.get(key);
-  if (set === undefined || !set.delete(member)) return;
-  if (set.size === 0) index.delete(key);
 }

@@ -31,19 +31,35 @@ const OURS = /\.part(?:\.journal)?$/i;
 
 const encoder = new TextEncoder();
 
+/** ASCII characters that are in no one's way inside a name: most names have no others. */
+const PLAIN = new Uint8Array(128);
+for (const c of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .-_()[]{}+,;=!#$%&'@^`~")
+  PLAIN[c.charCodeAt(0)] = 1;
+
+function isPlain(name: string): boolean {
+  for (let i = 0; i < name.length; i++) if (PLAIN[name.charCodeAt(i)] !== 1) return false;
+  return name.length <= NAME_BYTES_MAX;
+}
+
 /** Why `name` is refused, or undefined when it is safe on every system. */
 export function nameFlaw(name: string): NameFlaw | undefined {
   if (name === "") return "empty";
+  if (name === "." || name === "..") return "dots";
+  const flaw = isPlain(name) ? undefined : characterFlaw(name);
+  if (flaw !== undefined) return flaw;
+  if (/[. ]$/.test(name) || name.startsWith(" ")) return "trailing-dot-or-space";
+  if (DEVICE.test(name)) return "reserved-device";
+  if (OURS.test(name)) return "ours";
+  return undefined;
+}
+
+function characterFlaw(name: string): NameFlaw | undefined {
   if (name.length > NAME_BYTES_MAX || encoder.encode(name).length > NAME_BYTES_MAX) return "too-long";
   if (LONE_SURROGATE.test(name) || name.includes("\ufffd")) return "not-utf8";
   if (CONTROL.test(name)) return "control";
   if (INVISIBLE.test(name)) return "invisible";
-  if (name === "." || name === "..") return "dots";
   if (SEPARATOR.test(name)) return "separator";
   if (FORBIDDEN.test(name)) return "forbidden-character";
-  if (/[. ]$/.test(name) || name.startsWith(" ")) return "trailing-dot-or-space";
-  if (DEVICE.test(name)) return "reserved-device";
-  if (OURS.test(name)) return "ours";
   return undefined;
 }
 

@@ -1,15 +1,14 @@
 // What a peer orders of the server, whole: each request's line, and behind JOIN's its payload.
-// Invariant: a payload is waited for only when its announced length is within its limit; nothing of a broken one is used.
-// Never: answers, or reads on where a request's end cannot be known.
+// Invariant: a payload is waited for only when its announced length is within its limit, and handed on once it is whole.
+// Never: answers, reads a payload, or reads on where a request's end cannot be known.
 
 import { type Fault, isFault } from "./fault.ts";
-import type { ServerRequest, Share } from "./messages.ts";
-import { decodeShares } from "./payloads.ts";
+import type { ServerRequest } from "./messages.ts";
 import type { Reader } from "./reader.ts";
 import { decodeServerRequest } from "./requests.ts";
 
-/** A request with what came after its line. */
-export type Order = { readonly request: ServerRequest; readonly shares: readonly Share[] };
+/** A request with what came after its line: JOIN's payload, in the parts in which it arrived. */
+export type Order = { readonly request: ServerRequest; readonly payload: readonly Uint8Array[] };
 
 export type Orders = {
   /** The next request that has arrived whole, or the fault that stands in its place; undefined when there is none yet. */
@@ -22,7 +21,7 @@ export type Orders = {
 
 type Join = Extract<ServerRequest, { verb: "JOIN" }>;
 
-const NO_SHARES: readonly never[] = [];
+const NOTHING: readonly never[] = [];
 
 export function createOrders(reader: Reader): Orders {
   let joining: Join | undefined;
@@ -38,15 +37,19 @@ export function createOrders(reader: Reader): Orders {
       lost = line.startsWith("JOIN");
       return request;
     }
-    return request.verb === "JOIN" ? takePayload(request) : { request, shares: NO_SHARES };
+    return request.verb === "JOIN" ? takePayload(request) : { request, payload: NOTHING };
   }
 
-  function takePayload(request: Join): Order | Fault | undefined {
-    const payload = reader.exactly(request.payloadBytes);
-    joining = payload === undefined ? request : undefined;
-    if (payload === undefined) return undefined;
-    const shares = decodeShares(payload);
-    return isFault(shares) ? shares : { request, shares };
+  function takePayload(request: Join): Order | undefined {
+    joining = reader.size < request.payloadBytes ? request : undefined;
+    if (joining !== undefined) return undefined;
+    const payload: Uint8Array[] = [];
+    for (let missing = request.payloadBytes; missing > 0; ) {
+      const part = reader.some(missing) as Uint8Array;
+      payload.push(part);
+      missing -= part.length;
+    }
+    return { request, payload };
   }
 
   return {

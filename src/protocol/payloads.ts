@@ -5,23 +5,66 @@
 import { type Address, formatAddress, parseAddress } from "./address.ts";
 import { type Fault, fault, isFault } from "./fault.ts";
 import { bad, decodeText, formatShare, parseShare } from "./fields.ts";
-import { JOIN_NAMES_MAX } from "./limits.ts";
+import { JOIN_NAMES_MAX, LINE_BYTES_MAX } from "./limits.ts";
 import type { Holder, Share } from "./messages.ts";
+
+const encoder = new TextEncoder();
 
 /** JOIN's payload. Throws nothing; names are the caller's already checked ones. */
 export function encodeShares(shares: Iterable<Share>): Uint8Array {
   let text = "";
   for (const share of shares) text += `${formatShare(share)}\n`;
-  return new TextEncoder().encode(text);
+  return encoder.encode(text);
 }
 
 /** JOIN's payload read back: the shares, or the first flaw. Bounded by JOIN_NAMES_MAX. */
 export function decodeShares(payload: Uint8Array): Share[] | Fault {
-  const text = decodeText(payload);
-  if (text === undefined) return bad("names are not UTF-8");
-  if (text === "") return [];
-  if (!text.endsWith("\n")) return bad("the last share has no newline");
+  const job = readShares([payload]);
+  for (;;) {
+    const { done, value } = job.next();
+    if (done === true) return value;
+  }
+}
+
+/** So many bytes are read between two yields: well under a millisecond. */
+const READ_BYTES = 16 * 1024;
+
+/** The same from the parts in which it arrived, giving way now and then: a library of 100,000 names takes a while. */
+export function* readShares(parts: Iterable<Uint8Array>): Generator<undefined, Share[] | Fault, undefined> {
   const shares: Share[] = [];
+  let rest: Uint8Array = EMPTY; // the line that the bytes before break off in
+  for (const bytes of inPieces(parts)) {
+    yield;
+    const last = bytes.lastIndexOf(NEWLINE);
+    const lines = last < 0 ? EMPTY : concat(rest, bytes.subarray(0, last + 1));
+    rest = last < 0 ? concat(rest, bytes) : bytes.subarray(last + 1);
+    if (rest.length > LINE_BYTES_MAX) return fault("BAD_NAME", "theirs", "too-long");
+    const flaw = takeShares(lines, shares);
+    if (flaw !== undefined) return flaw;
+  }
+  return rest.length > 0 ? bad("the last share has no newline") : shares;
+}
+
+const NEWLINE = 10;
+const EMPTY = new Uint8Array(0);
+
+function* inPieces(parts: Iterable<Uint8Array>): Generator<Uint8Array> {
+  for (const part of parts)
+    for (let at = 0; at < part.length; at += READ_BYTES) yield part.subarray(at, at + READ_BYTES);
+}
+
+function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
+  if (a.length === 0) return b;
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}
+
+/** Adds the shares of whole lines; the flaw of the first that has one. */
+function takeShares(lines: Uint8Array, shares: Share[]): Fault | undefined {
+  const text = decodeText(lines);
+  if (text === undefined) return bad("names are not UTF-8");
   for (let from = 0; from < text.length; ) {
     const to = text.indexOf("\n", from);
     const share = parseShare(text.slice(from, to));
@@ -30,12 +73,14 @@ export function decodeShares(payload: Uint8Array): Share[] | Fault {
     shares.push(share);
     from = to + 1;
   }
-  return shares;
+  return undefined;
 }
 
 /** SEARCH_OK's payload. */
 export function encodeAddresses(addresses: readonly Address[]): Uint8Array {
-  return new TextEncoder().encode(addresses.map((a) => `${formatAddress(a)}\n`).join(""));
+  let text = "";
+  for (const { ip, port } of addresses) text += `${ip}:${port}\n`;
+  return encoder.encode(text);
 }
 
 export function decodeAddresses(payload: Uint8Array): Address[] | Fault {
@@ -45,7 +90,7 @@ export function decodeAddresses(payload: Uint8Array): Address[] | Fault {
 /** SOURCES_OK's payload: `ip:port complete|partial`. */
 export function encodeHolders(holders: readonly Holder[]): Uint8Array {
   const lines = holders.map((h) => `${formatAddress(h.address)} ${h.complete ? "complete" : "partial"}\n`);
-  return new TextEncoder().encode(lines.join(""));
+  return encoder.encode(lines.join(""));
 }
 
 export function decodeHolders(payload: Uint8Array): Holder[] | Fault {

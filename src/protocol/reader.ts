@@ -7,7 +7,7 @@ import { decodeText } from "./fields.ts";
 import { LINE_BYTES_MAX } from "./limits.ts";
 
 export type Reader = {
-  /** Hands over bytes; they are kept, not copied, so the caller must not reuse them. */
+  /** Hands over bytes; they are kept, mostly without a copy, so the caller must not reuse them. */
   push(chunk: Uint8Array): void;
   /** The next line without its newline (a CR before it is dropped); undefined when it has not arrived whole. */
   line(): string | undefined | Fault;
@@ -21,27 +21,51 @@ export type Reader = {
 
 const NEWLINE = 10;
 const RETURN = 13;
+const NOTHING = new Uint8Array(0);
+/** Chunks up to this size that come behind others are gathered in chunks of our own. */
+const SCRAP_BYTES_MAX = 256;
+const GATHER_BYTES = 4096;
 
 /** A reader for one direction of one connection. */
 export function createReader(): Reader {
   let chunks: Uint8Array[] = [];
   let head = 0; // index of the first chunk still in use: shift() would cost a move of all the others
+  let used = 0; // bytes of that chunk that have been taken
   let size = 0;
 
+  let room = 0; // bytes at the end of the last chunk that are free for more
+  let own: Uint8Array = NOTHING; // the whole of that chunk, when it is one of ours
+
   function push(chunk: Uint8Array): void {
-    if (chunk.length === 0) return;
-    chunks.push(chunk);
-    size += chunk.length;
+    const { length } = chunk;
+    if (length === 0) return;
+    size += length;
+    if (length > SCRAP_BYTES_MAX || head === chunks.length) {
+      room = 0;
+      chunks.push(chunk);
+      return;
+    }
+    // Bytes that trickle in are gathered: each by itself would cost a hundred times what it holds.
+    if (length > room) {
+      own = new Uint8Array(GATHER_BYTES);
+      room = GATHER_BYTES;
+      chunks.push(own.subarray(0, 0));
+    }
+    const from = GATHER_BYTES - room;
+    own.set(chunk, from);
+    room -= length;
+    const last = chunks[chunks.length - 1] as Uint8Array;
+    chunks[chunks.length - 1] = own.subarray(last.byteOffset, from + length);
   }
 
   /** Takes the first `length` bytes, which must be at hand. */
   function take(length: number): Uint8Array {
     const first = chunks[head];
-    if (first !== undefined && first.length >= length) return takeFromFirst(first, length);
+    if (first !== undefined && first.length - used >= length) return takeFromFirst(first, length);
     const whole = new Uint8Array(length);
     for (let at = 0; at < length; ) {
       const chunk = chunks[head] as Uint8Array;
-      const part = takeFromFirst(chunk, Math.min(chunk.length, length - at));
+      const part = takeFromFirst(chunk, Math.min(chunk.length - used, length - at));
       whole.set(part, at);
       at += part.length;
     }
@@ -49,25 +73,31 @@ export function createReader(): Reader {
   }
 
   function takeFromFirst(first: Uint8Array, length: number): Uint8Array {
+    const bytes = first.subarray(used, used + length);
+    skip(first, length);
+    return bytes;
+  }
+
+  /** The first chunk's next `length` bytes are done with. */
+  function skip(first: Uint8Array, length: number): void {
     size -= length;
-    if (first.length > length) {
-      chunks[head] = first.subarray(length);
-      return first.subarray(0, length);
-    }
+    used += length;
+    if (used < first.length) return;
+    used = 0;
     head++;
-    if (head === chunks.length || head > 1024) {
+    if (head === chunks.length) room = 0;
+    if (head === chunks.length || (head > 1024 && head * 2 > chunks.length)) {
       chunks = chunks.slice(head);
       head = 0;
     }
-    return first;
   }
 
   /** Bytes before the first newline, or -1; looks no further than a line may be long. */
   function lineLength(): number {
-    let before = 0;
+    let before = -used;
     for (let i = head; i < chunks.length && before <= LINE_BYTES_MAX; i++) {
       const chunk = chunks[i] as Uint8Array;
-      const at = chunk.indexOf(NEWLINE);
+      const at = chunk.indexOf(NEWLINE, i === head ? used : 0);
       if (at >= 0) return before + at;
       before += chunk.length;
     }
@@ -75,6 +105,7 @@ export function createReader(): Reader {
   }
 
   function line(): string | undefined | Fault {
+    if (size === 0) return undefined;
     const length = lineLength();
     if (length > LINE_BYTES_MAX || (length < 0 && size > LINE_BYTES_MAX)) {
       return fault("LINE_TOO_LONG", "theirs", `a line has at most ${LINE_BYTES_MAX} bytes`);
@@ -90,7 +121,7 @@ export function createReader(): Reader {
     line,
     some: (most) => {
       const first = chunks[head];
-      return first === undefined || most <= 0 ? undefined : takeFromFirst(first, Math.min(first.length, most));
+      return first === undefined || most <= 0 ? undefined : takeFromFirst(first, Math.min(first.length - used, most));
     },
     exactly: (length) => (size < length ? undefined : take(length)),
     get size() {

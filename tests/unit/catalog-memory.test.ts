@@ -1,0 +1,143 @@
+// What the catalog in memory promises beyond the contract: short turns, all or nothing, and memory that does not creep.
+// Invariant: turns of the event loop are counted, not timed, except where a bound is ten times what is needed.
+// Never: touches a socket.
+
+import { describe, expect, test } from "bun:test";
+import { createInterner } from "../../src/catalog/interner.ts";
+import { createMemoryCatalog, type MemoryCatalog } from "../../src/catalog/memory.ts";
+import { runInSlices } from "../../src/catalog/slices.ts";
+import type { Share } from "../../src/protocol/messages.ts";
+import { at, share } from "./catalog-contract.ts";
+import { good } from "./support-good.ts";
+
+const library = (count: number, from = 0): Share[] =>
+  Array.from({ length: count }, (_, i) => share(`vídeo ${from + i}.mp4`, (from + i).toString(16).padStart(64, "0")));
+const nextTurn = () => new Promise<void>((turn) => setImmediate(turn));
+
+/** Turns of the event loop until `done`, and what `look` saw in each. */
+async function turnsUntil<T>(done: () => boolean, look: () => T): Promise<T[]> {
+  const seen: T[] = [];
+  while (!done()) {
+    seen.push(look());
+    await nextTurn();
+  }
+  return seen;
+}
+
+describe("a library of 100,000", () => {
+  test("enters in many turns, in none of which a part of it is seen", async () => {
+    const catalog = createMemoryCatalog();
+    const joining = Promise.resolve(catalog.join(at(1), library(100_000), undefined));
+    let done = false;
+    void joining.then(() => {
+      done = true;
+    });
+    const seen = await turnsUntil(
+      () => done,
+      () => (catalog.search("vídeo 0.mp4") as unknown[]).length,
+    );
+    expect(seen.length).toBeGreaterThan(10);
+    expect(Math.max(...seen)).toBe(0);
+    for (const i of [0, 50_000, 99_999]) expect(await catalog.search(`vídeo ${i}.mp4`)).toEqual([at(1)]);
+  });
+
+  test("leaves in many turns, and is gone from the first one on", async () => {
+    const catalog = createMemoryCatalog();
+    const member = good(await catalog.join(at(1), library(100_000), undefined));
+    catalog.leave(member);
+    expect(await catalog.search("vídeo 99999.mp4")).toEqual([]);
+    good(await catalog.join(at(1), [], undefined)); // its address is free at once
+    const seen = await turnsUntil(
+      () => catalog.entries === 0,
+      () => catalog.entries,
+    );
+    expect(seen.length).toBeGreaterThan(10);
+  });
+
+  test("that replaces another is seen whole in the turn in which the other goes", async () => {
+    const catalog = createMemoryCatalog();
+    const first = good(await catalog.join(at(1), [share("old.mp4"), share("both.mp4")], undefined));
+    let done = false;
+    void Promise.resolve(catalog.join(at(2), [share("both.mp4"), ...library(20_000)], first)).then(() => {
+      done = true;
+    });
+    const all = () => JSON.stringify(["old.mp4", "both.mp4", "vídeo 19999.mp4"].map((name) => catalog.search(name)));
+    const seen = new Set(await turnsUntil(() => done, all));
+    expect([...seen, all()].filter((one, i, list) => list.indexOf(one) === i)).toEqual([
+      JSON.stringify([[at(1)], [at(1)], []]),
+      JSON.stringify([[], [at(2)], [at(2)]]),
+    ]);
+  });
+});
+
+test("several long jobs share each turn, and each gets on", async () => {
+  const steps = [0, 0, 0];
+  function* job(which: number) {
+    for (let i = 0; i < 40; i++) {
+      steps[which] = (steps[which] ?? 0) + 1;
+      const until = performance.now() + 0.5;
+      while (performance.now() < until);
+      yield;
+    }
+  }
+  const all = Promise.all([0, 1, 2].map((which) => runInSlices(job(which))));
+  const lead: number[] = [];
+  let done = false;
+  void all.then(() => {
+    done = true;
+  });
+  const turns = await turnsUntil(
+    () => done,
+    () => lead.push(Math.max(...steps) - Math.min(...steps)),
+  );
+  expect(turns.length).toBeGreaterThan(5);
+  expect(steps).toEqual([40, 40, 40]);
+  expect(Math.max(...lead)).toBeLessThan(40);
+});
+
+describe("memory", () => {
+  const fill = async (catalog: MemoryCatalog, round: number) => {
+    const members = [];
+    for (let port = 1; port <= 100; port++)
+      members.push(good(await catalog.join(at(port), library(100, round * 10_000 + port * 100), undefined)));
+    return members;
+  };
+
+  test("stays where it was however many come and go, with names never seen before", async () => {
+    const catalog = createMemoryCatalog();
+    let after = 0;
+    for (let round = 0; round < 30; round++) {
+      for (const member of await fill(catalog, round)) catalog.leave(member);
+      expect(catalog.entries).toBe(0);
+      if (round === 1) after = catalog.bytes;
+    }
+    expect(catalog.bytes).toBeLessThanOrEqual(after * 1.3);
+  });
+
+  test("is at most 256 bytes for an entry with a name and a content of its own", async () => {
+    const catalog = createMemoryCatalog();
+    await fill(catalog, 0);
+    for (let port = 101; port <= 1000; port++)
+      good(await catalog.join(at(port), library(100, 1_000_000 + port * 100), undefined));
+    expect(catalog.entries).toBe(100_000);
+    expect(catalog.bytes / catalog.entries).toBeLessThan(256);
+  });
+});
+
+test("an interned string keeps its number until it is dropped, and a dropped one's place is used again", () => {
+  const interner = createInterner();
+  const bytes = (text: string) => new TextEncoder().encode(text);
+  const take = (text: string) => interner.take(bytes(text), bytes(text).length);
+  const ids = Array.from({ length: 5000 }, (_, i) => take(`name ${i}`));
+  expect(new Set(ids).size).toBe(5000);
+  for (const [i, id] of ids.entries()) {
+    expect(interner.find(bytes(`name ${i}`), bytes(`name ${i}`).length)).toBe(id);
+    expect(new TextDecoder().decode(interner.view(id))).toBe(`name ${i}`);
+  }
+  const held = interner.bytes;
+  for (const id of ids) interner.drop(id);
+  expect(interner.count).toBe(0);
+  expect(interner.find(bytes("name 7"), 6)).toBe(-1);
+  for (let i = 0; i < 5000; i++) take(`other${i % 10}${i}`.slice(0, 9));
+  expect(interner.bytes).toBeLessThanOrEqual(held * 1.2);
+});
