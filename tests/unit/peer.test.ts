@@ -158,14 +158,15 @@ describe("SEARCH and DOWNLOAD", () => {
     good(await target.peer.download(source.address, { name: "b.mp4" }));
   });
 
-  test("from a peer that rejects all is REFUSED, from one that is gone PEER_UNREACHABLE", async () => {
+  test("from a peer that rejects all is REFUSED, from one that is gone PEER_UNREACHABLE or PEER_GONE", async () => {
     const server = startServer();
     const source = await enter(server.address, { "a.mp4": "a" }, { rejectAll: true });
     const target = await enter(server.address);
     expect(codeOf(await target.peer.download(source.address, { name: "a.mp4" }))).toBe("REFUSED");
     await source.peer.leave();
     expect(await target.peer.search("a.mp4")).toEqual([]);
-    expect(codeOf(await target.peer.download(source.address))).toBe("PEER_UNREACHABLE");
+    // Its thread may still hold the port for a moment.
+    expect(codeOf(await target.peer.download(source.address))).toMatch(/^PEER_(?:UNREACHABLE|GONE)$/);
     expect(fs.readdirSync(target.folder)).toEqual([]);
   });
 

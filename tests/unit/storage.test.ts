@@ -71,7 +71,7 @@ const journaled = () => [...(decodeJournal(bytes)?.pieces.keys() ?? [])];
 
 describe("a piece", () => {
   test("is synced, then journaled, then told as kept", async () => {
-    expect(await storage.begin(HEAD)).toBeUndefined();
+    expect(await storage.begin(HEAD, false)).toBeUndefined();
     log = [];
     storage.written(piece(3), 10);
     await storage.flush();
@@ -80,7 +80,7 @@ describe("a piece", () => {
   });
 
   test("is kept by itself after a while, together with those that came meanwhile", async () => {
-    await storage.begin(HEAD);
+    await storage.begin(HEAD, false);
     log = [];
     for (const index of [1, 2, 5]) storage.written(piece(index), 10);
     expect(kept).toEqual([]);
@@ -90,7 +90,7 @@ describe("a piece", () => {
   });
 
   test("is kept at once when much has been written", async () => {
-    await storage.begin(HEAD);
+    await storage.begin(HEAD, false);
     storage.written(piece(1), 64 * 1024 * 1024);
     await clock.advance(0);
     expect(kept).toEqual([1]);
@@ -100,7 +100,7 @@ describe("a piece", () => {
 describe("a disk that refuses", () => {
   for (const what of ["sync part", "write journal", "sync journal"]) {
     test(`to ${what} loses nothing: the pieces are kept once it agrees again, each once`, async () => {
-      await storage.begin(HEAD);
+      await storage.begin(HEAD, false);
       refuse = what;
       storage.written(piece(1), 10);
       await storage.flush();
@@ -117,7 +117,7 @@ describe("a disk that refuses", () => {
   }
 
   test("a sync of the .part never lets the journal say more than the disk", async () => {
-    await storage.begin(HEAD);
+    await storage.begin(HEAD, false);
     refuse = "sync part";
     storage.written(piece(1), 10);
     await storage.flush();
@@ -126,13 +126,13 @@ describe("a disk that refuses", () => {
 
   test("to begin is a fault", async () => {
     refuse = "write journal";
-    expect(await storage.begin(HEAD)).toEqual(FULL);
+    expect(await storage.begin(HEAD, false)).toEqual(FULL);
   });
 });
 
 describe("an earlier journal", () => {
   test("is found, and what is kept next is written behind its last whole record", async () => {
-    await storage.begin(HEAD);
+    await storage.begin(HEAD, false);
     storage.written(piece(1), 10);
     await storage.flush();
     bytes = Buffer.concat([bytes, Buffer.from("a torn record")]);
@@ -149,7 +149,12 @@ describe("an earlier journal", () => {
   });
 
   test("is forgotten before the .part's bytes are, when a new one begins", async () => {
-    await storage.begin(HEAD);
+    await storage.begin(HEAD, false);
     expect(log).toEqual(["truncate journal", "write journal", "sync journal", "truncate part"]);
+  });
+
+  test("of an unknown beginning may leave the .part's bytes to be looked at", async () => {
+    await storage.begin(HEAD, true);
+    expect(log).not.toContain("truncate part");
   });
 });
