@@ -1,0 +1,26 @@
+// The rows of the table, in the order in which they run.
+// Invariant: a row is one function from what it may use to what it found.
+// Never: depends on another row's leftovers.
+
+import type { Programs } from "./ours.ts";
+import type { Found } from "./report.ts";
+import { copy } from "./rows/copy.ts";
+import type { Scratch } from "./scratch.ts";
+
+export type RowContext = {
+  /** The file's size where the row says nothing else. */
+  readonly bytes: number;
+  readonly rounds: number;
+  readonly quick: boolean;
+  readonly scratch: Scratch;
+  readonly programs: Programs;
+  readonly say: (text: string) => void;
+};
+
+export type Row = {
+  readonly name: string;
+  readonly what: string;
+  readonly run: (context: RowContext) => Promise<Found>;
+};
+
+export const ROWS: readonly Row[] = [copy];
