@@ -193,8 +193,9 @@ export class Peer {
     await this.#link.leave();
     this.#place?.library.close();
     this.#place = undefined;
-    this.#uploads?.close();
+    const uploads = this.#uploads;
     this.#uploads = undefined;
+    await uploads?.close();
     this.#hasher.close();
     this.#cache.close();
   }

@@ -13,7 +13,7 @@ import { laneToRelieve } from "./relief.ts";
 import { type Available, createScheduler, type LaneId } from "./scheduler.ts";
 import type { Source } from "./source.ts";
 import type { Storage } from "./storage.ts";
-import { createWindow, type Window } from "./window.ts";
+import { createWindow, lanesWanted, type Window } from "./window.ts";
 
 export type FetcherOptions = {
   readonly size: number;
@@ -40,8 +40,8 @@ export type Fetcher = {
   drop(address: Address, why: Fault): void;
   /** The disk refused a write or a sync: nothing more is fetched until it agrees again. */
   pause(why: Fault): void;
-  /** Ends every lane and source. */
-  stop(): void;
+  /** Ends every source; resolves when no lane writes any more. */
+  stop(): Promise<void>;
   /** Every piece is kept and judged. */
   readonly whole: Promise<void>;
   readonly keptBytes: number;
@@ -51,9 +51,8 @@ export type Fetcher = {
   readonly paused: Fault | undefined;
 };
 
-/** A source at work. */
+/** A source at work, and its lanes. */
 type Active = { readonly source: Source; available: Available; readonly lanes: Map<LaneId, Working>; failures: number };
-/** One of its lanes. */
 type Working = { readonly lane: Lane; readonly window: Window };
 
 // What a crash would fetch twice stays below 64 MiB: on order, on the way, and waiting for its sync.
@@ -61,8 +60,6 @@ const OPEN_BYTES_MAX = 64 * 1024 * 1024;
 const DISK_RETRY_MS = 1000;
 const RELIEVE_MS = 500;
 const FAILURES_MAX = 3;
-/** Beyond this distance one connection cannot fill the link (DESIGN, measured facts). */
-const FAR_MS = 10;
 
 export function createFetcher(options: FetcherOptions): Fetcher {
   const { size, pieceBytes, storage, meter, clock } = options;
@@ -78,6 +75,8 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   });
   const active = new Map<string, Active>(); // by ip:port
   const { promise: whole, resolve: finish } = Promise.withResolvers<void>();
+  const closing = new Set<LaneId>(); // given up, but not over yet
+  const allClosed = Promise.withResolvers<void>();
   let paused: Fault | undefined;
   let stopped = false;
   let lanesOpened = 0;
@@ -106,8 +105,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   }
 
   function openLanes(entry: Active): void {
-    const alone = active.size === 1;
-    const wanted = (entry.source.roundTripMs > FAR_MS ? 2 : 1) * (alone ? 2 : 1);
+    const wanted = lanesWanted(entry.source.roundTripMs, active.size === 1);
     while (entry.lanes.size < wanted && !stopped && paused === undefined) {
       const id = lanesOpened++;
       const { address, grant } = entry.source;
@@ -138,17 +136,35 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   function hear(entry: Active, id: LaneId, event: LaneEvent): void {
     if (event.type === "moved") meter.add(event.bytes);
     else if (event.type === "piece") takePiece(entry, id, event.index, event.hash);
-    else if (event.type === "over") endLane(entry, id, event.fault);
+    else if (event.type === "over") closing.delete(id) ? confirmClosed(id) : endLane(entry, id, event.fault);
+  }
+
+  /**
+   * A lane on another thread may still be writing when we give it up. Its pieces are nobody else's, and the file stays
+   * open, until it has said that it is over.
+   */
+  function closeLane(entry: Active, id: LaneId): void {
+    const working = entry.lanes.get(id);
+    if (working === undefined) return;
+    entry.lanes.delete(id);
+    closing.add(id);
+    working.lane.close();
+  }
+
+  function confirmClosed(id: LaneId): void {
+    scheduler.abandon(id);
+    if (stopped && closing.size === 0) allClosed.resolve();
+    fillAll();
   }
 
   function takePiece(entry: Active, id: LaneId, index: number, hash: Uint8Array): void {
-    const working = entry.lanes.get(id);
-    if (working === undefined) return; // a lane that was given up: its pieces are somebody else's by now
-    working.window.arrived(scheduler.lengthOf(index));
+    entry.lanes.get(id)?.window.arrived(scheduler.lengthOf(index));
     if (!judge.isRight(index, hash)) {
       scheduler.failed(index);
-      const liar = fault("CORRUPT", "theirs", `${formatAddress(entry.source.address)} sent a wrong piece ${index}`);
-      return drop(entry, liar);
+      return drop(
+        entry,
+        fault("CORRUPT", "theirs", `${formatAddress(entry.source.address)} sent a wrong piece ${index}`),
+      );
     }
     scheduler.arrived(index);
     storage.written({ index, hash }, scheduler.lengthOf(index));
@@ -169,12 +185,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     const key = formatAddress(entry.source.address);
     if (active.get(key) !== entry) return;
     active.delete(key);
-    const lanes = [...entry.lanes];
-    entry.lanes.clear();
-    for (const [id, { lane }] of lanes) {
-      scheduler.abandon(id);
-      lane.close();
-    }
+    for (const id of [...entry.lanes.keys()]) closeLane(entry, id);
     entry.source.close();
     if (stopped) return;
     weigh();
@@ -202,8 +213,8 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     );
     const slow = laneToRelieve(atWork);
     if (slow !== undefined) {
-      slow.source.lanes.get(slow.lane)?.lane.close();
-      endLane(slow.source, slow.lane, fault("STALLED", "theirs", "too slow to wait for", true));
+      closeLane(slow.source, slow.lane);
+      if (slow.source.lanes.size === 0) drop(slow.source, fault("STALLED", "theirs", "too slow to wait for", true));
     }
     cancelRelieve = clock.after(RELIEVE_MS, relieve);
   }
@@ -222,6 +233,8 @@ export function createFetcher(options: FetcherOptions): Fetcher {
       stopped = true;
       cancelRelieve();
       for (const entry of [...active.values()]) drop(entry, fault("CANCELLED", "ours", "stopped"));
+      if (closing.size === 0) allClosed.resolve();
+      return allClosed.promise;
     },
     whole,
     get keptBytes() {

@@ -59,7 +59,10 @@ export function createGuest(options: GuestOptions): { guest: Guest; handlers: Ha
     },
     refuse(why, verb = "ERROR") {
       guest.reply({ verb, code: why.fault as WireCode, retry: why.retry, text: why.detail });
-      if (FATAL.has(why.fault)) connection.end();
+      if (verb === "REJECT" || !FATAL.has(why.fault)) return;
+      // Its slot is free from now on, however long the goodbye takes.
+      connection.end();
+      options.onClose(guest);
     },
     send(from, length, read) {
       guest.reply({ verb: "DATA", offset: from, payloadBytes: length });

@@ -154,7 +154,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
       signal?.removeEventListener("abort", cancel);
       stopReports();
       swarm.stop();
-      fetcher.stop();
+      await fetcher.stop();
       offer?.end();
       await storage.flush();
       await storage.close();

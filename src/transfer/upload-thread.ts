@@ -20,18 +20,22 @@ export type UploadThread = {
   removePartial(root: Root): void;
   /** Listens there instead of where it did, and answers with the port that was taken. */
   listen(at: Address): Promise<Address | Fault>;
-  close(): void;
+  /** Resolves once nobody can connect any more. */
+  close(): Promise<void>;
 };
 
 export function startUploadThread(policy: UploadPolicy, onEvent: (event: UploadsEvent) => void): UploadThread {
   const worker = new Worker(new URL("./upload-worker.ts", import.meta.url).href);
+  const closed = Promise.withResolvers<void>();
   const asked: ((result: Address | Fault) => void)[] = [];
   const post = (message: UploadMessage) => worker.postMessage(message);
   worker.onmessage = ({ data: message }: MessageEvent<UploadReport>) => {
-    if (message.type === "listening") asked.shift()?.(message.result);
+    if (message.type === "closed") closed.resolve();
+    else if (message.type === "listening") asked.shift()?.(message.result);
     else onEvent(message);
   };
   worker.onerror = (event) => {
+    closed.resolve();
     for (const answer of asked.splice(0)) answer(fault("INTERNAL", "ours", `upload thread: ${event.message}`));
   };
   post({ type: "start", policy });
@@ -47,6 +51,9 @@ export function startUploadThread(policy: UploadPolicy, onEvent: (event: Uploads
       post({ type: "listen", at });
       return promise;
     },
-    close: () => worker.terminate(),
+    close() {
+      post({ type: "close" });
+      return closed.promise.finally(() => worker.terminate());
+    },
   };
 }

@@ -27,10 +27,14 @@ export type UploadMessage =
   | { readonly type: "remove"; readonly name: string }
   /** A download under way has verified these pieces; it was stocked before. */
   | { readonly type: "have"; readonly root: Root; readonly indexes: readonly number[] }
-  | { readonly type: "removePartial"; readonly root: Root };
+  | { readonly type: "removePartial"; readonly root: Root }
+  | { readonly type: "close" };
 
 /** Uploads -> main thread. */
-export type UploadReport = UploadsEvent | { readonly type: "listening"; readonly result: Address | Fault };
+export type UploadReport =
+  | UploadsEvent
+  | { readonly type: "closed" }
+  | { readonly type: "listening"; readonly result: Address | Fault };
 
 declare const self: Worker & { onmessage: (event: MessageEvent<UploadMessage>) => void };
 
@@ -79,5 +83,10 @@ self.onmessage = ({ data: message }) => {
       return;
     case "removePartial":
       shelf.removePartial(message.root);
+      return;
+    case "close":
+      listener?.close();
+      uploads?.close();
+      report({ type: "closed" });
   }
 };

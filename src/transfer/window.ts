@@ -24,6 +24,14 @@ const LARGE_PIECE_BYTES = 4 * 1024 * 1024;
 const AHEAD_SECONDS = 0.25;
 const AHEAD_ROUND_TRIPS = 4;
 
+/** Beyond this distance one connection cannot fill the link (DESIGN, measured facts). */
+const FAR_MS = 10;
+
+/** Connections to one source: two keep two threads busy when it is the only one, and a far one needs more to be filled. */
+export function lanesWanted(roundTripMs: number, alone: boolean): number {
+  return (roundTripMs > FAR_MS ? 2 : 1) * (alone ? 2 : 1);
+}
+
 export function createWindow(pieceBytes: number, roundTripMs: number, clock: Clock): Window {
   const aheadSeconds = Math.max(AHEAD_SECONDS, (AHEAD_ROUND_TRIPS * roundTripMs) / 1000);
   const meter = createMeter(clock);

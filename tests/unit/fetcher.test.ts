@@ -1,0 +1,144 @@
+// A download at work, with lanes that do what the test says, when the test says it.
+// Invariant: no two lanes ever write the same piece at once, and the file outlives every lane.
+// Never: a socket, a thread or a real clock.
+
+import { describe, expect, test } from "bun:test";
+import type { Address } from "../../src/protocol/address.ts";
+import { fault } from "../../src/protocol/fault.ts";
+import { HASH_BYTES, PIECE_BYTES_MIN } from "../../src/protocol/limits.ts";
+import { createFetcher } from "../../src/transfer/fetcher.ts";
+import type { JournalPiece } from "../../src/transfer/journal.ts";
+import type { LaneEvent, Order } from "../../src/transfer/lane.ts";
+import { createMeter } from "../../src/transfer/meter.ts";
+import type { Source } from "../../src/transfer/source.ts";
+import { createVirtualClock } from "./support-clock.ts";
+
+const PIECES = 6;
+const SIZE = PIECES * PIECE_BYTES_MIN;
+const hashOf = (index: number): Uint8Array => new Uint8Array(HASH_BYTES).fill(index + 1);
+const LAYER = Uint8Array.from(Array.from({ length: PIECES }, (_, i) => [...hashOf(i)]).flat());
+
+type FakeLane = { source: Address; orders: Order[]; closed: boolean; tell: (event: LaneEvent) => void };
+
+function scene() {
+  const clock = createVirtualClock();
+  const lanes: FakeLane[] = [];
+  const lost: string[] = [];
+  const verified: number[] = [];
+  const written: JournalPiece[] = [];
+  const fetcher = createFetcher({
+    size: SIZE,
+    pieceBytes: PIECE_BYTES_MIN,
+    fd: -1,
+    clock,
+    random: () => 0,
+    meter: createMeter(clock),
+    storage: {
+      recover: async () => undefined,
+      begin: async () => undefined,
+      written: (piece) => void written.push(piece),
+      flush: async () => fetcher.judge.kept(written.splice(0)),
+      close: async () => {},
+    },
+    openLane(start, tell) {
+      const lane: FakeLane = { source: start.source, orders: [], closed: false, tell };
+      lanes.push(lane);
+      return {
+        fetch: (order) => void lane.orders.push(order),
+        close() {
+          lane.closed = true;
+        },
+      };
+    },
+    onVerified: (indexes) => void verified.push(...indexes),
+    onSourceLost: (address, why) => void lost.push(`${address.port} ${why.fault}`),
+  });
+  fetcher.judge.setLayer(LAYER);
+  return { clock, lanes, lost, verified, fetcher };
+}
+
+function source(port: number): Source {
+  return {
+    address: { ip: "127.0.0.1", port },
+    grant: { ticket: "0".repeat(32), size: SIZE, pieceBytes: PIECE_BYTES_MIN, root: undefined },
+    roundTripMs: 0,
+    layer: async () => LAYER,
+    available: async () => "all",
+    closed: new Promise(() => {}),
+    close() {},
+  };
+}
+
+const deliver = (lane: FakeLane, hash = hashOf): void => {
+  const order = lane.orders.shift();
+  if (order !== undefined) lane.tell({ type: "piece", index: order.index, hash: hash(order.index) });
+};
+const over = (lane: FakeLane): void => lane.tell({ type: "over", fault: fault("CANCELLED", "ours") });
+const indexes = (lane: FakeLane | undefined) => lane?.orders.map(({ index }) => index);
+
+describe("a lane that was given up", () => {
+  test("keeps its pieces from the others until it has said that it is over", () => {
+    const { fetcher, lanes, lost } = scene();
+    fetcher.addSource(source(1), "all");
+    const [first, second] = lanes as [FakeLane, FakeLane];
+    expect([indexes(first), indexes(second)]).toEqual([
+      [0, 1],
+      [2, 3],
+    ]);
+    deliver(first, () => new Uint8Array(HASH_BYTES)); // a lie: the source is dropped
+    expect(lost).toEqual(["1 CORRUPT"]);
+    expect([first.closed, second.closed]).toEqual([true, true]);
+
+    fetcher.addSource(source(2), "all");
+    const [, , third, fourth] = lanes as [FakeLane, FakeLane, FakeLane, FakeLane];
+    // Piece 0 was written to its end and is free; 1, 2 and 3 may still be written by the lanes that were told to close.
+    expect([indexes(third), indexes(fourth)]).toEqual([[0, 4], [5]]);
+    over(first);
+    over(second);
+    expect([...(indexes(third) ?? []), ...(indexes(fourth) ?? [])].sort()).toEqual([0, 1, 4, 5]);
+    for (let i = 0; i < PIECES; i++) for (const lane of [third, fourth]) deliver(lane);
+    expect(fetcher.keptBytes).toBe(SIZE);
+  });
+
+  test("keeps the file open: stop resolves after the last lane's end, and not before", async () => {
+    const { fetcher, lanes } = scene();
+    fetcher.addSource(source(1), "all");
+    let stopped = false;
+    const stopping = fetcher.stop().then(() => {
+      stopped = true;
+    });
+    for (const lane of lanes) {
+      await Promise.resolve();
+      expect([lane.closed, stopped]).toEqual([true, false]);
+      over(lane);
+    }
+    await stopping;
+    expect(stopped).toBe(true);
+  });
+
+  test("has the pieces counted that it finished before it heard of it", () => {
+    const { fetcher, lanes, verified } = scene();
+    fetcher.addSource(source(1), "all");
+    const [first] = lanes as [FakeLane];
+    fetcher.drop({ ip: "127.0.0.1", port: 1 }, fault("PEER_GONE", "network"));
+    deliver(first);
+    for (const lane of lanes) over(lane);
+    fetcher.addSource(source(2), "all");
+    for (let i = 0; i < PIECES; i++) for (const lane of lanes.slice(2)) deliver(lane);
+    expect(verified.sort()).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+});
+
+describe("a download", () => {
+  test("takes over what a dead source had on order, and is whole once, with every piece verified", async () => {
+    const { fetcher, lanes, verified } = scene();
+    fetcher.addSource(source(1), "all");
+    fetcher.addSource(source(2), "all");
+    const dead = lanes.filter(({ source: { port } }) => port === 1);
+    for (const lane of dead) lane.tell({ type: "over", fault: fault("PEER_GONE", "network", "", true) });
+    const alive = lanes.filter(({ source: { port } }) => port === 2);
+    for (let i = 0; i < PIECES; i++) for (const lane of alive) deliver(lane);
+    await fetcher.whole;
+    expect(verified.sort()).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+});
