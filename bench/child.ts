@@ -158,6 +158,16 @@ export function run(command: readonly string[], cwd?: string): string {
   return stdout.toString();
 }
 
+/** Waits until `holds`, looking every few milliseconds; how many seconds that took since `since`. */
+export async function seconds(holds: () => boolean, since: number, secondsMax: number, what: string): Promise<number> {
+  const deadline = performance.now() + secondsMax * 1000;
+  while (!holds()) {
+    if (performance.now() > deadline) throw new Error(`${what}: not within ${secondsMax} s`);
+    await Bun.sleep(3);
+  }
+  return (performance.now() - since) / 1000;
+}
+
 /** What lies between two readings of one process: CPU spent, and the peak of the later reading. */
 export const usageBetween = (before: Usage, after: Usage): Usage => ({
   cpuSeconds: after.cpuSeconds - before.cpuSeconds,

@@ -25,7 +25,12 @@ export function takePrograms(folder: string, from = join(ROOT, "dist")): Program
   return { server, peer };
 }
 
-export type Sharer = { readonly address: string; readonly child: Child };
+export type Sharer = {
+  readonly address: string;
+  readonly child: Child;
+  /** Bytes of each upload that is over, as its JSON events tell. */
+  uploaded(): number[];
+};
 
 export type ShareOptions = {
   /** Bytes per second that it uploads at most. */
@@ -56,13 +61,15 @@ export type Network = {
   close(): Promise<void>;
 };
 
-export type RunnerEvent = {
-  readonly type: string;
-  readonly ms?: number;
-  readonly late?: number;
-  readonly bytes?: number;
-  readonly name?: string;
-};
+export type RunnerEvent = { readonly type: string; readonly ms?: number; readonly late?: number };
+
+export type JsonEvent = { readonly event: string; readonly bytes?: number; readonly sources?: number };
+
+/** The --json events of one kind that a peer has told so far. */
+export function eventsOf(child: Child, kind: string): JsonEvent[] {
+  const lines = child.stdout().split("\n").slice(0, -1);
+  return lines.map((line) => JSON.parse(line) as JsonEvent).filter(({ event }) => event === kind);
+}
 
 export type NetworkOptions = {
   readonly programs: Programs;
@@ -98,7 +105,7 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
     const child = start([...(given.command ?? []), ...peer(words)], given.cache ? { cache: given.cache } : {});
     const address = (await child.shows(READY))[1] as string;
     if (given.hashed !== undefined) await waitForLayer(address, given.hashed);
-    return { address, child };
+    return { address, child, uploaded: () => eventsOf(child, "uploaded").map(({ bytes = 0 }) => bytes) };
   }
 
   function get(name: string, folder: string, given: GetOptions = {}): Child {

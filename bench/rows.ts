@@ -4,7 +4,16 @@
 
 import type { Programs } from "./ours.ts";
 import type { Found } from "./report.ts";
+import { busy } from "./rows/busy.ts";
 import { copy } from "./rows/copy.ts";
+import { crowd } from "./rows/crowd.ts";
+import { far } from "./rows/far.ts";
+import { hashing } from "./rows/hashing.ts";
+import { memory } from "./rows/memory.ts";
+import { parallel } from "./rows/parallel.ts";
+import { resume } from "./rows/resume.ts";
+import { sources } from "./rows/sources.ts";
+import { unhashed } from "./rows/unhashed.ts";
 import type { Scratch } from "./scratch.ts";
 
 export type RowContext = {
@@ -23,4 +32,4 @@ export type Row = {
   readonly run: (context: RowContext) => Promise<Found>;
 };
 
-export const ROWS: readonly Row[] = [copy];
+export const ROWS: readonly Row[] = [copy, memory, unhashed, resume, sources, crowd, parallel, far, hashing, busy];

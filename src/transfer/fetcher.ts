@@ -208,10 +208,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
 
   /** A lane that was relieved is over; its source goes on with the others it has, or is asked again later. */
   function relieve(): void {
-    const atWork = [...active.values()].flatMap((entry) =>
-      [...entry.lanes].map(([lane, { window }]) => ({ source: entry, lane, window })),
-    );
-    const slow = laneToRelieve(atWork);
+    const slow = laneToRelieve(active.values());
     if (slow !== undefined) {
       closeLane(slow.source, slow.lane);
       if (slow.source.lanes.size === 0) drop(slow.source, fault("STALLED", "theirs", "too slow to wait for", true));

@@ -4,8 +4,8 @@
 
 import type { Window } from "./window.ts";
 
-/** A lane at work for a source. */
-export type AtWork<Source> = { readonly source: Source; readonly lane: number; readonly window: Window };
+/** A source's lanes, by number. */
+export type HasLanes = { readonly lanes: ReadonlyMap<number, { readonly window: Window }> };
 
 /** A lane that needs longer than this for its orders is slow… */
 const SLOW_SECONDS = 2;
@@ -13,7 +13,10 @@ const SLOW_SECONDS = 2;
 const SLOW_FACTOR = 3;
 
 /** The lane to relieve, the slowest first; undefined when every lane is busy or fast enough. */
-export function laneToRelieve<Source>(lanes: readonly AtWork<Source>[]): AtWork<Source> | undefined {
+export function laneToRelieve<S extends HasLanes>(sources: Iterable<S>): { source: S; lane: number } | undefined {
+  const lanes = [...sources].flatMap((source) =>
+    [...source.lanes].map(([lane, { window }]) => ({ source, lane, window })),
+  );
   const slow = lanes
     .filter(({ window }) => window.ordered > 0 && window.secondsLeft() > SLOW_SECONDS)
     .sort((a, b) => b.window.secondsLeft() - a.window.secondsLeft())[0];
