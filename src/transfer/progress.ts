@@ -20,6 +20,7 @@ export type Progress = {
   readonly size: number;
   /** Bytes per second over the last seconds. */
   readonly rate: number;
+  /** Undefined while nothing moves. */
   readonly etaSeconds: number | undefined;
   readonly sources: number;
   readonly waiting: Waiting | undefined;
@@ -50,13 +51,14 @@ export function reportProgress(standing: Standing, onProgress: (progress: Progre
 function look({ from, size, fetcher, meter }: Standing): Progress {
   const rate = meter.rate();
   const bytes = fetcher.keptBytes;
+  const waiting = whyQuiet(from, size, fetcher, meter);
   return {
     bytes,
     size,
     rate,
-    etaSeconds: rate > 0 ? (size - bytes) / rate : undefined,
+    etaSeconds: rate > 0 && waiting === undefined ? (size - bytes) / rate : undefined,
     sources: fetcher.sources.length,
-    waiting: whyQuiet(from, size, fetcher, meter),
+    waiting,
   };
 }
 
