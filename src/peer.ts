@@ -6,6 +6,7 @@ import { listFolder, type SkipReason } from "./content/folder.ts";
 import { createHashCache } from "./content/hash-cache.ts";
 import { createHashPool } from "./content/hash-pool.ts";
 import { createHasher } from "./content/hasher.ts";
+import { hasFile } from "./content/inside.ts";
 import { createLibrary, type Held, type Library } from "./content/library.ts";
 import { openWorkplace } from "./content/workplace.ts";
 import { type Address, sameAddress } from "./protocol/address.ts";
@@ -19,7 +20,7 @@ import { createOffers } from "./transfer/offers.ts";
 import type { Progress } from "./transfer/progress.ts";
 import { stockOf, stocksOf } from "./transfer/stock.ts";
 import { startUploadThread, type UploadThread } from "./transfer/upload-thread.ts";
-import type { UploadPolicy, UploadsEvent } from "./transfer/uploads.ts";
+import type { UploadsEvent } from "./transfer/uploads.ts";
 import { expectReply } from "./transport/caller.ts";
 import { systemClock } from "./transport/clock.ts";
 import { createServerLink, type ServerLink } from "./transport/server-link.ts";
@@ -121,7 +122,9 @@ export class Peer {
     });
     const before = this.#place;
     // SPEC 5.a: uploads have a thread of their own, so that other peers are answered whatever this one is doing.
-    this.#uploads ??= startUploadThread(this.#policy(), (event) => this.#hearUploads(event));
+    const { maxUploads, rejectAll, maxUploadRate } = this.#options;
+    const policy = { maxUploads, rejectAll, maxUploadRate };
+    this.#uploads ??= startUploadThread(policy, (event) => this.#hearUploads(event));
     this.#uploads.restock(stocksOf(library));
     const listening = await this.#uploads.listen({ ip: at.host, port: at.port });
     if (isFault(listening)) {
@@ -160,7 +163,7 @@ export class Peer {
     if (name === undefined) return fault("NOT_SEARCHED", "ours", "DOWNLOAD before SEARCH");
     const flaw = nameFlaw(name);
     if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
-    if (place.library.has(name)) return fault("FILE_EXISTS", "ours", "the folder has this file");
+    if (await hasFile(place.library.folder, name)) return fault("FILE_EXISTS", "ours", "the folder has this file");
     const threads = createLaneThreads(LANE_THREADS, this.#options.maxDownloadRate);
     const rechecking = createHashPool(1);
     const downloaded = await download({
@@ -218,11 +221,6 @@ export class Peer {
     const { name, size } = held.local;
     if (root !== undefined) this.#options.onEvent({ type: "hashed", name, root });
     await this.#link.call({ verb: "UPDATE", share: { name, size, root } });
-  }
-
-  #policy(): UploadPolicy {
-    const { maxUploads, rejectAll, maxUploadRate } = this.#options;
-    return { maxUploads, rejectAll, maxUploadRate };
   }
 
   /** A JOIN that failed: what was served before is served again, where it was. */

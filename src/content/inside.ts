@@ -150,7 +150,12 @@ export async function openPart(folder: string, name: string): Promise<OpenFile |
   return isFault(path) ? path : openFile(path);
 }
 
-/** Whether `name` is taken in `folder`, by whatever kind of file. */
+/** Whether `name` is taken in `folder`, by whatever kind of file; a folder that cannot be read has no such name. */
+export async function hasFile(folder: string, name: string): Promise<boolean> {
+  const path = finalPath(folder, name);
+  return !isFault(path) && (await taken(path).catch(() => false));
+}
+
 async function taken(path: string): Promise<boolean> {
   try {
     await lstat(path);
