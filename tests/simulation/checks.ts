@@ -1,0 +1,153 @@
+// What must hold at every moment of every simulation. A breach is a sentence; none is right.
+
+import type { Catalog } from "../../src/catalog/contract.ts";
+import { HASH_BYTES, pieceCount } from "../../src/content/merkle.ts";
+import { type Address, formatAddress } from "../../src/protocol/address.ts";
+import { type Fault, isFault } from "../../src/protocol/fault.ts";
+import { SEND_QUEUE_BYTES_MAX } from "../../src/protocol/limits.ts";
+import { decodeJournal } from "../../src/transfer/journal.ts";
+import { type Content, PIECE, same } from "./contents.ts";
+import type { SimDisk, SimFile } from "./disk.ts";
+import { type Network, pairOf } from "./network.ts";
+import { hashRange, PEER_PORT, type Watch } from "./peer.ts";
+
+export type Checks = {
+  readonly watch: Watch;
+  readonly breaches: readonly string[];
+  breach(what: string): void;
+  /** A peer is about to start over what its disk holds: whatever was verified must not be fetched again. */
+  restarting(ip: string): void;
+  /** The folder of a peer, at any time. */
+  folder(ip: string): void;
+  /** The catalog names nobody who has been gone for too long. */
+  noGhosts(catalog: Catalog, gone: readonly string[]): void;
+  /** The catalog names exactly those who have each file. */
+  agrees(catalog: Catalog, holders: (name: string) => readonly string[]): void;
+  memory(): void;
+  readonly pieces: number;
+};
+
+const HEAD_BYTES = 128;
+const RECORD_BYTES = 40;
+
+export type World = {
+  readonly now: () => number;
+  readonly contents: readonly Content[];
+  readonly network: Network;
+  readonly disk: (ip: string) => SimDisk;
+  readonly isHonest: (ip: string) => boolean;
+};
+
+export function createChecks({ now, contents, network, disk, isHonest }: World): Checks {
+  const breaches: string[] = [];
+  const verified = new Map<string, Set<number>>(); // what a start found on the disk, by peer and name
+  let pieces = 0;
+  const breach = (what: string): void => {
+    if (breaches.length < 20) breaches.push(`at ${(now() / 1000).toFixed(3)} s: ${what}`);
+  };
+  const contentOf = (name: string): Content => contents.find((content) => content.name === name) as Content;
+  const hashAt = (layer: Uint8Array, index: number) => layer.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES);
+
+  /** Whether these bytes of a file, in the program's eyes or on the disk itself, are what a record says. */
+  function holds(ip: string, name: string, file: SimFile, index: number, hash: Uint8Array, onDisk: boolean): boolean {
+    const { bytes, hashed } = contentOf(name);
+    const [from, to] = [index * PIECE, Math.min((index + 1) * PIECE, bytes.length)];
+    const held = onDisk ? file.safe.subarray(0, file.safeSize) : file.bytes.subarray(0, file.size);
+    if (same(hash, hashAt(hashed.layer, index))) return same(held.subarray(from, to), bytes.subarray(from, to));
+    const view = { ...file, bytes: held, size: held.length };
+    const layer = hashRange(disk(ip), view, hashed, index, 1);
+    return !isFault(layer) && same(layer, hash);
+  }
+
+  function journaled(ip: string, name: string, bytes: Uint8Array, offset: number): void {
+    const part = disk(ip).file(`${name}.part`);
+    for (let at = offset === 0 ? HEAD_BYTES : 0; at + RECORD_BYTES <= bytes.length; at += RECORD_BYTES) {
+      const index = new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(0, true);
+      pieces++;
+      if (index >= pieceCount(contentOf(name).bytes.length, PIECE)) continue; // another size's, by a liar's word
+      if (part === undefined || !holds(ip, name, part, index, bytes.subarray(at + 4, at + 4 + HASH_BYTES), true))
+        breach(`${ip}: the journal says that piece ${index} of ${name} is on the disk, and it is not`);
+    }
+  }
+
+  function restarting(ip: string): void {
+    for (const { name, hashed } of contents) {
+      verified.delete(`${ip} ${name}`);
+      const part = disk(ip).file(`${name}.part`);
+      const journal = disk(ip).file(`${name}.part.journal`);
+      if (part === undefined || journal === undefined) continue;
+      const content = decodeJournal(journal.bytes.subarray(0, journal.size));
+      const found = [...(content?.pieces ?? [])]
+        .filter(([index, hash]) => same(hash, hashAt(hashed.layer, index)) && holds(ip, name, part, index, hash, false))
+        .map(([index]) => index);
+      verified.set(`${ip} ${name}`, new Set(found));
+    }
+  }
+
+  function folder(ip: string): void {
+    const allowed = new Set(contents.flatMap(({ name }) => [name, `${name}.part`, `${name}.part.journal`]));
+    for (const name of disk(ip).names) if (!allowed.has(name)) breach(`${ip}: a file ${name} that nobody asked for`);
+    for (const { name, bytes } of contents) {
+      const file = disk(ip).file(name);
+      if (file === undefined) continue;
+      if (!same(file.bytes.subarray(0, file.size), bytes)) breach(`${ip}: ${name} is not its source`);
+      if (!same(file.safe.subarray(0, file.safeSize), bytes)) breach(`${ip}: ${name} has its name before its bytes are safe`);
+    }
+  }
+
+  const watch: Watch = {
+    joined() {},
+    began() {},
+    ordered(ip, name, index) {
+      if (verified.get(`${ip} ${name}`)?.has(index)) breach(`${ip}: fetches piece ${index} of ${name} again`);
+    },
+    journaled,
+    finished(ip, name) {
+      if (disk(ip).file(name) === undefined) breach(`${ip}: ${name} is finished and not there`);
+      folder(ip);
+      for (const work of [`${name}.part`, `${name}.part.journal`])
+        if (disk(ip).file(work) !== undefined && !disk(ip).health.full) breach(`${ip}: ${work} is left behind`);
+    },
+    lost(ip, source, why: Fault) {
+      const blamed = why.fault === "CORRUPT" || why.fault === "BAD_REPLY";
+      if (blamed && isHonest(source.ip) && !network.corrupted.has(pairOf(ip, source.ip)))
+        breach(`${ip}: blames ${source.ip}, which is honest: ${why.fault} ${why.detail}`);
+    },
+    changed: (ip, name) => breach(`${ip}: withdraws ${name}, which nobody has touched`),
+    progress(ip, bytes, size) {
+      if (bytes > size) breach(`${ip}: has ${bytes} of ${size} bytes`);
+    },
+  };
+
+  const listed = (catalog: Catalog, name: string): string[] =>
+    (catalog.search(name) as readonly Address[]).map(formatAddress).sort();
+
+  return {
+    watch,
+    breaches,
+    breach,
+    restarting,
+    folder,
+    noGhosts(catalog, gone) {
+      for (const { name, hashed } of contents) {
+        const held = (catalog.sources(hashed.root) as readonly { address: Address }[]).map((h) => formatAddress(h.address));
+        for (const address of [...listed(catalog, name), ...held])
+          if (gone.some((ip) => address.startsWith(`${ip}:`))) breach(`the catalog still names ${address}, which is gone`);
+      }
+    },
+    agrees(catalog, holders) {
+      for (const { name } of contents) {
+        const should = [...holders(name)].map((ip) => `${ip}:${PEER_PORT}`).sort();
+        const does = listed(catalog, name);
+        if (should.join() !== does.join()) breach(`the catalog lists ${name} at [${does}], it is at [${should}]`);
+      }
+    },
+    memory() {
+      for (const [ip, bytes] of network.queuedMost)
+        if (isHonest(ip) && bytes > SEND_QUEUE_BYTES_MAX) breach(`${ip}: ${bytes} bytes queued on one connection`);
+    },
+    get pieces() {
+      return pieces;
+    },
+  };
+}

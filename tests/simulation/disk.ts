@@ -1,0 +1,325 @@
+// A disk in memory with a write-back cache: what programs see, and what a power cut would leave.
+// A sync makes the bytes written before it safe, and the folder's entries with them, as journaling file systems do.
+
+import type { Disk } from "../../src/content/publish.ts";
+import type { WorkFile } from "../../src/content/workplace.ts";
+import { type Fault, fault } from "../../src/protocol/fault.ts";
+import type { Random } from "./random.ts";
+import type { Process, Time } from "./time.ts";
+
+const SECTOR = 512;
+
+type Range = readonly [from: number, to: number];
+
+export type SimFile = {
+  /** What programs see; `size` bytes of it. */
+  bytes: Uint8Array;
+  size: number;
+  /** What is safe. */
+  safe: Uint8Array;
+  safeSize: number;
+  /** Written or cut since the last sync, and while one is under way. */
+  dirty: Range[];
+  syncing: Range[];
+  changedAt: number;
+  readonly id: number;
+};
+
+export type DiskHealth = {
+  /** No room for another byte. */
+  full: boolean;
+  /** What happens to a sync: it works; it fails and the bytes stay dirty; it fails and the system forgets that they are. */
+  sync: "works" | "fails" | "forgets";
+  syncMs: number;
+};
+
+export type SimDisk = {
+  readonly health: DiskHealth;
+  readonly names: readonly string[];
+  file(name: string): SimFile | undefined;
+  byFd(fd: number): SimFile;
+  fdOf(file: SimFile): number;
+  create(name: string): SimFile;
+  /** Puts a whole, safe file there. */
+  plant(name: string, bytes: Uint8Array): void;
+  remove(name: string): void;
+  read(file: SimFile, into: Uint8Array, offset: number): number;
+  /** Fails half way when the disk is full. */
+  write(file: SimFile, bytes: Uint8Array, offset: number): Fault | undefined;
+  work(file: SimFile, process: Process, watch?: { wrote(bytes: Uint8Array, offset: number): void }): WorkFile;
+  /** The operations of the last step, for a program. */
+  publishing(process: Process): Disk;
+  /** What was not synced is lost, kept or torn, as chance has it. */
+  cutPower(): void;
+  /** Changes a file behind everyone's back, on the disk itself. */
+  damage(name: string, how: "rot" | "cut" | "garbage" | "longer" | "gone"): void;
+};
+
+type Step = { readonly name: string; readonly file: SimFile | undefined };
+
+const FULL = fault("DISK_FULL", "disk", "write: ENOSPC", true);
+
+function grow(bytes: Uint8Array, least: number): Uint8Array {
+  if (bytes.length >= least) return bytes;
+  const grown = new Uint8Array(Math.max(least, bytes.length * 2, 4096));
+  grown.set(bytes);
+  return grown;
+}
+
+function error(code: string): Error & { code: string } {
+  return Object.assign(new Error(code), { code });
+}
+
+export function createDisk(time: Time, random: Random): SimDisk {
+  const entries = new Map<string, SimFile>();
+  let safeEntries = new Map<string, SimFile>();
+  let steps: Step[] = []; // of the folder, not safe yet
+  let stepsSaved = 0;
+  const fds: SimFile[] = [];
+  const health: DiskHealth = { full: false, sync: "works", syncMs: 5 };
+
+  function set(name: string, file: SimFile | undefined): void {
+    steps.push({ name, file });
+    apply(entries, { name, file });
+  }
+  function apply(to: Map<string, SimFile>, { name, file }: Step): void {
+    if (file === undefined) to.delete(name);
+    else to.set(name, file);
+  }
+  /** Makes the first steps safe, up to the one of this number. */
+  function saveEntries(upTo: number): void {
+    const count = Math.max(0, upTo - stepsSaved);
+    for (const step of steps.slice(0, count)) apply(safeEntries, step);
+    steps = steps.slice(count);
+    stepsSaved += count;
+  }
+  const stepsMade = (): number => stepsSaved + steps.length;
+
+  function create(name: string): SimFile {
+    const file: SimFile = {
+      bytes: new Uint8Array(0),
+      size: 0,
+      safe: new Uint8Array(0),
+      safeSize: 0,
+      dirty: [],
+      syncing: [],
+      changedAt: time.now,
+      id: fds.length,
+    };
+    fds.push(file);
+    set(name, file);
+    return file;
+  }
+
+  function put(file: SimFile, bytes: Uint8Array, offset: number): void {
+    const end = offset + bytes.length;
+    file.bytes = grow(file.bytes, end);
+    if (offset > file.size) file.bytes.fill(0, file.size, offset);
+    file.bytes.set(bytes, offset);
+    file.dirty.push([Math.min(offset, file.size), end]);
+    file.size = Math.max(file.size, end);
+    file.changedAt = time.now;
+  }
+
+  function write(file: SimFile, bytes: Uint8Array, offset: number): Fault | undefined {
+    if (!health.full) {
+      put(file, bytes, offset);
+      return undefined;
+    }
+    put(file, bytes.subarray(0, bytes.length >> 1), offset);
+    return FULL;
+  }
+
+  /** Makes ranges safe as they are now. */
+  function save(file: SimFile, ranges: readonly Range[]): void {
+    file.safe = grow(file.safe, file.size);
+    if (file.safe.length > file.size) file.safe.fill(0, file.size);
+    for (const [from, to] of ranges) {
+      const end = Math.min(to, file.size);
+      if (end > from) file.safe.set(file.bytes.subarray(from, end), from);
+    }
+    file.safeSize = file.size;
+  }
+
+  function work(file: SimFile, process: Process, watch?: { wrote(bytes: Uint8Array, offset: number): void }): WorkFile {
+    const later = <T>(ms: number, action: () => T): Promise<T> => {
+      const { promise, resolve } = Promise.withResolvers<T>();
+      process.clock.after(ms, () => resolve(action()));
+      return promise;
+    };
+    const soon = () => random.next() * 2;
+    return {
+      size: file.size,
+      readAll: () => later(soon(), () => file.bytes.slice(0, file.size)),
+      writeAt: (bytes, offset) =>
+        later(soon(), () => {
+          const failed = write(file, bytes, offset);
+          if (failed === undefined) watch?.wrote(bytes, offset);
+          return failed;
+        }),
+      truncate: (size) =>
+        later(soon(), () => {
+          file.bytes = grow(file.bytes, size);
+          if (size > file.size) file.bytes.fill(0, file.size, size);
+          file.dirty.push([Math.min(size, file.size), Math.max(size, file.size)]);
+          file.size = size;
+          file.changedAt = time.now;
+          return undefined;
+        }),
+      async sync() {
+        const ranges = file.dirty;
+        file.dirty = [];
+        file.syncing.push(...ranges);
+        const made = stepsMade();
+        return later(health.syncMs * (0.5 + random.next()), () => {
+          file.syncing = file.syncing.filter((range) => !ranges.includes(range));
+          if (health.sync === "fails") {
+            file.dirty.unshift(...ranges);
+            return fault("DISK_ERROR", "disk", "sync: EIO", true);
+          }
+          if (health.sync === "forgets") return fault("DISK_ERROR", "disk", "sync: EIO", true);
+          save(file, ranges);
+          saveEntries(made);
+          return undefined;
+        });
+      },
+      close: () => later(0, () => undefined),
+    };
+  }
+
+  function cut(file: SimFile): void {
+    const unsafe = [...file.syncing, ...file.dirty];
+    file.dirty = [];
+    file.syncing = [];
+    const left = grow(file.safe.slice(), file.size);
+    let size = file.safeSize;
+    const way = random.pick(["none", "all", "some", "first"] as const);
+    let first = random.int(0, unsafe.length);
+    for (const [from, to] of unsafe) {
+      if (way === "first" && first-- <= 0) break;
+      for (let at = from; at < to; ) {
+        const end = Math.min(to, at - (at % SECTOR) + SECTOR, file.size);
+        if (end <= at) break;
+        if (way === "all" || way === "first" || (way === "some" && random.chance(0.5))) {
+          if (at > size) left.fill(0, size, at);
+          left.set(file.bytes.subarray(at, end), at);
+          size = Math.max(size, end);
+        }
+        at = end;
+      }
+    }
+    // A cut at the end is a change of the size alone, and may have reached the disk or not.
+    if (file.size < size && random.chance(0.5)) size = file.size;
+    file.bytes = left;
+    file.size = size;
+    file.safe = left.slice(0, size);
+    file.safeSize = size;
+  }
+
+  return {
+    health,
+    get names() {
+      return [...entries.keys()];
+    },
+    file: (name) => entries.get(name),
+    byFd: (fd) => fds[fd] as SimFile,
+    fdOf: (file) => file.id,
+    create,
+    plant(name, bytes) {
+      const file = create(name);
+      // Never written to: one copy serves every disk and both views.
+      file.bytes = bytes;
+      file.safe = bytes;
+      file.size = bytes.length;
+      file.safeSize = bytes.length;
+      saveEntries(stepsMade());
+    },
+    remove: (name) => set(name, undefined),
+    read(file, into, offset) {
+      const bytes = file.bytes.subarray(offset, Math.min(file.size, offset + into.length));
+      into.set(bytes);
+      return bytes.length;
+    },
+    write,
+    work,
+    publishing(process) {
+      const { clock } = process;
+      const nameOf = (path: string) => path.slice(path.lastIndexOf("/") + 1);
+      const later = (action: () => void): Promise<void> => {
+        const { promise, resolve, reject } = Promise.withResolvers<void>();
+        clock.after(random.next() * 3, () => {
+          try {
+            resolve(action());
+          } catch (failed) {
+            reject(failed);
+          }
+        });
+        return promise;
+      };
+      const at = (path: string): SimFile => {
+        const file = entries.get(nameOf(path));
+        if (file === undefined) throw error("ENOENT");
+        return file;
+      };
+      return {
+        link: (from, to) =>
+          later(() => {
+            const file = at(from);
+            if (entries.has(nameOf(to))) throw error("EEXIST");
+            if (health.full) throw error("ENOSPC");
+            set(nameOf(to), file);
+          }),
+        rename: (from, to) =>
+          later(() => {
+            set(nameOf(to), at(from));
+            set(nameOf(from), undefined);
+          }),
+        unlink: (path) =>
+          later(() => {
+            at(path);
+            set(nameOf(path), undefined);
+          }),
+        lstat: (path) => later(() => void at(path)),
+        wait: (ms) => {
+          const { promise, resolve } = Promise.withResolvers<void>();
+          clock.after(ms, resolve);
+          return promise;
+        },
+      };
+    },
+    damage(name, how) {
+      const file = entries.get(name);
+      if (file === undefined) return;
+      let bytes = file.bytes.slice(0, file.size);
+      if (how === "rot" && bytes.length > 0) bytes[random.int(0, bytes.length - 1)] ^= 1 << random.int(0, 7);
+      if (how === "cut") bytes = bytes.slice(0, random.int(0, bytes.length));
+      if (how === "garbage") bytes = bytes.map(() => random.int(0, 255)).slice(0, 2000);
+      if (how === "longer") bytes = new Uint8Array(Buffer.concat([bytes, new Uint8Array(random.int(1, 400_000)).fill(7)]));
+      file.bytes = bytes;
+      file.size = bytes.length;
+      file.safe = bytes.slice();
+      file.safeSize = bytes.length;
+      file.dirty = [];
+      if (how === "gone") {
+        set(name, undefined);
+        saveEntries(stepsMade());
+      }
+    },
+    cutPower() {
+      saveEntries(stepsSaved + random.int(0, steps.length));
+      steps = [];
+      for (const file of new Set([...entries.values(), ...safeEntries.values()])) {
+        if (file.dirty.length + file.syncing.length > 0) cut(file);
+        else if (file.safe !== file.bytes) {
+          // "forgets": the cache showed what the disk never got.
+          file.bytes = file.safe.slice(0, file.safeSize);
+          file.size = file.safeSize;
+          file.safe = file.bytes.slice();
+        }
+      }
+      entries.clear();
+      for (const [name, file] of safeEntries) entries.set(name, file);
+      safeEntries = new Map(entries);
+    },
+  };
+}

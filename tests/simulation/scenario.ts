@@ -1,0 +1,328 @@
+// One seed, one story: a server, sharers, downloaders and liars; a network and disks that fail; a time by which all is well.
+
+import type { Catalog } from "../../src/catalog/contract.ts";
+import { createMemoryCatalog } from "../../src/catalog/memory.ts";
+import { isFault } from "../../src/protocol/fault.ts";
+import { Servidor } from "../../src/servidor.ts";
+import { type Checks, createChecks } from "./checks.ts";
+import { CONTENTS, type Content, contentOf, LONG } from "./contents.ts";
+import { createDisk, type SimDisk } from "./disk.ts";
+import { LIES, type Lie, startLiar } from "./liar.ts";
+import { createNetwork, type Network, pairOf, type Weather } from "./network.ts";
+import { type SimPeer, SERVER, startPeer } from "./peer.ts";
+import { createRandom, type Random } from "./random.ts";
+import { createProcess, createTime, type Process, type Time } from "./time.ts";
+import { TROUBLES, type Trouble } from "./troubles.ts";
+
+export type Outcome = {
+  readonly seed: number;
+  readonly breaches: readonly string[];
+  /** What the story was about, for whoever reads a failure. */
+  readonly story: readonly string[];
+  readonly downloads: number;
+  readonly crashes: number;
+  readonly pieces: number;
+  readonly events: number;
+  readonly carried: number;
+  readonly seconds: number;
+};
+
+/** One peer's machine: its disk outlives its programs. */
+export type Machine = {
+  readonly ip: string;
+  readonly disk: SimDisk;
+  readonly wants: Content[];
+  readonly lie: Lie | undefined;
+  process: Process | undefined;
+  peer: SimPeer | undefined;
+  goneSince: number | undefined;
+};
+
+export type Stage = {
+  readonly time: Time;
+  readonly random: Random;
+  readonly network: Network;
+  readonly machines: readonly Machine[];
+  readonly server: { process: Process | undefined; catalog: Catalog };
+  readonly checks: Checks;
+  tell(what: string): void;
+  crash(machine: Machine, how: "kill" | "power"): void;
+  start(machine: Machine): void;
+  crashServer(how: "kill" | "power"): void;
+  startServer(): void;
+  counts: { crashes: number };
+};
+
+/** Troubles begin before this; from then on all is mended. */
+export const MENDED_MS = 45_000;
+/** By then every download is done. */
+const DONE_MS = 900_000;
+/** A single download never takes longer than this once all is mended. */
+const ATTEMPT_MS = 400_000;
+/** Silence after which the server must have forgotten a peer: its idle limit, a sweep, a slice on the way. */
+const GHOST_MS = 35_000;
+/** Within this everybody is back in a mended network: the idle limit, the longest back-off, a dial and an answer. */
+const SETTLED_MS = 90_000;
+
+export function play(seed: number, verbose = false): Outcome {
+  const random = createRandom(seed);
+  const time = createTime();
+  const story: string[] = [];
+  const tell = (what: string): void => {
+    const line = `${(time.now / 1000).toFixed(3)} ${what}`;
+    story.push(line);
+    if (verbose) console.log(line);
+  };
+  const contents = chooseContents(random);
+  const network = createNetwork(time, random.fork(), weathers(random.fork()));
+  const machines = chooseMachines(time, random, contents);
+  const byIp = new Map(machines.map((machine) => [machine.ip, machine]));
+  const checks = createChecks({
+    now: () => time.now,
+    contents,
+    network,
+    disk: (ip) => (byIp.get(ip) as Machine).disk,
+    isHonest: (ip) => byIp.get(ip)?.lie === undefined,
+  });
+  const stage = createStage({ time, random, network, machines, checks, tell, contents });
+  const attempts = new Map<string, number>(); // when each download of now began
+  let downloads = 0;
+
+  stage.startServer();
+  for (const machine of machines) time.after(random.next() * 3000, () => stage.start(machine));
+  for (const machine of machines) if (machine.lie === undefined) live(machine);
+  scheduleTroubles(stage);
+  time.after(MENDED_MS, () => mend(stage));
+  every(time, 1000, () => {
+    checks.memory();
+    const gone = machines.filter(({ goneSince }) => goneSince !== undefined && time.now - goneSince > GHOST_MS);
+    if (stage.server.process?.alive) checks.noGhosts(stage.server.catalog, gone.map(({ ip }) => ip));
+    for (const [what, since] of attempts)
+      if (time.now - Math.max(since, MENDED_MS) > ATTEMPT_MS) {
+        attempts.delete(what);
+        checks.breach(`${what} neither finishes nor ends`);
+      }
+  });
+
+  /** The person at a machine: wants its files, asks again when a download fails. */
+  function live(machine: Machine): void {
+    let asking: Process | undefined;
+    const bad = new Set<string>();
+    every(time, 300, () => {
+      const { process, peer } = machine;
+      if (process === undefined || !process.alive || asking === process || peer === undefined || !peer.joined) return;
+      const wanted = machine.wants.find(({ name }) => machine.disk.file(name) === undefined);
+      if (wanted === undefined) return;
+      asking = process;
+      void ask(machine, process, peer, wanted, bad).finally(() => {
+        if (asking === process) asking = undefined;
+      });
+    });
+  }
+
+  async function ask(machine: Machine, process: Process, peer: SimPeer, { name }: Content, bad: Set<string>) {
+    const found = await peer.search(name);
+    if (isFault(found)) return;
+    const others = found.filter(({ ip }) => ip !== machine.ip);
+    const from = random.pick(others.filter(({ ip }) => !bad.has(ip)));
+    if (from === undefined) return bad.clear();
+    const what = `${machine.ip}: the download of ${name} from ${from.ip}`;
+    attempts.set(what, time.now);
+    const done = await peer.download(name, from);
+    attempts.delete(what);
+    tell(`${what}: ${isFault(done) ? `${done.fault} ${done.detail}` : "done"}`);
+    if (!isFault(done)) downloads++;
+    else {
+      bad.add(from.ip);
+      if (done.fault === "OTHER_CONTENT") checks.breach(`${what} is in the way of itself: ${done.detail}`);
+      await new Promise<void>((resolve) => process.clock.after(200 + random.next() * 1500, resolve));
+    }
+  }
+
+  const done = (): boolean =>
+    checks.breaches.length > 0 ||
+    (time.now > MENDED_MS &&
+      machines.every(({ wants, disk }) => wants.every(({ name }) => disk.file(name) !== undefined)));
+  if (!time.run(DONE_MS, done)) {
+    for (const { ip, wants, disk } of machines)
+      for (const { name } of wants) if (disk.file(name) === undefined) checks.breach(`${ip} never got ${name}`);
+  }
+  if (checks.breaches.length === 0) {
+    time.run(SETTLED_MS, () => checks.breaches.length > 0);
+    const holders = (name: string): string[] =>
+      machines
+        .filter(({ disk, lie, process }) => process?.alive && (lie === undefined ? disk.file(name) : contents[0]?.name === name))
+        .map(({ ip }) => ip);
+    checks.agrees(stage.server.catalog, holders);
+    for (const { ip, lie } of machines) if (lie === undefined) checks.folder(ip);
+  }
+  return {
+    seed,
+    breaches: checks.breaches,
+    story,
+    downloads,
+    crashes: stage.counts.crashes,
+    pieces: checks.pieces,
+    events: time.events,
+    carried: network.carried,
+    seconds: time.now / 1000,
+  };
+}
+
+function every(time: Time, ms: number, action: () => void): void {
+  time.after(ms, () => {
+    action();
+    every(time, ms, action);
+  });
+}
+
+function chooseContents(random: Random): Content[] {
+  const first = contentOf(random.chance(0.8) ? random.pick(LONG) : random.int(0, CONTENTS - 1));
+  if (random.chance(0.7)) return [first];
+  const second = contentOf(random.int(0, CONTENTS - 1));
+  return second === first ? [first] : [first, second];
+}
+
+function weathers(random: Random): (a: string, b: string) => Weather {
+  const made = new Map<string, Weather>();
+  return (a, b) => {
+    const pair = pairOf(a, b);
+    let weather = made.get(pair);
+    if (weather === undefined) {
+      weather = {
+        latency: random.scale(0.1, 120),
+        bytesPerSecond: random.scale(60_000, 3_000_000),
+        windowBytes: Math.round(random.scale(8_000, 600_000)),
+        sliceBytes: Math.round(random.scale(1500, 128 * 1024)),
+        tiny: random.chance(0.3),
+      };
+      made.set(pair, weather);
+    }
+    return weather;
+  };
+}
+
+function chooseMachines(time: Time, random: Random, contents: readonly Content[]): Machine[] {
+  const count = { sharers: random.int(1, 2), downloaders: random.int(1, 4), liars: random.chance(0.35) ? random.int(1, 2) : 0 };
+  const kinds = [
+    ...Array<"sharer">(count.sharers).fill("sharer"),
+    ...Array<"downloader">(count.downloaders).fill("downloader"),
+    ...Array<"liar">(count.liars).fill("liar"),
+  ];
+  return kinds.map((kind, index) => {
+    const disk = createDisk(time, random.fork());
+    disk.health.syncMs = random.scale(0.5, 400);
+    if (kind === "sharer") for (const content of contents) disk.plant(content.name, content.bytes);
+    return {
+      ip: `192.0.2.${index + 10}`,
+      disk,
+      wants: kind === "downloader" ? [...contents] : [],
+      lie: kind === "liar" ? random.pick(LIES) : undefined,
+      process: undefined,
+      peer: undefined,
+      goneSince: undefined,
+    };
+  });
+}
+
+type StageParts = Pick<Stage, "time" | "random" | "network" | "machines" | "checks" | "tell"> & {
+  contents: readonly Content[];
+};
+
+function createStage(parts: StageParts): Stage {
+  const { time, random, network, machines, checks, tell, contents } = parts;
+  const server: Stage["server"] = { process: undefined, catalog: createMemoryCatalog() };
+  const counts = { crashes: 0 };
+
+  function start(machine: Machine): void {
+    if (machine.process?.alive) return;
+    const { ip, disk, lie } = machine;
+    const process = createProcess(time);
+    network.setPower(ip, true);
+    machine.process = process;
+    machine.goneSince = undefined;
+    tell(`${ip} starts${lie === undefined ? "" : ` and lies: ${lie}`}`);
+    if (lie !== undefined) {
+      startLiar({ ip, time, process, network, random: random.fork(), content: contents[0] as Content, lie });
+      return;
+    }
+    checks.restarting(ip);
+    checks.folder(ip);
+    machine.peer = startPeer({
+      ip,
+      time,
+      process,
+      network,
+      disk,
+      random: random.fork(),
+      contents,
+      maxUploads: random.pick([1, 2, 8]),
+      maxUploadRate: random.chance(0.15) ? 200_000 : undefined,
+      hashedAtStart: random.chance(0.5),
+      watch: checks.watch,
+    });
+  }
+
+  function end(process: Process | undefined, ip: string, how: "kill" | "power"): void {
+    if (process === undefined || !process.alive) return;
+    counts.crashes++;
+    process.kill();
+    if (how === "power") network.setPower(ip, false);
+    network.abandon(process, how === "power");
+  }
+
+  function startServer(): void {
+    if (server.process?.alive) return;
+    const process = createProcess(time);
+    server.process = process;
+    server.catalog = createMemoryCatalog();
+    network.setPower(SERVER.ip, true);
+    tell("the server starts");
+    const { listen } = network.of(SERVER.ip, process);
+    const { clock } = process;
+    new Servidor({ host: SERVER.ip, port: SERVER.port, listen, clock, catalog: server.catalog, onEvent() {} }).listen();
+  }
+
+  return {
+    ...parts,
+    server,
+    counts,
+    start,
+    startServer,
+    crash(machine, how) {
+      if (!machine.process?.alive) return;
+      tell(`${machine.ip}: ${how}`);
+      end(machine.process, machine.ip, how);
+      machine.goneSince = time.now;
+      if (how === "power") machine.disk.cutPower();
+      if (machine.lie === undefined) checks.folder(machine.ip);
+    },
+    crashServer(how) {
+      tell(`the server: ${how}`);
+      end(server.process, SERVER.ip, how);
+    },
+  };
+}
+
+function scheduleTroubles(stage: Stage): void {
+  const { time, random } = stage;
+  const theme = random.pick(["calm", "crashes", "power", "network", "disk", "all", "all", "all"] as const);
+  const count = theme === "calm" ? 0 : random.int(1, 10);
+  const able = (Object.keys(TROUBLES) as Trouble[]).filter(
+    (name) => theme === "all" || TROUBLES[name].themes.includes(theme),
+  );
+  for (let i = 0; i < count; i++) {
+    const trouble = random.pick(able);
+    const when = random.chance(0.7) ? 3000 + random.next() * 12_000 : random.next() * MENDED_MS * 0.9;
+    time.after(when, () => TROUBLES[trouble].strike(stage));
+  }
+}
+
+/** Everything works again: whoever is down starts, whatever was barred is open. */
+function mend(stage: Stage): void {
+  stage.tell("all is mended");
+  stage.network.heal();
+  for (const { disk } of stage.machines) Object.assign(disk.health, { full: false, sync: "works" });
+  stage.startServer();
+  for (const machine of stage.machines) stage.start(machine);
+}
