@@ -33,7 +33,7 @@ async function main(config: ServerConfig): Promise<never> {
 
     let servidor: Servidor | undefined;
     function listen(host: string, port: number): Address | Fault {
-      const candidate = new Servidor({ host, port, onEvent });
+      const candidate = new Servidor({ host, port, onEvent, tellSearches: !config.quiet });
       const address = candidate.listen();
       if (!isFault(address)) servidor = candidate;
       return address;

@@ -10,13 +10,15 @@ import { runAtOnce, runInSlices } from "./catalog/slices.ts";
 import { type Address, formatAddress } from "./protocol/address.ts";
 import { nextServerState } from "./protocol/conversation.ts";
 import { type Fault, fault, isFault, type WireCode } from "./protocol/fault.ts";
+import { decodeText } from "./protocol/fields.ts";
 import { IDLE_SECONDS_MAX, JOIN_BYTES_PER_SECOND_MIN, READ_AHEAD_BYTES_MAX } from "./protocol/limits.ts";
 import type { ServerRequest, Share } from "./protocol/messages.ts";
 import type { Order } from "./protocol/orders.ts";
 import { readShares } from "./protocol/payloads.ts";
 import { encodeReply } from "./protocol/replies.ts";
 import { createOutbox } from "./servidor/outbox.ts";
-import { createSession, FATAL, type Session } from "./servidor/session.ts";
+import { createQuick, type Quick } from "./servidor/quick.ts";
+import { createSession, FATAL, putOff, type Session, setPaused } from "./servidor/session.ts";
 import { type Clock, systemClock } from "./transport/clock.ts";
 import type { Connection, Handlers, Listen, Listener } from "./transport/connection.ts";
 import { listen } from "./transport/tcp.ts";
@@ -34,6 +36,8 @@ export type ServidorOptions = {
   /** 0 takes any free port. */
   readonly port: number;
   readonly onEvent: (event: ServidorEvent) => void;
+  /** Whether onEvent hears of each SEARCH; yes when not given. A busy server has nobody to read so many lines. */
+  readonly tellSearches?: boolean;
   readonly catalog?: Catalog;
   readonly listen?: Listen;
   readonly clock?: Clock;
@@ -51,6 +55,7 @@ export class Servidor {
   readonly #sessions = new Set<Session>();
   readonly #machineIps: ReadonlySet<string>;
   readonly #outbox = createOutbox();
+  readonly #quick: Quick | undefined;
   #listener: Listener | undefined;
   #stopSweep: () => void = () => {};
 
@@ -58,6 +63,10 @@ export class Servidor {
     this.#options = options;
     this.#catalog = options.catalog ?? createMemoryCatalog();
     this.#clock = options.clock ?? systemClock;
+    const tell = ({ address }: Member, chunk: Uint8Array, from: number, to: number): void => {
+      options.onEvent({ type: "searched", address, name: decodeText(chunk.subarray(from, to)) ?? "" });
+    };
+    this.#quick = createQuick(this.#catalog, this.#outbox, options.tellSearches === false ? undefined : tell);
     this.#machineIps = new Set(
       Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map((one) => one.address)),
     );
@@ -93,9 +102,12 @@ export class Servidor {
     return {
       data: (chunk) => {
         if (session.state === "left") return; // whatever follows a goodbye is not kept
-        session.reader.push(chunk);
-        if (session.orders.joining) this.#putOff(session, (chunk.length / JOIN_BYTES_PER_SECOND_MIN) * 1000);
-        if (session.busy && session.reader.size > READ_AHEAD_BYTES_MAX) this.#pause(session, true);
+        const answered = this.#answerQuickly(session, chunk);
+        if (answered === chunk.length) return this.#outbox.flush();
+        session.reader.push(answered === 0 ? chunk : chunk.subarray(answered));
+        if (session.orders.joining)
+          putOff(session, (chunk.length / JOIN_BYTES_PER_SECOND_MIN) * 1000, this.#clock.now());
+        if (session.busy && session.reader.size > READ_AHEAD_BYTES_MAX) setPaused(session, true);
         this.#pump(session);
       },
       drain: () => this.#pump(session),
@@ -105,6 +117,16 @@ export class Servidor {
       },
       close: () => this.#forget(session, "closed"),
     };
+  }
+
+  /** How much of `chunk` has been answered already: its replies wait in the outbox. */
+  #answerQuickly(session: Session, chunk: Uint8Array): number {
+    const { connection, reader, client, orders } = session;
+    if (client.member === undefined || session.busy || reader.size > 0 || orders.joining) return 0;
+    if (this.#quick === undefined || connection.queued > 0) return 0;
+    const answered = this.#quick(connection, client.member, chunk, TURN_ORDERS);
+    if (answered > 0) putOff(session, Number.POSITIVE_INFINITY, this.#clock.now());
+    return answered;
   }
 
   /** Answers, one after another, every request that has arrived whole. */
@@ -132,19 +154,7 @@ export class Servidor {
     const { connection, reader, orders } = session;
     if (session.ended && connection.queued === 0) connection.end();
     // One that sends without reading is read no further: only a JOIN's payload may pile up here.
-    else this.#pause(session, connection.queued > 0 && !orders.joining && reader.size > READ_AHEAD_BYTES_MAX);
-  }
-
-  #pause(session: Session, paused: boolean): void {
-    if (session.paused === paused) return;
-    session.paused = paused;
-    if (paused) session.connection.pause();
-    else session.connection.resume();
-  }
-
-  /** A peer's deadline moves by `ms`, at most to a whole IDLE_SECONDS_MAX from now. */
-  #putOff(session: Session, ms: number): void {
-    session.dueAt = Math.min(session.dueAt + ms, this.#clock.now() + IDLE_SECONDS_MAX * 1000);
+    else setPaused(session, connection.queued > 0 && !orders.joining && reader.size > READ_AHEAD_BYTES_MAX);
   }
 
   #serve(session: Session, order: Order | Fault): Promise<void> | undefined {
@@ -167,7 +177,7 @@ export class Servidor {
         if (!this.#sessions.has(session)) return session.client.member && this.#catalog.leave(session.client.member);
         if (isFault(result)) return this.#refuse(session, result);
         if (!isFault(next)) session.state = next;
-        if (session.client.member !== undefined) this.#putOff(session, Number.POSITIVE_INFINITY);
+        if (session.client.member !== undefined) putOff(session, Number.POSITIVE_INFINITY, this.#clock.now());
         this.#tell(session, request, shares as readonly Share[]);
         this.#outbox.put(session.connection, encodeReply(result.reply), result.payload);
         if (request.verb === "LEAVE") this.#end(session, member);
@@ -202,7 +212,7 @@ export class Servidor {
     if (address === undefined) return;
     if (request.verb === "JOIN") {
       this.#options.onEvent({ type: "joined", address, names: shares.map((share) => share.name) });
-    } else if (request.verb === "SEARCH") {
+    } else if (request.verb === "SEARCH" && this.#options.tellSearches !== false) {
       this.#options.onEvent({ type: "searched", address, name: request.name });
     }
   }

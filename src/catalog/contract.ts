@@ -22,6 +22,12 @@ export type Catalog = {
   join(address: Address, shares: readonly Share[], replacing: Member | undefined): MaybePromise<Member | Fault>;
   /** Everyone who has the whole of a file of exactly this name, in the order of their joining. */
   search(name: string): MaybePromise<readonly Address[]>;
+  /**
+   * The answer to the same question as bytes, for a catalog that can: the lines `ip:port` of everyone, written into
+   * `into` at `at`. The name stands in `bytes` from `from` up to `to`. How many were written; -1 when nobody has
+   * that name or they would take more than `most`.
+   */
+  writeHolders?(bytes: Uint8Array, from: number, to: number, into: Uint8Array, at: number, most: number): number;
   /** The member now has this file whole; a new root or size replaces what it said of that name before. */
   update(member: Member, share: Share): MaybePromise<void>;
   /** The member is downloading this content and can send its verified pieces. `share.root` is known. */

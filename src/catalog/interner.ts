@@ -6,8 +6,8 @@ import { createIdTable } from "./id-table.ts";
 import { createRows } from "./rows.ts";
 
 export type Interner = {
-  /** The id of these bytes, or -1. */
-  find(bytes: Uint8Array, length: number): number;
+  /** The id of the bytes from `from` up to `to`, or -1. */
+  find(bytes: Uint8Array, from: number, to: number): number;
   /** The id of these bytes, which are copied when they are new. At most BYTES_MAX. */
   take(bytes: Uint8Array, length: number): number;
   drop(id: number): void;
@@ -40,9 +40,9 @@ export function createInterner(): Interner {
   const multiplier = factor | 1;
   let count = 0;
 
-  function hashOf(bytes: Uint8Array, length: number): number {
+  function hashOf(bytes: Uint8Array, from: number, to: number): number {
     let hash = seed | 0;
-    for (let i = 0; i < length; i++) {
+    for (let i = from; i < to; i++) {
       hash = Math.imul(hash ^ (bytes[i] as number), multiplier);
       hash ^= hash >>> 15;
     }
@@ -51,6 +51,7 @@ export function createInterner(): Interner {
 
   // What `is` compares with: handed over here rather than in a closure for each call.
   let wanted: Uint8Array = new Uint8Array(0);
+  let wantedFrom = 0;
   let wantedLength = 0;
   let wantedHash = 0;
   function is(id: number): boolean {
@@ -58,14 +59,15 @@ export function createInterner(): Interner {
     const at = rows.get(id, SLOT) << UNIT_BITS;
     const arena = arenas[at >>> ARENA_BITS] as Uint8Array;
     const from = at & (ARENA_BYTES - 1);
-    for (let i = 0; i < wantedLength; i++) if (arena[from + i] !== wanted[i]) return false;
+    for (let i = 0; i < wantedLength; i++) if (arena[from + i] !== wanted[wantedFrom + i]) return false;
     return true;
   }
 
-  function find(bytes: Uint8Array, length: number): number {
+  function find(bytes: Uint8Array, from: number, to: number): number {
     wanted = bytes;
-    wantedLength = length;
-    wantedHash = hashOf(bytes, length);
+    wantedFrom = from;
+    wantedLength = to - from;
+    wantedHash = hashOf(bytes, from, to);
     return table.find(wantedHash, is);
   }
 
@@ -87,7 +89,7 @@ export function createInterner(): Interner {
   return {
     find,
     take(bytes, length) {
-      const known = find(bytes, length);
+      const known = find(bytes, 0, length);
       if (known >= 0) return known;
       const slot = allocate(length);
       const at = slot << UNIT_BITS;

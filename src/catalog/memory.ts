@@ -6,6 +6,7 @@ import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
 import { SEARCH_PEERS_MAX } from "../protocol/limits.ts";
 import type { Holder, Root, Share } from "../protocol/messages.ts";
+import { encodeAddresses } from "../protocol/payloads.ts";
 import type { Catalog, MaybePromise, Member } from "./contract.ts";
 import { NONE } from "./rows.ts";
 import { type Job, runAtOnce, runInSlices } from "./slices.ts";
@@ -18,6 +19,8 @@ const STRIDE = 32;
 
 type Record = Member & {
   readonly row: number;
+  /** `ip:port` and a newline. */
+  readonly line: Uint8Array;
   /** In: found by others, and may change its entries. */
   seen: boolean;
   entries: number;
@@ -74,7 +77,8 @@ export function createMemoryCatalog(): MemoryCatalog {
     if (present !== undefined && present !== replacing) {
       return fault("ADDRESS_TAKEN", "theirs", "a live peer has this address", true);
     }
-    const record: Record = { address, row: store.addMember(), seen: false, entries: shares.length };
+    const line = encodeAddresses([address]);
+    const record: Record = { address, line, row: store.addMember(), seen: false, entries: shares.length };
     records[record.row] = record;
     const before = replacing as Record | undefined;
     // From now on the address is not free, although whoever has it is not seen yet.
@@ -93,6 +97,24 @@ export function createMemoryCatalog(): MemoryCatalog {
       found.push(record.address);
     }
     return found;
+  }
+
+  function writeHolders(
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+    into: Uint8Array,
+    at: number,
+    most: number,
+  ): number {
+    let end = at;
+    for (let entry = store.firstOfBytes(bytes, from, to); entry !== NONE; entry = store.nextOf(entry)) {
+      const { seen, line } = records[store.memberOf(entry)] as Record;
+      if (!seen) continue;
+      if (end + line.length > at + most) return -1;
+      for (let i = 0; i < line.length; i++) into[end++] = line[i] as number;
+    }
+    return end === at ? -1 : end - at;
   }
 
   function sources(root: Root): Holder[] {
@@ -119,6 +141,7 @@ export function createMemoryCatalog(): MemoryCatalog {
   return {
     join,
     search,
+    writeHolders,
     sources,
     update: (member, share) => put(member, share, true),
     offer: (member, share) => put(member, share, false),

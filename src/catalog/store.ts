@@ -158,7 +158,7 @@ export function createStore() {
   /** Adds an entry, in the place of the one that this member has under that name. */
   function put(member: number, { name: text, size, root }: Share, complete: boolean): void {
     const length = encode(text);
-    const known = names.find(scratch, length);
+    const known = names.find(scratch, 0, length);
     const present = known < 0 ? -1 : findEntry(member, known);
     if (present >= 0) removeEntry(present);
     if (present >= 0) encode(text);
@@ -176,7 +176,7 @@ export function createStore() {
   }
 
   function entryOf(member: number, text: string): number {
-    const name = names.find(scratch, encode(text));
+    const name = names.find(scratch, 0, encode(text));
     return name < 0 ? -1 : findEntry(member, name);
   }
 
@@ -206,13 +206,18 @@ export function createStore() {
     },
     /** The first complete entry of that name, or NONE. */
     firstOf(text: string): number {
-      const name = names.find(scratch, encode(text));
+      const name = names.find(scratch, 0, encode(text));
+      return name < 0 ? NONE : ofName.get(name, HEAD);
+    },
+    /** The same for a name as it stands in `bytes`, from `from` up to `to`. */
+    firstOfBytes(bytes: Uint8Array, from: number, to: number): number {
+      const name = names.find(bytes, from, to);
       return name < 0 ? NONE : ofName.get(name, HEAD);
     },
     nextOf: (entry: number): number => entries.get(entry, BY_NAME),
     memberOf: (entry: number): number => entries.get(entry, MEMBER),
     firstHolding(root: Root): number {
-      const id = roots.find(scratch, encodeRoot(root));
+      const id = roots.find(scratch, 0, encodeRoot(root));
       return id < 0 ? NONE : ofRoot.get(id, HEAD);
     },
     nextHolding: (holding: number): number => holdings.get(holding, BY_ROOT),

@@ -7,6 +7,10 @@ import type { Connection } from "../transport/connection.ts";
 export type Outbox = {
   /** `text` is ASCII. */
   put(connection: Connection, text: string, payload?: Uint8Array): void;
+  /** The buffer, with room for `length` bytes from `used` on, for whoever writes a reply into it; `wrote` says how many. */
+  open(connection: Connection, length: number): Uint8Array;
+  readonly used: number;
+  wrote(length: number): void;
   flush(): void;
 };
 
@@ -33,6 +37,17 @@ export function createOutbox(): Outbox {
 
   return {
     flush,
+    open(connection, length) {
+      if (connection !== current || used + length > BATCH_BYTES_MAX) flush();
+      current = connection;
+      return buffer;
+    },
+    get used() {
+      return used;
+    },
+    wrote(length) {
+      used += length;
+    },
     put(connection, text, payload) {
       const copied = payload !== undefined && payload.length <= COPY_BYTES_MAX ? payload.length : 0;
       if (connection !== current || used + text.length + copied > BATCH_BYTES_MAX) flush();

@@ -4,7 +4,7 @@
 
 import type { Client } from "../catalog/answer.ts";
 import type { ServerState } from "../protocol/conversation.ts";
-import { UNJOINED_SECONDS_MAX } from "../protocol/limits.ts";
+import { IDLE_SECONDS_MAX, UNJOINED_SECONDS_MAX } from "../protocol/limits.ts";
 import { createOrders, type Orders } from "../protocol/orders.ts";
 import { createReader, type Reader } from "../protocol/reader.ts";
 import type { Connection } from "../transport/connection.ts";
@@ -40,6 +40,18 @@ export function createSession(connection: Connection, machineIps: ReadonlySet<st
     ended: false,
     dueAt: now + UNJOINED_SECONDS_MAX * 1000,
   };
+}
+
+/** A peer's deadline moves by `ms`, at most to a whole IDLE_SECONDS_MAX from `now`. */
+export function putOff(session: Session, ms: number, now: number): void {
+  session.dueAt = Math.min(session.dueAt + ms, now + IDLE_SECONDS_MAX * 1000);
+}
+
+export function setPaused(session: Session, paused: boolean): void {
+  if (session.paused === paused) return;
+  session.paused = paused;
+  if (paused) session.connection.pause();
+  else session.connection.resume();
 }
 
 /** Faults after which we cannot know where the next request begins, or want no next one. */

@@ -1,0 +1,105 @@
+// The load generator: peers by the thousand over raw sockets on loopback, and redis-server next to the server.
+// Invariant: what is compared runs in the same minute, on the same sockets and the same loop, in alternating rounds.
+// Never: uses the peer's own code, except the words of the protocol.
+//
+//   bun bench/load.ts compare [--seconds 4] [--rounds 3] [--program dist/…/napster-server]
+//   bun bench/load.ts idle|join|restart|limit|soak [--peers 19900] …            see bench/load-crowd.ts
+
+import { parseArgs } from "node:util";
+import { percentiles } from "./load-histogram.ts";
+import { runLoop, type Target } from "./load-loop.ts";
+import { type Running, startNapster, startRedis } from "./load-servers.ts";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seconds: { type: "string", default: "4" },
+    rounds: { type: "string", default: "3" },
+    connections: { type: "string", default: "50" },
+    program: { type: "string" },
+    lines: { type: "boolean", default: false },
+    only: { type: "string" },
+  },
+});
+const seconds = Number(values.seconds);
+const connections = Number(values.connections);
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+const median = (list: number[]): number => list.sort((a, b) => a - b)[Math.floor(list.length / 2)] ?? 0;
+
+const nameOf = (i: number): string => `Aula de redes (2026) parte ${String(i).padStart(3, "0")}.mp4`;
+const HOLDERS = ["127.0.0.1:50011", "127.0.0.1:50012", "127.0.0.1:50013"];
+
+/** Three peers that stay and have every name; what each asker sends and hears. */
+async function napsterTargets(server: Running): Promise<Target[]> {
+  const names = Array.from({ length: connections }, (_, i) => nameOf(i));
+  const payload = names.map((name) => `1000000000 - ${name}\n`).join("");
+  for (const holder of HOLDERS) {
+    const joined = Promise.withResolvers<void>();
+    const socket = await Bun.connect({
+      hostname: server.ip,
+      port: server.port,
+      socket: { data: () => joined.resolve(), close: () => joined.resolve() },
+    });
+    socket.write(`JOIN ${holder} ${Buffer.byteLength(payload)}\n${payload}`);
+    await joined.promise;
+    const timer = setInterval(() => socket.write("PING\n"), 5000);
+    timer.unref();
+  }
+  const list = HOLDERS.map((holder) => `${holder}\n`).join("");
+  return names.map((name, i) => ({
+    ...server,
+    greeting: bytes(`JOIN 127.0.0.2:${20_000 + i} 0\n`),
+    greetingReply: bytes(`JOIN_OK 127.0.0.2:${20_000 + i}\n`),
+    request: bytes(`SEARCH ${name}\n`),
+    reply: bytes(`SEARCH_OK ${list.length}\n${list}`),
+  }));
+}
+
+async function redisTargets(server: Running): Promise<Target[]> {
+  const redis = new Bun.RedisClient(`redis://${server.ip}:${server.port}`);
+  const names = Array.from({ length: connections }, (_, i) => nameOf(i));
+  for (const name of names) for (const holder of HOLDERS) await redis.sadd(name, holder);
+  const targets: Target[] = [];
+  for (const name of names) {
+    const members = (await redis.smembers(name)) as string[];
+    const list = members.map((one) => `$${one.length}\r\n${one}\r\n`).join("");
+    targets.push({
+      ...server,
+      request: bytes(`*2\r\n$8\r\nSMEMBERS\r\n$${name.length}\r\n${name}\r\n`),
+      reply: bytes(`*${members.length}\r\n${list}`),
+    });
+  }
+  redis.close();
+  return targets;
+}
+
+async function compare(): Promise<void> {
+  const flags = values.lines ? [] : ["--quiet"];
+  const napster = await startNapster({ program: values.program, flags });
+  const redis = await startRedis();
+  const sides = [
+    { name: "SEARCH", server: napster, targets: await napsterTargets(napster) },
+    { name: "SMEMBERS", server: redis, targets: await redisTargets(redis) },
+  ].filter(({ name }) => values.only === undefined || name === values.only);
+  for (const depth of [1, 16]) {
+    const rates = sides.map((): number[] => []);
+    for (let round = 0; round < Number(values.rounds); round++)
+      for (const [i, { name, server, targets }] of sides.entries()) {
+        const cpu = server.cpu();
+        const { answered, seconds: took, latency } = await runLoop(targets, depth, 0.5, seconds);
+        const busy = (server.cpu() - cpu) / (took + 0.5);
+        rates[i]?.push(answered / took);
+        console.log(
+          `${name.padEnd(9)} ${String(depth).padStart(2)} in flight  ${Math.round(answered / took)}/s`.padEnd(42),
+          `p50/p99/p99.9 ${percentiles(latency)} ms  server CPU ${((busy / (answered / took)) * 1e6).toFixed(2)} us/request (${Math.round(busy * 100)} %)  RSS ${server.rss().toFixed(0)} MB`,
+        );
+      }
+    const [ours = 0, theirs = 1] = rates.map(median);
+    console.log(`${depth} in flight: SEARCH / SMEMBERS = ${(ours / theirs).toFixed(2)}\n`);
+  }
+  await napster.stop();
+  await redis.stop();
+}
+
+if (positionals[0] === "compare") await compare();
+process.exit(0);
