@@ -28,7 +28,7 @@ export function takePrograms(folder: string, from = join(ROOT, "dist")): Program
 export type Sharer = {
   readonly address: string;
   readonly child: Child;
-  /** Bytes of each upload that is over, as its JSON events tell. */
+  /** Bytes of each upload that is over and sent any, as its JSON events tell. */
   uploaded(): number[];
 };
 
@@ -105,7 +105,14 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
     const child = start([...(given.command ?? []), ...peer(words)], given.cache ? { cache: given.cache } : {});
     const address = (await child.shows(READY))[1] as string;
     if (given.hashed !== undefined) await waitForLayer(address, given.hashed);
-    return { address, child, uploaded: () => eventsOf(child, "uploaded").map(({ bytes = 0 }) => bytes) };
+    return {
+      address,
+      child,
+      uploaded: () =>
+        eventsOf(child, "uploaded")
+          .map(({ bytes = 0 }) => bytes)
+          .filter(Boolean),
+    };
   }
 
   function get(name: string, folder: string, given: GetOptions = {}): Child {

@@ -1,0 +1,40 @@
+// Hashing a folder: bench/hash.ts, as a row of the table.
+// Invariant: its own verdict is taken over.
+// Never: measures anything itself.
+
+import { join } from "node:path";
+import { startChild } from "../child.ts";
+import type { Found } from "../report.ts";
+import type { Row } from "../rows.ts";
+import { GIB } from "../stats.ts";
+
+const RATIO_LEAST = 0.9;
+
+export const hashing: Row = {
+  name: "hash",
+  what: "hashing a folder",
+  async run({ scratch, rounds, bytes, say }): Promise<Found> {
+    const folder = scratch.folder("memory", "hash");
+    const words = ["--gib", String(bytes / GIB), "--rounds", String(rounds), "--dir", folder];
+    const child = startChild({
+      command: [process.execPath, join(import.meta.dir, "..", "hash.ts"), ...words],
+      onLine: (line) => say(`  ${line}`),
+    });
+    await child.finish(300);
+    const ratio = Number(/median ratio ([\d.]+)/.exec(child.stdout())?.[1]);
+    const speeds = [...child.stdout().matchAll(/ours ([\d.]+) GB\/s, openssl × \d+ ([\d.]+)/g)].at(-1);
+    return {
+      goals: [
+        {
+          what: "hashing a folder, against cores × openssl speed sha256",
+          ours: `${speeds?.[1]} GB/s`,
+          theirs: `${speeds?.[2]} GB/s`,
+          ratio: ratio.toFixed(2),
+          goal: "≥ 0.9",
+          met: ratio >= RATIO_LEAST,
+        },
+      ],
+      tables: [],
+    };
+  },
+};
