@@ -50,7 +50,7 @@ async function ask(options: DownloadOptions): Promise<Source | Fault> {
   if (signal?.aborted) return cancelled();
   const gaveUp = Promise.withResolvers<Fault>();
   let leave: (() => void) | undefined;
-  let position = 0;
+  let best = Number.POSITIVE_INFINITY;
   let cancelTimer = () => {};
   const giveUp = (why: Fault) => {
     gaveUp.resolve(why);
@@ -67,8 +67,9 @@ async function ask(options: DownloadOptions): Promise<Source | Fault> {
         leave = leaveQueue;
         if (signal?.aborted) return leaveQueue();
         onProgress?.({ ...AT_REST, waiting: { for: "slot", from, position: now } });
-        if (now === position || maxWaitSeconds === Number.POSITIVE_INFINITY) return;
-        position = now;
+        // Only a better place than ever is progress: one that goes up and down would keep us waiting for good.
+        if (now >= best || maxWaitSeconds === Number.POSITIVE_INFINITY) return;
+        best = now;
         cancelTimer();
         cancelTimer = clock.after(maxWaitSeconds * 1000, () =>
           giveUp(fault("BUSY", "theirs", `place ${now} in the queue for ${maxWaitSeconds} s`, true)),

@@ -208,7 +208,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
 
   /** A lane that was relieved is over; its source goes on with the others it has, or is asked again later. */
   function relieve(): void {
-    const slow = laneToRelieve(active.values());
+    const slow = laneToRelieve(active.values(), ({ available }, lane) => scheduler.canTakeOver(lane, available));
     if (slow !== undefined) {
       closeLane(slow.source, slow.lane);
       if (slow.source.lanes.size === 0) drop(slow.source, fault("STALLED", "theirs", "too slow to wait for", true));

@@ -19,6 +19,8 @@ export type Judge = {
   isRight(index: number, hash: Uint8Array): boolean;
   /** These are synced and journaled. */
   kept(pieces: readonly JournalPiece[]): void;
+  /** The disk may not hold these after all: they are missing again. */
+  lost(pieces: readonly JournalPiece[]): void;
 };
 
 export type JudgeOptions = {
@@ -66,23 +68,22 @@ export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeO
 
   function resume(pieces: Left, damaged: Promise<readonly number[]>): void {
     const right = [...pieces].filter(([index, hash]) => isRight(index, hash));
-    for (const [index, hash] of right) {
-      scheduler.kept(index);
-      if (layer === undefined) early.set(index, hash);
-    }
+    for (const [index] of right) scheduler.kept(index);
     unchecked = right.length > 0;
     void damaged.then((wrong) => {
       unchecked = false;
-      const lost = new Set(wrong);
-      for (const index of lost) {
-        early.delete(index);
-        scheduler.failed(index);
-      }
-      const sound = right.filter(([index]) => !lost.has(index));
-      onSound(sound.map(([index, hash]) => ({ index, hash })));
-      verified(sound.map(([index]) => index));
+      const bad = new Set(wrong);
+      for (const index of bad) scheduler.failed(index);
+      // Only now: a layer that came meanwhile has not judged them, and nobody was offered them.
+      const sound = right.filter(([index]) => !bad.has(index)).map(([index, hash]) => ({ index, hash }));
+      onSound(sound.filter(({ index, hash }) => isRight(index, hash)));
+      kept(sound);
     });
   }
 
-  return { resume, setLayer, isRight, kept };
+  function lost(pieces: readonly JournalPiece[]): void {
+    for (const { index } of pieces) scheduler.failed(index);
+  }
+
+  return { resume, setLayer, isRight, kept, lost };
 }

@@ -34,14 +34,26 @@ export async function recover({ storage, place, grant, layer }: RecoverOptions):
   const found = await storage.recover();
   if (isFault(found)) return found;
   const end = (index: number) => Math.min(grant.size, (index + 1) * grant.pieceBytes);
-  const there = ([index]: readonly [number, Uint8Array]) => end(index) <= place.part.size;
-  if (found !== undefined && sameContent(found.head, grant)) return new Map([...found.pieces].filter(there));
-  if (found?.head.root !== undefined && found.pieces.size > 0) {
+  const there = ([index]: readonly [number, Uint8Array]) =>
+    index * grant.pieceBytes < grant.size && end(index) <= place.part.size;
+  if (found !== undefined && sameContent(found.head, grant)) {
+    const failed = place.part.size > grant.size ? await place.part.truncate(grant.size) : undefined;
+    return failed ?? new Map([...found.pieces].filter(there));
+  }
+  const kept = found?.head.root === undefined ? undefined : found.pieces;
+  if (found?.head.root !== grant.root && kept !== undefined && kept.size > 0) {
     return fault("OTHER_CONTENT", "ours", "the .part of this name belongs to another content");
   }
+  // A root that is said with two sizes is one content, and one of those who said it lied. Only a layer tells which.
+  if (kept !== undefined && kept.size > 0 && layer === undefined) {
+    return fault("NOT_READY", "theirs", "the .part is of this root and of another size", true);
+  }
   // Without a journal that can be read, the bytes themselves may still be right: they are held against the layer.
-  const claims = found === undefined && layer !== undefined ? [...claimsOf(layer)].filter(there) : [];
-  const failed = await storage.begin(grant, claims.length > 0);
+  const made = found === undefined && layer !== undefined ? claimsOf(layer) : [];
+  const claims = [...(kept ?? made)].filter(there);
+  // Who only says a root has not shown it: until a layer leads to it, the journal is of no content in particular.
+  const head = { ...grant, root: layer === undefined ? undefined : grant.root };
+  const failed = await storage.begin(head, claims.length > 0);
   return failed ?? new Map(claims);
 }
 

@@ -1,6 +1,6 @@
 // When to take a slow lane's orders away: near the end, when another has nothing to do and would be done much sooner.
 // Invariant: an order is taken only when the helper needs a small part of the time that the slow lane would.
-// Never: takes from a lane of the helper's own source.
+// Never: takes from a lane of the helper's own source, or what the helper does not have.
 
 import type { Window } from "./window.ts";
 
@@ -11,9 +11,17 @@ export type HasLanes = { readonly lanes: ReadonlyMap<number, { readonly window: 
 const SLOW_SECONDS = 2;
 /** …if an idle one would need less than this part of that time. */
 const SLOW_FACTOR = 3;
+/** An idle lane that has never brought anything gets its chance when the slow one has brought nothing for so long. */
+const UNTESTED_SECONDS = 10;
 
-/** The lane to relieve, the slowest first; undefined when every lane is busy or fast enough. */
-export function laneToRelieve<S extends HasLanes>(sources: Iterable<S>): { source: S; lane: number } | undefined {
+/**
+ * The lane to relieve, the slowest first; undefined when every lane is busy or fast enough. `canTake` says whether a
+ * source has all that a lane has on order.
+ */
+export function laneToRelieve<S extends HasLanes>(
+  sources: Iterable<S>,
+  canTake: (helper: S, lane: number) => boolean,
+): { source: S; lane: number } | undefined {
   const lanes = [...sources].flatMap((source) =>
     [...source.lanes].map(([lane, { window }]) => ({ source, lane, window })),
   );
@@ -21,10 +29,12 @@ export function laneToRelieve<S extends HasLanes>(sources: Iterable<S>): { sourc
     .filter(({ window }) => window.ordered > 0 && window.secondsLeft() > SLOW_SECONDS)
     .sort((a, b) => b.window.secondsLeft() - a.window.secondsLeft())[0];
   if (slow === undefined) return undefined;
-  const helper = lanes.find(
-    ({ source, window }) => source !== slow.source && window.ordered === 0 && window.rate() > 0,
+  const idle = lanes.filter(
+    ({ source, window }) => source !== slow.source && window.ordered === 0 && canTake(source, slow.lane),
   );
-  if (helper === undefined) return undefined;
-  const helpSeconds = slow.window.ordered / helper.window.rate();
-  return slow.window.secondsLeft() > SLOW_FACTOR * helpSeconds ? slow : undefined;
+  const helps = ({ window }: { window: Window }): boolean =>
+    window.tested
+      ? slow.window.secondsLeft() > SLOW_FACTOR * (slow.window.ordered / window.rate())
+      : slow.window.waitedSeconds() > UNTESTED_SECONDS;
+  return idle.some(helps) ? slow : undefined;
 }

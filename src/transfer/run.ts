@@ -51,6 +51,9 @@ export type Run = {
 /** Asking again for a layer that is not ready: soon at first, because it may only have to be read from a cache. */
 const LAYER_POLL_MS_MIN = 20;
 const LAYER_POLL_MS_MAX = 500;
+/** With every byte here, the source's layer is waited for as long as hashing the file may take on a slow machine. */
+const LAYER_SECONDS_MIN = 120;
+const LAYER_BYTES_PER_SECOND_MIN = 10 * 1024 * 1024;
 
 /** Recovers what is there, learns the layer if it is known, and sets the sources to work. */
 export async function startRun(options: RunOptions, source: Source, place: Workplace): Promise<Run | Fault> {
@@ -68,6 +71,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     journal: place.journal,
     clock,
     onKept: (pieces) => fetcher.judge.kept(pieces),
+    onLost: (pieces) => fetcher.judge.lost(pieces),
     onFault: (why) => fetcher.pause(why),
   });
   const fetcher: Fetcher = createFetcher({
@@ -90,15 +94,16 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   if (grant.root !== undefined || grant.size === 0) await learnLayer(source);
   const left = await recover({ storage, place, grant, layer });
   if (isFault(left)) return left;
+  if (root !== undefined) await storage.identify(root);
 
   const swarm = createSwarm({
     fetcher,
     from: options.from,
     clock,
     random,
-    root: () => root,
+    root: () => root ?? grant.root,
     findHolders: options.findHolders,
-    open: (address, root) => openSource(address, { root }, options),
+    open,
     reopen,
     quietMs: () => (fetcher.paused === undefined && fetcher.keptBytes < grant.size ? meter.quietMs() : 0),
     onStarved: (why) => ended.resolve(why),
@@ -117,13 +122,31 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     root = rootOfLayer(layer, pieceBytes);
     offer = options.offer({ size, pieceBytes, layer, root });
     fetcher.judge.setLayer(layer);
+    void storage.identify(root);
     return layer;
+  }
+
+  /** Asks another holder. A root says nothing of the size: whoever names another one is of no use to this run. */
+  async function open(address: Address, wanted: Root): Promise<Source | Fault> {
+    const other = await openSource(address, { root: wanted }, options);
+    if (isFault(other) || sameContent(other.grant, grant)) return other;
+    other.close();
+    return fault("CHANGED", "theirs", "this root with another size");
   }
 
   /** The source still hashes the file: what arrives meanwhile is judged when its layer is there. */
   async function pollLayer(): Promise<void> {
+    let wholeSince: number | undefined;
+    let asked = 0;
     for (let ms = LAYER_POLL_MS_MIN; layer === undefined && !over; ms = Math.min(2 * ms, LAYER_POLL_MS_MAX)) {
-      const from = fetcher.sources[0];
+      if (fetcher.keptBytes === grant.size) wholeSince ??= clock.now();
+      const waited = clock.now() - (wholeSince ?? clock.now());
+      const patience = Math.max(LAYER_SECONDS_MIN, grant.size / LAYER_BYTES_PER_SECOND_MIN) * 1000;
+      if (waited > patience) {
+        const detail = `every byte is here, and still no layer after ${Math.round(waited / 1000)} s`;
+        return ended.resolve(fault("NOT_READY", "theirs", detail, true));
+      }
+      const from = fetcher.sources[asked++ % Math.max(1, fetcher.sources.length)];
       const known = from === undefined ? undefined : await learnLayer(from);
       // A source whose layer is wrong, or that has none to give any more, is none; the swarm may find it better later.
       if (from !== undefined && isFault(known) && known.fault !== "NOT_READY") fetcher.drop(from.address, known);

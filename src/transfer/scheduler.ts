@@ -33,6 +33,8 @@ export type Scheduler = {
   kept(index: number): void;
   /** A lane is over: what it had ordered is missing again. How many pieces that was. */
   abandon(lane: LaneId): number;
+  /** Whether all that a lane has on order is available there. */
+  canTakeOver(lane: LaneId, available: Available): boolean;
   lengthOf(index: number): number;
   readonly pieces: number;
   readonly keptBytes: number;
@@ -130,6 +132,8 @@ export function createScheduler(size: number, pieceBytes: number, random: () => 
     failed: (index) => set(index, MISSING),
     kept: (index) => set(index, KEPT),
     abandon,
+    canTakeOver: (lane, available) =>
+      available === "all" || [...orderedBy].every(([index, by]) => by !== lane || hasBit(available, index)),
     lengthOf,
     pieces,
     get keptBytes() {

@@ -1,9 +1,10 @@
 // A download's two files: the .part that lanes write, and the journal of what is safely in it.
-// Invariant: sync, THEN journal, THEN "kept": the journal is never ahead of the disk (DESIGN 6).
+// Invariant: sync, THEN journal, THEN "kept": the journal is never ahead of the disk (DESIGN 6), whatever a sync says later.
 // Never: judges a hash; never blocks the thread while the disk works.
 
 import type { WorkFile } from "../content/workplace.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
+import type { Root } from "../protocol/messages.ts";
 import type { Clock } from "../transport/clock.ts";
 import {
   decodeJournal,
@@ -21,7 +22,9 @@ export type StorageOptions = {
   readonly clock: Clock;
   /** These pieces are synced and journaled. */
   readonly onKept: (pieces: readonly JournalPiece[]) => void;
-  /** The disk refuses; nothing is lost, `flush` tries again. */
+  /** A sync of the .part failed: these were written and may not be there; nobody but their source has them for certain. */
+  readonly onLost: (pieces: readonly JournalPiece[]) => void;
+  /** The disk refuses; `flush` tries again. */
   readonly onFault: (why: Fault) => void;
 };
 
@@ -30,20 +33,26 @@ export type Storage = {
   recover(): Promise<JournalContent | undefined | Fault>;
   /** Begins a journal with this head, forgetting an earlier one, and its bytes too unless `keepPart`. */
   begin(head: JournalHead, keepPart: boolean): Promise<Fault | undefined>;
-  /** The bytes of a piece have been written to the .part; they will be kept soon. */
+  /** From now on the journal is of this content, where it was of none in particular. */
+  identify(root: Root): Promise<void>;
+  /** The bytes of a piece have been written to the .part, or, with 0 bytes, by an earlier run; they will be kept soon. */
   written(piece: JournalPiece, bytes: number): void;
   /** Keeps everything written so far now. */
   flush(): Promise<void>;
   close(): Promise<void>;
 };
 
+type Waiting = { readonly piece: JournalPiece; readonly bytes: number };
+
 const SYNC_BYTES = 32 * 1024 * 1024;
 const SYNC_MS = 250;
 
 export function createStorage(options: StorageOptions): Storage {
   const { part, journal, clock } = options;
-  let waiting: JournalPiece[] = [];
+  let head: JournalHead | undefined;
+  let waiting: Waiting[] = [];
   let waitingBytes = 0;
+  let doubted = false; // the last sync of the .part failed: the next flush asks the disk, whatever there is to keep
   let tail = 0; // where the next record goes
   let syncing: Promise<void> | undefined;
   let cancelTimer: (() => void) | undefined;
@@ -52,23 +61,34 @@ export function createStorage(options: StorageOptions): Storage {
     const bytes = await journal.readAll();
     if (isFault(bytes)) return bytes;
     tail = journalLength(bytes.length);
-    return decodeJournal(bytes);
+    const found = decodeJournal(bytes);
+    head = found?.head;
+    return found;
   }
 
-  async function begin(head: JournalHead, keepPart: boolean): Promise<Fault | undefined> {
-    const encoded = encodeHead(head);
+  async function begin(wanted: JournalHead, keepPart: boolean): Promise<Fault | undefined> {
+    head = wanted;
+    const encoded = encodeHead(wanted);
     // The journal goes first: bytes that it does not vouch for harm nobody.
     const failed =
       (await journal.truncate(0)) ??
       (await journal.writeAt(encoded, 0)) ??
       (await journal.sync()) ??
-      (keepPart ? undefined : await part.truncate(0));
+      // What an earlier content had beyond this one's end would end up in the file.
+      (keepPart && part.size <= wanted.size ? undefined : await part.truncate(keepPart ? wanted.size : 0));
     tail = encoded.length;
     return failed;
   }
 
+  async function identify(root: Root): Promise<void> {
+    if (head === undefined || head.root !== undefined) return;
+    const named = { ...head, root };
+    // Where it fails, the journal goes on being of no content in particular, and the next run judges every piece.
+    if ((await journal.writeAt(encodeHead(named), 0)) === undefined) head = named;
+  }
+
   function written(piece: JournalPiece, bytes: number): void {
-    waiting.push(piece);
+    waiting.push({ piece, bytes });
     waitingBytes += bytes;
     if (waitingBytes >= SYNC_BYTES) void flush();
     else cancelTimer ??= clock.after(SYNC_MS, () => void flush());
@@ -77,16 +97,25 @@ export function createStorage(options: StorageOptions): Storage {
   async function keep(): Promise<void> {
     cancelTimer?.();
     cancelTimer = undefined;
-    const pieces = waiting;
+    const batch = waiting;
     waiting = [];
     waitingBytes = 0;
-    if (pieces.length === 0) return;
+    if (batch.length === 0 && !doubted) return;
+    const unsynced = await part.sync();
+    doubted = unsynced !== undefined;
+    if (unsynced !== undefined) {
+      // The system says so once and may then call those bytes clean (Linux does): a later sync would prove nothing.
+      waiting = batch.filter(({ bytes }) => bytes === 0).concat(waiting);
+      options.onLost(batch.flatMap(({ piece, bytes }) => (bytes > 0 ? [piece] : [])));
+      return options.onFault(unsynced);
+    }
+    if (batch.length === 0) return;
+    const pieces = batch.map(({ piece }) => piece);
     const records = Buffer.concat(pieces.map(encodePiece));
-    const failed = (await part.sync()) ?? (await journal.writeAt(records, tail)) ?? (await journal.sync());
-    if (failed !== undefined) {
-      waiting = pieces.concat(waiting);
-      options.onFault(failed);
-      return;
+    const unjournaled = (await journal.writeAt(records, tail)) ?? (await journal.sync());
+    if (unjournaled !== undefined) {
+      waiting = batch.concat(waiting);
+      return options.onFault(unjournaled);
     }
     tail += records.length;
     options.onKept(pieces);
@@ -108,6 +137,7 @@ export function createStorage(options: StorageOptions): Storage {
   return {
     recover,
     begin,
+    identify,
     written,
     flush,
     async close() {

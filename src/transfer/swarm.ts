@@ -43,6 +43,8 @@ const TURN_MS = 250;
 const HOLDERS_FIRST_TURNS = 4;
 const HOLDERS_EVERY_TURNS = 6;
 const COOL_MS = 5000;
+/** One that was too slow to wait for is asked again later each time, up to so many times as late. */
+const COOL_FACTOR_MAX = 64;
 /** Without any source for so long the download ends: soon where the peer's program is gone, later where the link is. */
 const STARVED_REFUSED_MS = 5000;
 const STARVED_MS = 30_000;
@@ -55,6 +57,7 @@ export function createSwarm(options: SwarmOptions): Swarm {
   const { fetcher, clock } = options;
   const coolUntil = new Map<string, number>(); // by ip:port
   const strikes = new Map<string, number>(); // wrong bytes, by ip:port
+  const coolFactor = new Map<string, number>(); // for those that were too slow
   const opening = new Set<string>();
   let starvedSince: number | undefined;
   let lastLoss: Fault | undefined;
@@ -146,7 +149,9 @@ export function createSwarm(options: SwarmOptions): Swarm {
       const lied = why.fault === "CORRUPT" || why.fault === "BAD_REPLY";
       const count = (strikes.get(key) ?? 0) + Number(lied);
       strikes.set(key, count);
-      coolUntil.set(key, count >= STRIKES_MAX ? Number.POSITIVE_INFINITY : clock.now() + COOL_MS);
+      const factor = why.fault === "STALLED" ? (coolFactor.get(key) ?? 1) : 1;
+      if (why.fault === "STALLED") coolFactor.set(key, Math.min(2 * factor, COOL_FACTOR_MAX));
+      coolUntil.set(key, count >= STRIKES_MAX ? Number.POSITIVE_INFINITY : clock.now() + COOL_MS * factor);
     },
     stop() {
       stopped = true;

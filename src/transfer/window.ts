@@ -9,7 +9,11 @@ export type Window = {
   /** Bytes on order, and how long they will take at the lane's rate; Infinity when nothing has come yet. */
   readonly ordered: number;
   secondsLeft(): number;
-  /** Bytes per second of late. */
+  /** Whether anything has come at all. */
+  readonly tested: boolean;
+  /** Since something came, or was ordered of one that had nothing to do; 0 with nothing on order. */
+  waitedSeconds(): number;
+  /** Bytes per second when something last came. */
   rate(): number;
   /** Whether `bytes` more may be ordered now. */
   hasRoom(bytes: number): boolean;
@@ -39,18 +43,27 @@ export function createWindow(pieceBytes: number, roundTripMs: number, clock: Clo
   let limit = least;
   let ordered = 0;
   let any = false;
+  let since = 0;
+  let lastRate = 0;
   return {
     get ordered() {
       return ordered;
     },
+    get tested() {
+      return any;
+    },
+    waitedSeconds: () => (ordered === 0 ? 0 : (clock.now() - since) / 1000),
     secondsLeft: () => (any ? ordered / Math.max(1, meter.rate()) : Number.POSITIVE_INFINITY),
-    rate: meter.rate,
+    rate: () => lastRate,
     hasRoom: (bytes) => ordered === 0 || ordered + bytes <= limit,
     order(bytes) {
+      if (ordered === 0) since = clock.now();
       ordered += bytes;
     },
     arrived(bytes) {
       any = true;
+      since = clock.now();
+      lastRate = meter.rate();
       ordered -= bytes;
       meter.add(bytes);
       // As TCP opens its window: as much again as came, up to what the rate is good for.

@@ -91,7 +91,8 @@ export function createChecks({ now, contents, network, disk, isHonest }: World):
       const file = disk(ip).file(name);
       if (file === undefined) continue;
       if (!same(file.bytes.subarray(0, file.size), bytes)) breach(`${ip}: ${name} is not its source`);
-      if (!same(file.safe.subarray(0, file.safeSize), bytes)) breach(`${ip}: ${name} has its name before its bytes are safe`);
+      if (!same(file.safe.subarray(0, file.safeSize), bytes))
+        breach(`${ip}: ${name} has its name before its bytes are safe`);
     }
   }
 
@@ -130,9 +131,12 @@ export function createChecks({ now, contents, network, disk, isHonest }: World):
     folder,
     noGhosts(catalog, gone) {
       for (const { name, hashed } of contents) {
-        const held = (catalog.sources(hashed.root) as readonly { address: Address }[]).map((h) => formatAddress(h.address));
+        const held = (catalog.sources(hashed.root) as readonly { address: Address }[]).map((h) =>
+          formatAddress(h.address),
+        );
         for (const address of [...listed(catalog, name), ...held])
-          if (gone.some((ip) => address.startsWith(`${ip}:`))) breach(`the catalog still names ${address}, which is gone`);
+          if (gone.some((ip) => address.startsWith(`${ip}:`)))
+            breach(`the catalog still names ${address}, which is gone`);
       }
     },
     agrees(catalog, holders) {

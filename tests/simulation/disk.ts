@@ -70,6 +70,13 @@ function error(code: string): Error & { code: string } {
   return Object.assign(new Error(code), { code });
 }
 
+/** Changes one bit of it, wherever. */
+export function flipBit(bytes: Uint8Array, random: Random): void {
+  if (bytes.length === 0) return;
+  const at = random.int(0, bytes.length - 1);
+  bytes[at] = (bytes[at] as number) ^ (1 << random.int(0, 7));
+}
+
 export function createDisk(time: Time, random: Random): SimDisk {
   const entries = new Map<string, SimFile>();
   let safeEntries = new Map<string, SimFile>();
@@ -291,10 +298,11 @@ export function createDisk(time: Time, random: Random): SimDisk {
       const file = entries.get(name);
       if (file === undefined) return;
       let bytes = file.bytes.slice(0, file.size);
-      if (how === "rot" && bytes.length > 0) bytes[random.int(0, bytes.length - 1)] ^= 1 << random.int(0, 7);
+      if (how === "rot") flipBit(bytes, random);
       if (how === "cut") bytes = bytes.slice(0, random.int(0, bytes.length));
       if (how === "garbage") bytes = bytes.map(() => random.int(0, 255)).slice(0, 2000);
-      if (how === "longer") bytes = new Uint8Array(Buffer.concat([bytes, new Uint8Array(random.int(1, 400_000)).fill(7)]));
+      if (how === "longer")
+        bytes = new Uint8Array(Buffer.concat([bytes, new Uint8Array(random.int(1, 400_000)).fill(7)]));
       file.bytes = bytes;
       file.size = bytes.length;
       file.safe = bytes.slice();

@@ -3,6 +3,7 @@
 import type { Connection, Handlers } from "../../src/transport/connection.ts";
 import { createServerLink } from "../../src/transport/server-link.ts";
 import type { Content } from "./contents.ts";
+import { flipBit } from "./disk.ts";
 import type { Network } from "./network.ts";
 import { PEER_PORT, SERVER } from "./peer.ts";
 import type { Random } from "./random.ts";
@@ -88,7 +89,7 @@ export function startLiar(options: LiarOptions): void {
     function layer(): void {
       if (lie === "endless not ready") return say("ERROR NOT_READY retry later");
       const payload = hashed.layer.slice();
-      if (lie === "wrong layer" && payload.length > 0) payload[random.int(0, payload.length - 1)] ^= 1;
+      if (lie === "wrong layer") flipBit(payload, random);
       const sent = lie === "short layer" ? payload.subarray(0, Math.max(0, payload.length - 32)) : payload;
       say(`LAYER_OK ${sent.length}`);
       connection.send(sent);
@@ -98,7 +99,7 @@ export function startLiar(options: LiarOptions): void {
       gets++;
       const wrong = lie === "wrong bytes" || (lie === "sometimes wrong bytes" && random.chance(0.3));
       const bytes = content.bytes.slice(offset, offset + length);
-      if (wrong && bytes.length > 0) bytes[random.int(0, bytes.length - 1)] ^= 1 << random.int(0, 7);
+      if (wrong) flipBit(bytes, random);
       if (lie === "silence after accept" || (lie === "silence in the middle" && gets > 1)) return;
       if (lie === "garbage") return connection.send(bytes);
       if (lie === "an endless line") return connection.send(new Uint8Array(4096).fill(65));

@@ -170,7 +170,8 @@ export function createNetwork(time: Time, random: Random, weatherOf: (a: string,
     let left = 0;
     while (left < bytes.length && end.inFlight < end.weather.windowBytes) {
       const { sliceBytes, tiny } = end.weather;
-      const slice = tiny && end.sent < 512 ? random.int(1, 24) : random.chance(0.2) ? random.int(1, sliceBytes) : sliceBytes;
+      const slice =
+        tiny && end.sent < 512 ? random.int(1, 24) : random.chance(0.2) ? random.int(1, sliceBytes) : sliceBytes;
       const length = Math.min(bytes.length - left, Math.max(slice, 1), end.weather.windowBytes - end.inFlight);
       const copy = new Uint8Array(bytes.subarray(left, left + length)); // a Buffer.slice would not copy
       if (end.corruptFrom !== undefined && length >= end.corruptFrom) {
@@ -275,7 +276,8 @@ export function createNetwork(time: Time, random: Random, weatherOf: (a: string,
   }
 
   function deliver(end: End): void {
-    while (end.inbox.length > 0 && !end.paused && !end.closed && end.process.alive) take(end, end.inbox.shift() as Uint8Array);
+    while (end.inbox.length > 0 && !end.paused && !end.closed && end.process.alive)
+      take(end, end.inbox.shift() as Uint8Array);
   }
 
   function connect(ip: string, process: Process): Connect {

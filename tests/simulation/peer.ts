@@ -1,7 +1,7 @@
 // A peer of the simulation: the program's own parts put together as class Peer does, over a virtual network and disk.
 // Class Peer itself needs threads and a real folder; tests/e2e is for it.
 
-import { HASH_BYTES, type Hashed, pieceBytesFor } from "../../src/content/merkle.ts";
+import { createPieceHasher, HASH_BYTES, type Hashed, pieceBytesFor } from "../../src/content/merkle.ts";
 import { publish } from "../../src/content/publish.ts";
 import type { Workplace } from "../../src/content/workplace.ts";
 import { type Address, sameAddress } from "../../src/protocol/address.ts";
@@ -19,7 +19,6 @@ import type { UploadThread } from "../../src/transfer/upload-thread.ts";
 import { createUploads } from "../../src/transfer/uploads.ts";
 import { expectReply } from "../../src/transport/caller.ts";
 import { createServerLink } from "../../src/transport/server-link.ts";
-import { createPieceHasher } from "../../src/content/merkle.ts";
 import { type Content, hash, same } from "./contents.ts";
 import type { SimDisk, SimFile } from "./disk.ts";
 import type { Network } from "./network.ts";
@@ -128,7 +127,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
     have: (root, indexes) => shelf.have(root, [...indexes]),
     removePartial: (root) => shelf.removePartial(root),
     listen: async (at) => at,
-    close() {},
+    async close() {},
   };
 
   function put(name: string, file: SimFile, hashed: Hashed | undefined): void {
@@ -230,7 +229,10 @@ function readable(disk: SimDisk, file: SimFile): ReadableFile {
 }
 
 /** Lanes in this thread, but told and heard as through messages: later, in order. */
-function laneOpener({ process, disk, ip, watch }: SimPeerOptions, connect: Parameters<typeof createLane>[0]["connect"]) {
+function laneOpener(
+  { process, disk, ip, watch }: SimPeerOptions,
+  connect: Parameters<typeof createLane>[0]["connect"],
+) {
   const { clock } = process;
   return (
     name: string,

@@ -9,7 +9,7 @@ import { CONTENTS, type Content, contentOf, LONG } from "./contents.ts";
 import { createDisk, type SimDisk } from "./disk.ts";
 import { LIES, type Lie, startLiar } from "./liar.ts";
 import { createNetwork, type Network, pairOf, type Weather } from "./network.ts";
-import { type SimPeer, SERVER, startPeer } from "./peer.ts";
+import { SERVER, type SimPeer, startPeer } from "./peer.ts";
 import { createRandom, type Random } from "./random.ts";
 import { createProcess, createTime, type Process, type Time } from "./time.ts";
 import { TROUBLES, type Trouble } from "./troubles.ts";
@@ -96,7 +96,11 @@ export function play(seed: number, verbose = false): Outcome {
   every(time, 1000, () => {
     checks.memory();
     const gone = machines.filter(({ goneSince }) => goneSince !== undefined && time.now - goneSince > GHOST_MS);
-    if (stage.server.process?.alive) checks.noGhosts(stage.server.catalog, gone.map(({ ip }) => ip));
+    if (stage.server.process?.alive)
+      checks.noGhosts(
+        stage.server.catalog,
+        gone.map(({ ip }) => ip),
+      );
     for (const [what, since] of attempts)
       if (time.now - Math.max(since, MENDED_MS) > ATTEMPT_MS) {
         attempts.delete(what);
@@ -151,7 +155,10 @@ export function play(seed: number, verbose = false): Outcome {
     time.run(SETTLED_MS, () => checks.breaches.length > 0);
     const holders = (name: string): string[] =>
       machines
-        .filter(({ disk, lie, process }) => process?.alive && (lie === undefined ? disk.file(name) : contents[0]?.name === name))
+        .filter(
+          ({ disk, lie, process }) =>
+            process?.alive && (lie === undefined ? disk.file(name) : contents[0]?.name === name),
+        )
         .map(({ ip }) => ip);
     checks.agrees(stage.server.catalog, holders);
     for (const { ip, lie } of machines) if (lie === undefined) checks.folder(ip);
@@ -203,7 +210,11 @@ function weathers(random: Random): (a: string, b: string) => Weather {
 }
 
 function chooseMachines(time: Time, random: Random, contents: readonly Content[]): Machine[] {
-  const count = { sharers: random.int(1, 2), downloaders: random.int(1, 4), liars: random.chance(0.35) ? random.int(1, 2) : 0 };
+  const count = {
+    sharers: random.int(1, 2),
+    downloaders: random.int(1, 4),
+    liars: random.chance(0.35) ? random.int(1, 2) : 0,
+  };
   const kinds = [
     ...Array<"sharer">(count.sharers).fill("sharer"),
     ...Array<"downloader">(count.downloaders).fill("downloader"),
@@ -230,7 +241,7 @@ type StageParts = Pick<Stage, "time" | "random" | "network" | "machines" | "chec
 };
 
 function createStage(parts: StageParts): Stage {
-  const { time, random, network, machines, checks, tell, contents } = parts;
+  const { time, random, network, checks, tell, contents } = parts;
   const server: Stage["server"] = { process: undefined, catalog: createMemoryCatalog() };
   const counts = { crashes: 0 };
 

@@ -29,10 +29,13 @@ console.log(`from seed ${first}`);
 for (let seed = first; performance.now() < until && sums.seeds < Number(values.seeds); seed++) {
   const outcome = play(seed);
   sums.seeds++;
-  for (const key of ["downloads", "crashes", "pieces", "events", "carried", "seconds"] as const) sums[key] += outcome[key];
+  for (const key of ["downloads", "crashes", "pieces", "events", "carried", "seconds"] as const)
+    sums[key] += outcome[key];
   if (outcome.breaches.length > 0) {
     breaches++;
-    console.log(`VIOLATION in seed ${seed}; again with: bun run soak --seed ${seed}\n  ${outcome.breaches.join("\n  ")}`);
+    console.log(
+      `VIOLATION in seed ${seed}; again with: bun run soak --seed ${seed}\n  ${outcome.breaches.join("\n  ")}`,
+    );
     if (!values.keep) break;
   }
   if (performance.now() - told > 10_000) {

@@ -80,7 +80,9 @@ export const TROUBLES = {
   "syncs that fail": row(["disk"], (stage) => ail(stage, { sync: "fails" }, stage.random.scale(500, 10_000))),
   "a sync that is forgotten": row(["disk", "power"], (stage) => ail(stage, { sync: "forgets" }, 2000)),
   "a .part is damaged": row(["disk"], (stage) => damage(stage, "part", ["rot", "rot", "cut", "longer", "gone"])),
-  "a journal is damaged": row(["disk"], (stage) => damage(stage, "part.journal", ["rot", "cut", "garbage", "longer", "gone"])),
+  "a journal is damaged": row(["disk"], (stage) =>
+    damage(stage, "part.journal", ["rot", "cut", "garbage", "longer", "gone"]),
+  ),
   "syncs that take long": row(["disk", "power"], (stage) =>
     ail(stage, { syncMs: stage.random.scale(1000, 8000) }, stage.random.scale(1000, 20_000)),
   ),

@@ -18,6 +18,7 @@ let bytes: Buffer;
 let clock: VirtualClock;
 let storage: Storage;
 let kept: number[];
+let lost: number[];
 let faults: Fault[];
 
 function file(name: string): WorkFile {
@@ -53,6 +54,7 @@ beforeEach(() => {
   bytes = Buffer.alloc(0);
   clock = createVirtualClock();
   kept = [];
+  lost = [];
   faults = [];
   storage = createStorage({
     part: file("part"),
@@ -62,6 +64,7 @@ beforeEach(() => {
       log.push("kept");
       kept.push(...pieces.map(({ index }) => index));
     },
+    onLost: (pieces) => lost.push(...pieces.map(({ index }) => index)),
     onFault: (why) => faults.push(why),
   });
 });
@@ -98,7 +101,7 @@ describe("a piece", () => {
 });
 
 describe("a disk that refuses", () => {
-  for (const what of ["sync part", "write journal", "sync journal"]) {
+  for (const what of ["write journal", "sync journal"]) {
     test(`to ${what} loses nothing: the pieces are kept once it agrees again, each once`, async () => {
       await storage.begin(HEAD, false);
       refuse = what;
@@ -115,6 +118,32 @@ describe("a disk that refuses", () => {
       expect(bytes.length).toBe(128 + 2 * 40);
     });
   }
+
+  test("to sync the .part takes the pieces back: the system may have forgotten them, whatever the next sync says", async () => {
+    await storage.begin(HEAD, false);
+    refuse = "sync part";
+    storage.written(piece(1), 10);
+    await storage.flush();
+    expect([kept, lost, faults]).toEqual([[], [1], [FULL]]);
+    refuse = undefined;
+    storage.written(piece(2), 10);
+    await storage.flush();
+    expect([kept, lost]).toEqual([[2], [1]]);
+    expect(journaled()).toEqual([2]);
+  });
+
+  test("to sync the .part is asked again before anything else is believed, and keeps what an earlier run had synced", async () => {
+    await storage.begin(HEAD, false);
+    refuse = "sync part";
+    storage.written(piece(1), 0);
+    storage.written(piece(2), 10);
+    await storage.flush();
+    await storage.flush();
+    expect([lost, faults]).toEqual([[2], [FULL, FULL]]);
+    refuse = undefined;
+    await storage.flush();
+    expect(kept).toEqual([1]);
+  });
 
   test("a sync of the .part never lets the journal say more than the disk", async () => {
     await storage.begin(HEAD, false);
@@ -136,7 +165,14 @@ describe("an earlier journal", () => {
     storage.written(piece(1), 10);
     await storage.flush();
     bytes = Buffer.concat([bytes, Buffer.from("a torn record")]);
-    const again = createStorage({ part: file("part"), journal: file("journal"), clock, onKept() {}, onFault() {} });
+    const again = createStorage({
+      part: file("part"),
+      journal: file("journal"),
+      clock,
+      onKept() {},
+      onLost() {},
+      onFault() {},
+    });
     expect([...(good(await again.recover())?.pieces.keys() ?? [])]).toEqual([1]);
     again.written(piece(2), 10);
     await again.flush();
@@ -151,6 +187,16 @@ describe("an earlier journal", () => {
   test("is forgotten before the .part's bytes are, when a new one begins", async () => {
     await storage.begin(HEAD, false);
     expect(log).toEqual(["truncate journal", "write journal", "sync journal", "truncate part"]);
+  });
+
+  test("of no content in particular becomes one of the content that its layer led to, and of no other", async () => {
+    await storage.begin({ ...HEAD, root: undefined }, false);
+    storage.written(piece(1), 10);
+    await storage.flush();
+    await storage.identify("a".repeat(64));
+    await storage.identify("b".repeat(64));
+    expect(decodeJournal(bytes)?.head.root).toBe("a".repeat(64));
+    expect(journaled()).toEqual([1]);
   });
 
   test("of an unknown beginning may leave the .part's bytes to be looked at", async () => {
