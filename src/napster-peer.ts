@@ -3,14 +3,14 @@
 // Never: holds logic of its own; every step is one call into the part that knows.
 
 import { type HashConfig, isUsage, type PeerConfig, parsePeer, peerUsage, WAIT_SECONDS_DEFAULT } from "./config.ts";
-import { UNRECORDED } from "./console/complaints.ts";
+import { UNRECORDED, withdrawnComplaint } from "./console/complaints.ts";
 import { runHash, runVerify } from "./console/hash.ts";
 import { runTask } from "./console/headless.ts";
 import { peerHelp } from "./console/help.ts";
 import { runMenu } from "./console/menu.ts";
 import { answerAndExit, runProgram } from "./console/program.ts";
 import { createJsonReport, createReport } from "./console/report.ts";
-import { createSkippedNotes, type Session } from "./console/session.ts";
+import { type Session, showSkipped } from "./console/session.ts";
 import { folderFault } from "./content/folder.ts";
 import { createHashCache } from "./content/hash-cache.ts";
 import { createHasher } from "./content/hasher.ts";
@@ -28,12 +28,12 @@ async function main(config: PeerConfig): Promise<never> {
   return runProgram(async ({ output, reportParts, life, openAsker }) => {
     const { server, maxUploads, rejectAll, maxUploadRate, maxDownloadRate, only } = config;
     const report = config.json ? createJsonReport(reportParts) : createReport(reportParts);
-    const skipped = createSkippedNotes(report);
 
     function onEvent(event: PeerEvent): void {
       if (event.type === "server-lost") report.failed(fault("SERVER_GONE", "network"), { server });
       if (event.type === "server-back") report.ready(event.address);
-      if (event.type === "skipped") skipped(event.name, event.reason);
+      if (event.type === "skipped") showSkipped(report, event.files);
+      if (event.type === "withdrawn") report.complain(withdrawnComplaint(event.name));
       if (event.type === "hashed") report.hashed(event.name, event.root);
       if (event.type === "uploaded") report.uploaded(event.name, event.to, event.bytes);
     }

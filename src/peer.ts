@@ -2,7 +2,7 @@
 // Invariant: what the server, the upload thread and the library know of our files is the same, from JOIN on.
 // Never: prints or asks; the console does. Never moves a file's bytes on this thread (DESIGN 5).
 
-import { listFolder, type SkipReason } from "./content/folder.ts";
+import { listFolder, type Skipped } from "./content/folder.ts";
 import { createHashCache } from "./content/hash-cache.ts";
 import { createHashPool } from "./content/hash-pool.ts";
 import { createHasher } from "./content/hasher.ts";
@@ -31,8 +31,10 @@ export type { Progress, Waiting } from "./transfer/progress.ts";
 export type PeerEvent =
   | { readonly type: "server-lost" }
   | { readonly type: "server-back"; readonly address: Address }
-  /** A file in the folder that cannot be shared. */
-  | { readonly type: "skipped"; readonly name: string; readonly reason: SkipReason }
+  /** Files in the folder that cannot be shared. */
+  | { readonly type: "skipped"; readonly files: readonly Skipped[] }
+  /** A file that was shared is no longer: it changed, is gone, or cannot be read. */
+  | { readonly type: "withdrawn"; readonly name: string }
   | { readonly type: "uploaded"; readonly name: string; readonly to: Address; readonly bytes: number }
   | { readonly type: "hashed"; readonly name: string; readonly root: string };
 
@@ -112,7 +114,7 @@ export class Peer {
   async join(at: JoinAt): Promise<Joined | Fault> {
     const listing = await listFolder(at.folder);
     if (isFault(listing)) return listing;
-    for (const { name, reason } of listing.skipped) this.#options.onEvent({ type: "skipped", name, reason });
+    this.#options.onEvent({ type: "skipped", files: listing.skipped });
     const library = createLibrary({
       listing,
       cache: this.#cache,
@@ -240,9 +242,9 @@ export class Peer {
 
   /** A file is no longer what was announced: nobody else shall be sent here for it. */
   #withdraw(library: Library, name: string): void {
-    if (this.#place?.library !== library) return;
-    library.remove(name);
+    if (this.#place?.library !== library || !library.remove(name)) return;
     this.#uploads?.remove(name);
     void this.#link.call({ verb: "WITHDRAW", name });
+    this.#options.onEvent({ type: "withdrawn", name });
   }
 }

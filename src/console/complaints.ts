@@ -61,6 +61,24 @@ export function skippedComplaint(name: string, reason: NameFlaw | "duplicate"): 
   };
 }
 
+/** The files that stay out beyond those that were named. */
+export function moreSkippedComplaint(count: number): Complaint {
+  return {
+    cause: `mais ${count} ${count === 1 ? "arquivo da pasta ficou" : "arquivos da pasta ficaram"} fora, também pelo nome`,
+    code: "BAD_NAME",
+    hint: "renomeie cada um e faça JOIN de novo",
+  };
+}
+
+/** A file that was shared and is no longer. */
+export function withdrawnComplaint(name: string): Complaint {
+  return {
+    cause: `o arquivo ${showFile(name)} deixou de ser compartilhado: mudou, foi apagado ou não pode ser lido`,
+    code: "CHANGED",
+    hint: "faça JOIN de novo quando ele estiver pronto",
+  };
+}
+
 /** A file that was to be hashed; `shown` is its name or path. */
 export function unreadComplaint(shown: string, why: Fault): Complaint {
   const [what, hint] = UNREAD[why.fault] ?? [];
@@ -148,8 +166,8 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `${LATER}, ou escolha outro peer`,
   ],
   REFUSED: (s) => [`${peer(s)} rejeitou o download: não está enviando arquivos`, OTHER_SOURCE],
-  CHANGED: (s) => [`${file(s)} mudou em ${peer(s)} e não é mais o anunciado`, "faça SEARCH e DOWNLOAD de novo"],
-  BAD_RANGE: (s) => [`${file(s)} em ${peer(s)} é menor que o anunciado`, OTHER_SOURCE],
+  CHANGED: (s) => [`${file(s)} mudou ou foi apagado n${peer(s)}`, "faça SEARCH e DOWNLOAD de novo"],
+  BAD_RANGE: (s) => [`${file(s)} n${peer(s)} é menor que o anunciado`, OTHER_SOURCE],
   NOT_READY: (s) => [`${peer(s)} ainda prepara ${file(s)}`, LATER],
   SHUTTING_DOWN: (s) => [`${other(s)} está saindo da rede`, LATER],
   INTERNAL: () => ["falha interna do programa", "tente de novo; se continuar, relate o defeito com esta linha"],

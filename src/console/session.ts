@@ -5,7 +5,7 @@
 import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
 import type { NameFlaw } from "../protocol/names.ts";
-import { skippedComplaint } from "./complaints.ts";
+import { moreSkippedComplaint, skippedComplaint } from "./complaints.ts";
 import type { Life } from "./life.ts";
 import type { Progress } from "./progress.ts";
 import { isStop, type Stop } from "./questions.ts";
@@ -101,14 +101,13 @@ export async function download(
 /** A folder full of unusable names must not bury the one line that matters. */
 const SKIPPED_SHOWN_MAX = 5;
 
-/** Tells about files that stay out of the share, up to a few; sub-folders and our own partial files go without saying. */
-export function createSkippedNotes(
-  report: Report,
-): (name: string, reason: NameFlaw | "not-a-file" | "duplicate") => void {
-  let shown = 0;
-  return (name, reason) => {
-    if (reason === "not-a-file" || reason === "ours" || shown >= SKIPPED_SHOWN_MAX) return;
-    shown += 1;
-    report.complain(skippedComplaint(name, reason));
-  };
+type Skipped = { readonly name: string; readonly reason: NameFlaw | "not-a-file" | "duplicate" };
+
+/** Tells about files that stay out of the share, a few by name; links and our own partial files go without saying. */
+export function showSkipped(report: Report, files: readonly Skipped[]): void {
+  const named = files.flatMap(({ name, reason }) =>
+    reason === "not-a-file" || reason === "ours" ? [] : [skippedComplaint(name, reason)],
+  );
+  for (const complaint of named.slice(0, SKIPPED_SHOWN_MAX)) report.complain(complaint);
+  if (named.length > SKIPPED_SHOWN_MAX) report.complain(moreSkippedComplaint(named.length - SKIPPED_SHOWN_MAX));
 }

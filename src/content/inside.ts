@@ -23,6 +23,9 @@ const { lstat } = fs.promises;
 // there the file's id, compared after the open, tells.
 const CAREFULLY = (fs.constants.O_NOFOLLOW ?? 0) | (fs.constants.O_NONBLOCK ?? 0);
 
+// What the system answers where nothing may be made.
+const FORBIDDEN = new Set(["EACCES", "EPERM", "EROFS"]);
+
 const PART = ".part";
 const JOURNAL = ".journal";
 const STEM_BYTES_MAX = NAME_BYTES_MAX - PART.length - JOURNAL.length;
@@ -194,6 +197,7 @@ export async function createInside(
     const file = await opened(await openFd(path, make, 0o666), undefined);
     return isFault(file) ? file : { ...file, fresh: true };
   } catch (error) {
+    if (FORBIDDEN.has(errorCode(error))) return fault("FOLDER_DENIED", "disk", `create ${work}: ${errorCode(error)}`);
     return diskFault(error, `create ${work}`);
   }
 }

@@ -27,7 +27,8 @@ export type Library = {
   shares(): IterableIterator<Share>;
   /** A download has put `name` there: from now on it is shared, its content known. Undefined when it is gone already. */
   add(name: string, hashed: Hashed): Promise<Held | undefined>;
-  remove(name: string): void;
+  /** False when it was not there. */
+  remove(name: string): boolean;
   /** Begins to hash what the cache does not know. */
   hashAll(): Promise<void>;
   /** Somebody downloads it: its root and layer are wanted before those of the others. They come through onHashed. */
@@ -42,7 +43,7 @@ export type LibraryOptions = {
   readonly hasher: Hasher;
   /** The root and the layer of a file are known. */
   readonly onHashed: (held: Held) => void;
-  /** A file cannot be read as it was listed: it is no longer shared. */
+  /** A file cannot be read as it was listed: it is to be removed. */
   readonly onLost: (name: string) => void;
 };
 
@@ -67,10 +68,7 @@ export function createLibrary({ listing, cache, hasher, onHashed, onLost }: Libr
     const hashed = await hasher.hash(pathOf(before.local), { signal: stop.signal });
     if (stop.signal.aborted || held.get(name) !== before) return;
     if (isFault(hashed) && OUR_END.has(hashed.fault)) return;
-    if (isFault(hashed) || hashed.size !== before.local.size) {
-      held.delete(name);
-      return onLost(name);
-    }
+    if (isFault(hashed) || hashed.size !== before.local.size) return onLost(name);
     const after = { ...before, root: hashed.root, layer: hashed.layer };
     held.set(name, after);
     onHashed(after);
@@ -103,7 +101,7 @@ export function createLibrary({ listing, cache, hasher, onHashed, onLost }: Libr
       held.set(name, added);
       return added;
     },
-    remove: (name) => void held.delete(name),
+    remove: (name) => held.delete(name),
     hashAll,
     want(name) {
       const wanted = held.get(name);

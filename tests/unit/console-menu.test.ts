@@ -7,7 +7,7 @@ import type { Waiting } from "../../src/console/progress.ts";
 import { createPipedAsker, readLines } from "../../src/console/questions.ts";
 import { createJsonReport, createReport } from "../../src/console/report.ts";
 import { createScreen } from "../../src/console/screen.ts";
-import { createSkippedNotes, type PeerApi, type Policy } from "../../src/console/session.ts";
+import { type PeerApi, type Policy, showSkipped } from "../../src/console/session.ts";
 import { type Address, formatAddress } from "../../src/protocol/address.ts";
 import { type Fault, type FaultCode, fault } from "../../src/protocol/fault.ts";
 
@@ -401,13 +401,15 @@ describe("on the way of a download", () => {
   });
 });
 
-test("a folder of unusable names does not bury the screen", () => {
+test("a folder of unusable names does not bury the screen, and says how many there are", () => {
   const { report, err } = open();
-  const note = createSkippedNotes(report);
-  note("pasta", "not-a-file");
-  note("x.mp4.part", "ours");
-  for (let index = 0; index < 100; index++) note(`a\u001b${index}`, "control");
+  showSkipped(report, [
+    { name: "pasta", reason: "not-a-file" },
+    { name: "x.mp4.part", reason: "ours" },
+    ...Array.from({ length: 100 }, (_, index) => ({ name: `a\u001b${index}`, reason: "control" as const })),
+  ]);
   expect(
     err().match(/^erro: o arquivo a\\u\{1b\}\d não foi compartilhado: o nome tem caracteres de controle/gm)?.length,
   ).toBe(5);
+  expect(err()).toContain("erro: mais 95 arquivos da pasta ficaram fora, também pelo nome [BAD_NAME]");
 });

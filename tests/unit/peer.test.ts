@@ -74,7 +74,7 @@ describe("JOIN", () => {
     const { address, names } = good(await peer.join({ host: "127.0.0.1", port: 0, folder }));
     expect(names).toEqual(["a.mp4", "b c.mp4"]);
     expect(server.events[0]).toEqual({ type: "joined", address, names: ["a.mp4", "b c.mp4"] });
-    expect(events).toContainEqual({ type: "skipped", name: "x.part", reason: "ours" });
+    expect(events).toContainEqual({ type: "skipped", files: [{ name: "x.part", reason: "ours" }] });
   });
 
   test("with a missing folder, a port in use, a foreign IP or no server says so, and may be tried again", async () => {
