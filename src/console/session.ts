@@ -71,6 +71,9 @@ export async function search(
   return found;
 }
 
+/** A download that is cancelled gets this long to write down what has arrived. */
+const CANCEL_MS_MAX = 2000;
+
 export type Wanted = { readonly from: Address; readonly name: string; readonly folder: string };
 
 /** Downloads with progress, cancelled by Ctrl+C. Success or fault has been shown. */
@@ -88,12 +91,16 @@ export async function download(
   };
   report.working(`Pedindo a ${formatAddress(from)}... (Ctrl+C cancela)`);
   const options = { ...policy, name, signal: abort.signal, onProgress, onSourceLost };
-  const done = await life.during(peer.download(from, options));
+  const downloading = peer.download(from, options);
+  const ended = await life.during(downloading);
   release();
+  if (isStop(ended)) abort.abort();
+  // Whoever leaves in the middle leaves what has arrived in good order, if the disk lets it.
+  const done = isStop(ended) ? await Promise.race([downloading, Bun.sleep(CANCEL_MS_MAX).then(() => ended)]) : ended;
   report.settled();
-  if (isStop(done)) abort.abort();
+  if (isStop(done)) return done;
   // What ended it may be the fault of another source than the chosen one.
-  else if (isFault(done)) report.failed(done, { peer: lost?.why === done ? lost.address : from, name, folder });
+  if (isFault(done)) report.failed(done, { peer: lost?.why === done ? lost.address : from, name, folder });
   else report.downloaded(done);
   return done;
 }

@@ -33,11 +33,19 @@ export function readAt(fd: number, into: Uint8Array, offset: number): number | F
 
 /** An opened share as uploads see it. */
 export function readable(file: OpenFile) {
+  const look = () => fs.fstatSync(file.fd, { bigint: true });
   return {
     read: (into: Uint8Array, offset: number) => readAt(file.fd, into, offset),
     unchanged() {
       try {
-        return sameStamp(stampOf(fs.fstatSync(file.fd, { bigint: true })), file);
+        return sameStamp(stampOf(look()), file);
+      } catch {
+        return false;
+      }
+    },
+    named() {
+      try {
+        return look().nlink > 0n;
       } catch {
         return false;
       }

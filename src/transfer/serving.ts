@@ -64,6 +64,8 @@ export function createServing(shelf: Shelf, clock: Clock, onEvent: (event: Uploa
       return fault("CHANGED", "ours", "the file was changed while it was being sent");
     };
     if (stocked.pieces === undefined && !file.unchanged()) return changed();
+    // Deleted or replaced: who has it already gets the rest, and nobody else is sent here for it.
+    if (stocked.pieces === undefined && !file.named()) changed();
     guest.send(offset, length, (into, from) => {
       const read = file.read(into, from);
       if (isFault(read) || read < into.length) return changed();

@@ -12,6 +12,8 @@ export type ReadableFile = {
   read(into: Uint8Array, offset: number): number | Fault;
   /** Whether size and time are still those of the listing. */
   unchanged(): boolean;
+  /** Whether it still has a name: one that was deleted or replaced can be read to its end, but is nobody's any more. */
+  named(): boolean;
   close(): void;
 };
 

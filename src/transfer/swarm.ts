@@ -50,6 +50,8 @@ const STARVED_REFUSED_MS = 5000;
 const STARVED_MS = 30_000;
 /** With sources but without a byte for so long it ends too: they accept us and give nothing. */
 const FRUITLESS_MS = 90_000;
+/** …or when each of them has been lost so many times since a piece last came: bytes alone are no fruit. */
+const LOSSES_MAX = 3;
 /** A wrong byte may be the link's fault; so many are the peer's. */
 const STRIKES_MAX = 3;
 
@@ -59,6 +61,9 @@ export function createSwarm(options: SwarmOptions): Swarm {
   const strikes = new Map<string, number>(); // wrong bytes, by ip:port
   const coolFactor = new Map<string, number>(); // for those that were too slow
   const opening = new Set<string>();
+  const losses = new Map<string, number>(); // since a piece was last kept
+  let keptBytes = 0;
+  let keptAt = clock.now();
   let starvedSince: number | undefined;
   let lastLoss: Fault | undefined;
   let refused = false; // nobody listens at the chosen peer's address, or it no longer has the file
@@ -107,8 +112,8 @@ export function createSwarm(options: SwarmOptions): Swarm {
     const source = await options.reopen();
     reopening = false;
     if (isFault(source)) {
-      // A refusal says more than the loss that made us ask again.
-      if (source.fault !== "PEER_UNREACHABLE") lastLoss = source;
+      // Why the transfer broke off says more than why it cannot be taken up again, unless the content is another now.
+      if (source.fault === "CHANGED") lastLoss = source;
       refused = source.detail.endsWith("ECONNREFUSED") || source.fault === "NOT_SHARED";
       return;
     }
@@ -116,11 +121,24 @@ export function createSwarm(options: SwarmOptions): Swarm {
     else fetcher.addSource(source, "all");
   }
 
+  /** For long no piece has come, though every source has been given its chances. */
+  function isFruitless(): boolean {
+    if (fetcher.keptBytes !== keptBytes || fetcher.paused !== undefined) {
+      keptBytes = fetcher.keptBytes;
+      keptAt = clock.now();
+      losses.clear();
+    }
+    if (options.quietMs() > FRUITLESS_MS) return true;
+    const hopeless = ({ address }: Source) => (losses.get(formatAddress(address)) ?? 0) >= LOSSES_MAX;
+    return clock.now() - keptAt > FRUITLESS_MS && fetcher.sources.every(hopeless);
+  }
+
   function starve(): void {
+    const fruitless = isFruitless();
     if (fetcher.sources.length > 0 || fetcher.paused !== undefined) {
       starvedSince = undefined;
       refused = false;
-      if (lastLoss !== undefined && options.quietMs() > FRUITLESS_MS) options.onStarved(lastLoss);
+      if (lastLoss !== undefined && fruitless && fetcher.paused === undefined) options.onStarved(lastLoss);
       return;
     }
     starvedSince ??= clock.now();
@@ -146,6 +164,7 @@ export function createSwarm(options: SwarmOptions): Swarm {
     lost(address, why) {
       lastLoss = why;
       const key = formatAddress(address);
+      losses.set(key, (losses.get(key) ?? 0) + 1);
       const lied = why.fault === "CORRUPT" || why.fault === "BAD_REPLY";
       const count = (strikes.get(key) ?? 0) + Number(lied);
       strikes.set(key, count);

@@ -224,6 +224,7 @@ function readable(disk: SimDisk, file: SimFile): ReadableFile {
   return {
     read: (into, offset) => disk.read(file, into, offset),
     unchanged: () => file.changedAt === changedAt && file.size === size,
+    named: () => true,
     close() {},
   };
 }

@@ -513,6 +513,16 @@ describe("a file that is not what it was", () => {
     right(await get(raw, 1000, 5000), 1000);
   });
 
+  test("deleted during an upload is told of, while the upload goes on to its end", async () => {
+    const serving = await serve();
+    const { raw } = await grant(serving);
+    right(await get(raw, 0, 1000), 0);
+    expect(serving.events).toEqual([]);
+    fs.unlinkSync(join(folder, "a.mp4"));
+    right(await get(raw, 1000, 5000), 1000);
+    expect(serving.events).toEqual([{ type: "changed", name: "a.mp4" }]);
+  });
+
   test("cut in the middle of a GET breaks the connection off: what was announced follows, or nothing does", async () => {
     const serving = await serve();
     const { raw } = await grant(serving);
