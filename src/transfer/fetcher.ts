@@ -4,7 +4,7 @@
 
 import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
-import type { Clock } from "../transport/clock.ts";
+import { type Clock, every } from "../transport/clock.ts";
 import { createJudge, type Judge } from "./judge.ts";
 import type { Lane, LaneEvent } from "./lane.ts";
 import type { OpenLane } from "./lane-threads.ts";
@@ -80,7 +80,6 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   let paused: Fault | undefined;
   let stopped = false;
   let lanesOpened = 0;
-  let cancelRelieve = () => {};
 
   function addSource(source: Source, available: Available): void {
     const key = formatAddress(source.address);
@@ -159,12 +158,12 @@ export function createFetcher(options: FetcherOptions): Fetcher {
 
   function takePiece(entry: Active, id: LaneId, index: number, hash: Uint8Array): void {
     entry.lanes.get(id)?.window.arrived(scheduler.lengthOf(index));
+    // Begun before the disk refused: a failed sync leaves in doubt whatever was written before it.
+    if (paused !== undefined) return scheduler.failed(index);
     if (!judge.isRight(index, hash)) {
       scheduler.failed(index);
-      return drop(
-        entry,
-        fault("CORRUPT", "theirs", `${formatAddress(entry.source.address)} sent a wrong piece ${index}`),
-      );
+      const from = formatAddress(entry.source.address);
+      return drop(entry, fault("CORRUPT", "theirs", `${from} sent a wrong piece ${index}`));
     }
     scheduler.arrived(index);
     storage.written({ index, hash }, scheduler.lengthOf(index));
@@ -196,26 +195,27 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   function pause(why: Fault): void {
     if (stopped || paused !== undefined) return;
     paused = why;
-    clock.after(DISK_RETRY_MS, async () => {
-      paused = undefined;
-      if (stopped) return;
-      await storage.flush();
-      if (paused !== undefined) return;
-      for (const entry of active.values()) openLanes(entry);
-      fillAll();
-    });
+    for (const entry of active.values()) for (const id of [...entry.lanes.keys()]) closeLane(entry, id);
+    clock.after(DISK_RETRY_MS, retry);
+  }
+
+  async function retry(): Promise<void> {
+    if (closing.size > 0) return void clock.after(DISK_RETRY_MS, retry); // a lane may still be writing
+    paused = undefined;
+    if (stopped) return;
+    await storage.flush();
+    if (paused !== undefined) return;
+    for (const entry of active.values()) openLanes(entry);
   }
 
   /** A lane that was relieved is over; its source goes on with the others it has, or is asked again later. */
   function relieve(): void {
     const slow = laneToRelieve(active.values(), ({ available }, lane) => scheduler.canTakeOver(lane, available));
-    if (slow !== undefined) {
-      closeLane(slow.source, slow.lane);
-      if (slow.source.lanes.size === 0) drop(slow.source, fault("STALLED", "theirs", "too slow to wait for", true));
-    }
-    cancelRelieve = clock.after(RELIEVE_MS, relieve);
+    if (slow === undefined) return;
+    closeLane(slow.source, slow.lane);
+    if (slow.source.lanes.size === 0) drop(slow.source, fault("STALLED", "theirs", "too slow to wait for", true));
   }
-  cancelRelieve = clock.after(RELIEVE_MS, relieve);
+  const stopRelieving = every(clock, RELIEVE_MS, relieve);
 
   return {
     judge,
@@ -228,7 +228,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     pause,
     stop() {
       stopped = true;
-      cancelRelieve();
+      stopRelieving();
       for (const entry of [...active.values()]) drop(entry, fault("CANCELLED", "ours", "stopped"));
       if (closing.size === 0) allClosed.resolve();
       return allClosed.promise;

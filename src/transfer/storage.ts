@@ -105,8 +105,9 @@ export function createStorage(options: StorageOptions): Storage {
     doubted = unsynced !== undefined;
     if (unsynced !== undefined) {
       // The system says so once and may then call those bytes clean (Linux does): a later sync would prove nothing.
-      waiting = batch.filter(({ bytes }) => bytes === 0).concat(waiting);
-      options.onLost(batch.flatMap(({ piece, bytes }) => (bytes > 0 ? [piece] : [])));
+      const inDoubt = batch.concat(waiting);
+      waiting = inDoubt.filter(({ bytes }) => bytes === 0);
+      options.onLost(inDoubt.flatMap(({ piece, bytes }) => (bytes > 0 ? [piece] : [])));
       return options.onFault(unsynced);
     }
     if (batch.length === 0) return;

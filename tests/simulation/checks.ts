@@ -8,6 +8,7 @@ import { SEND_QUEUE_BYTES_MAX } from "../../src/protocol/limits.ts";
 import { decodeJournal } from "../../src/transfer/journal.ts";
 import { type Content, PIECE, same } from "./contents.ts";
 import type { SimDisk, SimFile } from "./disk.ts";
+import type { Lie } from "./liar.ts";
 import { type Network, pairOf } from "./network.ts";
 import { hashRange, PEER_PORT, type Watch } from "./peer.ts";
 
@@ -36,9 +37,10 @@ export type World = {
   readonly network: Network;
   readonly disk: (ip: string) => SimDisk;
   readonly isHonest: (ip: string) => boolean;
+  readonly lies: readonly Lie[];
 };
 
-export function createChecks({ now, contents, network, disk, isHonest }: World): Checks {
+export function createChecks({ now, contents, network, disk, isHonest, lies }: World): Checks {
   const breaches: string[] = [];
   const verified = new Map<string, Set<number>>(); // what a start found on the disk, by peer and name
   let pieces = 0;
@@ -77,7 +79,9 @@ export function createChecks({ now, contents, network, disk, isHonest }: World):
       const journal = disk(ip).file(`${name}.part.journal`);
       if (part === undefined || journal === undefined) continue;
       const content = decodeJournal(journal.bytes.subarray(0, journal.size));
-      const found = [...(content?.pieces ?? [])]
+      // What a liar's size and no layer stand for was never verified.
+      const known = content?.head.root === hashed.root || content?.head.size === hashed.size;
+      const found = [...(known ? (content?.pieces ?? []) : [])]
         .filter(([index, hash]) => same(hash, hashAt(hashed.layer, index)) && holds(ip, name, part, index, hash, false))
         .map(([index]) => index);
       verified.set(`${ip} ${name}`, new Set(found));
@@ -100,6 +104,8 @@ export function createChecks({ now, contents, network, disk, isHonest }: World):
     joined() {},
     began() {},
     ordered(ip, name, index) {
+      // Who lies about the size only is found out at the last piece.
+      if (lies.includes("wrong size") && (index + 1) * PIECE >= contentOf(name).bytes.length) return;
       if (verified.get(`${ip} ${name}`)?.has(index)) breach(`${ip}: fetches piece ${index} of ${name} again`);
     },
     journaled,

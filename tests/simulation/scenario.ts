@@ -83,6 +83,7 @@ export function play(seed: number, verbose = false): Outcome {
     network,
     disk: (ip) => (byIp.get(ip) as Machine).disk,
     isHonest: (ip) => byIp.get(ip)?.lie === undefined,
+    lies: machines.flatMap(({ lie }) => lie ?? []),
   });
   const stage = createStage({ time, random, network, machines, checks, tell, contents });
   const attempts = new Map<string, number>(); // when each download of now began
