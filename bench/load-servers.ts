@@ -25,7 +25,11 @@ process.on("exit", () => {
 
 function running(child: Bun.Subprocess, ip: string, port: number): Running {
   started.add(child);
+  void child.exited.then((code) => {
+    if (started.has(child) && !killed) console.error(`a server has died: ${child.signalCode ?? code}`);
+  });
   const { pid } = child;
+  let killed = false;
   return {
     pid,
     ip,
@@ -35,8 +39,12 @@ function running(child: Bun.Subprocess, ip: string, port: number): Running {
       const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
       return (Number(fields[11]) + Number(fields[12])) / 100;
     },
-    kill: (signal = "SIGKILL") => child.kill(signal),
+    kill(signal = "SIGKILL") {
+      killed = true;
+      child.kill(signal);
+    },
     async stop() {
+      killed = true;
       child.kill("SIGTERM");
       await child.exited;
       started.delete(child);

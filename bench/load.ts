@@ -3,9 +3,14 @@
 // Never: uses the peer's own code, except the words of the protocol.
 //
 //   bun bench/load.ts compare [--seconds 4] [--rounds 3] [--program dist/…/napster-server]
-//   bun bench/load.ts idle|join|restart|limit|soak [--peers 19900] …            see bench/load-crowd.ts
+//   bun bench/load.ts idle [--peers 19500] [--seconds 10]     20,000 peers with 50 names, SEARCH under coming and going, restart
+//   bun bench/load.ts join                                    one peer with 100,000 names
+//   bun bench/load.ts limit [--peers 40000]                   more and more, until something breaks
+// A process may open as many sockets as `ulimit -n` says (Bun raises the soft limit to the hard one by itself). Where the
+// hard limit is 20,000, a server has room for 19,500 peers and some who come and go.
 
 import { parseArgs } from "node:util";
+import { bigJoin, type CrowdOptions, idle, limit } from "./load-crowd.ts";
 import { percentiles } from "./load-histogram.ts";
 import { runLoop, type Target } from "./load-loop.ts";
 import { type Running, startNapster, startRedis } from "./load-servers.ts";
@@ -18,6 +23,7 @@ const { values, positionals } = parseArgs({
     connections: { type: "string", default: "50" },
     program: { type: "string" },
     lines: { type: "boolean", default: false },
+    peers: { type: "string", default: "19500" },
     only: { type: "string" },
   },
 });
@@ -101,5 +107,19 @@ async function compare(): Promise<void> {
   await redis.stop();
 }
 
-if (positionals[0] === "compare") await compare();
-process.exit(0);
+const crowd: CrowdOptions = {
+  peers: Number(values.peers),
+  seconds,
+  program: values.program,
+  flags: values.lines ? [] : ["--quiet"],
+};
+const runs: Record<string, () => Promise<void>> = {
+  compare,
+  idle: () => idle(crowd),
+  join: () => bigJoin(crowd),
+  limit: () => limit(crowd),
+};
+const run = runs[positionals[0] ?? ""];
+if (run === undefined) console.error(`one of: ${Object.keys(runs).join(", ")}`);
+await run?.();
+process.exit(run === undefined ? 2 : 0);

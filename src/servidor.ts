@@ -6,7 +6,7 @@ import { networkInterfaces } from "node:os";
 import { answer } from "./catalog/answer.ts";
 import { after, type Catalog, type MaybePromise, type Member } from "./catalog/contract.ts";
 import { createMemoryCatalog } from "./catalog/memory.ts";
-import { runAtOnce, runInSlices } from "./catalog/slices.ts";
+import { runInSlices, runSoon } from "./catalog/slices.ts";
 import { type Address, formatAddress } from "./protocol/address.ts";
 import { nextServerState } from "./protocol/conversation.ts";
 import { type Fault, fault, isFault, type WireCode } from "./protocol/fault.ts";
@@ -162,7 +162,7 @@ export class Servidor {
     const { request, payload } = order;
     if (request.verb !== "JOIN") return this.#answer(session, request, NO_SHARES);
     const job = readShares(payload);
-    const shares = request.payloadBytes > READ_AT_ONCE_BYTES_MAX ? runInSlices(job) : runAtOnce(job);
+    const shares = request.payloadBytes > READ_AT_ONCE_BYTES_MAX ? runInSlices(job) : runSoon(job);
     return settled(after(shares, (list) => this.#answer(session, request, list)));
   }
 

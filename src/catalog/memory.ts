@@ -6,21 +6,19 @@ import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
 import { SEARCH_PEERS_MAX } from "../protocol/limits.ts";
 import type { Holder, Root, Share } from "../protocol/messages.ts";
-import { encodeAddresses } from "../protocol/payloads.ts";
-import type { Catalog, MaybePromise, Member } from "./contract.ts";
+import { after, type Catalog, type MaybePromise, type Member } from "./contract.ts";
+import { createLines } from "./lines.ts";
 import { NONE } from "./rows.ts";
-import { type Job, runAtOnce, runInSlices } from "./slices.ts";
+import { type Job, runInSlices, runSoon } from "./slices.ts";
 import { createStore } from "./store.ts";
 
-/** Entries that enter or leave without a pause: less than a millisecond. */
+/** Entries that enter or leave without a pause, if the turn has time for them: about a millisecond. */
 const AT_ONCE_MAX = 512;
 /** Entries between two looks at the clock. */
 const STRIDE = 32;
 
 type Record = Member & {
   readonly row: number;
-  /** `ip:port` and a newline. */
-  readonly line: Uint8Array;
   /** In: found by others, and may change its entries. */
   seen: boolean;
   entries: number;
@@ -36,6 +34,7 @@ export type MemoryCatalog = Catalog & {
 /** An empty catalog. */
 export function createMemoryCatalog(): MemoryCatalog {
   const store = createStore();
+  const lines = createLines();
   const byAddress = new Map<string, Record>();
   const records: Record[] = []; // by row
 
@@ -54,16 +53,17 @@ export function createMemoryCatalog(): MemoryCatalog {
   /** Unseen from now on; its rows follow. */
   function dismiss(record: Record): void {
     record.seen = false;
+    lines.hide(record.row);
     const key = formatAddress(record.address);
     if (byAddress.get(key) === record) byAddress.delete(key);
-    if (record.entries <= AT_ONCE_MAX) runAtOnce(empty(record));
-    else void runInSlices(empty(record));
+    void (record.entries <= AT_ONCE_MAX ? runSoon : runInSlices)(empty(record));
   }
 
   function appear(record: Record, replacing: Record | undefined): Member {
     if (replacing !== undefined) dismiss(replacing);
     byAddress.set(formatAddress(record.address), record);
     record.seen = true;
+    lines.show(record.row, record.address);
     return record;
   }
 
@@ -77,15 +77,14 @@ export function createMemoryCatalog(): MemoryCatalog {
     if (present !== undefined && present !== replacing) {
       return fault("ADDRESS_TAKEN", "theirs", "a live peer has this address", true);
     }
-    const line = encodeAddresses([address]);
-    const record: Record = { address, line, row: store.addMember(), seen: false, entries: shares.length };
+    const record: Record = { address, row: store.addMember(), seen: false, entries: shares.length };
     records[record.row] = record;
+    lines.hide(record.row);
     const before = replacing as Record | undefined;
     // From now on the address is not free, although whoever has it is not seen yet.
     if (present === undefined) byAddress.set(key, record);
-    if (shares.length > AT_ONCE_MAX) return runInSlices(enter(record, shares)).then(() => appear(record, before));
-    runAtOnce(enter(record, shares));
-    return appear(record, before);
+    const entered = (shares.length <= AT_ONCE_MAX ? runSoon : runInSlices)(enter(record, shares));
+    return after(entered, () => appear(record, before));
   }
 
   function search(name: string): Address[] {
@@ -109,10 +108,8 @@ export function createMemoryCatalog(): MemoryCatalog {
   ): number {
     let end = at;
     for (let entry = store.firstOfBytes(bytes, from, to); entry !== NONE; entry = store.nextOf(entry)) {
-      const { seen, line } = records[store.memberOf(entry)] as Record;
-      if (!seen) continue;
-      if (end + line.length > at + most) return -1;
-      for (let i = 0; i < line.length; i++) into[end++] = line[i] as number;
+      end = lines.copy(store.memberOf(entry), into, end, at + most);
+      if (end < 0) return -1;
     }
     return end === at ? -1 : end - at;
   }
@@ -159,7 +156,7 @@ export function createMemoryCatalog(): MemoryCatalog {
       return store.entries;
     },
     get bytes() {
-      return store.bytes;
+      return store.bytes + lines.bytes;
     },
   };
 }

@@ -22,6 +22,22 @@ function turn(): void {
   if (scheduled) setImmediate(turn);
 }
 
+/** How much of this turn has gone to jobs that were run at once. */
+let spentMs = 0;
+const renew = (): void => {
+  spentMs = 0;
+};
+
+/** The job's result: at once while this turn has time for it, else in slices, behind those that wait already. */
+export function runSoon<T>(job: Job<T>): T | Promise<T> {
+  if (scheduled || spentMs >= SLICE_MS) return runInSlices(job);
+  if (spentMs === 0) setImmediate(renew);
+  const from = performance.now();
+  const result = runAtOnce(job);
+  spentMs += Math.max(0.001, performance.now() - from);
+  return result;
+}
+
 /** The job's result, once it has had as many turns as it needs. */
 export function runInSlices<T>(job: Job<T>): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();

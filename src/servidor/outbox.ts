@@ -15,7 +15,7 @@ export type Outbox = {
 };
 
 /** Above it a batch is sent before the next reply is computed, so that back-pressure is noticed. */
-const BATCH_BYTES_MAX = 64 * 1024;
+const BATCH_BYTES_MAX = 128 * 1024;
 /** A payload of this size is sent as it is rather than copied. */
 const COPY_BYTES_MAX = 16 * 1024;
 

@@ -13,8 +13,8 @@ const NEWLINE = 10;
 const RETURN = 13;
 
 /** A longer list takes its time anyway. */
-const LIST_BYTES_MAX = 8 * 1024;
-const DIGITS_MAX = 4;
+const LIST_BYTES_MAX = 64 * 1024;
+const DIGITS_MAX = 5;
 const HEAD_BYTES_MAX = REPLY.length + DIGITS_MAX + 1;
 
 /** Answers up to `requestsMax` requests from the start of `chunk`; where in it the first unanswered byte stands. */
@@ -44,7 +44,7 @@ export function createQuick(
       const list = start + REPLY.length + digits + 1;
       const written = writeHolders(chunk, from, to, buffer, list, LIST_BYTES_MAX);
       if (written < 0) return at;
-      digits = written < 10 ? 1 : written < 100 ? 2 : written < 1000 ? 3 : DIGITS_MAX;
+      digits = written < 10 ? 1 : written < 100 ? 2 : written < 1000 ? 3 : written < 10_000 ? 4 : DIGITS_MAX;
       const after = start + REPLY.length + digits + 1;
       if (after !== list) buffer.copyWithin(after, list, list + written);
       writeHead(buffer, start, written, digits);

@@ -66,9 +66,16 @@ const join = (port: number, names: readonly string[]): Uint8Array => {
   return bytes(`JOIN 127.0.0.1:${port} ${Buffer.byteLength(payload)}\n${payload}`);
 };
 
+/** A JOIN may wait for a turn of the event loop in which there is time for it. */
+async function settle(client: Client, bytes: Uint8Array): Promise<void> {
+  const before = client.heard().length;
+  client.send(bytes);
+  while (client.heard().length === before) await new Promise<void>((turn) => setImmediate(turn));
+}
+
 const NAMES = ["a", "Ação.mp4", "SEARCH a", "vídeo b.mp4", "x".repeat(255)];
 
-test("any requests in any cuts are answered the same both ways", () => {
+test("any requests in any cuts are answered the same both ways", async () => {
   const line = fc.oneof(
     fc.constantFrom(...NAMES.map((name) => `SEARCH ${name}\n`)),
     fc.constantFrom("SEARCH a\r\n", "SEARCH \n", "SEARCH\n", "SEARCH nobody\n", "SEARCH ../x\n", "PING\n", "SEARCHa\n"),
@@ -81,49 +88,51 @@ test("any requests in any cuts are answered the same both ways", () => {
     ),
   );
   const input = fc.array(line, { maxLength: 12 });
-  fc.assert(
-    fc.property(input, fc.array(fc.nat(40), { maxLength: 20 }), (lines, cuts) => {
-      const said = [createMemoryCatalog(), withoutBytes()].map((catalog) => {
+  await fc.assert(
+    fc.asyncProperty(input, fc.array(fc.nat(40), { maxLength: 20 }), async (lines, cuts) => {
+      const say = async (catalog: Catalog) => {
         const { clients, events } = serve(catalog, 3);
         const [one, two, asker] = clients as [Client, Client, Client];
-        one.send(join(5001, NAMES));
-        two.send(join(5002, NAMES.slice(1)));
-        asker.send(join(5003, []));
+        await settle(one, join(5001, NAMES));
+        await settle(two, join(5002, NAMES.slice(1)));
+        await settle(asker, join(5003, []));
         let rest = bytes(lines.join(""));
         for (const cut of [...cuts, rest.length]) {
           asker.send(rest.subarray(0, cut));
           rest = rest.subarray(cut);
         }
+        await settle(one, bytes("PING\n"));
+        await settle(two, join(5004, [])); // behind everything that waited
         return [asker.heard(), events];
-      });
-      expect(said[0]).toEqual(said[1] as (typeof said)[0]);
+      };
+      expect(await say(createMemoryCatalog())).toEqual(await say(withoutBytes()));
     }),
     { numRuns: 500 },
   );
 });
 
 describe("the short way", () => {
-  const holders = (count: number) => {
+  const holders = async (count: number) => {
     const { clients, events } = serve(createMemoryCatalog(), count + 1);
-    for (let i = 0; i < count; i++) (clients[i] as Client).send(join(10_000 + i, ["a"]));
+    for (let i = 0; i < count; i++) await settle(clients[i] as Client, join(10_000 + i, ["a"]));
     const asker = clients[count] as Client;
-    asker.send(join(9, []));
+    await settle(asker, join(9, []));
     return { asker, events };
   };
 
-  test.each([1, 6, 7, 62, 63, 600, 2000])("says a list of %d with its length", (count) => {
-    const { asker } = holders(count);
+  test.each([1, 6, 7, 62, 63, 590, 600, 2000, 5000])("says a list of %d with its length", async (count) => {
+    const { asker } = await holders(count);
     const before = asker.heard().length;
     asker.send(bytes("SEARCH a\n"));
     const list = Array.from({ length: count }, (_, i) => `127.0.0.1:${10_000 + i}\n`).join("");
     expect(asker.heard().slice(before)).toBe(`SEARCH_OK ${list.length}\n${list}`);
   });
 
-  test("stops for a client that does not read", () => {
-    const { asker } = holders(300);
+  test("stops for a client that does not read", async () => {
+    const { asker } = await holders(300);
     asker.jam(1);
     const before = asker.heard().length;
     asker.send(bytes("SEARCH a\n".repeat(10_000)));
-    expect(asker.heard().length - before).toBeLessThan(200_000);
+    expect(asker.heard().length - before).toBeLessThan(300_000);
   });
 });
