@@ -22,6 +22,8 @@ export type SimFile = {
   dirty: Range[];
   syncing: Range[];
   changedAt: number;
+  /** A failed sync forgot some of its bytes. */
+  forgot: boolean;
   readonly id: number;
 };
 
@@ -49,6 +51,8 @@ export type SimDisk = {
   work(file: SimFile, process: Process, watch?: { wrote(bytes: Uint8Array, offset: number): void }): WorkFile;
   /** The operations of the last step, for a program. */
   publishing(process: Process): Disk;
+  /** The cache lets go of what it takes for clean: bytes that a failed sync forgot are seen no more. */
+  evict(): void;
   /** What was not synced is lost, kept or torn, as chance has it. */
   cutPower(): void;
   /** Changes a file behind everyone's back, on the disk itself. */
@@ -111,6 +115,7 @@ export function createDisk(time: Time, random: Random): SimDisk {
       dirty: [],
       syncing: [],
       changedAt: time.now,
+      forgot: false,
       id: fds.length,
     };
     fds.push(file);
@@ -123,7 +128,10 @@ export function createDisk(time: Time, random: Random): SimDisk {
     file.bytes = grow(file.bytes, end);
     if (offset > file.size) file.bytes.fill(0, file.size, offset);
     file.bytes.set(bytes, offset);
-    file.dirty.push([Math.min(offset, file.size), end]);
+    const from = Math.min(offset, file.size);
+    const last = file.dirty.at(-1);
+    if (last !== undefined && last[1] === from) file.dirty[file.dirty.length - 1] = [last[0], end];
+    else file.dirty.push([from, end]);
     file.size = Math.max(file.size, end);
     file.changedAt = time.now;
   }
@@ -174,17 +182,22 @@ export function createDisk(time: Time, random: Random): SimDisk {
           return undefined;
         }),
       async sync() {
-        const ranges = file.dirty;
+        // What a sync of a killed program left under way is the system's to bring home.
+        const ranges = [...file.syncing, ...file.dirty];
         file.dirty = [];
-        file.syncing.push(...ranges);
+        file.syncing = ranges;
         const made = stepsMade();
         return later(health.syncMs * (0.5 + random.next()), () => {
-          file.syncing = file.syncing.filter((range) => !ranges.includes(range));
+          const done = new Set(ranges);
+          file.syncing = file.syncing.filter((range) => !done.has(range));
           if (health.sync === "fails") {
             file.dirty.unshift(...ranges);
             return fault("DISK_ERROR", "disk", "sync: EIO", true);
           }
-          if (health.sync === "forgets") return fault("DISK_ERROR", "disk", "sync: EIO", true);
+          if (health.sync === "forgets") {
+            file.forgot = true;
+            return fault("DISK_ERROR", "disk", "sync: EIO", true);
+          }
           save(file, ranges);
           saveEntries(made);
           return undefined;
@@ -296,7 +309,8 @@ export function createDisk(time: Time, random: Random): SimDisk {
     },
     damage(name, how) {
       const file = entries.get(name);
-      if (file === undefined) return;
+      // A publish was cut short: this is the finished file, under its other name.
+      if (file === undefined || [...entries.values()].filter((one) => one === file).length > 1) return;
       let bytes = file.bytes.slice(0, file.size);
       if (how === "rot") flipBit(bytes, random);
       if (how === "cut") bytes = bytes.slice(0, random.int(0, bytes.length));
@@ -311,6 +325,16 @@ export function createDisk(time: Time, random: Random): SimDisk {
       if (how === "gone") {
         set(name, undefined);
         saveEntries(stepsMade());
+      }
+    },
+    evict() {
+      for (const file of new Set(entries.values())) {
+        if (!file.forgot) continue;
+        const seen = grow(file.safe.slice(0, file.safeSize), file.size);
+        for (const [from, to] of [...file.syncing, ...file.dirty])
+          seen.set(file.bytes.subarray(from, Math.min(to, file.size)), from);
+        file.bytes = seen;
+        file.forgot = false;
       }
     },
     cutPower() {

@@ -74,18 +74,10 @@ export function play(seed: number, verbose = false): Outcome {
     if (verbose) console.log(line);
   };
   const contents = chooseContents(random);
-  const network = createNetwork(time, random.fork(), weathers(random.fork()));
+  const weather = weathers(random.fork());
   const machines = chooseMachines(time, random, contents);
-  const byIp = new Map(machines.map((machine) => [machine.ip, machine]));
-  const checks = createChecks({
-    now: () => time.now,
-    contents,
-    network,
-    disk: (ip) => (byIp.get(ip) as Machine).disk,
-    isHonest: (ip) => byIp.get(ip)?.lie === undefined,
-    lies: machines.flatMap(({ lie }) => lie ?? []),
-  });
-  const stage = createStage({ time, random, network, machines, checks, tell, contents });
+  const stage = openStage({ time, random, machines, contents, weather, tell });
+  const { checks, network } = stage;
   const attempts = new Map<string, number>(); // when each download of now began
   let downloads = 0;
 
@@ -139,7 +131,8 @@ export function play(seed: number, verbose = false): Outcome {
     if (!isFault(done)) downloads++;
     else {
       bad.add(from.ip);
-      if (done.fault === "OTHER_CONTENT") checks.breach(`${what} is in the way of itself: ${done.detail}`);
+      const honest = machines.some(({ ip, lie }) => ip === from.ip && lie === undefined);
+      if (done.fault === "OTHER_CONTENT" && honest) checks.breach(`${what} is in the way of itself: ${done.detail}`);
       await new Promise<void>((resolve) => process.clock.after(200 + random.next() * 1500, resolve));
     }
   }
@@ -237,12 +230,24 @@ function chooseMachines(time: Time, random: Random, contents: readonly Content[]
   });
 }
 
-type StageParts = Pick<Stage, "time" | "random" | "network" | "machines" | "checks" | "tell"> & {
-  contents: readonly Content[];
+export type Cast = Pick<Stage, "time" | "random" | "machines" | "tell"> & {
+  readonly contents: readonly Content[];
+  readonly weather: (a: string, b: string) => Weather;
 };
 
-function createStage(parts: StageParts): Stage {
-  const { time, random, network, checks, tell, contents } = parts;
+/** The machines, their network and what is checked of them; nobody has started yet. */
+export function openStage(cast: Cast): Stage {
+  const { time, random, machines, tell, contents, weather } = cast;
+  const network = createNetwork(time, random.fork(), weather);
+  const byIp = new Map(machines.map((machine) => [machine.ip, machine]));
+  const checks = createChecks({
+    now: () => time.now,
+    contents,
+    network,
+    disk: (ip) => (byIp.get(ip) as Machine).disk,
+    isHonest: (ip) => byIp.get(ip)?.lie === undefined,
+    lies: machines.flatMap(({ lie }) => lie ?? []),
+  });
   const server: Stage["server"] = { process: undefined, catalog: createMemoryCatalog() };
   const counts = { crashes: 0 };
 
@@ -296,7 +301,12 @@ function createStage(parts: StageParts): Stage {
   }
 
   return {
-    ...parts,
+    time,
+    random,
+    machines,
+    tell,
+    network,
+    checks,
     server,
     counts,
     start,
@@ -307,6 +317,7 @@ function createStage(parts: StageParts): Stage {
       end(machine.process, machine.ip, how);
       machine.goneSince = time.now;
       if (how === "power") machine.disk.cutPower();
+      else machine.disk.evict();
       if (machine.lie === undefined) checks.folder(machine.ip);
     },
     crashServer(how) {

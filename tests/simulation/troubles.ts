@@ -19,10 +19,10 @@ function crash(stage: Stage, how: "kill" | "power", among: readonly Machine[], l
 /** For a while a disk is as `how` says. */
 function ail(stage: Stage, how: Partial<Machine["disk"]["health"]>, ms: number): void {
   const { disk, ip } = stage.random.pick(downloaders(stage));
-  const before = { ...disk.health };
   stage.tell(`${ip}: the disk ${JSON.stringify(how)} for ${Math.round(ms)} ms`);
+  const { syncMs } = disk.health;
   Object.assign(disk.health, how);
-  stage.time.after(ms, () => Object.assign(disk.health, before));
+  stage.time.after(ms, () => Object.assign(disk.health, { full: false, sync: "works", syncMs: Math.min(syncMs, 400) }));
 }
 
 /** Kills a downloader and damages what it left. */

@@ -1,0 +1,192 @@
+// What the simulation taught, one story each, told on purpose: each of these went wrong before it was mended.
+
+import { describe, expect, test } from "bun:test";
+import type { Hashed } from "../../src/content/merkle.ts";
+import { type Fault, isFault } from "../../src/protocol/fault.ts";
+import { type Content, contentOf, same } from "./contents.ts";
+import { createDisk } from "./disk.ts";
+import type { Lie } from "./liar.ts";
+import type { Weather } from "./network.ts";
+import { createRandom } from "./random.ts";
+import { type Machine, openStage } from "./scenario.ts";
+import { createTime } from "./time.ts";
+
+const CONTENT = contentOf(8); // eight pieces, the last one whole
+const ODD = contentOf(7); // the last one is not
+const QUICK: Weather = { latency: 5, bytesPerSecond: 250_000, windowBytes: 100_000, sliceBytes: 16_384, tiny: false };
+const BOUND_MS = 300_000;
+
+type Part = { has?: Content; lie?: Lie };
+
+/** A server and a machine for each part; the last one is the downloader's. */
+function tell(
+  parts: Record<string, Part>,
+  content = CONTENT,
+  weather: (a: string, b: string) => Weather = () => QUICK,
+) {
+  const time = createTime();
+  const random = createRandom(1);
+  const machines = [...Object.values(parts), {}].map(({ has, lie }: Part, index): Machine => {
+    const disk = createDisk(time, random.fork());
+    if (has !== undefined) disk.plant(has.name, has.bytes);
+    const wants: Content[] = [];
+    return { ip: `192.0.2.${index + 10}`, disk, wants, lie, process: undefined, peer: undefined, goneSince: undefined };
+  });
+  const stage = openStage({ time, random, machines, contents: [content], weather, tell() {} });
+  const names = [...Object.keys(parts), "us"];
+  const machine = (name: string): Machine => machines[names.indexOf(name)] as Machine;
+  stage.startServer();
+  return {
+    ...stage,
+    us: machine("us"),
+    machine,
+    start(...which: string[]) {
+      for (const name of which) stage.start(machine(name));
+      time.run(10_000, () => false);
+    },
+    /** Downloads from one of them; "stuck" when it takes longer than the bound. */
+    download(from: string, ms = BOUND_MS): Hashed | Fault | "stuck" {
+      let result: Hashed | Fault | "stuck" = "stuck";
+      const address = { ip: machine(from).ip, port: 8776 };
+      void machine("us")
+        .peer?.download(content.name, address)
+        .then((done) => {
+          result = done;
+        });
+      time.run(ms, () => result !== "stuck");
+      return result;
+    },
+  };
+}
+
+const code = (result: Hashed | Fault | "stuck"): string =>
+  result === "stuck" ? "stuck" : isFault(result) ? result.fault : "done";
+
+function expectArrived({ us, checks }: ReturnType<typeof tell>, content = CONTENT): void {
+  const file = us.disk.file(content.name);
+  expect(file && same(file.bytes.subarray(0, file.size), content.bytes)).toBe(true);
+  expect(checks.breaches).toEqual([]);
+}
+
+describe("a source that lies", () => {
+  test("about the size, with the right root, is left; nobody else is blamed, and what came counts", () => {
+    const story = tell({ liar: { lie: "wrong size" }, honest: { has: ODD } }, ODD);
+    story.start("liar", "honest", "us");
+    const first = story.download("liar");
+    expect(code(first)).not.toBe("stuck");
+    if (isFault(first)) expect(code(story.download("honest"))).toBe("done");
+    expectArrived(story, ODD);
+  });
+
+  test("about the root, and gives no layer, does not stand in the way of an honest one", () => {
+    const story = tell({ liar: { lie: "wrong root" }, honest: { has: CONTENT } });
+    story.start("liar", "honest", "us");
+    expect(code(story.download("liar"))).not.toBe("stuck");
+    expect(code(story.download("honest"))).toBe("done");
+    expectArrived(story);
+  });
+
+  test("that it is still hashing, for ever, is left in the end, and another one goes on", () => {
+    for (const seed of [1, 2, 3, 4]) {
+      const story = tell({ liar: { lie: "endless not ready" }, honest: { has: CONTENT } });
+      for (let i = 0; i < seed; i++) story.random.next();
+      story.start("liar", "honest", "us");
+      const first = story.download("liar");
+      expect(code(first)).toBeOneOf(["done", "NOT_READY"]);
+      if (isFault(first)) expect(code(story.download("honest"))).toBe("done");
+      expectArrived(story);
+    }
+  });
+
+  test("about our place in its queue, up and down, does not keep us waiting", () => {
+    const story = tell({ liar: { lie: "a dance in the queue" } });
+    story.start("liar", "us");
+    expect(code(story.download("liar"))).toBe("BUSY");
+  });
+
+  test("by sending a part of every piece and falling silent is left for good", () => {
+    const story = tell({ liar: { lie: "wrong size" } }, ODD);
+    story.start("liar", "us");
+    expect(code(story.download("liar"))).not.toBeOneOf(["stuck", "done"]);
+  });
+});
+
+test("an idle holder takes over from a source that trickles, though it has never sent us a byte", () => {
+  const story = tell({ liar: { lie: "a trickle" }, honest: { has: CONTENT } });
+  story.start("liar", "us");
+  const address = { ip: story.machine("liar").ip, port: 8776 };
+  let result: Hashed | Fault | "stuck" = "stuck";
+  void story.us.peer?.download(CONTENT.name, address).then((done) => {
+    result = done;
+  });
+  story.time.run(5000, () => false); // everything that the liar may have on order, it has
+  story.start("honest");
+  story.time.run(BOUND_MS, () => result !== "stuck");
+  expect(code(result)).toBe("done");
+  expectArrived(story);
+});
+
+describe("what an earlier run left", () => {
+  for (const how of ["longer", "rot", "cut"] as const) {
+    test(`with its journal gone and the .part ${how} ends as the source's bytes, not one more`, () => {
+      const story = tell({ honest: { has: CONTENT } });
+      story.start("honest", "us");
+      expect(code(story.download("honest", 1200))).toBe("stuck"); // it is on its way
+      story.crash(story.us, "kill");
+      story.us.disk.damage(`${CONTENT.name}.part`, how);
+      story.us.disk.damage(`${CONTENT.name}.part.journal`, "gone");
+      // As a longer file of this name would have left it.
+      if (how === "longer")
+        story.us.disk.write(story.us.disk.file(`${CONTENT.name}.part`) as never, new Uint8Array(9), 3e6);
+      story.start("us");
+      expect(code(story.download("honest"))).toBe("done");
+      expectArrived(story);
+    });
+  }
+
+  test("and was journaled is never fetched again, whichever way the program ended", () => {
+    for (const how of ["kill", "power"] as const) {
+      const story = tell({ honest: { has: CONTENT } });
+      story.start("honest", "us");
+      for (let round = 0; round < 6 && code(story.download("honest", 700)) !== "done"; round++) {
+        story.crash(story.us, how);
+        story.start("us");
+      }
+      if (story.us.disk.file(CONTENT.name) === undefined) expect(code(story.download("honest"))).toBe("done");
+      expectArrived(story);
+      expect(story.checks.pieces).toBeGreaterThan(0);
+    }
+  });
+});
+
+describe("a sync that fails", () => {
+  for (const sync of ["fails", "forgets"] as const) {
+    test(`and ${sync === "fails" ? "leaves the bytes to be synced later" : "forgets the bytes"} costs a second fetch, never a false record`, () => {
+      for (const at of [300, 700, 1100, 1500]) {
+        const story = tell({ honest: { has: CONTENT } });
+        story.start("honest", "us");
+        expect(code(story.download("honest", at))).toBe("stuck");
+        story.us.disk.health.sync = sync;
+        story.time.run(600, () => false);
+        story.us.disk.health.sync = "works";
+        const whole = () => story.us.disk.file(CONTENT.name) !== undefined;
+        expect(story.time.run(BOUND_MS, whole)).toBe(true);
+        story.time.run(5000, () => false);
+        // The cut may undo the last step, the name; the .part and its journal are there again then.
+        story.crash(story.us, "power");
+        story.start("us");
+        if (!whole()) expect(code(story.download("honest"))).toBe("done");
+        expectArrived(story);
+      }
+    });
+  }
+});
+
+test("a folder that a program leaves behind holds the file, the .part and its journal, and nothing else", () => {
+  const story = tell({ liar: { lie: "wrong bytes" }, honest: { has: CONTENT } });
+  story.start("liar", "honest", "us");
+  story.download("liar", 900);
+  story.crash(story.us, "power");
+  for (const name of story.us.disk.names) expect(name).toStartWith(CONTENT.name);
+  expect(story.checks.breaches).toEqual([]);
+});
