@@ -157,6 +157,7 @@ export function play(seed: number, verbose = false): Outcome {
     checks.agrees(stage.server.catalog, holders);
     for (const { ip, lie } of machines) if (lie === undefined) checks.folder(ip);
   }
+  time.run(1, () => false); // turns that a module of the program has taken for itself must not be left to the next seed
   return {
     seed,
     breaches: checks.breaches,

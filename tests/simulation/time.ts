@@ -66,23 +66,27 @@ export function createTime(): Time {
 
   function run(ms: number, done: () => boolean): boolean {
     const end = now + ms;
-    return withoutRealTime(after, () => {
-      drainMicrotasks();
-      while (!done()) {
-        const next = heap[0];
-        if (next === undefined || next.at > end) {
-          now = end;
-          return false;
-        }
-        pop();
-        if (next.action === undefined) continue;
-        now = next.at;
-        events++;
-        next.action();
+    return withoutRealTime(
+      after,
+      () => now,
+      () => {
         drainMicrotasks();
-      }
-      return true;
-    });
+        while (!done()) {
+          const next = heap[0];
+          if (next === undefined || next.at > end) {
+            now = end;
+            return false;
+          }
+          pop();
+          if (next.action === undefined) continue;
+          now = next.at;
+          events++;
+          next.action();
+          drainMicrotasks();
+        }
+        return true;
+      },
+    );
   }
 
   return {
@@ -97,11 +101,12 @@ export function createTime(): Time {
   };
 }
 
-/** While a simulation runs, setImmediate is a turn of virtual time, and nothing else real can be waited for or drawn. */
-function withoutRealTime<T>(after: Time["after"], action: () => T): T {
+/** While a simulation runs, setImmediate is a turn of virtual time, and nothing real can be waited for, timed or drawn. */
+function withoutRealTime<T>(after: Time["after"], now: () => number, action: () => T): T {
   const scope = globalThis as unknown as Record<string, unknown>;
   const { setImmediate, setTimeout, setInterval } = globalThis;
   const { random } = Math;
+  const realNow = performance.now;
   const real = (what: string) => () => {
     throw new Error(`${what} in a simulation`);
   };
@@ -109,11 +114,13 @@ function withoutRealTime<T>(after: Time["after"], action: () => T): T {
   scope.setTimeout = real("a real timer");
   scope.setInterval = real("a real interval");
   Math.random = real("real chance");
+  performance.now = now; // what is timed takes no time
   try {
     return action();
   } finally {
     Object.assign(scope, { setImmediate, setTimeout, setInterval });
     Math.random = random;
+    performance.now = realNow;
   }
 }
 

@@ -1,0 +1,102 @@
+// Bugs planted by hand, one at a time, in a copy of the repository: `bun run mutants` says which test catches each.
+
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+export type Mutant = {
+  readonly where: string;
+  readonly bug: string;
+  readonly file: string;
+  readonly find: string;
+  readonly put: string;
+};
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    where: "scheduler",
+    bug: "what a lost lane had on order is never fetched by another",
+    file: "src/transfer/scheduler.ts",
+    find: "    for (const index of orphans) set(index, MISSING);\n",
+    put: "",
+  },
+  {
+    where: "journal",
+    bug: "a piece is journaled before its bytes are synced",
+    file: "src/transfer/storage.ts",
+    find: "const unsynced = await part.sync();",
+    put: "const unsynced = undefined as Fault | undefined;",
+  },
+  {
+    where: "verification",
+    bug: "a piece whose hash is wrong counts as right",
+    file: "src/transfer/judge.ts",
+    find: "    layer === undefined || Buffer.compare(",
+    put: "    layer !== null || Buffer.compare(",
+  },
+  {
+    where: "catalog",
+    bug: "a peer that is gone stays listed",
+    file: "src/catalog/memory.ts",
+    find: "if (rowOf(member) !== undefined) dismiss(member as Record);",
+    put: "void member;",
+  },
+];
+
+const ROOT = join(import.meta.dir, "..", "..");
+/** The simulation alone, then everything that looks at that part of the program. */
+export const SUITES = {
+  simulation: ["tests/simulation/simulation.test.ts", "tests/simulation/lessons.test.ts"],
+  units: [
+    "tests/unit/power-cut.test.ts",
+    "tests/unit/storage.test.ts",
+    "tests/unit/fetcher.test.ts",
+    "tests/unit/catalog-memory.test.ts",
+  ],
+} as const;
+const SECONDS_MAX = 120;
+
+/** The names of the tests that fail with the mutant in place. */
+export async function catchMutant(mutant: Mutant, tests: readonly string[], seeds: string): Promise<string[]> {
+  const copy = mkdtempSync(join(tmpdir(), "napster-mutant-"));
+  try {
+    for (const part of ["src", "tests", "package.json", "tsconfig.json"]) {
+      cpSync(join(ROOT, part), join(copy, part), { recursive: true });
+    }
+    symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"), "dir");
+    const path = join(copy, mutant.file);
+    const source = readFileSync(path, "utf8");
+    if (source.split(mutant.find).length !== 2)
+      throw new Error(`${mutant.file} does not hold exactly one: ${mutant.find}`);
+    writeFileSync(
+      path,
+      source.replace(mutant.find, () => mutant.put),
+    );
+    const child = Bun.spawn([process.execPath, "test", ...tests.map((test) => `./${test}`)], {
+      cwd: copy,
+      env: { ...process.env, SIMULATION_SEEDS: seeds },
+      stdout: "ignore",
+      stderr: "pipe",
+      timeout: SECONDS_MAX * 1000,
+      killSignal: "SIGKILL",
+    });
+    const told = await child.stderr.text();
+    await child.exited;
+    return [...told.matchAll(/^\(fail\) (.*?)(?: \[[\d.]+ms\])?$/gm)].map(([, name = ""]) => name);
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
+}
+
+if (import.meta.main) {
+  let escaped = 0;
+  for (const mutant of MUTANTS) {
+    console.log(`${mutant.where}: ${mutant.bug}`);
+    for (const [suite, tests] of Object.entries(SUITES)) {
+      const caught = await catchMutant(mutant, tests, "1 80");
+      if (suite === "simulation" && caught.length === 0) escaped++;
+      console.log(`  ${suite}: ${caught.length === 0 ? "not caught" : caught.map((name) => `\n    ${name}`).join("")}`);
+    }
+  }
+  process.exit(escaped > 0 ? 1 : 0);
+}
