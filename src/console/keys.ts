@@ -12,6 +12,7 @@ export const CTRL_C = "\x03";
 export const CTRL_D = "\x04";
 export const ESCAPE = "\x1b";
 export const ENTER = "\r";
+export const BACKSPACE = "\x7f";
 export const UP = "\x1b[A";
 export const DOWN = "\x1b[B";
 

@@ -5,7 +5,7 @@
 import { PassThrough } from "node:stream";
 import { select, text } from "@clack/prompts";
 import { type Complaint, complaintText } from "./complaints.ts";
-import { CTRL_C, CTRL_D, DOWN, ENTER, ESCAPE, type Keys, UP } from "./keys.ts";
+import { BACKSPACE, CTRL_C, CTRL_D, DOWN, ENTER, ESCAPE, type Keys, UP } from "./keys.ts";
 import { showFolder } from "./lines.ts";
 import type { Writer } from "./output.ts";
 import type { Screen } from "./screen.ts";
@@ -112,27 +112,37 @@ export function createTerminalAsker(keys: Keys, screen: Screen): Asker {
   };
 }
 
-/** Lets a word be typed where clack offers only arrows: its letters move the mark, and never reach clack. */
+/**
+ * Lets a word be typed where clack offers only arrows: its letters move the mark, and never reach clack. Enter after
+ * letters that begin no option chooses nothing: what was typed is not what is marked.
+ */
 export function createPicker(options: readonly string[]): (key: string) => readonly string[] {
   let at = 0;
   let typed = "";
+  let astray = false;
   const move = (to: number): readonly string[] => {
     const steps = (to - at + options.length) % options.length;
     at = to;
     return Array.from({ length: steps }, () => DOWN);
   };
   return (key) => {
-    if (key === ENTER) return [key];
-    if (key === DOWN || key === UP) typed = "";
+    if (key === ENTER && !astray) return [key];
+    if (key === ENTER || key === DOWN || key === UP || key === BACKSPACE) {
+      typed = "";
+      astray = false;
+    }
+    if (key === ENTER || key === BACKSPACE) return [];
     if (key === DOWN) return move((at + 1) % options.length);
     if (key === UP) return move((at + options.length - 1) % options.length);
     const begun = [typed + key, key].map((word) => word.toUpperCase());
     for (const word of begun) {
       const found = options.findIndex((option) => option.toUpperCase().startsWith(word));
       if (found < 0) continue;
+      if (astray) return [];
       typed = word;
       return move(found);
     }
+    astray ||= /^[ -~]$/.test(key);
     return [];
   };
 }

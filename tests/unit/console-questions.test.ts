@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { Complaint } from "../../src/console/complaints.ts";
-import { CTRL_C, DOWN, ENTER, ESCAPE, splitKeys, UP } from "../../src/console/keys.ts";
+import { BACKSPACE, CTRL_C, DOWN, ENTER, ESCAPE, splitKeys, UP } from "../../src/console/keys.ts";
 import { createPicker, createPipedAsker, type Question, readLines } from "../../src/console/questions.ts";
 import { createScreen as createRegion } from "../../src/console/screen.ts";
 import { createScreen } from "../support/screen.ts";
@@ -92,6 +92,17 @@ describe("keys", () => {
     expect(pick(DOWN)).toEqual([DOWN]);
     expect(pick("j")).toEqual([DOWN, DOWN]);
     expect(pick(UP)).toEqual([DOWN, DOWN]);
+    expect(pick(ENTER)).toEqual([ENTER]);
+  });
+
+  test("Enter after a word that is no option chooses nothing, and the next word is read anew", () => {
+    const pick = createPicker(COMMANDS);
+    expect([..."xyz"].flatMap(pick)).toEqual([]);
+    expect(pick(ENTER)).toEqual([]);
+    expect([..."search"].flatMap(pick)).toEqual([DOWN]);
+    expect(pick(ENTER)).toEqual([ENTER]);
+    expect([..."xs"].flatMap(pick)).toEqual([]);
+    expect(pick(BACKSPACE)).toEqual([]);
     expect(pick(ENTER)).toEqual([ENTER]);
   });
 });
