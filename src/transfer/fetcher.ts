@@ -66,9 +66,8 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   const scheduler = createScheduler(size, pieceBytes, options.random);
   const judge = createJudge({
     scheduler,
-    // Their journal may have been lost: said once more, it costs a record each.
     onSound: (pieces) => {
-      for (const piece of pieces) storage.written(piece, 0);
+      for (const piece of pieces) storage.written(piece, scheduler.lengthOf(piece.index));
     },
     onVerified: options.onVerified,
     onJudged: (isWhole) => (isWhole ? finish() : fillAll()),

@@ -9,10 +9,10 @@ import type { Scheduler } from "./scheduler.ts";
 
 export type Judge = {
   /**
-   * Pieces that an earlier run kept. They count at once, but the file is not whole before `damaged` has named those
-   * that the disk no longer holds.
+   * What an earlier run left. The journaled pieces count at once, the others once they are kept anew; the file is not
+   * whole before `damaged` has named those that the disk does not hold.
    */
-  resume(pieces: Left, damaged: Promise<readonly number[]>): void;
+  resume(left: Left, damaged: Promise<readonly number[]>): void;
   /** What every piece's hash must be. Those that came before it are judged now. */
   setLayer(layer: Uint8Array): void;
   /** False for wrong bytes. True also while there is no layer. */
@@ -25,7 +25,7 @@ export type Judge = {
 
 export type JudgeOptions = {
   readonly scheduler: Scheduler;
-  /** These of the earlier run's pieces were read again and found right. */
+  /** These were read and found right, but nothing says that they were ever synced. */
   readonly onSound: (pieces: readonly JournalPiece[]) => void;
   readonly onVerified: (indexes: readonly number[]) => void;
   /** Something was judged: pieces may be missing again, or the file may be whole. */
@@ -66,9 +66,9 @@ export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeO
     kept(pieces);
   }
 
-  function resume(pieces: Left, damaged: Promise<readonly number[]>): void {
+  function resume({ pieces, journaled }: Left, damaged: Promise<readonly number[]>): void {
     const right = [...pieces].filter(([index, hash]) => isRight(index, hash));
-    for (const [index] of right) scheduler.kept(index);
+    for (const [index] of right) scheduler[journaled ? "kept" : "arrived"](index);
     unchecked = right.length > 0;
     void damaged.then((wrong) => {
       unchecked = false;
@@ -76,8 +76,9 @@ export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeO
       for (const index of bad) scheduler.failed(index);
       // Only now: a layer that came meanwhile has not judged them, and nobody was offered them.
       const sound = right.filter(([index]) => !bad.has(index)).map(([index, hash]) => ({ index, hash }));
-      onSound(sound.filter(({ index, hash }) => isRight(index, hash)));
-      kept(sound);
+      if (journaled) return kept(sound);
+      onSound(sound);
+      verified([]);
     });
   }
 

@@ -8,8 +8,8 @@ import { HASH_BYTES } from "../protocol/limits.ts";
 import type { Grant } from "../protocol/messages.ts";
 import type { Storage } from "./storage.ts";
 
-/** Piece -> hash of what the journal says is on the disk. */
-export type Left = ReadonlyMap<number, Uint8Array>;
+/** What may be on the disk: piece -> hash. `journaled` says that it was synced once; otherwise it must be, like new bytes. */
+export type Left = { readonly pieces: ReadonlyMap<number, Uint8Array>; readonly journaled: boolean };
 
 /** Hashes `pieces` pieces from number `first` of the .part, on some other thread. */
 export type HashPieces = (
@@ -38,23 +38,22 @@ export async function recover({ storage, place, grant, layer }: RecoverOptions):
     index * grant.pieceBytes < grant.size && end(index) <= place.part.size;
   if (found !== undefined && sameContent(found.head, grant)) {
     const failed = place.part.size > grant.size ? await place.part.truncate(grant.size) : undefined;
-    return failed ?? new Map([...found.pieces].filter(there));
+    return failed ?? { pieces: new Map([...found.pieces].filter(there)), journaled: true };
   }
-  const kept = found?.head.root === undefined ? undefined : found.pieces;
-  if (found?.head.root !== grant.root && kept !== undefined && kept.size > 0) {
-    return fault("OTHER_CONTENT", "ours", "the .part of this name belongs to another content");
-  }
-  // A root that is said with two sizes is one content, and one of those who said it lied. Only a layer tells which.
-  if (kept !== undefined && kept.size > 0 && layer === undefined) {
-    return fault("NOT_READY", "theirs", "the .part is of this root and of another size", true);
+  if (found?.head.root !== undefined && found.pieces.size > 0) {
+    if (found.head.root !== grant.root)
+      return fault("OTHER_CONTENT", "ours", "the .part of this name belongs to another content");
+    // A root that is said with two sizes is one content, and one of those who said it lied. A layer may tell which.
+    if (layer === undefined) return fault("NOT_READY", "theirs", "the .part is of this root and of another size", true);
+    const failed = await storage.retitle(grant);
+    return failed ?? { pieces: new Map([...found.pieces].filter(there)), journaled: true };
   }
   // Without a journal that can be read, the bytes themselves may still be right: they are held against the layer.
-  const made = found === undefined && layer !== undefined ? claimsOf(layer) : [];
-  const claims = [...(kept ?? made)].filter(there);
+  const claims = found === undefined && layer !== undefined ? [...claimsOf(layer)].filter(there) : [];
   // Who only says a root has not shown it: until a layer leads to it, the journal is of no content in particular.
   const head = { ...grant, root: layer === undefined ? undefined : grant.root };
   const failed = await storage.begin(head, claims.length > 0);
-  return failed ?? new Map(claims);
+  return failed ?? { pieces: new Map(claims), journaled: false };
 }
 
 function* claimsOf(layer: Uint8Array): Generator<readonly [number, Uint8Array]> {
@@ -70,13 +69,13 @@ export function sameContent(a: Pick<Grant, "size" | "pieceBytes" | "root">, b: t
 }
 
 /** Reads what is on the disk once more, and names the pieces that are not what the journal says. */
-export async function findDamaged(left: Left, grant: Grant, hashPieces: HashPieces): Promise<number[]> {
+export async function findDamaged({ pieces }: Left, grant: Grant, hashPieces: HashPieces): Promise<number[]> {
   const damaged: number[] = [];
-  for (const [first, count] of runs([...left.keys()].sort((a, b) => a - b))) {
+  for (const [first, count] of runs([...pieces.keys()].sort((a, b) => a - b))) {
     const layer = await hashPieces(grant, first, count);
     for (let i = 0; i < count; i++) {
       const now = isFault(layer) ? undefined : layer.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES);
-      if (now === undefined || Buffer.compare(now, left.get(first + i) as Uint8Array) !== 0) damaged.push(first + i);
+      if (now === undefined || Buffer.compare(now, pieces.get(first + i) as Uint8Array) !== 0) damaged.push(first + i);
     }
   }
   return damaged;

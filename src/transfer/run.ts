@@ -105,11 +105,13 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     findHolders: options.findHolders,
     open,
     reopen,
+    movedMs: meter.quietMs,
     quietMs: () => (fetcher.paused === undefined && fetcher.keptBytes < grant.size ? meter.quietMs() : 0),
     onStarved: (why) => ended.resolve(why),
     only: options.only,
   });
-  const damaged = left.size === 0 ? Promise.resolve([]) : findDamaged(left, grant, options.hashPieces(place.part.fd));
+  const damaged =
+    left.pieces.size === 0 ? Promise.resolve([]) : findDamaged(left, grant, options.hashPieces(place.part.fd));
   fetcher.judge.resume(left, damaged);
   fetcher.addSource(source, "all");
   if (layer === undefined) void pollLayer();

@@ -35,14 +35,14 @@ export type Storage = {
   begin(head: JournalHead, keepPart: boolean): Promise<Fault | undefined>;
   /** From now on the journal is of this content, where it was of none in particular. */
   identify(root: Root): Promise<void>;
-  /** The bytes of a piece have been written to the .part, or, with 0 bytes, by an earlier run; they will be kept soon. */
+  /** The records of an earlier run stand, and are of this content; what lies beyond its end goes. */
+  retitle(head: JournalHead): Promise<Fault | undefined>;
+  /** The bytes of a piece have been written to the .part; they will be kept soon. */
   written(piece: JournalPiece, bytes: number): void;
   /** Keeps everything written so far now. */
   flush(): Promise<void>;
   close(): Promise<void>;
 };
-
-type Waiting = { readonly piece: JournalPiece; readonly bytes: number };
 
 const SYNC_BYTES = 32 * 1024 * 1024;
 const SYNC_MS = 250;
@@ -50,7 +50,7 @@ const SYNC_MS = 250;
 export function createStorage(options: StorageOptions): Storage {
   const { part, journal, clock } = options;
   let head: JournalHead | undefined;
-  let waiting: Waiting[] = [];
+  let waiting: JournalPiece[] = [];
   let waitingBytes = 0;
   let doubted = false; // the last sync of the .part failed: the next flush asks the disk, whatever there is to keep
   let tail = 0; // where the next record goes
@@ -80,6 +80,12 @@ export function createStorage(options: StorageOptions): Storage {
     return failed;
   }
 
+  async function retitle(wanted: JournalHead): Promise<Fault | undefined> {
+    head = wanted;
+    const failed = (await journal.writeAt(encodeHead(wanted), 0)) ?? (await journal.sync());
+    return failed ?? (part.size > wanted.size ? await part.truncate(wanted.size) : undefined);
+  }
+
   async function identify(root: Root): Promise<void> {
     if (head === undefined || head.root !== undefined) return;
     const named = { ...head, root };
@@ -88,7 +94,7 @@ export function createStorage(options: StorageOptions): Storage {
   }
 
   function written(piece: JournalPiece, bytes: number): void {
-    waiting.push({ piece, bytes });
+    waiting.push(piece);
     waitingBytes += bytes;
     if (waitingBytes >= SYNC_BYTES) void flush();
     else cancelTimer ??= clock.after(SYNC_MS, () => void flush());
@@ -105,21 +111,20 @@ export function createStorage(options: StorageOptions): Storage {
     doubted = unsynced !== undefined;
     if (unsynced !== undefined) {
       // The system says so once and may then call those bytes clean (Linux does): a later sync would prove nothing.
-      const inDoubt = batch.concat(waiting);
-      waiting = inDoubt.filter(({ bytes }) => bytes === 0);
-      options.onLost(inDoubt.flatMap(({ piece, bytes }) => (bytes > 0 ? [piece] : [])));
+      options.onLost(batch.concat(waiting));
+      waiting = [];
+      waitingBytes = 0;
       return options.onFault(unsynced);
     }
     if (batch.length === 0) return;
-    const pieces = batch.map(({ piece }) => piece);
-    const records = Buffer.concat(pieces.map(encodePiece));
+    const records = Buffer.concat(batch.map(encodePiece));
     const unjournaled = (await journal.writeAt(records, tail)) ?? (await journal.sync());
     if (unjournaled !== undefined) {
       waiting = batch.concat(waiting);
       return options.onFault(unjournaled);
     }
     tail += records.length;
-    options.onKept(pieces);
+    options.onKept(batch);
   }
 
   /** One sync at a time; what comes meanwhile goes with the next. */
@@ -138,6 +143,7 @@ export function createStorage(options: StorageOptions): Storage {
   return {
     recover,
     begin,
+    retitle,
     identify,
     written,
     flush,

@@ -23,8 +23,10 @@ export type SwarmOptions = {
   readonly open: (address: Address, root: Root) => Promise<Source | Fault>;
   /** Asks the chosen peer again, after it was lost. */
   readonly reopen: () => Promise<Source | Fault>;
-  /** Milliseconds since bytes last came. */
+  /** Milliseconds since bytes last came, while any are still to come. */
   readonly quietMs: () => number;
+  /** The same, whatever we wait for. */
+  readonly movedMs: () => number;
   /** No source is to be had, or none that gives anything: why the last one was lost. */
   readonly onStarved: (why: Fault) => void;
   /** Keeps to the chosen peer. */
@@ -141,10 +143,12 @@ export function createSwarm(options: SwarmOptions): Swarm {
       if (lastLoss !== undefined && fruitless && fetcher.paused === undefined) options.onStarved(lastLoss);
       return;
     }
-    starvedSince ??= clock.now();
+    // Bytes that came meanwhile, between two looks, count: a source that comes and goes is one.
+    starvedSince = Math.max(starvedSince ?? clock.now(), clock.now() - options.movedMs());
     const banned = coolUntil.get(formatAddress(options.from)) === Number.POSITIVE_INFINITY;
     const patience = refused || banned ? STARVED_REFUSED_MS : STARVED_MS;
-    if (clock.now() - starvedSince >= patience && lastLoss !== undefined) return options.onStarved(lastLoss);
+    const starved = fruitless || clock.now() - starvedSince >= patience;
+    if (starved && lastLoss !== undefined) return options.onStarved(lastLoss);
     if (!reopening && !banned) void reopen();
   }
 

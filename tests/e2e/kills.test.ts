@@ -190,7 +190,7 @@ describe("kill -9", () => {
         }
         sharer = await startSource();
       }
-      expect(await getter.exit(60)).toBe(0);
+      expect(await getter.exit(60), getter.stderr()).toBe(0);
       inspect(folder, content);
       expect(existsSync(join(folder, NAME))).toBe(true);
     }

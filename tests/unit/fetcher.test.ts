@@ -36,6 +36,7 @@ function scene() {
     storage: {
       recover: async () => undefined,
       begin: async () => undefined,
+      retitle: async () => undefined,
       identify: async () => {},
       written: (piece) => void written.push(piece),
       flush: async () => fetcher.judge.kept(written.splice(0)),

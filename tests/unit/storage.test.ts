@@ -132,17 +132,16 @@ describe("a disk that refuses", () => {
     expect(journaled()).toEqual([2]);
   });
 
-  test("to sync the .part is asked again before anything else is believed, and keeps what an earlier run had synced", async () => {
+  test("to sync the .part is asked again, whatever there is to keep, before it is believed to work", async () => {
     await storage.begin(HEAD, false);
     refuse = "sync part";
-    storage.written(piece(1), 0);
     storage.written(piece(2), 10);
     await storage.flush();
     await storage.flush();
     expect([lost, faults]).toEqual([[2], [FULL, FULL]]);
     refuse = undefined;
     await storage.flush();
-    expect(kept).toEqual([1]);
+    expect([kept, faults.length]).toEqual([[], 2]);
   });
 
   test("a sync of the .part never lets the journal say more than the disk", async () => {
@@ -196,6 +195,15 @@ describe("an earlier journal", () => {
     await storage.identify("a".repeat(64));
     await storage.identify("b".repeat(64));
     expect(decodeJournal(bytes)?.head.root).toBe("a".repeat(64));
+    expect(journaled()).toEqual([1]);
+  });
+
+  test("can be said to be of another size, and keeps its records", async () => {
+    await storage.begin(HEAD, false);
+    storage.written(piece(1), 10);
+    await storage.flush();
+    expect(await storage.retitle({ ...HEAD, size: HEAD.size - 1 })).toBeUndefined();
+    expect(decodeJournal(bytes)?.head.size).toBe(HEAD.size - 1);
     expect(journaled()).toEqual([1]);
   });
 
