@@ -9,7 +9,7 @@ import { type Complaint, complaintOf, complaintText, liarNote, type Subject } fr
 import { fileLine, type HashedFile, type Verdict, verdictLine } from "./hash-lines.ts";
 import { downloadedLine, foundLine, joinedLine, readyLine } from "./lines.ts";
 import type { Output } from "./output.ts";
-import { type Progress, progressLine, waitingWords } from "./progress.ts";
+import { type Progress, progressLine, type Waiting, waitingWords } from "./progress.ts";
 import type { Screen } from "./screen.ts";
 
 export type Downloaded = { readonly name: string; readonly folder: string; readonly bytes: number };
@@ -59,7 +59,7 @@ const LINE_MS_MAX = 1000;
 export function createReport(parts: ReportParts): Report {
   const { output, screen } = parts;
   const due = every(DRAW_MS, parts.now);
-  const places = createPlaces();
+  const news = createNews();
   const warned = new Set<string>();
   const say = (line: string): void => screen.above(() => output.out(`${line}\n`));
   const warn = (text: string): void => screen.above(() => output.err(`${text}\n`));
@@ -82,10 +82,10 @@ export function createReport(parts: ReportParts): Report {
       const queued = waiting?.for === "slot";
       // A place is told once in seconds, and each time counts.
       if (parts.watched && (queued || due())) screen.show(progressLine(progress, parts.columns()));
-      if (queued && !parts.watched && !parts.errIsTerminal && places.isNew(waiting)) warn(waitingWords(waiting));
+      if (!parts.watched && !parts.errIsTerminal && news.isNew(waiting)) warn(waitingWords(waiting));
     },
     settled() {
-      places.forget();
+      news.forget();
       warned.clear();
       if (parts.watched) screen.clear();
     },
@@ -128,7 +128,7 @@ export function createJsonReport(parts: ReportParts): Report {
   const { output } = parts;
   const people = createReport(parts);
   const due = every(PROGRESS_EVENT_MS, parts.now);
-  const places = createPlaces();
+  const news = createNews();
   const tell = (event: string, values: object): void => output.out(`${JSON.stringify({ event, ...values })}\n`);
   const complain = (complaint: Complaint): void => {
     tell("error", { code: complaint.code, message: complaint.cause, hint: complaint.hint });
@@ -148,7 +148,7 @@ export function createJsonReport(parts: ReportParts): Report {
     progress(name, { waiting, rate, etaSeconds, ...progress }) {
       if (waiting?.for === "slot") {
         const { from, position } = waiting;
-        if (places.isNew(waiting)) tell("queued", { name, from: formatAddress(from), position });
+        if (news.isNew(waiting)) tell("queued", { name, from: formatAddress(from), position });
       } else if (due()) {
         const pace = { rate: Math.round(rate), etaSeconds: etaSeconds && Math.ceil(etaSeconds) };
         tell("progress", { name, ...progress, ...pace, waiting: waitingValues(waiting) });
@@ -156,7 +156,7 @@ export function createJsonReport(parts: ReportParts): Report {
     },
     working: () => {},
     settled() {
-      places.forget();
+      news.forget();
       people.settled();
     },
     downloaded: (done) => tell("downloaded", done),
@@ -178,14 +178,14 @@ function waitingValues(waiting: Progress["waiting"]): object | undefined {
   return waiting !== undefined && "from" in waiting ? { ...waiting, from: formatAddress(waiting.from) } : waiting;
 }
 
-/** A place in a queue is told again and again; what is news of it. */
-function createPlaces() {
+/** Why nothing moves is told again and again; what is news of it. That it moves again makes the next reason news. */
+function createNews() {
   let last = "";
   return {
-    isNew({ from, position }: { readonly from: Address; readonly position: number }): boolean {
-      const place = `${formatAddress(from)} ${position}`;
-      const isNew = place !== last;
-      last = place;
+    isNew(waiting: Waiting | undefined): waiting is Waiting {
+      const words = waiting === undefined ? "" : waitingWords(waiting);
+      const isNew = words !== last && words !== "";
+      last = words;
       return isNew;
     },
     forget(): void {

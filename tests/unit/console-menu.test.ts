@@ -317,6 +317,19 @@ describe("on the way of a download", () => {
     expect(atTerminal.err()).toBe("");
   });
 
+  test("why nothing moves is told where nobody sees the bar, once, and again when it stops again", async () => {
+    const full = at({ for: "disk", full: true });
+    const during: World["during"] = ({ onProgress }) => {
+      for (const progress of [full, full, at(undefined, 9), full, at({ for: "data", from: SOURCE })])
+        onProgress?.(progress);
+      return undefined;
+    };
+    const opened = open({ during });
+    await runTask(opened.session, get);
+    const disk = "disco cheio, esperando espaço";
+    expect(opened.err()).toBe(`pronto 127.0.0.1:9000\n${disk}\n${disk}\nsem dados de 127.0.0.1:8777\n`);
+  });
+
   test("a new wait in the same place is news again", async () => {
     const opened = open({ during: QUEUE, faults: { "127.0.0.1:8777": "BUSY" } });
     expect(await runTask(opened.session, get)).toBe(4);
