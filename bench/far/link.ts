@@ -22,8 +22,8 @@ const lossPart = Number(loss);
 
 const libc = dlopen("libc.so.6", {
   ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" },
-  read: { args: ["i32", "u64", "u64"], returns: "i64" },
-  write: { args: ["i32", "u64", "u64"], returns: "i64" },
+  read: { args: ["i32", "u64", "u64"], returns: "i32" },
+  write: { args: ["i32", "u64", "u64"], returns: "i32" },
   poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
 }).symbols;
 
@@ -48,10 +48,12 @@ function createDirection(from: number, to: number) {
   let wireFreeAt = 0;
   const next = (slot: number): number => (slot + 1 === slots ? 0 : slot + 1);
   return {
+    /** Held here, because an address alone keeps nothing from the garbage collector. */
+    arena,
     receive(now: number): void {
       for (let count = 0; count < BATCH; count++) {
         if (next(tail) === head) return; // it waits in the device
-        const length = Number(libc.read(from, base + tail * PACKET_BYTES_MAX, PACKET_BYTES_MAX));
+        const length = libc.read(from, base + tail * PACKET_BYTES_MAX, PACKET_BYTES_MAX);
         if (length <= 0) return;
         const startsAt = Math.max(now, wireFreeAt);
         if (startsAt - now > queueMost || (lossPart > 0 && Math.random() < lossPart)) continue;

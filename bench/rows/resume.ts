@@ -34,7 +34,12 @@ export const resume: Row = {
     for (let kill = 0; kill <= rounds; kill++) {
       const before = partBytes(target);
       const get = network.get(name, target, { from: sharer.address });
-      const moved = await seconds(() => partBytes(target) > before, get.startedAt, 60, "the first new byte");
+      const moved = await seconds(
+        () => partBytes(target) > before || !get.running,
+        get.startedAt,
+        60,
+        "the first new byte",
+      );
       if (kill > 0) times.push(moved);
       const until = Math.floor(size * (DONE_PART + ((1 - DONE_PART) * kill) / (rounds + 1)));
       await seconds(() => partBytes(target) >= until || !get.running, 0, RUN_SECONDS_MAX, "the part before the kill");
