@@ -7,6 +7,7 @@ import * as fs from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 import { type Fault, fault } from "../protocol/fault.ts";
+import { isRoot } from "../protocol/fields.ts";
 import type { Root } from "../protocol/messages.ts";
 import { errorCode, type Stamp } from "./inside.ts";
 import { checkLayer, type Hashed } from "./merkle.ts";
@@ -35,6 +36,9 @@ const STORES_PER_PRUNE = 1024;
 const BUSY_MS_MAX = 2000;
 const SCHEMA_VERSION = 1;
 const DAY_MS = 86_400_000;
+
+/** Nanoseconds or a file's id, as text. */
+const isStampText = (text: unknown): boolean => typeof text === "string" && /^-?\d{1,20}$/.test(text);
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -158,8 +162,9 @@ export function createHashCache(
     const found = row(file);
     if (found === undefined) return undefined;
     const { size, root, piece: pieceBytes, layer } = found;
-    // Not even our own disk is believed: a layer that rotted is as good as none.
-    if (!checkLayer(layer, size, pieceBytes, root)) return undefined;
+    // Not even our own disk is believed: a row that rotted is as good as none, and SQLite puts anything in any column.
+    const isRow = layer instanceof Uint8Array && isStampText(found.mtime) && isStampText(found.ino);
+    if (!isRow || !Number.isSafeInteger(size) || !checkLayer(layer, size, pieceBytes, root)) return undefined;
     const stamp = { size, mtimeNs: BigInt(found.mtime), ino: BigInt(found.ino) };
     return { stamp, hashed: { root, size, pieceBytes, layer }, used: found.used };
   };
@@ -174,7 +179,7 @@ export function createHashCache(
           .query<Found, [string, number, string, string]>(`SELECT root, used FROM files WHERE ${SAME}`)
           .get(file, stamp.size, String(stamp.mtimeNs), String(stamp.ino)),
       );
-      if (found === null) return undefined;
+      if (found === null || !isRoot(found.root)) return undefined;
       touch(file, found.used);
       return found.root;
     },

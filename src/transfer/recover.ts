@@ -2,6 +2,7 @@
 // Invariant: a journal is believed only for this very content, only within what the .part holds, and is checked again.
 // Never: throws away verified bytes of another content; that is the person's to do.
 
+import { rootOfLayer } from "../content/merkle.ts";
 import type { Workplace } from "../content/workplace.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { HASH_BYTES } from "../protocol/limits.ts";
@@ -41,11 +42,13 @@ export async function recover({ storage, place, grant, layer }: RecoverOptions):
     return failed ?? { pieces: new Map([...found.pieces].filter(there)), journaled: true };
   }
   if (found?.head.root !== undefined && found.pieces.size > 0) {
-    if (found.head.root !== grant.root)
+    const root = layer === undefined ? grant.root : rootOfLayer(layer, grant.pieceBytes);
+    if (root !== undefined && root !== found.head.root)
       return fault("OTHER_CONTENT", "ours", "the .part of this name belongs to another content");
-    // A root that is said with two sizes is one content, and one of those who said it lied. A layer may tell which.
-    if (layer === undefined) return fault("NOT_READY", "theirs", "the .part is of this root and of another size", true);
-    const failed = await storage.retitle(grant);
+    // A root that is said with two sizes is one content, and one of those who said it lied. Only a layer can tell.
+    if (layer === undefined)
+      return fault("NOT_READY", "theirs", "the .part is of another size, and this content is not known yet", true);
+    const failed = await storage.retitle({ ...grant, root });
     return failed ?? { pieces: new Map([...found.pieces].filter(there)), journaled: true };
   }
   // Without a journal that can be read, the bytes themselves may still be right: they are held against the layer.
