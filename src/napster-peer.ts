@@ -30,7 +30,10 @@ async function main(config: PeerConfig): Promise<never> {
     const report = config.json ? createJsonReport(reportParts) : createReport(reportParts);
 
     function onEvent(event: PeerEvent): void {
-      if (event.type === "server-lost") report.failed(fault("SERVER_GONE", "network"), { server });
+      // Whoever only searches hears of it as the answer to the search.
+      if (event.type === "server-lost" && config.command !== "search") {
+        report.failed(fault("SERVER_GONE", "network"), { server });
+      }
       if (event.type === "server-back") report.ready(event.address);
       if (event.type === "skipped") showSkipped(report, event.files);
       if (event.type === "withdrawn") report.complain(withdrawnComplaint(event.name));

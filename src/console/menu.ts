@@ -48,7 +48,7 @@ function checkIp(answer: string): Complaint | undefined {
 
 function checkPort(answer: string): Complaint | undefined {
   if (parsePort(answer.trim()) !== undefined) return undefined;
-  return { cause: "a porta deve ser um número de 1 a 65535", code: "BAD_ADDRESS", hint: "por exemplo 1099" };
+  return { cause: "a porta deve ser um número de 1 a 65535", code: "BAD_ADDRESS", hint: "por exemplo 8776" };
 }
 
 type ServerParts = {

@@ -88,12 +88,13 @@ export function createTerminalAsker(keys: Keys, screen: Screen): Asker {
     interactive: true,
     async ask({ message, fallback, check }) {
       const shown = fallback === undefined ? message : `${message} (Enter = ${showFolder(fallback)})`;
-      const validate = (value: string | undefined): string | undefined => check(value || fallback || "")?.cause;
+      const validate = (value: string | undefined): string | undefined =>
+        check(value?.trimEnd() || fallback || "")?.cause;
       const answer = await prompt(
         (common) => text({ ...common, message: shown, validate }),
         (key) => [key],
       );
-      return isStop(answer) ? answer : answer || fallback || "";
+      return isStop(answer) ? answer : answer.trimEnd() || fallback || "";
     },
     async choose<Option extends string>(message: string, options: readonly Option[]) {
       const picker = createPicker(options);
@@ -173,7 +174,9 @@ export function createPipedAsker(lines: AsyncIterator<string>, err: Writer): Ask
     interactive: false,
     ask: ({ fallback, check }) =>
       until((line) => {
-        const answer = line === "" && fallback !== undefined ? fallback : line;
+        // CMD's `(echo JOIN & echo x) | …` sends a blank before each &; no name, folder or number ends in one.
+        const given = line.trimEnd();
+        const answer = given === "" && fallback !== undefined ? fallback : given;
         return check(answer) ?? answer;
       }),
     choose: <Option extends string>(_message: string, options: readonly Option[], unused = 0) => {

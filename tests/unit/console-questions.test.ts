@@ -22,6 +22,12 @@ function piped(text: string) {
   return { asker: createPipedAsker(readLines(bytes(text)), (error) => errors.push(error)), errors };
 }
 
+test("an answer may have blanks after it, as CMD's echo sends them", async () => {
+  const { asker, errors } = piped(" \n4 \n");
+  expect([await asker.ask(even), await asker.ask(even)]).toEqual(["2", "4"]);
+  expect(errors).toEqual([]);
+});
+
 describe("lines of an input that is not a terminal", () => {
   const lines = (...chunks: (string | Uint8Array)[]) => Array.fromAsync(readLines(bytes(...chunks)));
 
