@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Hashed } from "../../src/content/merkle.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
-import { type Content, contentOf, same } from "./contents.ts";
+import { type Content, contentOf, hash, PIECE, same } from "./contents.ts";
 import { createDisk } from "./disk.ts";
 import type { Lie } from "./liar.ts";
 import type { Weather } from "./network.ts";
@@ -180,6 +180,24 @@ describe("a sync that fails", () => {
       }
     });
   }
+});
+
+test("a disk that never answers a sync is waited for with at most 64 MiB fetched, however long the file", () => {
+  const bytes = new Uint8Array(80 * 2 ** 20);
+  for (let at = 0; at < bytes.length; at += PIECE) bytes[at] = at / PIECE;
+  const long: Content = { name: "longa.mp4", bytes, hashed: hash(bytes) };
+  const fast: Weather = { ...QUICK, bytesPerSecond: 50e6, windowBytes: 4e6, sliceBytes: 512 * 1024 };
+  const story = tell({ honest: { has: long } }, long, () => fast);
+  const ordered = new Set<number>();
+  Object.assign(story.checks.watch, { ordered: (_ip: string, _name: string, index: number) => ordered.add(index) });
+  story.start("honest", "us");
+  story.us.disk.health.syncMs = 1; // the journal's beginning is synced
+  expect(code(story.download("honest", 60))).toBe("stuck");
+  story.us.disk.health.syncMs = 3600_000;
+  story.time.run(60_000, () => false);
+  expect(ordered.size * PIECE).toBeLessThanOrEqual(64 * 2 ** 20);
+  expect(ordered.size * PIECE).toBeGreaterThan(32 * 2 ** 20);
+  expect(story.us.disk.file(long.name)).toBeUndefined();
 });
 
 test("a folder that a program leaves behind holds the file, the .part and its journal, and nothing else", () => {
