@@ -35,6 +35,11 @@ export function encodePiece({ index, hash }: JournalPiece): Uint8Array {
   return record;
 }
 
+/** A record that takes an earlier one back: the piece was found damaged, and right bytes in its place are new ones. */
+export function encodeLoss(index: number): Uint8Array {
+  return encodePiece({ index, hash: new Uint8Array(HASH_BYTES) });
+}
+
 /** What the file says, or undefined when it is no journal of ours. A later record of a piece replaces an earlier one. */
 export function decodeJournal(bytes: Uint8Array): JournalContent | undefined {
   const head = decodeHead(new TextDecoder().decode(bytes.subarray(0, HEAD_BYTES)));
@@ -46,7 +51,9 @@ export function decodeJournal(bytes: Uint8Array): JournalContent | undefined {
     const index = view.getUint32(0, true);
     const sum = Bun.hash.crc32(bytes.subarray(at, at + 4 + HASH_BYTES));
     if (view.getUint32(4 + HASH_BYTES, true) !== sum || index >= count) continue;
-    pieces.set(index, bytes.slice(at + 4, at + 4 + HASH_BYTES));
+    const hash = bytes.slice(at + 4, at + 4 + HASH_BYTES);
+    if (hash.some((byte) => byte !== 0)) pieces.set(index, hash);
+    else pieces.delete(index);
   }
   return { head, pieces };
 }

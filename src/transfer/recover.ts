@@ -38,7 +38,7 @@ export async function recover({ storage, place, grant, layer }: RecoverOptions):
   const there = ([index]: readonly [number, Uint8Array]) =>
     index * grant.pieceBytes < grant.size && end(index) <= place.part.size;
   if (found !== undefined && sameContent(found.head, grant)) {
-    const failed = place.part.size > grant.size ? await place.part.truncate(grant.size) : undefined;
+    const failed = await storage.trim(grant.size);
     return failed ?? { pieces: new Map([...found.pieces].filter(there)), journaled: true };
   }
   if (found?.head.root !== undefined && found.pieces.size > 0) {

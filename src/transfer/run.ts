@@ -110,8 +110,10 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     onStarved: (why) => ended.resolve(why),
     only: options.only,
   });
-  const damaged =
-    left.pieces.size === 0 ? Promise.resolve([]) : findDamaged(left, grant, options.hashPieces(place.part.fd));
+  const damaged = findDamaged(left, grant, options.hashPieces(place.part.fd)).then(async (wrong) => {
+    if (left.journaled) await storage.disown(wrong);
+    return wrong;
+  });
   fetcher.judge.resume(left, damaged);
   fetcher.addSource(source, "all");
   if (layer === undefined) void pollLayer();

@@ -9,6 +9,7 @@ import type { Clock } from "../transport/clock.ts";
 import {
   decodeJournal,
   encodeHead,
+  encodeLoss,
   encodePiece,
   type JournalContent,
   type JournalHead,
@@ -35,8 +36,12 @@ export type Storage = {
   begin(head: JournalHead, keepPart: boolean): Promise<Fault | undefined>;
   /** From now on the journal is of this content, where it was of none in particular. */
   identify(root: Root): Promise<void>;
-  /** The records of an earlier run stand, and are of this content; what lies beyond its end goes. */
+  /** The records of an earlier run stand, and are of this content; the .part is trimmed to it. */
   retitle(head: JournalHead): Promise<Fault | undefined>;
+  /** What the .part holds beyond the content's end goes. */
+  trim(size: number): Promise<Fault | undefined>;
+  /** These were journaled and are damaged: bytes that take their place are as new, and are synced before they count. */
+  disown(indexes: readonly number[]): Promise<void>;
   /** The bytes of a piece have been written to the .part; they will be kept soon. */
   written(piece: JournalPiece, bytes: number): void;
   /** Keeps everything written so far now. */
@@ -83,7 +88,20 @@ export function createStorage(options: StorageOptions): Storage {
   async function retitle(wanted: JournalHead): Promise<Fault | undefined> {
     head = wanted;
     const failed = (await journal.writeAt(encodeHead(wanted), 0)) ?? (await journal.sync());
-    return failed ?? (part.size > wanted.size ? await part.truncate(wanted.size) : undefined);
+    return failed ?? (await trim(wanted.size));
+  }
+
+  async function trim(size: number): Promise<Fault | undefined> {
+    // Safe at once: with every piece journaled, no other sync would come before the file has its name.
+    return part.size > size ? ((await part.truncate(size)) ?? (await part.sync())) : undefined;
+  }
+
+  async function disown(indexes: readonly number[]): Promise<void> {
+    if (indexes.length === 0) return;
+    const records = Buffer.concat(indexes.map(encodeLoss));
+    const at = tail;
+    tail += records.length; // a record of a piece may be written meanwhile
+    await journal.writeAt(records, at);
   }
 
   async function identify(root: Root): Promise<void> {
@@ -144,6 +162,8 @@ export function createStorage(options: StorageOptions): Storage {
     recover,
     begin,
     retitle,
+    trim,
+    disown,
     identify,
     written,
     flush,

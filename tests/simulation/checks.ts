@@ -65,9 +65,11 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
     const part = disk(ip).file(`${name}.part`);
     for (let at = offset === 0 ? HEAD_BYTES : 0; at + RECORD_BYTES <= bytes.length; at += RECORD_BYTES) {
       const index = new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(0, true);
+      const hash = bytes.subarray(at + 4, at + 4 + HASH_BYTES);
+      if (hash.every((byte) => byte === 0)) continue; // takes a record back
       pieces++;
       if (index >= pieceCount(contentOf(name).bytes.length, PIECE)) continue; // another size's, by a liar's word
-      if (part === undefined || !holds(ip, name, part, index, bytes.subarray(at + 4, at + 4 + HASH_BYTES), true))
+      if (part === undefined || !holds(ip, name, part, index, hash, true))
         breach(`${ip}: the journal says that piece ${index} of ${name} is on the disk, and it is not`);
     }
   }

@@ -144,6 +144,26 @@ describe("what an earlier run left", () => {
     });
   }
 
+  test("damaged, fetched anew and killed again before a sync has no name before its bytes are safe", () => {
+    const story = tell({ honest: { has: CONTENT } });
+    story.start("honest", "us");
+    const whole = () => story.us.disk.file(CONTENT.name) !== undefined;
+    const journal = () => story.us.disk.file(`${CONTENT.name}.part.journal`)?.size ?? 0;
+    void story.us.peer?.download(CONTENT.name, { ip: story.machine("honest").ip, port: 8776 });
+    story.time.run(BOUND_MS, () => journal() >= 128 + 7 * 40);
+    story.crash(story.us, "kill");
+    story.us.disk.damage(`${CONTENT.name}.part`, "rot");
+    story.start("us");
+    story.us.disk.health.syncMs = 60_000;
+    expect(code(story.download("honest", 20_000))).toBe("stuck"); // every byte is there, no sync has come back
+    story.crash(story.us, "kill");
+    story.us.disk.health.syncMs = 5;
+    story.start("us");
+    expect(code(story.download("honest"))).toBe("done");
+    expect(whole()).toBe(true);
+    expectArrived(story);
+  });
+
   test("and was journaled is never fetched again, whichever way the program ended", () => {
     for (const how of ["kill", "power"] as const) {
       const story = tell({ honest: { has: CONTENT } });

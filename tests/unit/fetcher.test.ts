@@ -37,6 +37,8 @@ function scene() {
       recover: async () => undefined,
       begin: async () => undefined,
       retitle: async () => undefined,
+      trim: async () => undefined,
+      disown: async () => {},
       identify: async () => {},
       written: (piece) => void written.push(piece),
       flush: async () => fetcher.judge.kept(written.splice(0)),

@@ -42,7 +42,9 @@ const anyHead: fc.Arbitrary<JournalHead> = fc.record({
   pieceBytes: fc.integer({ min: 18, max: 24 }).map((power) => 2 ** power),
   root: fc.option(anyRoot, { nil: undefined }),
 });
-const anyPiece = fc.record({ index: fc.nat(4000), hash: fc.uint8Array({ minLength: 32, maxLength: 32 }) });
+// No hash is all zeros: such a record takes an earlier one back.
+const anyHash = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((hash) => hash.fill(1, 0, 1));
+const anyPiece = fc.record({ index: fc.nat(4000), hash: anyHash });
 const anyJournal = fc.tuple(anyHead, fc.array(anyPiece, { maxLength: 12 }));
 const bytesOf = ([head, pieces]: [JournalHead, { index: number; hash: Uint8Array }[]]): Uint8Array =>
   Buffer.concat([encodeHead(head), ...pieces.map(encodePiece)]);
@@ -100,7 +102,7 @@ describe("a journal", () => {
   test("that is cut at any byte says a part of what was written, and nothing else", () => {
     const whole: [JournalHead, { index: number; hash: Uint8Array }[]] = [
       { size: 9 * PIECE_BYTES_MIN, pieceBytes: PIECE_BYTES_MIN, root: "ab".repeat(32) },
-      Array.from({ length: 9 }, (_, index) => ({ index, hash: new Uint8Array(32).fill(index) })),
+      Array.from({ length: 9 }, (_, index) => ({ index, hash: new Uint8Array(32).fill(index + 1) })),
     ];
     const bytes = bytesOf(whole);
     for (let length = 0; length <= bytes.length; length++) {

@@ -198,6 +198,17 @@ describe("an earlier journal", () => {
     expect(journaled()).toEqual([1]);
   });
 
+  test("takes back what was found damaged, until it is kept anew", async () => {
+    await storage.begin(HEAD, false);
+    for (const index of [1, 2]) storage.written(piece(index), 10);
+    await storage.flush();
+    await storage.disown([1]);
+    expect(journaled()).toEqual([2]);
+    storage.written(piece(1), 10);
+    await storage.flush();
+    expect(journaled().sort()).toEqual([1, 2]);
+  });
+
   test("can be said to be of another size, and keeps its records", async () => {
     await storage.begin(HEAD, false);
     storage.written(piece(1), 10);
