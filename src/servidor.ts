@@ -18,9 +18,9 @@ import { readShares } from "./protocol/payloads.ts";
 import { encodeReply } from "./protocol/replies.ts";
 import { createOutbox } from "./servidor/outbox.ts";
 import { createQuick, type Quick } from "./servidor/quick.ts";
-import { createSession, FATAL, putOff, type Session, setPaused } from "./servidor/session.ts";
-import { type Clock, systemClock } from "./transport/clock.ts";
-import type { Connection, Handlers, Listen, Listener } from "./transport/connection.ts";
+import { createDoorway, FATAL, putOff, type Session, setPaused, stay } from "./servidor/session.ts";
+import { type Clock, every, systemClock } from "./transport/clock.ts";
+import { type Connection, DEAF, type Handlers, type Listen, type Listener } from "./transport/connection.ts";
 import { listen } from "./transport/tcp.ts";
 
 export type LeftReason = "left" | "closed" | "silent";
@@ -53,7 +53,7 @@ export class Servidor {
   readonly #catalog: Catalog;
   readonly #clock: Clock;
   readonly #sessions = new Set<Session>();
-  readonly #machineIps: ReadonlySet<string>;
+  readonly #doorway: ReturnType<typeof createDoorway>;
   readonly #outbox = createOutbox();
   readonly #quick: Quick | undefined;
   #listener: Listener | undefined;
@@ -67,8 +67,8 @@ export class Servidor {
       options.onEvent({ type: "searched", address, name: decodeText(chunk.subarray(from, to)) ?? "" });
     };
     this.#quick = createQuick(this.#catalog, this.#outbox, options.tellSearches === false ? undefined : tell);
-    this.#machineIps = new Set(
-      Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map((one) => one.address)),
+    this.#doorway = createDoorway(
+      new Set(Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map((one) => one.address))),
     );
   }
 
@@ -79,7 +79,7 @@ export class Servidor {
     const listener = (this.#options.listen ?? listen)(at, (connection) => this.#accept(connection));
     if (isFault(listener)) return listener;
     this.#listener = listener;
-    this.#sweep();
+    this.#stopSweep = every(this.#clock, SWEEP_MS, () => this.#sweep());
     return listener.address;
   }
 
@@ -97,7 +97,8 @@ export class Servidor {
   }
 
   #accept(connection: Connection): Handlers {
-    const session = createSession(connection, this.#machineIps, this.#clock.now());
+    const session = this.#doorway.enter(connection, this.#clock.now());
+    if (session === undefined) return DEAF;
     this.#sessions.add(session);
     return {
       data: (chunk) => {
@@ -125,7 +126,7 @@ export class Servidor {
     if (client.member === undefined || session.busy || reader.size > 0 || orders.joining) return 0;
     if (this.#quick === undefined || connection.queued > 0) return 0;
     const answered = this.#quick(connection, client.member, chunk, TURN_ORDERS);
-    if (answered > 0) putOff(session, Number.POSITIVE_INFINITY, this.#clock.now());
+    if (answered > 0) stay(session, this.#clock.now());
     return answered;
   }
 
@@ -177,7 +178,7 @@ export class Servidor {
         if (!this.#sessions.has(session)) return session.client.member && this.#catalog.leave(session.client.member);
         if (isFault(result)) return this.#refuse(session, result);
         if (!isFault(next)) session.state = next;
-        if (session.client.member !== undefined) putOff(session, Number.POSITIVE_INFINITY, this.#clock.now());
+        if (session.client.member !== undefined) stay(session, this.#clock.now());
         this.#tell(session, request, shares as readonly Share[]);
         this.#outbox.put(session.connection, encodeReply(result.reply), result.payload);
         if (request.verb === "LEAVE") this.#end(session, member);
@@ -219,6 +220,7 @@ export class Servidor {
 
   #forget(session: Session, reason: LeftReason): void {
     const { member } = session.client;
+    session.known();
     if (!this.#sessions.delete(session) || member === undefined) return;
     this.#options.onEvent({ type: "left", address: member.address, reason });
     if (!session.busy) void this.#catalog.leave(member); // a busy one leaves once the catalog has answered it
@@ -226,18 +228,15 @@ export class Servidor {
 
   /** Closes, once a second, whoever has been silent past the deadline of its state. */
   #sweep(): void {
-    this.#stopSweep = this.#clock.after(SWEEP_MS, () => {
-      const now = this.#clock.now();
-      for (const session of this.#sessions) {
-        if (now < session.dueAt) continue;
-        const detail = session.client.member === undefined ? "no JOIN" : `silent for ${IDLE_SECONDS_MAX} s`;
-        this.#refuse(session, fault("TIMEOUT", "theirs", detail, true));
-        // One that does not read would never hear it.
-        if (session.connection.queued > 0) session.connection.destroy();
-        this.#forget(session, "silent");
-      }
-      this.#sweep();
-    });
+    const now = this.#clock.now();
+    for (const session of this.#sessions) {
+      if (now < session.dueAt) continue;
+      const detail = session.client.member === undefined ? "no JOIN" : `silent for ${IDLE_SECONDS_MAX} s`;
+      this.#refuse(session, fault("TIMEOUT", "theirs", detail, true));
+      // One that does not read would never hear it.
+      if (session.connection.queued > 0) session.connection.destroy();
+      this.#forget(session, "silent");
+    }
   }
 }
 

@@ -106,21 +106,26 @@ export async function runMenu(parts: MenuParts): Promise<void> {
       if (command.stop === "back") continue;
       return;
     }
+    let result: unknown;
     if (command === "JOIN") {
       const joined = await runJoin(parts);
       if (!isStop(joined) && !isFault(joined)) self = joined;
+      result = joined;
     } else if (self === undefined) {
       report.failed(fault("NOT_JOINED", "ours"));
       unused = ANSWERS[command];
     } else if (command === "SEARCH") {
       const found = await runSearch(parts);
       if (!isStop(found) && !isFault(found)) sources = found;
+      result = found;
     } else if (peer.lastSearched === undefined) {
       report.failed(fault("NOT_SEARCHED", "ours"));
       unused = ANSWERS[command];
     } else {
-      await runDownload(parts, { self, sources, name: peer.lastSearched });
+      result = await runDownload(parts, { self, sources, name: peer.lastSearched });
     }
+    // Ctrl+C at a command's own question means the program, as it does at the menu; Esc only the command.
+    if (isStop(result) && result.stop === "leave") return;
   }
 }
 
@@ -171,15 +176,16 @@ async function runSearch(parts: MenuParts): Promise<readonly Address[] | Fault |
 type Found = { readonly self: Joined; readonly sources: readonly Address[]; readonly name: string };
 
 // SPEC 6: DOWNLOAD captures only the IP and port of the peer that has the file; the file is the one last searched.
-async function runDownload(parts: MenuParts, { self, sources, name }: Found): Promise<void> {
+async function runDownload(parts: MenuParts, { self, sources, name }: Found): Promise<Stop | undefined> {
   const { asker } = parts;
   const first = sources.find((source) => !sameAddress(source, self.address)) ?? sources[0];
   const ip = await asker.ask(ipQuestion("IP do peer que tem o arquivo", first?.ip));
-  if (isStop(ip)) return void broken(parts, ip);
+  if (isStop(ip)) return broken(parts, ip);
   const port = await asker.ask(portQuestion("Porta do peer que tem o arquivo", first?.port));
-  if (isStop(port)) return void broken(parts, port);
+  if (isStop(port)) return broken(parts, port);
   const from = { ip: ip.trim(), port: Number(port) };
   await download(parts, { from, name, folder: self.folder });
+  return undefined;
 }
 
 /** A script that ends in the middle of a command has a mistake worth a line. */

@@ -4,10 +4,17 @@
 
 import type { Client } from "../catalog/answer.ts";
 import type { ServerState } from "../protocol/conversation.ts";
-import { IDLE_SECONDS_MAX, UNJOINED_SECONDS_MAX } from "../protocol/limits.ts";
+import {
+  IDLE_SECONDS_MAX,
+  STRANGERS_MAX,
+  STRANGERS_PER_ADDRESS_MAX,
+  UNJOINED_SECONDS_MAX,
+} from "../protocol/limits.ts";
 import { createOrders, type Orders } from "../protocol/orders.ts";
 import { createReader, type Reader } from "../protocol/reader.ts";
+import { encodeReply } from "../protocol/replies.ts";
 import type { Connection } from "../transport/connection.ts";
+import { createCrowd } from "../transport/crowd.ts";
 
 /** One connected client. */
 export type Session = {
@@ -24,11 +31,19 @@ export type Session = {
   ended: boolean;
   /** When it will have been silent for too long. Only whole requests, and a JOIN's payload that makes way, put it off. */
   dueAt: number;
+  /** It has joined or is gone: it no longer counts among those who have not. */
+  known(): void;
 };
 
-/** A client that has just connected, at `now` milliseconds. */
-export function createSession(connection: Connection, machineIps: ReadonlySet<string>, now: number): Session {
+/** A client that has just connected, at `now` milliseconds; `onKnown` is called once. */
+function createSession(
+  connection: Connection,
+  machineIps: ReadonlySet<string>,
+  now: number,
+  onKnown: () => void,
+): Session {
   const reader = createReader();
+  let isKnown = false;
   return {
     connection,
     reader,
@@ -39,7 +54,35 @@ export function createSession(connection: Connection, machineIps: ReadonlySet<st
     paused: false,
     ended: false,
     dueAt: now + UNJOINED_SECONDS_MAX * 1000,
+    known() {
+      if (!isKnown) onKnown();
+      isKnown = true;
+    },
   };
+}
+
+/** Lets clients in, but not too many at once that have not joined. */
+export function createDoorway(machineIps: ReadonlySet<string>): {
+  /** Undefined for one too many, which has been told so. */
+  enter(connection: Connection, now: number): Session | undefined;
+} {
+  const strangers = createCrowd(STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX);
+  return {
+    enter(connection, now) {
+      const { ip } = connection.remote;
+      if (strangers.admit(ip)) return createSession(connection, machineIps, now, () => strangers.release(ip));
+      const text = "connections that have not joined";
+      connection.send(encodeReply({ verb: "ERROR", code: "TOO_MANY", retry: true, text }));
+      connection.end();
+      return undefined;
+    },
+  };
+}
+
+/** It is in, and was heard of at `now`. */
+export function stay(session: Session, now: number): void {
+  session.known();
+  putOff(session, Number.POSITIVE_INFINITY, now);
 }
 
 /** A peer's deadline moves by `ms`, at most to a whole IDLE_SECONDS_MAX from `now`. */

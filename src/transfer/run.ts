@@ -2,7 +2,7 @@
 // Invariant: it ends once, with the layer that every byte on the disk agrees with, or with the fault that stopped it.
 // Never: asks for the file (download.ts) or gives it its name.
 
-import { type Hashed, rootOfLayer } from "../content/merkle.ts";
+import { decodeRoot, type Hashed, rootOfLayer } from "../content/merkle.ts";
 import type { Workplace } from "../content/workplace.ts";
 import type { Address } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
@@ -119,9 +119,11 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   if (layer === undefined) void pollLayer();
 
   async function learnLayer(from: Source): Promise<Uint8Array | Fault> {
-    const known = grant.size === 0 ? new Uint8Array(0) : await from.layer();
-    if (isFault(known)) return known;
     const { size, pieceBytes } = grant;
+    // Without a piece there is nothing to say, and of a single one the root says it.
+    const said = size === 0 ? new Uint8Array(0) : size <= pieceBytes && grant.root ? decodeRoot(grant.root) : undefined;
+    const known = said ?? (await from.layer());
+    if (isFault(known)) return known;
     layer = known;
     root = rootOfLayer(layer, pieceBytes);
     offer = options.offer({ size, pieceBytes, layer, root });

@@ -63,6 +63,27 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     ]);
   });
 
+  test("leaves with Ctrl+C from any question, and only leaves the command with Esc", async () => {
+    for (const [keys, question] of [
+      ["JOIN\r", "IP deste peer"],
+      ["JOIN\r\r", "Porta deste peer"],
+      ["JOIN\r\r\r\rSEARCH\r", "Nome do arquivo"],
+      ["JOIN\r\r\r\rSEARCH\raula.mp4\rDOWNLOAD\r", "IP do peer"],
+    ] as const) {
+      await using session = await open();
+      session.press(keys);
+      await session.shows(question);
+      session.press(KEY.escape);
+      await session.shows(MENU);
+      session.press(
+        ...(keys.startsWith("JOIN\r\r\r\r") ? [keys.slice(keys.lastIndexOf("\r", keys.length - 2) + 1)] : [keys]),
+      );
+      await session.shows(question);
+      session.press(KEY.interrupt);
+      expect(await session.exit()).toBe(0);
+    }
+  });
+
   test("sees the place in a peer's queue, the latest one, until Ctrl+C gives it up", async () => {
     await using session = await open();
     session.press("JOIN\r\r\r\rSEARCH\rfila.mp4\rDOWNLOAD\r\r\r");

@@ -9,11 +9,14 @@ import {
   JOIN_PAYLOAD_BYTES_MAX,
   LINE_BYTES_MAX,
   READ_AHEAD_BYTES_MAX,
+  STRANGERS_PER_ADDRESS_MAX,
   UNJOINED_SECONDS_MAX,
 } from "../../src/protocol/limits.ts";
 import type { Share } from "../../src/protocol/messages.ts";
 import { encodeShares } from "../../src/protocol/payloads.ts";
+import { createDoorway } from "../../src/servidor/session.ts";
 import { Servidor, type ServidorEvent, type ServidorOptions } from "../../src/servidor.ts";
+import type { Connection } from "../../src/transport/connection.ts";
 import { listen } from "../../src/transport/tcp.ts";
 import { until } from "../support/until.ts";
 import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
@@ -420,6 +423,30 @@ describe("nobody stays for nothing", () => {
     expect(await search(watcher, "1.mp4")).toBe("");
     await until("its socket to be closed", () => closed === 1);
   });
+});
+
+test("of those who have not joined there are so many of one address and no more; who joined does not count", () => {
+  const told: string[] = [];
+  const from = (ip: string): Connection => ({
+    remote: { ip, port: 1 },
+    local: { ip: "127.0.0.1", port: 1099 },
+    send: (bytes) => void told.push(String(bytes)),
+    queued: 0,
+    pause() {},
+    resume() {},
+    end() {},
+    destroy() {},
+  });
+  const doorway = createDoorway(new Set());
+  const first = doorway.enter(from("10.0.0.1"), 0);
+  for (let i = 1; i < STRANGERS_PER_ADDRESS_MAX; i++) expect(doorway.enter(from("10.0.0.1"), 0)).toBeDefined();
+  expect(doorway.enter(from("10.0.0.1"), 0)).toBeUndefined();
+  expect(told).toEqual(["ERROR TOO_MANY retry connections that have not joined\n"]);
+  expect(doorway.enter(from("10.0.0.2"), 0)).toBeDefined();
+  first?.known();
+  first?.known();
+  expect(doorway.enter(from("10.0.0.1"), 0)).toBeDefined();
+  expect(doorway.enter(from("10.0.0.1"), 0)).toBeUndefined();
 });
 
 describe("a line or a stream out of bounds", () => {
