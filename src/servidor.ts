@@ -5,7 +5,6 @@
 import { networkInterfaces } from "node:os";
 import { answer } from "./catalog/answer.ts";
 import { after, type Catalog, type MaybePromise, type Member } from "./catalog/contract.ts";
-import { createMemoryCatalog } from "./catalog/memory.ts";
 import { runInSlices, runSoon } from "./catalog/slices.ts";
 import { type Address, formatAddress } from "./protocol/address.ts";
 import { nextServerState } from "./protocol/conversation.ts";
@@ -16,6 +15,7 @@ import type { ServerRequest, Share } from "./protocol/messages.ts";
 import type { Order } from "./protocol/orders.ts";
 import { readShares } from "./protocol/payloads.ts";
 import { encodeReply } from "./protocol/replies.ts";
+import { type IndexEvent, openIndex } from "./servidor/index.ts";
 import { createOutbox } from "./servidor/outbox.ts";
 import { createQuick, type Quick } from "./servidor/quick.ts";
 import { createDoorway, FATAL, putOff, type Session, setPaused, stay } from "./servidor/session.ts";
@@ -29,7 +29,8 @@ export type ServidorEvent =
   | { readonly type: "joined"; readonly address: Address; readonly names: readonly string[] }
   | { readonly type: "searched"; readonly address: Address; readonly name: string }
   | { readonly type: "left"; readonly address: Address; readonly reason: LeftReason }
-  | { readonly type: "fault"; readonly remote: string; readonly fault: Fault };
+  | { readonly type: "fault"; readonly remote: string; readonly fault: Fault }
+  | IndexEvent;
 
 export type ServidorOptions = {
   readonly host: string;
@@ -39,6 +40,8 @@ export type ServidorOptions = {
   /** Whether onEvent hears of each SEARCH; yes when not given. A busy server has nobody to read so many lines. */
   readonly tellSearches?: boolean;
   readonly catalog?: Catalog;
+  /** `redis://HOST:PORT[/DB]` of an index that several servers share, in place of `catalog`. */
+  readonly redis?: string | undefined;
   readonly listen?: Listen;
   readonly clock?: Clock;
 };
@@ -50,7 +53,7 @@ const READ_AT_ONCE_BYTES_MAX = 32 * 1024;
 
 export class Servidor {
   readonly #options: ServidorOptions;
-  readonly #catalog: Catalog;
+  readonly #catalog: Catalog & { close?(): Promise<void> };
   readonly #clock: Clock;
   readonly #sessions = new Set<Session>();
   readonly #doorway: ReturnType<typeof createDoorway>;
@@ -61,7 +64,7 @@ export class Servidor {
 
   constructor(options: ServidorOptions) {
     this.#options = options;
-    this.#catalog = options.catalog ?? createMemoryCatalog();
+    this.#catalog = options.catalog ?? openIndex(options.redis, options.onEvent);
     this.#clock = options.clock ?? systemClock;
     const tell = ({ address }: Member, chunk: Uint8Array, from: number, to: number): void => {
       options.onEvent({ type: "searched", address, name: decodeText(chunk.subarray(from, to)) ?? "" });
@@ -94,6 +97,7 @@ export class Servidor {
     // What was queued leaves with the event loop's next turns; a peer that does not read is not waited for.
     await new Promise<void>((resolve) => this.#clock.after(50, resolve));
     for (const session of [...this.#sessions]) session.connection.destroy();
+    await this.#catalog.close?.();
   }
 
   #accept(connection: Connection): Handlers {

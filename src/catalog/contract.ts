@@ -20,7 +20,7 @@ export function after<T, U>(value: MaybePromise<T>, use: (value: T) => MaybeProm
 export type Catalog = {
   /** A peer enters, or moves when `replacing` is its present membership. ADDRESS_TAKEN when another live peer has the address. */
   join(address: Address, shares: readonly Share[], replacing: Member | undefined): MaybePromise<Member | Fault>;
-  /** Everyone who has the whole of a file of exactly this name, in the order of their joining. */
+  /** Everyone who has the whole of a file of exactly this name: a server's own peers in the order in which they had it, then others'. */
   search(name: string): MaybePromise<readonly Address[]>;
   /**
    * The answer to the same question as bytes, for a catalog that can: the lines `ip:port` of everyone, written into

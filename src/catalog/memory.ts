@@ -25,17 +25,32 @@ type Record = Member & {
 };
 
 export type MemoryCatalog = Catalog & {
+  /** What is true of an address now, for whoever repeats it elsewhere. */
+  hasWhole(address: string, name: string): boolean;
+  holds(address: string, root: Root): "whole" | "part" | undefined;
+  /** Says everything to the watch, as if it had just changed. */
+  tellAll(): Job<void>;
   readonly peers: number;
   readonly entries: number;
   /** Memory held by entries and names, in bytes. */
   readonly bytes: number;
 };
 
+/** Hears of each change, by the address that it concerns. */
+export type Watch = { named(address: string, name: string): void; held(address: string, root: Root): void };
+
 /** An empty catalog. */
-export function createMemoryCatalog(): MemoryCatalog {
-  const store = createStore();
+export function createMemoryCatalog(watch?: Watch): MemoryCatalog {
+  const keyOf = (row: number): string => formatAddress((records[row] as Record).address);
+  const store = createStore(
+    watch && {
+      named: (row, name) => watch.named(keyOf(row), name),
+      held: (row, root) => watch.held(keyOf(row), root),
+    },
+  );
   const lines = createLines();
   const byAddress = new Map<string, Record>();
+  const entering = new Map<string, Record>(); // not seen yet
   const records: Record[] = []; // by row
 
   function* enter(record: Record, shares: readonly Share[]): Job<void> {
@@ -51,16 +66,17 @@ export function createMemoryCatalog(): MemoryCatalog {
   }
 
   /** Unseen from now on; its rows follow. */
-  function dismiss(record: Record): void {
+  function dismiss(record: Record): MaybePromise<void> {
     record.seen = false;
     lines.hide(record.row);
     const key = formatAddress(record.address);
     if (byAddress.get(key) === record) byAddress.delete(key);
-    void (record.entries <= AT_ONCE_MAX ? runSoon : runInSlices)(empty(record));
+    return (record.entries <= AT_ONCE_MAX ? runSoon : runInSlices)(empty(record));
   }
 
   function appear(record: Record, replacing: Record | undefined): Member {
-    if (replacing !== undefined) dismiss(replacing);
+    entering.delete(formatAddress(record.address));
+    if (replacing !== undefined) void dismiss(replacing);
     byAddress.set(formatAddress(record.address), record);
     record.seen = true;
     lines.show(record.row, record.address);
@@ -83,6 +99,7 @@ export function createMemoryCatalog(): MemoryCatalog {
     const before = replacing as Record | undefined;
     // From now on the address is not free, although whoever has it is not seen yet.
     if (present === undefined) byAddress.set(key, record);
+    entering.set(key, record);
     const entered = (shares.length <= AT_ONCE_MAX ? runSoon : runInSlices)(enter(record, shares));
     return after(entered, () => appear(record, before));
   }
@@ -125,6 +142,12 @@ export function createMemoryCatalog(): MemoryCatalog {
     return holders.sort((a, b) => Number(b.complete) - Number(a.complete));
   }
 
+  /** Whoever is or comes in at this address. */
+  const at = (address: string): Record[] => {
+    const [present, coming] = [byAddress.get(address), entering.get(address)];
+    return [present, coming === present ? undefined : coming].flatMap((record) => record ?? []);
+  };
+
   /** The row of a member that is in; one that has left changes nothing. */
   const rowOf = (member: Member): Record | undefined => ((member as Record).seen ? (member as Record) : undefined);
   function put(member: Member, share: Share, complete: boolean): void {
@@ -146,8 +169,15 @@ export function createMemoryCatalog(): MemoryCatalog {
       const record = rowOf(member);
       if (record !== undefined) store.remove(record.row, name);
     },
-    leave(member) {
-      if (rowOf(member) !== undefined) dismiss(member as Record);
+    leave: (member) => (rowOf(member) === undefined ? undefined : dismiss(member as Record)),
+    hasWhole: (address, name) => at(address).some(({ row }) => store.isComplete(row, name)),
+    holds(address, root) {
+      const held = at(address).map(({ row }) => store.holds(row, root));
+      return held.includes("whole") ? "whole" : held.find((one) => one !== undefined);
+    },
+    *tellAll() {
+      for (const record of new Set([...byAddress.values(), ...entering.values()]))
+        if (records[record.row] === record) yield* store.tellAll(record.row);
     },
     get peers() {
       return byAddress.size;

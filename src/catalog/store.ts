@@ -5,12 +5,9 @@
 import type { Root, Share } from "../protocol/messages.ts";
 import { createIdTable } from "./id-table.ts";
 import { createInterner } from "./interner.ts";
+import { append, clear, HEAD, pairHash, USES, unlink, writeRoot } from "./lists.ts";
 import { createRows, NONE, type Rows } from "./rows.ts";
-
-/** Fields of a list's head: a name's, a root's or a member's row. */
-const HEAD = 0;
-const TAIL = 1;
-const USES = 2;
+import type { Job } from "./slices.ts";
 
 /** Fields of an entry. Lists go through NEXT and PREVIOUS of their kind. */
 const NAME = 0;
@@ -33,13 +30,13 @@ const LOW = 2 ** 32;
 
 export type Store = ReturnType<typeof createStore>;
 
-const pairHash = (a: number, b: number): number => {
-  let hash = Math.imul(a, 0x9e3779b1) ^ Math.imul(b, 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
-  return hash ^ (hash >>> 13);
+/** Hears of each change of what a member has; whoever hears looks up for itself what is true by then. */
+export type Watcher = {
+  named(member: number, name: string): void;
+  held(member: number, root: Root): void;
 };
 
-export function createStore() {
+export function createStore(watcher?: Watcher) {
   const names = createInterner();
   const roots = createInterner();
   const ofName = createRows(3); // by the name's id
@@ -51,37 +48,10 @@ export function createStore() {
   const holdingTable = createIdTable((h) => pairHash(holdings.get(h, OWNER), holdings.get(h, ROOT)));
   const scratch = new Uint8Array(1024);
   const encoder = new TextEncoder();
+  const decoder = new TextDecoder();
   let entryCount = 0;
 
   const encode = (text: string): number => encoder.encodeInto(text, scratch).written;
-  function encodeRoot(root: Root): number {
-    for (let i = 0; i < 32; i++) scratch[i] = (digit(root, 2 * i) << 4) | digit(root, 2 * i + 1);
-    return 32;
-  }
-
-  /** Puts `row` at the end of the list of `list`. */
-  function append(lists: Rows, list: number, rows: Rows, row: number, link: number): void {
-    const tail = lists.get(list, TAIL);
-    rows.set(row, link, NONE);
-    rows.set(row, link + 1, tail);
-    if (tail === NONE) lists.set(list, HEAD, row);
-    else rows.set(tail, link, row);
-    lists.set(list, TAIL, row);
-  }
-  function unlink(lists: Rows, list: number, rows: Rows, row: number, link: number): void {
-    const next = rows.get(row, link);
-    const previous = rows.get(row, link + 1);
-    if (previous === NONE) lists.set(list, HEAD, next);
-    else rows.set(previous, link, next);
-    if (next === NONE) lists.set(list, TAIL, previous);
-    else rows.set(next, link + 1, previous);
-  }
-  function clear(lists: Rows, list: number): void {
-    lists.set(list, HEAD, NONE);
-    lists.set(list, TAIL, NONE);
-    lists.set(list, USES, 0);
-  }
-
   /** The id of a name or root in `interner`, with an empty list in `lists` when it is new. */
   function take(interner: typeof names, lists: Rows, length: number): number {
     const before = interner.count;
@@ -98,6 +68,9 @@ export function createStore() {
     lists.set(id, USES, uses);
     if (uses === 0) interner.drop(id);
   }
+  const nameOf = (id: number): string => decoder.decode(names.view(id));
+  const rootOf = (id: number): Root => roots.view(id).toHex();
+
   let wantedMember = 0;
   let wantedOther = 0;
   const isEntry = (e: number) => entries.get(e, NAME) === wantedOther && entries.get(e, MEMBER) === wantedMember;
@@ -114,7 +87,7 @@ export function createStore() {
   }
 
   function hold(member: number, rootText: Root, complete: boolean): number {
-    const root = take(roots, ofRoot, encodeRoot(rootText));
+    const root = take(roots, ofRoot, writeRoot(scratch, rootText));
     let holding = findHolding(member, root);
     if (holding < 0) {
       holding = holdings.take();
@@ -127,10 +100,12 @@ export function createStore() {
     }
     const field = complete ? WHOLE : PARTIAL;
     holdings.set(holding, field, holdings.get(holding, field) + 1);
+    watcher?.held(member, rootText);
     return holding;
   }
   function letGo(holding: number, complete: boolean): void {
     const root = holdings.get(holding, ROOT);
+    watcher?.held(holdings.get(holding, OWNER), rootOf(root));
     const field = complete ? WHOLE : PARTIAL;
     holdings.set(holding, field, holdings.get(holding, field) - 1);
     if (holdings.get(holding, WHOLE) + holdings.get(holding, PARTIAL) === 0) {
@@ -147,10 +122,14 @@ export function createStore() {
     const complete = (entries.get(entry, SIZE_HIGH) & COMPLETE) !== 0;
     const holding = entries.get(entry, HOLDING);
     if (holding !== NONE) letGo(holding, complete);
-    if (complete) unlink(ofName, name, entries, entry, BY_NAME);
+    if (complete) {
+      watcher?.named(member, nameOf(name));
+      unlink(ofName, name, entries, entry, BY_NAME);
+    }
     unlink(members, member, entries, entry, BY_MEMBER);
     entryTable.remove(pairHash(member, name), entry);
     release(names, ofName, name);
+    entries.set(entry, MEMBER, NONE);
     entries.free(entry);
     entryCount--;
   }
@@ -168,7 +147,10 @@ export function createStore() {
     entries.set(entry, MEMBER, member);
     entries.set(entry, SIZE_LOW, (size % LOW) | 0);
     entries.set(entry, SIZE_HIGH, Math.floor(size / LOW) | (complete ? COMPLETE : 0));
-    if (complete) append(ofName, name, entries, entry, BY_NAME);
+    if (complete) {
+      watcher?.named(member, text);
+      append(ofName, name, entries, entry, BY_NAME);
+    }
     append(members, member, entries, entry, BY_MEMBER);
     entryTable.add(pairHash(member, name), entry);
     entries.set(entry, HOLDING, root === undefined ? NONE : hold(member, root, complete));
@@ -204,6 +186,25 @@ export function createStore() {
       const entry = entryOf(member, text);
       return entry >= 0 && (entries.get(entry, SIZE_HIGH) & COMPLETE) !== 0;
     },
+    /** "whole", "part", or undefined when the member has none of this content. */
+    holds(member: number, root: Root): "whole" | "part" | undefined {
+      const id = roots.find(scratch, 0, writeRoot(scratch, root));
+      const holding = id < 0 ? -1 : findHolding(member, id);
+      if (holding < 0) return undefined;
+      return holdings.get(holding, WHOLE) > 0 ? "whole" : "part";
+    },
+    /** Says everything that the member has to `watcher`, a few at a time. */
+    *tellAll(member: number): Job<void> {
+      const all: number[] = [];
+      for (let e = members.get(member, HEAD); e !== NONE; e = entries.get(e, BY_MEMBER)) all.push(e);
+      for (const [i, entry] of all.entries()) {
+        if (i % 32 === 31) yield;
+        if (entries.get(entry, MEMBER) !== member) continue; // gone meanwhile
+        if ((entries.get(entry, SIZE_HIGH) & COMPLETE) !== 0) watcher?.named(member, nameOf(entries.get(entry, NAME)));
+        const holding = entries.get(entry, HOLDING);
+        if (holding !== NONE) watcher?.held(member, rootOf(holdings.get(holding, ROOT)));
+      }
+    },
     /** The first complete entry of that name, or NONE. */
     firstOf(text: string): number {
       const name = names.find(scratch, 0, encode(text));
@@ -217,7 +218,7 @@ export function createStore() {
     nextOf: (entry: number): number => entries.get(entry, BY_NAME),
     memberOf: (entry: number): number => entries.get(entry, MEMBER),
     firstHolding(root: Root): number {
-      const id = roots.find(scratch, 0, encodeRoot(root));
+      const id = roots.find(scratch, 0, writeRoot(scratch, root));
       return id < 0 ? NONE : ofRoot.get(id, HEAD);
     },
     nextHolding: (holding: number): number => holdings.get(holding, BY_ROOT),
@@ -235,9 +236,4 @@ export function createStore() {
       return rows + names.bytes + roots.bytes + entryTable.bytes + holdingTable.bytes;
     },
   };
-}
-
-function digit(hex: string, at: number): number {
-  const code = hex.charCodeAt(at);
-  return code <= 57 ? code - 48 : code - 87;
 }

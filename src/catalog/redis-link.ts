@@ -1,0 +1,190 @@
+// The connection to Redis and this server's lease there: who we are in the index, for as long as we say so.
+// Invariant: one identity for each time we come (back) in; what was written under an earlier one is never renewed again.
+// Never: keeps anybody waiting: without a connection, or with one that does not answer, a command fails at once or soon.
+
+import { RedisClient } from "bun";
+
+/** How long what we wrote outlives us. Two servers agree again on who is in after at most this. */
+export const LEASE_SECONDS = 6;
+const REDIS_PORT = 6379;
+const BEAT_MS = 1000;
+const CONNECT_MS_MAX = 2000;
+/** A command that takes longer says that Redis is away. A server with a queue of a million entries to write is not. */
+const COMMAND_MS_MAX = 2000;
+
+/** Why the index is not shared for now. */
+export type RedisTrouble =
+  | { readonly why: "unreachable" } // refused, gone, silent
+  | { readonly why: "denied" } // a password is missing or wrong
+  | { readonly why: "unusable"; readonly detail: string }; // not a Redis, or one that refuses our commands
+
+export type RedisEvent = { readonly type: "away"; readonly trouble: RedisTrouble } | { readonly type: "back" };
+
+export type RedisLink = {
+  /** Our name in the index, or undefined while it is not shared. */
+  readonly identity: string | undefined;
+  /** One command, or undefined when Redis is away, or goes away on it. */
+  send(command: string, args: readonly string[]): Promise<unknown>;
+  close(): Promise<void>;
+};
+
+/** The first line of what is answered, "" when nothing is, undefined when nobody is there. */
+export type Probe = (
+  at: { readonly ip: string; readonly port: number },
+  question: string,
+) => Promise<string | undefined>;
+
+export type LinkOptions = {
+  readonly url: string;
+  /** Asks whoever is there one question outside the client, which keeps the reason to itself when it is let in not at all. */
+  readonly probe: Probe;
+  /** The sorted set of live servers. */
+  readonly serversKey: string;
+  /** The keys that live by our lease. */
+  readonly leasedKeys: (identity: string) => Iterable<string>;
+  /** A new identity, under which nothing is written yet. */
+  readonly onJoined: (identity: string) => void;
+  readonly onEvent: (event: RedisEvent) => void;
+};
+
+export function createRedisLink(options: LinkOptions): RedisLink {
+  const { serversKey } = options;
+  let client: RedisClient | undefined;
+  let identity: string | undefined;
+  let told: string | undefined; // what the operator knows
+  let closed = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+
+  async function connect(): Promise<void> {
+    if (closed) return;
+    const fresh = new RedisClient(options.url, {
+      autoReconnect: false,
+      enableOfflineQueue: false,
+      connectionTimeout: CONNECT_MS_MAX,
+    });
+    try {
+      await within(CONNECT_MS_MAX, fresh.connect());
+      const name = crypto.randomUUID().slice(0, 13);
+      await announce(fresh, name);
+      if (closed) return fresh.close();
+      client = fresh;
+      identity = name;
+      fresh.onclose = () => away(fresh, { why: "unreachable" });
+      if (told !== undefined) options.onEvent({ type: "back" });
+      told = undefined;
+      options.onJoined(name);
+      again(beat);
+    } catch (error) {
+      fresh.close();
+      away(undefined, await examine(troubleOf(error)));
+    }
+  }
+
+  /** What is behind a connection that could not be made. */
+  async function examine(trouble: RedisTrouble): Promise<RedisTrouble> {
+    if (trouble.why !== "unreachable") return trouble;
+    const { hostname, port, password } = new URL(options.url);
+    const line = await options.probe({ ip: hostname, port: Number(port || REDIS_PORT) }, "PING\r\n");
+    if (line === undefined || line === "") return trouble;
+    if (line.startsWith("-NOAUTH") || (line === "+PONG" && password !== "")) return { why: "denied" };
+    return line === "+PONG" ? trouble : { why: "unusable", detail: line };
+  }
+
+  /** We are alive until the lease ends, by Redis' own clock; whoever let it end is taken off the list. */
+  async function announce(on: RedisClient, name: string): Promise<void> {
+    const now = await redisNow(on);
+    await within(COMMAND_MS_MAX, on.send("ZADD", [serversKey, String(now + LEASE_SECONDS * 1000), name]));
+    await within(COMMAND_MS_MAX, on.send("ZREMRANGEBYSCORE", [serversKey, "-inf", String(now)]));
+  }
+
+  async function beat(): Promise<void> {
+    const on = client;
+    const name = identity;
+    if (on === undefined || name === undefined) return;
+    try {
+      const score = (await within(COMMAND_MS_MAX, on.send("ZSCORE", [serversKey, name]))) as number | string | null;
+      // We have slept through our lease: what others read of us is gone, and is written anew under a new name.
+      if (score === null || Number(score) <= (await redisNow(on))) throw new Error("our lease is over");
+      const keys = [...options.leasedKeys(name)];
+      await within(COMMAND_MS_MAX, Promise.all(keys.map((key) => on.send("EXPIRE", [key, String(LEASE_SECONDS)]))));
+      await announce(on, name);
+      again(beat);
+    } catch (error) {
+      away(on, troubleOf(error));
+    }
+  }
+
+  function again(step: () => Promise<void>): void {
+    clearTimeout(timer);
+    timer = setTimeout(() => void step(), BEAT_MS);
+  }
+
+  function away(which: RedisClient | undefined, trouble: RedisTrouble): void {
+    if (which !== client || closed) return;
+    identity = undefined;
+    client = undefined;
+    if (which !== undefined) {
+      which.onclose = () => {};
+      which.close();
+    }
+    if (told !== trouble.why) options.onEvent({ type: "away", trouble });
+    told = trouble.why;
+    again(connect);
+  }
+
+  void connect();
+
+  return {
+    get identity() {
+      return identity;
+    },
+    async send(command, args) {
+      const on = client;
+      if (on === undefined) return undefined;
+      try {
+        return await within(COMMAND_MS_MAX, on.send(command, [...args]));
+      } catch (error) {
+        away(on, troubleOf(error));
+        return undefined;
+      }
+    },
+    async close() {
+      const on = client;
+      const name = identity;
+      closed = true;
+      clearTimeout(timer);
+      if (on === undefined || name === undefined) return;
+      on.onclose = () => {};
+      // Polite, and not needed: the lease would end it too.
+      const keys = [...options.leasedKeys(name)];
+      await within(COMMAND_MS_MAX, Promise.all([on.send("ZREM", [serversKey, name]), on.send("UNLINK", keys)])).catch(
+        () => {},
+      );
+      on.close();
+    },
+  };
+}
+
+async function redisNow(on: RedisClient): Promise<number> {
+  const [seconds, micros] = (await within(COMMAND_MS_MAX, on.send("TIME", []))) as [string, string];
+  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+}
+
+/** The promise's value; a rejection after `ms`. */
+function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error("no answer")), ms);
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/** Errors of Bun's client by their code, and Redis' own by their first word. */
+function troubleOf(error: unknown): RedisTrouble {
+  const { message = "", code = "" } = error as { message?: string; code?: string };
+  if (
+    /^(?:NOAUTH|WRONGPASS|NOPERM)|^ERR (?:AUTH|invalid password|Client sent AUTH)/i.test(message) ||
+    /AUTH/.test(code)
+  )
+    return { why: "denied" };
+  if (/^[A-Z]{3,}\s/.test(message) || /INVALID|RESPONSE/.test(code)) return { why: "unusable", detail: message };
+  return { why: "unreachable" };
+}

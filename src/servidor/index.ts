@@ -1,0 +1,28 @@
+// Which catalog a server has: its own memory's, or the index that it shares with others through Redis.
+// Invariant: whoever serves with it need not know which of the two it is.
+// Never: fails because Redis is away.
+
+import type { Catalog } from "../catalog/contract.ts";
+import { createMemoryCatalog, type MemoryCatalog } from "../catalog/memory.ts";
+import { createRedisCatalog, type RedisTrouble } from "../catalog/redis.ts";
+import { probe } from "../transport/probe.ts";
+
+export type { RedisTrouble } from "../catalog/redis.ts";
+
+/** The shared index is away: only our own peers are known until it is back. */
+export type IndexEvent =
+  | { readonly type: "index-away"; readonly trouble: RedisTrouble }
+  | { readonly type: "index-back" };
+
+export type Index = Catalog & Pick<MemoryCatalog, "peers" | "entries" | "bytes"> & { close?(): Promise<void> };
+
+/** `redis` is `redis://HOST:PORT[/DB]`; without it the catalog is in memory. */
+export function openIndex(redis: string | undefined, onEvent: (event: IndexEvent) => void): Index {
+  if (redis === undefined) return createMemoryCatalog();
+  return createRedisCatalog({
+    url: redis,
+    probe,
+    onEvent: (event) =>
+      onEvent(event.type === "away" ? { type: "index-away", trouble: event.trouble } : { type: "index-back" }),
+  });
+}

@@ -1,0 +1,34 @@
+// One question to whoever listens somewhere, and the first line of what it says: to tell a person what is wrong there.
+// Invariant: over within PROBE_SECONDS_MAX, whatever the other side does.
+// Never: part of a conversation; the connection is closed after the line.
+
+import type { Address } from "../protocol/address.ts";
+import { isFault } from "../protocol/fault.ts";
+import { createReader } from "../protocol/reader.ts";
+import { systemClock } from "./clock.ts";
+import { connect } from "./tcp.ts";
+
+const PROBE_SECONDS_MAX = 2;
+
+/** The first line, "" when there is none, or undefined when nobody is there. */
+export async function probe(at: Address, question: string): Promise<string | undefined> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const reader = createReader();
+  const connection = await connect(at, () => ({
+    data(chunk) {
+      reader.push(chunk);
+      const line = reader.line();
+      if (line !== undefined) resolve(isFault(line) ? "" : line);
+    },
+    drain() {},
+    end: () => resolve(""),
+    close: () => resolve(""),
+  }));
+  if (isFault(connection)) return undefined;
+  connection.send(question);
+  const cancel = systemClock.after(PROBE_SECONDS_MAX * 1000, () => resolve(""));
+  const line = await promise;
+  cancel();
+  connection.destroy();
+  return line;
+}
