@@ -31,7 +31,7 @@ const NAME = { takes: "NOME", help: "o nome do arquivo com extensão" } as const
 const SERVER_COMMANDS: Commands<"menu"> = {
   menu: {
     help: "pergunta IP e porta (só o que não veio em opções) e atende",
-    flags: ["host", "port", "quiet", "verbose"],
+    flags: ["host", "port", "catalog", "metrics", "log", "quiet", "verbose"],
   },
 };
 
@@ -62,6 +62,11 @@ export type ServerConfig = {
   readonly port: number | undefined;
   readonly quiet: boolean;
   readonly verbose: boolean;
+  /** `redis://…` of an index that servers share; undefined for the server's own memory. */
+  readonly catalog: string | undefined;
+  /** Where /metrics is served. */
+  readonly metrics: Address | undefined;
+  readonly log: "lines" | "json";
 };
 
 /** What needs no network: roots of files, or a folder against its record. */
@@ -99,8 +104,8 @@ export type PeerConfig = PeerOptions &
 export function parseServer(args: readonly string[]): ServerConfig | Asked | Usage {
   const read = readArgs(args, SERVER_COMMANDS);
   if ("usage" in read || "asked" in read) return read;
-  const { host, port, quiet = false, verbose = false } = read.flags;
-  return { host, port, quiet, verbose };
+  const { host, port, quiet = false, verbose = false, catalog, metrics, log = "lines" } = read.flags;
+  return { host, port, quiet, verbose, catalog, metrics, log };
 }
 
 /** `args` are the words after the program's name; `environment` may name the server. */

@@ -3,17 +3,16 @@
 // Never: holds logic of its own; every step is one call into the part that knows.
 
 import { isUsage, parseServer, SERVER_DEFAULT, type ServerConfig, serverUsage } from "./config.ts";
-import { complaintOf, complaintText } from "./console/complaints.ts";
 import { EXIT } from "./console/headless.ts";
 import { serverHelp } from "./console/help.ts";
 import { addedLine, searchedLine } from "./console/lines.ts";
+import { createJsonLog, createLog } from "./console/log.ts";
 import { askServer } from "./console/menu.ts";
 import { answerAndExit, runProgram } from "./console/program.ts";
 import { type Asker, isStop } from "./console/questions.ts";
 import { createReport } from "./console/report.ts";
 import type { Address } from "./protocol/address.ts";
-import { type Fault, isFault } from "./protocol/fault.ts";
-import { showName } from "./protocol/names.ts";
+import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import { Servidor, type ServidorEvent } from "./servidor.ts";
 import { versionLine } from "./version.ts";
 
@@ -22,18 +21,21 @@ const PROGRAM = "napster-server";
 async function main(config: ServerConfig): Promise<never> {
   return runProgram(async ({ output, reportParts, life, openAsker }) => {
     const report = createReport(reportParts);
+    const logParts = { output, errIsTerminal: reportParts.errIsTerminal, now: () => new Date() };
+    const log = config.log === "json" ? createJsonLog(logParts) : createLog(logParts);
 
     function onEvent(event: ServidorEvent): void {
       // SPEC 6: one line for each JOIN and each SEARCH.
       if (event.type === "joined" && !config.quiet) output.out(`${addedLine(event.address, event.names)}\n`);
       if (event.type === "searched" && !config.quiet) output.out(`${searchedLine(event.address, event.name)}\n`);
-      if (event.type === "fault" && config.verbose)
-        output.err(`${showName(event.remote)}: ${complaintText(complaintOf(event.fault))}\n`);
+      if (event.type === "fault" && config.verbose) log.refused(event.remote, event.fault);
+      if (event.type === "index-away") log.failed(indexFault(event.trouble));
+      if (event.type === "index-back") log.indexBack();
     }
 
     let servidor: Servidor | undefined;
     function listen(host: string, port: number): Address | Fault {
-      const candidate = new Servidor({ host, port, onEvent, tellSearches: !config.quiet });
+      const candidate = new Servidor({ host, port, onEvent, tellSearches: !config.quiet, redis: config.catalog });
       const address = candidate.listen();
       if (!isFault(address)) servidor = candidate;
       return address;
@@ -43,11 +45,29 @@ async function main(config: ServerConfig): Promise<never> {
     const ask: Asker["ask"] = (question) => openAsker().ask(question);
     const address = await askServer({ ask, given: config, fallback: SERVER_DEFAULT, report, listen });
     if (isStop(address)) return address.stop === "leave" ? EXIT.done : EXIT.failed;
-    report.ready(address);
+    const door = config.metrics && servidor?.serveOperations(config.metrics);
+    if (isFault(door)) {
+      report.failed(door, { at: config.metrics });
+      await servidor?.close();
+      return EXIT.failed;
+    }
+    if (door !== undefined) log.metrics(door);
+    log.ready(address);
     await life.during(new Promise<never>(() => {}));
+    log.stopping();
     await servidor?.close();
     return EXIT.done;
   });
+}
+
+const INDEX_FAULTS = {
+  unreachable: "INDEX_UNREACHABLE",
+  denied: "INDEX_DENIED",
+  unusable: "INDEX_UNUSABLE",
+} as const;
+
+function indexFault(trouble: Extract<ServidorEvent, { type: "index-away" }>["trouble"]): Fault {
+  return fault(INDEX_FAULTS[trouble.why], "network", trouble.why === "unusable" ? trouble.detail : "", true);
 }
 
 const config = parseServer(Bun.argv.slice(2));

@@ -2,49 +2,29 @@
 // Invariant: a peer is in the catalog exactly as long as its connection lives; its replies leave in request order.
 // Never: prints. It tells what happened through onEvent; the console decides what a person sees.
 
-import { networkInterfaces } from "node:os";
 import { answer } from "./catalog/answer.ts";
-import { after, type Catalog, type MaybePromise, type Member } from "./catalog/contract.ts";
+import { after, type Catalog, type MaybePromise } from "./catalog/contract.ts";
 import { runInSlices, runSoon } from "./catalog/slices.ts";
 import { type Address, formatAddress } from "./protocol/address.ts";
 import { nextServerState } from "./protocol/conversation.ts";
-import { type Fault, fault, isFault, type WireCode } from "./protocol/fault.ts";
-import { decodeText } from "./protocol/fields.ts";
-import { IDLE_SECONDS_MAX, JOIN_BYTES_PER_SECOND_MIN, READ_AHEAD_BYTES_MAX } from "./protocol/limits.ts";
+import { type Fault, fault, isFault } from "./protocol/fault.ts";
+import { JOIN_BYTES_PER_SECOND_MIN, READ_AHEAD_BYTES_MAX } from "./protocol/limits.ts";
 import type { ServerRequest, Share } from "./protocol/messages.ts";
 import type { Order } from "./protocol/orders.ts";
 import { readShares } from "./protocol/payloads.ts";
 import { encodeReply } from "./protocol/replies.ts";
-import { type IndexEvent, openIndex } from "./servidor/index.ts";
+import { eventOf, type LeftReason, type ServidorOptions } from "./servidor/events.ts";
+import { gaugesOf, type Index, openIndex } from "./servidor/index.ts";
+import { createMetrics } from "./servidor/metrics.ts";
+import { serveOperations } from "./servidor/operations.ts";
 import { createOutbox } from "./servidor/outbox.ts";
 import { createQuick, type Quick } from "./servidor/quick.ts";
-import { createDoorway, FATAL, putOff, type Session, setPaused, stay } from "./servidor/session.ts";
+import { createDoorway, errorLine, FATAL, putOff, type Session, setPaused, silence, stay } from "./servidor/session.ts";
 import { type Clock, every, systemClock } from "./transport/clock.ts";
-import { type Connection, DEAF, type Handlers, type Listen, type Listener } from "./transport/connection.ts";
+import { type Connection, DEAF, type Handlers, type Listener } from "./transport/connection.ts";
 import { listen } from "./transport/tcp.ts";
 
-export type LeftReason = "left" | "closed" | "silent";
-
-export type ServidorEvent =
-  | { readonly type: "joined"; readonly address: Address; readonly names: readonly string[] }
-  | { readonly type: "searched"; readonly address: Address; readonly name: string }
-  | { readonly type: "left"; readonly address: Address; readonly reason: LeftReason }
-  | { readonly type: "fault"; readonly remote: string; readonly fault: Fault }
-  | IndexEvent;
-
-export type ServidorOptions = {
-  readonly host: string;
-  /** 0 takes any free port. */
-  readonly port: number;
-  readonly onEvent: (event: ServidorEvent) => void;
-  /** Whether onEvent hears of each SEARCH; yes when not given. A busy server has nobody to read so many lines. */
-  readonly tellSearches?: boolean;
-  readonly catalog?: Catalog;
-  /** `redis://HOST:PORT[/DB]` of an index that several servers share, in place of `catalog`. */
-  readonly redis?: string | undefined;
-  readonly listen?: Listen;
-  readonly clock?: Clock;
-};
+export type { ServidorEvent, ServidorOptions } from "./servidor/events.ts";
 
 const SWEEP_MS = 1000;
 const TURN_ORDERS = 256;
@@ -53,25 +33,24 @@ const READ_AT_ONCE_BYTES_MAX = 32 * 1024;
 
 export class Servidor {
   readonly #options: ServidorOptions;
-  readonly #catalog: Catalog & { close?(): Promise<void> };
+  readonly #catalog: Catalog & Partial<Index>;
   readonly #clock: Clock;
   readonly #sessions = new Set<Session>();
-  readonly #doorway: ReturnType<typeof createDoorway>;
-  readonly #outbox = createOutbox();
+  readonly #doorway = createDoorway();
+  readonly #metrics = createMetrics();
+  readonly #outbox = createOutbox(this.#metrics.sent);
   readonly #quick: Quick | undefined;
   #listener: Listener | undefined;
+  #operations: Listener | undefined;
   #stopSweep: () => void = () => {};
+  #chunkAt = 0; // when the chunk that is being answered quickly arrived
 
   constructor(options: ServidorOptions) {
     this.#options = options;
     this.#catalog = options.catalog ?? openIndex(options.redis, options.onEvent);
     this.#clock = options.clock ?? systemClock;
-    const tell = ({ address }: Member, chunk: Uint8Array, from: number, to: number): void => {
-      options.onEvent({ type: "searched", address, name: decodeText(chunk.subarray(from, to)) ?? "" });
-    };
-    this.#quick = createQuick(this.#catalog, this.#outbox, options.tellSearches === false ? undefined : tell);
-    this.#doorway = createDoorway(
-      new Set(Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map((one) => one.address))),
+    this.#quick = createQuick(this.#catalog, this.#outbox, options, (searches) =>
+      this.#metrics.answered("SEARCH", "ok", this.#clock.now() - this.#chunkAt, searches),
     );
   }
 
@@ -80,16 +59,29 @@ export class Servidor {
     const at = { ip: this.#options.host, port: this.#options.port };
     // SPEC 4.a: one event loop serves every peer at once; no request waits for another peer's.
     const listener = (this.#options.listen ?? listen)(at, (connection) => this.#accept(connection));
-    if (isFault(listener)) return listener;
+    if (isFault(listener)) {
+      void this.#catalog.close?.();
+      return listener;
+    }
     this.#listener = listener;
     this.#stopSweep = every(this.#clock, SWEEP_MS, () => this.#sweep());
     return listener.address;
+  }
+
+  /** Serves /metrics and /healthz there, until close; the address says which port was taken. Faults as those of listen. */
+  serveOperations(at: Address): Address | Fault {
+    const gauges = () => gaugesOf(this.#catalog, this.#sessions.size, this.#listener !== undefined);
+    const door = serveOperations(at, this.#metrics, this.#clock, gauges);
+    if (isFault(door)) return door;
+    this.#operations = door;
+    return door.address;
   }
 
   /** Stops accepting, tells every peer to come back later, and closes. */
   async close(): Promise<void> {
     this.#stopSweep();
     this.#listener?.close();
+    this.#listener = undefined;
     for (const session of [...this.#sessions]) {
       this.#refuse(session, fault("SHUTTING_DOWN", "ours", "the server is stopping", true));
       session.connection.end();
@@ -98,6 +90,7 @@ export class Servidor {
     await new Promise<void>((resolve) => this.#clock.after(50, resolve));
     for (const session of [...this.#sessions]) session.connection.destroy();
     await this.#catalog.close?.();
+    this.#operations?.close();
   }
 
   #accept(connection: Connection): Handlers {
@@ -107,6 +100,7 @@ export class Servidor {
     return {
       data: (chunk) => {
         if (session.state === "left") return; // whatever follows a goodbye is not kept
+        this.#metrics.received(chunk.length);
         const answered = this.#answerQuickly(session, chunk);
         if (answered === chunk.length) return this.#outbox.flush();
         session.reader.push(answered === 0 ? chunk : chunk.subarray(answered));
@@ -129,8 +123,9 @@ export class Servidor {
     const { connection, reader, client, orders } = session;
     if (client.member === undefined || session.busy || reader.size > 0 || orders.joining) return 0;
     if (this.#quick === undefined || connection.queued > 0) return 0;
+    this.#chunkAt = this.#clock.now();
     const answered = this.#quick(connection, client.member, chunk, TURN_ORDERS);
-    if (answered > 0) stay(session, this.#clock.now());
+    if (answered > 0) stay(session, this.#chunkAt);
     return answered;
   }
 
@@ -163,15 +158,24 @@ export class Servidor {
   }
 
   #serve(session: Session, order: Order | Fault): Promise<void> | undefined {
-    if (isFault(order)) return this.#refuse(session, order);
+    if (isFault(order)) {
+      this.#metrics.answered("unknown", order.fault, 0);
+      return this.#refuse(session, order);
+    }
     const { request, payload } = order;
-    if (request.verb !== "JOIN") return this.#answer(session, request, NO_SHARES);
+    const arrivedAt = this.#clock.now();
+    if (request.verb !== "JOIN") return this.#answer(session, request, NO_SHARES, arrivedAt);
     const job = readShares(payload);
     const shares = request.payloadBytes > READ_AT_ONCE_BYTES_MAX ? runInSlices(job) : runSoon(job);
-    return settled(after(shares, (list) => this.#answer(session, request, list)));
+    return settled(after(shares, (list) => this.#answer(session, request, list, arrivedAt)));
   }
 
-  #answer(session: Session, request: ServerRequest, shares: readonly Share[] | Fault): Promise<void> | undefined {
+  #answer(
+    session: Session,
+    request: ServerRequest,
+    shares: readonly Share[] | Fault,
+    arrivedAt: number,
+  ): Promise<void> | undefined {
     const { member } = session.client;
     const next = nextServerState(session.state, request.verb);
     const why = isFault(shares) ? shares : isFault(next) ? next : undefined;
@@ -180,46 +184,33 @@ export class Servidor {
       after(answered, (result): MaybePromise<void> => {
         // It went away while the catalog was at work: nothing of it may stay behind.
         if (!this.#sessions.has(session)) return session.client.member && this.#catalog.leave(session.client.member);
+        const now = this.#clock.now();
+        this.#metrics.answered(request.verb, isFault(result) ? result.fault : "ok", now - arrivedAt);
         if (isFault(result)) return this.#refuse(session, result);
         if (!isFault(next)) session.state = next;
-        if (session.client.member !== undefined) stay(session, this.#clock.now());
-        this.#tell(session, request, shares as readonly Share[]);
+        if (session.client.member !== undefined) stay(session, now);
+        const event = eventOf(request, shares as readonly Share[], session.client.member, this.#options);
+        if (event !== undefined) this.#options.onEvent(event);
         this.#outbox.put(session.connection, encodeReply(result.reply), result.payload);
-        if (request.verb === "LEAVE") this.#end(session, member);
+        if (request.verb !== "LEAVE") return;
+        if (member !== undefined) this.#options.onEvent({ type: "left", address: member.address, reason: "left" });
+        this.#outbox.flush();
+        session.connection.end();
       }),
     );
-  }
-
-  /** LEAVE has been answered. */
-  #end({ connection }: Session, member: Member | undefined): void {
-    if (member !== undefined) this.#options.onEvent({ type: "left", address: member.address, reason: "left" });
-    this.#outbox.flush();
-    connection.end();
   }
 
   /** An ERROR in the reply's place; a fault after which the stream cannot be understood ends the connection. */
   #refuse(session: Session, why: Fault): undefined {
     const { connection } = session;
+    this.#metrics.fault(why.fault);
     this.#options.onEvent({ type: "fault", remote: formatAddress(connection.remote), fault: why });
-    this.#outbox.put(
-      connection,
-      encodeReply({ verb: "ERROR", code: why.fault as WireCode, retry: why.retry, text: why.detail }),
-    );
+    this.#outbox.put(connection, errorLine(why));
     if (FATAL.has(why.fault) || session.orders.lost) session.state = "left";
     if (session.state !== "left") return undefined;
     this.#outbox.flush();
     connection.end();
     return undefined;
-  }
-
-  #tell(session: Session, request: ServerRequest, shares: readonly Share[]): void {
-    const address = session.client.member?.address;
-    if (address === undefined) return;
-    if (request.verb === "JOIN") {
-      this.#options.onEvent({ type: "joined", address, names: shares.map((share) => share.name) });
-    } else if (request.verb === "SEARCH" && this.#options.tellSearches !== false) {
-      this.#options.onEvent({ type: "searched", address, name: request.name });
-    }
   }
 
   #forget(session: Session, reason: LeftReason): void {
@@ -235,8 +226,7 @@ export class Servidor {
     const now = this.#clock.now();
     for (const session of this.#sessions) {
       if (now < session.dueAt) continue;
-      const detail = session.client.member === undefined ? "no JOIN" : `silent for ${IDLE_SECONDS_MAX} s`;
-      this.#refuse(session, fault("TIMEOUT", "theirs", detail, true));
+      this.#refuse(session, silence(session));
       // One that does not read would never hear it.
       if (session.connection.queued > 0) session.connection.destroy();
       this.#forget(session, "silent");

@@ -85,6 +85,25 @@ function readWait(text: string): number | Usage {
     : { usage: `pede segundos, de 0 a ${WAIT_SECONDS_MAX}` };
 }
 
+/** An IP is this machine's own unless it is given. */
+function readDoor(text: string): Address | Usage {
+  const [ip, port] = text.includes(":") ? text.split(":", 2) : ["127.0.0.1", text];
+  const number = parsePort(port ?? "", 0);
+  return isIp(ip ?? "") && number !== undefined && text.split(":").length < 3
+    ? { ip: ip as string, port: number }
+    : { usage: "pede [IP:]PORTA, por exemplo 9099 ou 0.0.0.0:9099" };
+}
+
+function readIndex(text: string): string | Usage {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const well = url?.protocol === "redis:" && url.hostname !== "" && /^(?:\/\d{0,3})?$/.test(url.pathname);
+  return well && url.search === "" && url.hash === "" ? text : { usage: "pede redis://HOST:PORTA[/BANCO]" };
+}
+
+function readLog(text: string): "lines" | "json" | Usage {
+  return text === "lines" || text === "json" ? text : { usage: "pede lines ou json" };
+}
+
 const FLAGS = {
   host: row("IP", "IP em que escuta", readIp),
   port: row("N", "porta em que escuta; 0 = qualquer porta livre", readPort),
@@ -99,6 +118,9 @@ const FLAGS = {
   "reject-all": row("", "recusa todo pedido de download", yes),
   verify: row("PASTA", "confere os arquivos da pasta com o registro deles", readFolder),
   json: row("", "um objeto JSON por evento na saída padrão", yes),
+  catalog: row("URL", "índice comum a vários: redis://HOST:PORTA[/BANCO]", readIndex),
+  metrics: row("[IP:]PORTA", "serve /metrics e /healthz; sem IP, em 127.0.0.1", readDoor),
+  log: row("FORMA", "o que sai em stderr: lines (padrão) ou json", readLog),
   quiet: row("", "não mostra as linhas de JOIN e SEARCH", yes),
   verbose: row("", "mostra em stderr as falhas de cada conexão", yes),
   help: row("", "mostra esta ajuda", yes),

@@ -220,6 +220,18 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `n${folder(s)} há um download incompleto de outro arquivo com o nome d${file(s)}`,
     "apague o arquivo .part de lá, ou faça JOIN com outra pasta",
   ],
+  INDEX_UNREACHABLE: () => [
+    "o índice compartilhado (Redis) não responde: só os peers deste servidor são encontrados",
+    "confira --catalog e se o redis-server está no ar; o servidor volta ao índice sozinho",
+  ],
+  INDEX_DENIED: () => [
+    "o índice compartilhado (Redis) não aceita a senha: só os peers deste servidor são encontrados",
+    "use --catalog redis://:SENHA@HOST:PORTA, com a senha do redis-server",
+  ],
+  INDEX_UNUSABLE: () => [
+    "o que responde em --catalog não serve de índice: só os peers deste servidor são encontrados",
+    "confira o endereço, e se outro programa usa chaves que começam com napster:",
+  ],
   CANCELLED: (s) => [`o download foi cancelado${s.name === undefined ? "" : `: ${showFile(s.name)}`}`, AGAIN],
 };
 

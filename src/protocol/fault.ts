@@ -51,6 +51,9 @@ export const LOCAL_CODES = [
   "CORRUPT", // bytes that do not match the root
   "OTHER_CONTENT", // a .part of this name belongs to another content
   "CANCELLED",
+  "INDEX_UNREACHABLE", // the index that servers share: nobody answers there
+  "INDEX_DENIED", // it wants another password
+  "INDEX_UNUSABLE", // what answers there is not an index of ours
 ] as const;
 
 export type WireCode = (typeof WIRE_CODES)[number];

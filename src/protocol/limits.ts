@@ -68,6 +68,9 @@ export const SEND_QUEUE_BYTES_MAX = 1024 * 1024;
 export const RECONNECT_MS_MIN = 250;
 export const RECONNECT_MS_MAX = 8_000;
 
+/** The first wait after a server said SHUTTING_DOWN: it takes a while to start again, and everyone comes back at once. */
+export const RECONNECT_AFTER_SHUTDOWN_MS = 4_000;
+
 /** Uploads at once unless --max-uploads says otherwise. */
 export const UPLOADS_DEFAULT = 8;
 

@@ -7,6 +7,8 @@ import { createMemoryCatalog, type MemoryCatalog } from "../catalog/memory.ts";
 import { createRedisCatalog, type RedisTrouble } from "../catalog/redis.ts";
 import { probe } from "../transport/probe.ts";
 
+import type { Gauges } from "./metrics.ts";
+
 export type { RedisTrouble } from "../catalog/redis.ts";
 
 /** The shared index is away: only our own peers are known until it is back. */
@@ -14,7 +16,18 @@ export type IndexEvent =
   | { readonly type: "index-away"; readonly trouble: RedisTrouble }
   | { readonly type: "index-back" };
 
-export type Index = Catalog & Pick<MemoryCatalog, "peers" | "entries" | "bytes"> & { close?(): Promise<void> };
+export type Index = Catalog &
+  Pick<MemoryCatalog, "peers" | "entries" | "bytes"> & {
+    /** Only for one that is shared: whether it is, now. */
+    readonly shared?: boolean;
+    close?(): Promise<void>;
+  };
+
+/** What an operator reads of it; a catalog that a test hands in need not tell. */
+export function gaugesOf(index: Partial<Index>, connections: number, listening: boolean): Gauges {
+  const { peers = 0, entries = 0, bytes = 0, shared } = index;
+  return { peers, entries, catalogBytes: bytes, connections, listening, indexShared: shared };
+}
 
 /** `redis` is `redis://HOST:PORT[/DB]`; without it the catalog is in memory. */
 export function openIndex(redis: string | undefined, onEvent: (event: IndexEvent) => void): Index {

@@ -19,7 +19,8 @@ const BATCH_BYTES_MAX = 128 * 1024;
 /** A payload of this size is sent as it is rather than copied. */
 const COPY_BYTES_MAX = 16 * 1024;
 
-export function createOutbox(): Outbox {
+/** `sent` hears of every byte that is handed on. */
+export function createOutbox(sent: (bytes: number) => void): Outbox {
   let buffer = Buffer.allocUnsafeSlow(BATCH_BYTES_MAX);
   let used = 0;
   let current: Connection | undefined;
@@ -31,6 +32,7 @@ export function createOutbox(): Outbox {
     current = undefined;
     used = 0;
     connection.send(bytes);
+    sent(bytes.length);
     // What has not left must not be overwritten.
     if (connection.queued > 0) buffer = Buffer.allocUnsafeSlow(BATCH_BYTES_MAX);
   }
@@ -61,6 +63,7 @@ export function createOutbox(): Outbox {
       }
       flush();
       connection.send(payload);
+      sent(payload.length);
     },
   };
 }

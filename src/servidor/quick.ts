@@ -3,8 +3,10 @@
 // Never: judges or refuses anything. At the first request that is anything else it stops, and the long way goes on there.
 
 import type { Catalog, Member } from "../catalog/contract.ts";
+import { decodeText } from "../protocol/fields.ts";
 import { NAME_BYTES_MAX } from "../protocol/limits.ts";
 import type { Connection } from "../transport/connection.ts";
+import type { ServidorOptions } from "./events.ts";
 import type { Outbox } from "./outbox.ts";
 
 const VERB = new TextEncoder().encode("SEARCH ");
@@ -20,38 +22,44 @@ const HEAD_BYTES_MAX = REPLY.length + DIGITS_MAX + 1;
 /** Answers up to `requestsMax` requests from the start of `chunk`; where in it the first unanswered byte stands. */
 export type Quick = (connection: Connection, asker: Member, chunk: Uint8Array, requestsMax: number) => number;
 
-/** `tell` hears of each name that was searched. Undefined when the catalog cannot answer from bytes. */
+/** `answered` hears how many there were in a chunk. Undefined when the catalog cannot answer from bytes. */
 export function createQuick(
   { writeHolders }: Catalog,
   outbox: Outbox,
-  tell: ((asker: Member, chunk: Uint8Array, from: number, to: number) => void) | undefined,
+  { onEvent, tellSearches }: Pick<ServidorOptions, "onEvent" | "tellSearches">,
+  answered: (count: number) => void,
 ): Quick | undefined {
   if (writeHolders === undefined) return undefined;
   let digits = 2; // as many as the length of the last list had: the next one likely has as many
   return (connection, asker, chunk, requestsMax) => {
     let at = 0;
-    for (let served = 0; served < requestsMax; served++) {
+    let served = 0;
+    for (; served < requestsMax; served++) {
       const from = at + VERB.length;
-      if (!startsWithVerb(chunk, at)) return at;
+      if (!startsWithVerb(chunk, at)) break;
       let to = from;
       const last = Math.min(chunk.length, from + NAME_BYTES_MAX + 1);
       while (to < last && chunk[to] !== NEWLINE) to++;
-      if (to === last || chunk[to - 1] === RETURN) return at;
+      if (to === last || chunk[to - 1] === RETURN) break;
       const buffer = outbox.open(connection, HEAD_BYTES_MAX + LIST_BYTES_MAX);
       const start = outbox.used;
-      if (start === 0 && served > 0 && connection.queued > 0) return at; // it does not read its replies
+      if (start === 0 && served > 0 && connection.queued > 0) break; // it does not read its replies
       // The list is written first, where it will most likely stand once its length is known.
       const list = start + REPLY.length + digits + 1;
       const written = writeHolders(chunk, from, to, buffer, list, LIST_BYTES_MAX);
-      if (written < 0) return at;
+      if (written < 0) break;
       digits = written < 10 ? 1 : written < 100 ? 2 : written < 1000 ? 3 : written < 10_000 ? 4 : DIGITS_MAX;
       const after = start + REPLY.length + digits + 1;
       if (after !== list) buffer.copyWithin(after, list, list + written);
       writeHead(buffer, start, written, digits);
       outbox.wrote(after + written - start);
-      tell?.(asker, chunk, from, to);
+      if (tellSearches !== false) {
+        const name = decodeText(chunk.subarray(from, to)) ?? "";
+        onEvent({ type: "searched", address: asker.address, name });
+      }
       at = to + 1;
     }
+    if (served > 0) answered(served);
     return at;
   };
 }

@@ -2,8 +2,10 @@
 // Invariant: its requests are answered one after another; `busy` says that one is being answered.
 // Never: decides or sends anything; servidor.ts does.
 
+import { networkInterfaces } from "node:os";
 import type { Client } from "../catalog/answer.ts";
 import type { ServerState } from "../protocol/conversation.ts";
+import { type Fault, fault, type WireCode } from "../protocol/fault.ts";
 import {
   IDLE_SECONDS_MAX,
   STRANGERS_MAX,
@@ -35,6 +37,10 @@ export type Session = {
   known(): void;
 };
 
+/** Every address of this machine. */
+const machineAddresses = (): ReadonlySet<string> =>
+  new Set(Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map((one) => one.address)));
+
 /** A client that has just connected, at `now` milliseconds; `onKnown` is called once. */
 function createSession(
   connection: Connection,
@@ -62,10 +68,11 @@ function createSession(
 }
 
 /** Lets clients in, but not too many at once that have not joined. */
-export function createDoorway(machineIps: ReadonlySet<string>): {
+export function createDoorway(): {
   /** Undefined for one too many, which has been told so. */
   enter(connection: Connection, now: number): Session | undefined;
 } {
+  const machineIps = machineAddresses();
   const strangers = createCrowd(STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX);
   return {
     enter(connection, now) {
@@ -96,6 +103,15 @@ export function setPaused(session: Session, paused: boolean): void {
   if (paused) session.connection.pause();
   else session.connection.resume();
 }
+
+/** Why a session whose deadline has passed is closed. */
+export function silence({ client }: Session): Fault {
+  return fault("TIMEOUT", "theirs", client.member === undefined ? "no JOIN" : `silent for ${IDLE_SECONDS_MAX} s`, true);
+}
+
+/** What stands in the place of a reply. */
+export const errorLine = (why: Fault): string =>
+  encodeReply({ verb: "ERROR", code: why.fault as WireCode, retry: why.retry, text: why.detail });
 
 /** Faults after which we cannot know where the next request begins, or want no next one. */
 export const FATAL: ReadonlySet<string> = new Set([

@@ -4,7 +4,7 @@
 
 import type { Address } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import { PING_SECONDS, RECONNECT_MS_MAX, RECONNECT_MS_MIN } from "../protocol/limits.ts";
+import { PING_SECONDS, RECONNECT_AFTER_SHUTDOWN_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN } from "../protocol/limits.ts";
 import { type ServerRequest, type Share, VERSION } from "../protocol/messages.ts";
 import { encodeShares } from "../protocol/payloads.ts";
 import { type Answer, type Caller, createCaller, expectReply } from "./caller.ts";
@@ -84,13 +84,13 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
     if (caller === link) return;
     caller = link;
     keepAlive(link);
-    void link.closed.then(() => {
+    void link.closed.then((why) => {
       if (caller !== link) return;
       caller = undefined;
       cancelTimer();
       if (listening === undefined) return;
       options.onLost();
-      comeBack(RECONNECT_MS_MIN);
+      comeBack(why.fault === "SHUTTING_DOWN" ? RECONNECT_AFTER_SHUTDOWN_MS : RECONNECT_MS_MIN);
     });
   }
 

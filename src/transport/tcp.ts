@@ -116,13 +116,13 @@ const shared = {
   },
 };
 
-const LISTEN_FAULTS: Record<string, FaultCode> = {
+export const LISTEN_FAULTS: Record<string, FaultCode> = {
   EADDRINUSE: "PORT_IN_USE",
   EADDRNOTAVAIL: "HOST_UNAVAILABLE",
   EACCES: "PORT_DENIED",
 };
 
-const errorCode = (error: unknown): string => String((error as { code?: unknown })?.code ?? error);
+export const errorCode = (error: unknown): string => String((error as { code?: unknown })?.code ?? error);
 
 export const listen: Listen = (at, accept) => {
   try {

@@ -167,7 +167,15 @@ describe("the peer's command line", () => {
 
 test("the server takes no words", () => {
   expect(server("1099")).toEqual({ usage: "comando desconhecido: 1099" });
-  expect(server("")).toEqual({ host: undefined, port: undefined, quiet: false, verbose: false });
+  expect(server("")).toEqual({
+    host: undefined,
+    port: undefined,
+    quiet: false,
+    verbose: false,
+    catalog: undefined,
+    metrics: undefined,
+    log: "lines",
+  });
 });
 
 test("--help names every flag that its program takes, within 80 columns", () => {

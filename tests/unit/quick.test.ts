@@ -20,7 +20,7 @@ function serve(catalog: Catalog, clients: number): { clients: Client[]; events: 
     let heard = "";
     let queued = 0;
     const connection: Connection = {
-      remote: { ip: "127.0.0.1", port },
+      remote: { ip: `127.0.${port >> 8}.1`, port }, // not too many strangers of one address
       local: { ip: "127.0.0.1", port: 1 },
       send: (bytes) => {
         heard += Buffer.from(bytes as Uint8Array).toString();

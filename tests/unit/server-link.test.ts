@@ -4,7 +4,13 @@
 
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { Address } from "../../src/protocol/address.ts";
-import { IDLE_SECONDS_MAX, PING_SECONDS, RECONNECT_MS_MAX, REPLY_SECONDS_MAX } from "../../src/protocol/limits.ts";
+import {
+  IDLE_SECONDS_MAX,
+  PING_SECONDS,
+  RECONNECT_AFTER_SHUTDOWN_MS,
+  RECONNECT_MS_MAX,
+  REPLY_SECONDS_MAX,
+} from "../../src/protocol/limits.ts";
 import type { Share } from "../../src/protocol/messages.ts";
 import { createServerLink, type ServerLink } from "../../src/transport/server-link.ts";
 import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
@@ -217,6 +223,16 @@ describe("the link", () => {
     // Three quarters of each: half is fixed, half is the random part.
     const longest = RECONNECT_MS_MAX * 0.75;
     expect(waits.slice(0, 8)).toEqual([187.5, 375, 750, 1500, 3000, longest, longest, longest]);
+  });
+
+  test("gives a server that says it is stopping time to start again, and spreads the return of many", async () => {
+    const far = await joined();
+    far.say("ERROR SHUTTING_DOWN retry the server is stopping\n");
+    far.close();
+    await clock.advance(RECONNECT_AFTER_SHUTDOWN_MS / 2);
+    expect(net.dialled.length).toBe(1);
+    await clock.advance(RECONNECT_AFTER_SHUTDOWN_MS / 4); // random() is a half
+    expect(net.dialled.length).toBe(2);
   });
 
   test("keeps one connection only: a JOIN by the person while it comes back leaves no ghost", async () => {

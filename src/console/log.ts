@@ -1,0 +1,62 @@
+// What a server says to whoever runs it, on stderr: lines for people, or one JSON object a line for programs.
+// Invariant: the same events in both forms, each once; JSON has "time", "event" and what belongs to it.
+// Never: writes to stdout, and never shows a text from the wire raw.
+
+import { type Address, formatAddress } from "../protocol/address.ts";
+import type { Fault } from "../protocol/fault.ts";
+import { showName } from "../protocol/names.ts";
+import { complaintOf, complaintText } from "./complaints.ts";
+import { readyLine } from "./lines.ts";
+import type { Output } from "./output.ts";
+
+export type Log = {
+  /** Peers are served. A person at a terminal sees that by themselves. */
+  ready(address: Address): void;
+  metrics(address: Address): void;
+  /** Something is wrong with us or what we stand on. */
+  failed(fault: Fault): void;
+  /** What was wrong is not any more. */
+  indexBack(): void;
+  /** Something is wrong with a connection. */
+  refused(remote: string, fault: Fault): void;
+  stopping(): void;
+};
+
+export type LogParts = {
+  readonly output: Pick<Output, "err">;
+  readonly errIsTerminal: boolean;
+  readonly now: () => Date;
+};
+
+export function createLog({ output, errIsTerminal }: LogParts): Log {
+  const say = (text: string): void => output.err(`${text}\n`);
+  return {
+    ready(address) {
+      if (!errIsTerminal) say(readyLine(address));
+    },
+    metrics: (address) => say(`métricas em http://${formatAddress(address)}/metrics`),
+    failed: (fault) => say(complaintText(complaintOf(fault))),
+    indexBack: () => say("o índice compartilhado voltou: os peers de todos os servidores são encontrados"),
+    refused: (remote, fault) => say(`${showName(remote)}: ${complaintText(complaintOf(fault))}`),
+    stopping() {},
+  };
+}
+
+/** --log json. */
+export function createJsonLog({ output, now }: LogParts): Log {
+  const say = (level: "info" | "warn" | "error", event: string, values: object = {}): void =>
+    output.err(`${JSON.stringify({ time: now().toISOString(), level, event, ...values })}\n`);
+  const values = (fault: Fault): object => ({
+    code: fault.fault,
+    message: complaintOf(fault).cause,
+    detail: showName(fault.detail),
+  });
+  return {
+    ready: (address) => say("info", "ready", address),
+    metrics: (address) => say("info", "metrics", address),
+    failed: (fault) => say("error", "failed", values(fault)),
+    indexBack: () => say("info", "index-back"),
+    refused: (remote, fault) => say("warn", "refused", { remote: showName(remote), ...values(fault) }),
+    stopping: () => say("info", "stopping"),
+  };
+}

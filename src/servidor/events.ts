@@ -1,0 +1,48 @@
+// What a server is given and what it tells: its options and its events.
+// Invariant: whatever a person or a program may want to know of a server's work is an event.
+// Never: tells what a client asked before it has been answered.
+
+import type { Catalog, Member } from "../catalog/contract.ts";
+import type { Address } from "../protocol/address.ts";
+import type { Fault } from "../protocol/fault.ts";
+import type { ServerRequest, Share } from "../protocol/messages.ts";
+import type { Clock } from "../transport/clock.ts";
+import type { Listen } from "../transport/connection.ts";
+import type { IndexEvent } from "./index.ts";
+
+export type LeftReason = "left" | "closed" | "silent";
+
+export type ServidorEvent =
+  | { readonly type: "joined"; readonly address: Address; readonly names: readonly string[] }
+  | { readonly type: "searched"; readonly address: Address; readonly name: string }
+  | { readonly type: "left"; readonly address: Address; readonly reason: LeftReason }
+  | { readonly type: "fault"; readonly remote: string; readonly fault: Fault }
+  | IndexEvent;
+
+export type ServidorOptions = {
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  readonly onEvent: (event: ServidorEvent) => void;
+  /** Whether onEvent hears of each SEARCH; yes when not given. A busy server has nobody to read so many lines. */
+  readonly tellSearches?: boolean;
+  readonly catalog?: Catalog;
+  /** `redis://HOST:PORT[/DB]` of an index that several servers share, in place of `catalog`. */
+  readonly redis?: string | undefined;
+  readonly listen?: Listen;
+  readonly clock?: Clock;
+};
+
+/** What a request that has succeeded tells. */
+export function eventOf(
+  request: ServerRequest,
+  shares: readonly Share[],
+  member: Member | undefined,
+  { tellSearches }: ServidorOptions,
+): ServidorEvent | undefined {
+  if (member === undefined) return undefined;
+  const { address } = member;
+  if (request.verb === "JOIN") return { type: "joined", address, names: shares.map(({ name }) => name) };
+  if (request.verb === "SEARCH" && tellSearches !== false) return { type: "searched", address, name: request.name };
+  return undefined;
+}

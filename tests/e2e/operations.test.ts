@@ -1,0 +1,175 @@
+// The server as its operator has it: flags, pages, logs, signals, and several servers on one index.
+// Invariant: run from the source, on port 0, told ready by its own line; redis-server is a real one.
+// Never: sleeps; what takes a lease is polled for.
+
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { LEASE_SECONDS } from "../../src/catalog/redis.ts";
+import { type Program, startProgram } from "../support/program.ts";
+import { freePort, hasRedis, startRedis } from "../support/redis.ts";
+import { until } from "../support/until.ts";
+import { openRaw, type Raw } from "../unit/support-raw.ts";
+
+const SERVER = join(import.meta.dir, "../../src/napster-server.ts");
+const start = (...flags: string[]): Program =>
+  startProgram({
+    command: [process.execPath, SERVER, "--host", "127.0.0.1", "--port", "0", ...flags],
+    stdin: "none",
+  });
+
+async function dial(server: Program): Promise<Raw> {
+  const [ip = "", port] = (await server.ready()).split(":");
+  return openRaw({ ip, port: Number(port) });
+}
+
+async function enter(server: Program, port: number, ...names: string[]): Promise<Raw> {
+  const raw = await dial(server);
+  const payload = names.map((name) => `1 - ${name}\n`).join("");
+  raw.send(`JOIN 127.0.0.1:${port} ${Buffer.byteLength(payload)}\n${payload}`);
+  expect(await raw.line()).toBe(`JOIN_OK 127.0.0.1:${port}`);
+  return raw;
+}
+
+async function search(raw: Raw, name: string): Promise<string[]> {
+  raw.send(`SEARCH ${name}\n`);
+  const bytes = Number((await raw.line()).split(" ")[1]);
+  return Buffer.from(await raw.bytes(bytes))
+    .toString()
+    .split("\n")
+    .filter(Boolean)
+    .sort();
+}
+
+describe("flags", () => {
+  test("--quiet leaves stdout empty, --metrics serves its pages, SIGTERM tells the peers and ends well", async () => {
+    await using server = start("--quiet", "--metrics", "0");
+    using peer = await enter(server, 5001, "a.mp4");
+    expect(await search(peer, "a.mp4")).toEqual(["127.0.0.1:5001"]);
+    const door = /métricas em (http:\S+)\/metrics/.exec(server.stderr())?.[1] ?? "";
+    expect(await (await fetch(`${door}/metrics`)).text()).toContain(
+      'napster_requests_total{verb="SEARCH",outcome="ok"} 1',
+    );
+    expect((await fetch(`${door}/healthz`)).status).toBe(200);
+    server.signal("SIGTERM");
+    expect(await peer.rest()).toStartWith("ERROR SHUTTING_DOWN retry");
+    expect(await server.exit()).toBe(0);
+    expect(server.stdout()).toBe("");
+  });
+
+  test("--log json writes one object a line on stderr, and stdout stays as dictated", async () => {
+    await using server = start(
+      "--log",
+      "json",
+      "--verbose",
+      "--metrics",
+      "0",
+      "--catalog",
+      `redis://127.0.0.1:${freePort()}`,
+    );
+    await server.complains('"event":"ready"');
+    const { port } = JSON.parse(
+      server
+        .stderr()
+        .split("\n")
+        .find((line) => line.includes('"ready"')) ?? "{}",
+    );
+    using raw = await openRaw({ ip: "127.0.0.1", port });
+    raw.send("JOIN 127.0.0.1:5002 10\n1 - a.mp4\nFROB \u001b[2J\n");
+    await raw.lines(2);
+    await server.complains("UNKNOWN_VERB");
+    await server.complains("INDEX_UNREACHABLE");
+    server.signal("SIGINT");
+    expect(await server.exit()).toBe(0);
+    const events = server
+      .stderr()
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(new Set(events.map(({ event }) => event))).toEqual(
+      new Set(["ready", "metrics", "failed", "refused", "stopping"]),
+    );
+    expect(events.every(({ time, level }) => !Number.isNaN(Date.parse(time)) && typeof level === "string")).toBeTrue();
+    expect(server.stdout()).toBe("Peer 127.0.0.1:5002 adicionado com arquivos a.mp4\n");
+  });
+
+  test("mistakes are told in one line with a hint, and end with 2", async () => {
+    for (const flags of [
+      ["--catalog", "http://x:1"],
+      ["--catalog", "redis://"],
+      ["--catalog", "redis://h:1/x"],
+      ["--metrics", "70000"],
+      ["--metrics", "1.2.3:9"],
+      ["--log", "xml"],
+    ]) {
+      await using server = start(...flags);
+      expect(await server.exit(), flags.join(" ")).toBe(2);
+      expect(server.stderr()).toMatch(/^erro: .*pede .*\[USAGE\]\ndica: /);
+    }
+  });
+
+  test("a door that is taken is told, and the server does not start", async () => {
+    const other = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+    await using server = start("--metrics", String(other.port));
+    expect(await server.exit()).toBe(1);
+    expect(server.stderr()).toContain("[PORT_IN_USE]");
+    other.stop(true);
+  });
+});
+
+describe.skipIf(!hasRedis)("servers on one index (skipped where redis-server is not installed)", () => {
+  test("find each other's peers; one that is killed is forgotten within its lease, and comes back empty", async () => {
+    const redis = await startRedis();
+    const flags = ["--quiet", "--catalog", redis.url];
+    await using a = start(...flags);
+    await using b = start(...flags);
+    await using doomed = start(...flags);
+    using one = await enter(a, 5011, "a.mp4");
+    using two = await enter(b, 5012, "a.mp4");
+    using three = await enter(doomed, 5013, "a.mp4");
+    for (const raw of [one, two, three])
+      await until("all three to be found", async () => (await search(raw, "a.mp4")).length === 3);
+    doomed.signal("SIGKILL");
+    await doomed.exit();
+    const killed = performance.now();
+    const alive = ["127.0.0.1:5011", "127.0.0.1:5012"];
+    await until("the dead to be forgotten", async () => (await search(one, "a.mp4")).length === 2, LEASE_SECONDS + 2);
+    expect((performance.now() - killed) / 1000).toBeLessThan(LEASE_SECONDS + 1);
+    expect(await search(two, "a.mp4")).toEqual(alive);
+    await using again = start(...flags);
+    using late = await enter(again, 5014);
+    await until("the new one to see the others", async () => (await search(late, "a.mp4")).length === 2);
+    expect(await search(one, "a.mp4")).toEqual(alive);
+    // Stopped well, a server takes its peers along at once.
+    b.signal("SIGTERM");
+    expect(await b.exit()).toBe(0);
+    expect(await search(one, "a.mp4")).toEqual(["127.0.0.1:5011"]);
+    await redis.stop();
+  }, 40_000);
+
+  test("go on by themselves when redis is killed under load, say so once, and heal", async () => {
+    const redis = await startRedis();
+    await using a = start("--quiet", "--catalog", redis.url);
+    await using b = start("--quiet", "--catalog", redis.url);
+    using one = await enter(a, 5021, "a.mp4");
+    using two = await enter(b, 5022, "a.mp4");
+    await until("both to be found", async () => (await search(one, "a.mp4")).length === 2);
+    let asked = 0;
+    let running = true;
+    const load = (async () => {
+      for (; running; asked++) expect(await search(two, "a.mp4")).toContain("127.0.0.1:5022");
+    })();
+    await redis.stop();
+    await a.complains("[INDEX_UNREACHABLE]");
+    expect(await search(one, "a.mp4")).toEqual(["127.0.0.1:5021"]);
+    using three = await enter(a, 5023, "a.mp4");
+    expect(await search(three, "a.mp4")).toEqual(["127.0.0.1:5021", "127.0.0.1:5023"]);
+    const back = await startRedis({ port: redis.port });
+    await until("the index to heal", async () => (await search(two, "a.mp4")).length === 3);
+    await a.complains("o índice compartilhado voltou");
+    expect(a.stderr().split("[INDEX_UNREACHABLE]").length - 1).toBe(1);
+    running = false;
+    await load;
+    expect(asked).toBeGreaterThan(5);
+    await back.stop();
+  }, 40_000);
+});
