@@ -5,7 +5,7 @@
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { stopChildren } from "./child.ts";
+import { run, stopChildren } from "./child.ts";
 import { describeMachine } from "./machine.ts";
 import { takePrograms } from "./ours.ts";
 import { type Found, goalNotes, goalTable, markdown, notTried, remarksOf, textTable } from "./report.ts";
@@ -18,10 +18,11 @@ const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: MIB, G: GIB
 const QUICK = { bytes: 200 * MIB, rounds: 2 } as const;
 const FULL = { bytes: 2 * GIB, rounds: 5 } as const;
 
-const usage = `usage: bun run bench [--quick] [--only NAME]... [--rounds N] [--size BYTES[K|M|G]] [--disk FOLDER] [--programs FOLDER]
+const usage = `usage: bun run bench [--quick] [--only NAME]... [--rounds N] [--size BYTES[K|M|G]] [--disk FOLDER] [--programs FOLDER] [--no-rivals]
   rows: ${ROWS.map(({ name }) => name).join(", ")}
   --quick is 200 MiB and 2 rounds; without it 2 GiB and 5. RESULTS.md is written by a full run of all rows.
-  --disk: a folder of the disk to measure; --programs: executables other than those of dist/.`;
+  --disk: a folder of the disk to measure; --programs: executables other than those of dist/;
+  --no-rivals: copy beside nginx → curl alone.`;
 
 function fail(): never {
   console.error(usage);
@@ -45,6 +46,7 @@ function readOptions() {
         size: { type: "string" },
         disk: { type: "string" },
         programs: { type: "string" },
+        "no-rivals": { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
     }).values;
@@ -74,17 +76,19 @@ const found: Found[] = [];
 const started = new Date();
 try {
   const disk = scratch.folder("disk", "programs");
+  const programs = takePrograms(disk, options.programs);
   const about = [
     ...describeMachine(disk),
-    `${sizeText(bytes)} of random bytes, ${rounds} rounds${options.quick ? " (--quick)" : ""}, ${started.toISOString().slice(0, 10)}`,
+    run([programs.peer, "--version"]).trim(),
+    `${sizeText(bytes)} of random bytes, rounds: ${rounds}${options.quick ? " (--quick)" : ""}, ${started.toISOString().slice(0, 10)}`,
   ];
   for (const line of about) say(line);
   const context: RowContext = {
     bytes,
     rounds,
-    quick: options.quick,
+    rivals: !options["no-rivals"],
     scratch,
-    programs: takePrograms(disk, options.programs),
+    programs,
     say,
   };
   for (const row of ROWS) {
@@ -100,7 +104,7 @@ try {
     for (const note of goalNotes([result])) say(`  ${note}`);
   }
   say(`\n${textTable(goalTable(found))}`);
-  if (options.only.length === 0 && !options.quick) {
+  if (options.only.length === 0 && !options.quick && !options["no-rivals"]) {
     const before = fs.existsSync(RESULTS) ? fs.readFileSync(RESULTS, "utf8") : "";
     fs.writeFileSync(RESULTS, markdown(about, found, remarksOf(before)));
     say(`\nwritten: ${RESULTS}`);

@@ -2,7 +2,6 @@
 // Invariant: only what was read or measured in this run.
 // Never: guesses; what cannot be read is left out.
 
-import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import { cpus, release, totalmem } from "node:os";
 import { join } from "node:path";
@@ -15,7 +14,6 @@ export function describeMachine(diskFolder: string): string[] {
   return [
     `${navigator.hardwareConcurrency} cores, ${cpus()[0]?.model ?? "unknown CPU"}, ${(totalmem() / GIB).toFixed(0)} GiB of memory`,
     `${process.platform} ${release()}, TCP congestion control ${read("/proc/sys/net/ipv4/tcp_congestion_control")}`,
-    `Bun ${Bun.version}, commit ${commit()}`,
     `disk: ${(rate / 1e6).toFixed(0)} MB/s written in sequence and synced (1 GiB of zeros)`,
   ];
 }
@@ -39,14 +37,5 @@ function read(path: string): string {
     return fs.readFileSync(path, "utf8").trim();
   } catch {
     return "unknown";
-  }
-}
-
-function commit(): string {
-  try {
-    const where = { cwd: import.meta.dir, encoding: "utf8" } as const;
-    return execFileSync("git", ["describe", "--always", "--dirty", "--exclude=*", "--abbrev=10"], where).trim();
-  } catch {
-    return "unknown"; // no git here
   }
 }

@@ -20,7 +20,8 @@ export type RowContext = {
   /** The file's size where the row says nothing else. */
   readonly bytes: number;
   readonly rounds: number;
-  readonly quick: boolean;
+  /** Whether copy runs beside everything that verifies. */
+  readonly rivals: boolean;
   readonly scratch: Scratch;
   readonly programs: Programs;
   readonly say: (text: string) => void;

@@ -67,7 +67,7 @@ async function enter(context: RowContext, cargo: Cargo, notes: string[]): Promis
   await attempt("ours", true, () => prepareWarm(context.programs, cargo));
   await rival(nginx);
   await attempt("ours, not hashed before", true, () => prepareCold(context.programs, cargo));
-  for (const each of RIVALS) await rival(each);
+  for (const each of context.rivals ? RIVALS : []) await rival(each);
   fs.rmSync(trial, { recursive: true });
   return entrants;
 }

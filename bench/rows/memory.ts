@@ -47,7 +47,7 @@ export const memory: Row = {
           met: most(many, side) <= PEAK_MOST,
         },
         {
-          what: `the same, against ${sizeText(small)}`,
+          what: `peak resident memory of the ${side}, against ${sizeText(small)}`,
           ours: megabytes(most(many, side)),
           theirs: megabytes(most(few, side)),
           ratio: growth.toFixed(2),

@@ -66,7 +66,7 @@ export const resume: Row = {
           met: Math.max(...times) < SECONDS_MOST,
         },
         {
-          what: "the same: bytes fetched twice, at most",
+          what: `${sizeText(size)}, kill -9: bytes fetched twice, at most`,
           ours: sizeText(Math.max(...twice)),
           theirs: "",
           goal: "≤ 64 MiB",

@@ -56,7 +56,7 @@ export const sources: Row = {
           met: median(ratios) >= RATE_LEAST,
         },
         {
-          what: "the same, one killed half-way: time, against ideal",
+          what: "3 sources, one killed half-way: time, against ideal",
           ours: spread(killed, " × ideal"),
           theirs: "",
           goal: "≤ 1.1",
