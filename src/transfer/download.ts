@@ -2,7 +2,7 @@
 // Invariant: the final name appears only when every byte is verified and on the disk; until then, all is resumable.
 // Never: overwrites a file, mixes two contents, or says "done" of anything less.
 
-import { type Hashed, pieceBytesFor, rootOfLayer } from "../content/merkle.ts";
+import { EMPTY_ROOT, type Hashed, pieceBytesFor, rootOfLayer } from "../content/merkle.ts";
 import type { Workplace } from "../content/workplace.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { HASH_BYTES, LAYER_PAYLOAD_BYTES_MAX } from "../protocol/limits.ts";
@@ -91,9 +91,13 @@ async function ask(options: DownloadOptions): Promise<Source | Fault> {
 const AT_REST = { bytes: 0, size: 0, rate: 0, etaSeconds: undefined, sources: 0 };
 
 /** The files to work in, once the grant makes sense and the disk has room for what is missing. */
-async function openPlace(options: DownloadOptions, { size, pieceBytes }: Grant): Promise<Workplace | Fault> {
+async function openPlace(options: DownloadOptions, { size, pieceBytes, root }: Grant): Promise<Workplace | Fault> {
   if (pieceBytes !== pieceBytesFor(size) || (size / pieceBytes) * HASH_BYTES > LAYER_PAYLOAD_BYTES_MAX) {
     return fault("BAD_REPLY", "theirs", "a grant with an odd piece length, or of a size beyond the limit");
+  }
+  // Nothing of it would ever be held against its root.
+  if (size === 0 && root !== undefined && root !== EMPTY_ROOT) {
+    return fault("BAD_REPLY", "theirs", "a grant of no bytes with the root of some");
   }
   const place = await options.openWorkplace(options.name);
   if (isFault(place)) return place;

@@ -57,7 +57,9 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
     const held = onDisk ? file.safe.subarray(0, file.safeSize) : file.bytes.subarray(0, file.size);
     if (same(hash, hashAt(hashed.layer, index))) return same(held.subarray(from, to), bytes.subarray(from, to));
     const view = { ...file, bytes: held, size: held.length };
-    const layer = hashRange(disk(ip), view, hashed, index, 1);
+    const journal = disk(ip).file(`${name}.part.journal`);
+    const head = journal && decodeJournal(journal.bytes.subarray(0, journal.size))?.head;
+    const layer = hashRange(disk(ip), view, head ?? hashed, index, 1); // as a liar's size cuts it
     return !isFault(layer) && same(layer, hash);
   }
 

@@ -86,6 +86,17 @@ describe("a source that lies", () => {
     expectArrived(story);
   });
 
+  test("that the file is empty, with the root of one that is not, gets no empty file made", () => {
+    const one = contentOf(1);
+    for (let seed = 0; seed < 8; seed++) {
+      const story = tell({ liar: { lie: "wrong size" } }, one);
+      for (let i = 0; i < seed; i++) story.random.next();
+      story.start("liar", "us");
+      expect(code(story.download("liar"))).not.toBeOneOf(["stuck", "done"]);
+      expect(story.us.disk.file(one.name)).toBeUndefined();
+    }
+  });
+
   test("that it is still hashing, for ever, is left in the end, and another one goes on", () => {
     for (const seed of [1, 2, 3, 4]) {
       const story = tell({ liar: { lie: "endless not ready" }, honest: { has: CONTENT } });
