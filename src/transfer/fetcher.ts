@@ -55,8 +55,8 @@ export type Fetcher = {
 type Active = { readonly source: Source; available: Available; readonly lanes: Map<LaneId, Working>; failures: number };
 type Working = { readonly lane: Lane; readonly window: Window };
 
-// What a crash would fetch twice stays below 64 MiB: on order, on the way, and waiting for its sync.
-const OPEN_BYTES_MAX = 64 * 1024 * 1024;
+// What a crash would fetch twice stays well below 64 MiB: on order, on the way, and waiting for its sync.
+const OPEN_BYTES_MAX = 48 * 1024 * 1024;
 const DISK_RETRY_MS = 1000;
 const RELIEVE_MS = 500;
 const FAILURES_MAX = 3;

@@ -10,6 +10,11 @@ export type Connection = {
   readonly local: Address;
   /** Sends now or as soon as the other side reads. The bytes must not be changed before they have left. */
   send(bytes: string | Uint8Array): void;
+  /**
+   * What has arrived by now and was not told through `data`, into a buffer of the caller's: how many bytes, 0 for none.
+   * Only inside `data`, and only where the system has it; it spares the copy of each chunk into memory of its own.
+   */
+  readNow?(into: Uint8Array): number;
   /** Bytes accepted by `send` that have not left. A producer stops above SEND_QUEUE_BYTES_MAX until `drain`. */
   readonly queued: number;
   /** Stops and restarts the arrival of data: back-pressure towards the other side. */

@@ -2,6 +2,7 @@
 // Invariant: `socket.write` may take a part only; the rest waits in the queue and leaves on `drain`, in order.
 // Never: reads what it carries.
 
+import * as fs from "node:fs";
 import type { Socket } from "bun";
 import type { Address } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault } from "../protocol/fault.ts";
@@ -65,6 +66,19 @@ function send(socket: Socket<Wire>, bytes: string | Uint8Array): void {
   }
 }
 
+/** On Linux a socket is read like a file; elsewhere `data` alone tells what has come. */
+const READS_SOCKETS = process.platform === "linux";
+
+function readNow(socket: Socket<Wire>, into: Uint8Array): number {
+  if (socket.readyState <= 0) return 0;
+  try {
+    // Bun's types leave out fd; it is there. 0 at the end of the stream too, which Bun tells in its own time.
+    return fs.readSync((socket as unknown as { fd: number }).fd, into, 0, into.length, null);
+  } catch {
+    return 0; // nothing there now (EAGAIN), or an error that Bun is about to tell
+  }
+}
+
 /** Our contract over one of Bun's sockets. */
 function wrap(socket: Socket<Wire>): Connection {
   const remote = { ip: socket.remoteAddress, port: socket.remotePort };
@@ -74,6 +88,7 @@ function wrap(socket: Socket<Wire>): Connection {
     remote,
     local,
     send: (bytes) => send(socket, bytes),
+    ...(READS_SOCKETS && { readNow: (into: Uint8Array) => readNow(socket, into) }),
     get queued() {
       return socket.data.queued;
     },
