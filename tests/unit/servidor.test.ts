@@ -437,7 +437,7 @@ test("of those who have not joined there are so many of one address and no more;
     end() {},
     destroy() {},
   });
-  const doorway = createDoorway(new Set());
+  const doorway = createDoorway();
   const first = doorway.enter(from("10.0.0.1"), 0);
   for (let i = 1; i < STRANGERS_PER_ADDRESS_MAX; i++) expect(doorway.enter(from("10.0.0.1"), 0)).toBeDefined();
   expect(doorway.enter(from("10.0.0.1"), 0)).toBeUndefined();
