@@ -3,6 +3,7 @@
 // Never: uses the peer's own code, except the words of the protocol.
 //
 //   bun bench/load.ts compare [--seconds 4] [--rounds 3] [--program dist/…/napster-server]
+//   bun bench/load.ts shared                                  SEARCH through Redis, one server and three
 //   bun bench/load.ts idle [--peers 19500] [--seconds 10]     20,000 peers with 50 names, SEARCH under coming and going, restart
 //   bun bench/load.ts join                                    one peer with 100,000 names
 //   bun bench/load.ts limit [--peers 40000]                   more and more, until something breaks
@@ -35,21 +36,34 @@ const median = (list: number[]): number => list.sort((a, b) => a - b)[Math.floor
 const nameOf = (i: number): string => `Aula de redes (2026) parte ${String(i).padStart(3, "0")}.mp4`;
 const HOLDERS = ["127.0.0.1:50011", "127.0.0.1:50012", "127.0.0.1:50013"];
 
-/** Three peers that stay and have every name; what each asker sends and hears. */
-async function napsterTargets(server: Running): Promise<Target[]> {
+const holding: (() => void)[] = [];
+const hangUp = (): void => {
+  for (const end of holding.splice(0)) end();
+};
+
+/**
+ * Three peers that stay and have every name, at the first server or spread over several; what each asker of the first
+ * one sends and hears. The order of others' peers is Redis'.
+ */
+async function napsterTargets(...servers: readonly [Running, ...Running[]]): Promise<Target[]> {
+  const server = servers[0];
   const names = Array.from({ length: connections }, (_, i) => nameOf(i));
   const payload = names.map((name) => `1000000000 - ${name}\n`).join("");
-  for (const holder of HOLDERS) {
+  for (const [i, holder] of HOLDERS.entries()) {
     const joined = Promise.withResolvers<void>();
+    const home = servers[i % servers.length] as Running;
     const socket = await Bun.connect({
-      hostname: server.ip,
-      port: server.port,
+      hostname: home.ip,
+      port: home.port,
       socket: { data: () => joined.resolve(), close: () => joined.resolve() },
     });
     socket.write(`JOIN ${holder} ${Buffer.byteLength(payload)}\n${payload}`);
     await joined.promise;
     const timer = setInterval(() => socket.write("PING\n"), 5000);
-    timer.unref();
+    holding.push(() => {
+      clearInterval(timer);
+      socket.terminate();
+    });
   }
   const list = HOLDERS.map((holder) => `${holder}\n`).join("");
   return names.map((name, i) => ({
@@ -89,21 +103,58 @@ async function compare(): Promise<void> {
   ].filter(({ name }) => values.only === undefined || name === values.only);
   for (const depth of [1, 16]) {
     const rates = sides.map((): number[] => []);
+    const costs = sides.map((): number[] => []);
     for (let round = 0; round < Number(values.rounds); round++)
       for (const [i, { name, server, targets }] of sides.entries()) {
         const cpu = server.cpu();
         const { answered, seconds: took, latency } = await runLoop(targets, depth, 0.5, seconds);
         const busy = (server.cpu() - cpu) / (took + 0.5);
         rates[i]?.push(answered / took);
+        costs[i]?.push(busy / (answered / took));
         console.log(
           `${name.padEnd(9)} ${String(depth).padStart(2)} in flight  ${Math.round(answered / took)}/s`.padEnd(42),
           `p50/p99/p99.9 ${percentiles(latency)} ms  server CPU ${((busy / (answered / took)) * 1e6).toFixed(2)} us/request (${Math.round(busy * 100)} %)  RSS ${server.rss().toFixed(0)} MB`,
         );
       }
     const [ours = 0, theirs = 1] = rates.map(median);
-    console.log(`${depth} in flight: SEARCH / SMEMBERS = ${(ours / theirs).toFixed(2)}\n`);
+    const [our = 1, their = 0] = costs.map(median);
+    console.log(
+      `${depth} in flight: SEARCH / SMEMBERS = ${(ours / theirs).toFixed(2)} by rate, ${(their / our).toFixed(2)} by requests for each CPU second of the server\n`,
+    );
   }
   await napster.stop();
+  await redis.stop();
+}
+
+/** SEARCH on an index that one server has, and three servers share, through Redis. */
+async function shared(): Promise<void> {
+  const redis = await startRedis();
+  const flags = ["--quiet", "--catalog", `redis://${redis.ip}:${redis.port}`];
+  const servers: [Running, Running, Running] = [
+    await startNapster({ program: values.program, flags }),
+    await startNapster({ program: values.program, flags }),
+    await startNapster({ program: values.program, flags }),
+  ];
+  await Bun.sleep(1000);
+  for (const [label, some] of [
+    ["one of its own", [servers[0]]],
+    ["three, a peer at each", servers],
+  ] as const) {
+    const targets = await napsterTargets(...(some as [Running, ...Running[]]));
+    await Bun.sleep(500);
+    for (const depth of [1, 16]) {
+      const before = [servers[0].cpu(), redis.cpu()] as const;
+      const { answered, seconds: took, latency } = await runLoop(targets, depth, 0.5, seconds);
+      const [ours, theirs] = [servers[0].cpu() - before[0], redis.cpu() - before[1]];
+      await Bun.sleep(500); // the server learns of the askers' end in its own time
+      console.log(
+        `${label}, ${depth} in flight: ${Math.round(answered / took)}/s p50/p99/p99.9 ${percentiles(latency)} ms, CPU server ${Math.round((ours / (took + 0.5)) * 100)} %, redis ${Math.round((theirs / (took + 0.5)) * 100)} %`,
+      );
+    }
+    hangUp();
+    await Bun.sleep(500);
+  }
+  for (const server of servers) await server.stop();
   await redis.stop();
 }
 
@@ -115,6 +166,7 @@ const crowd: CrowdOptions = {
 };
 const runs: Record<string, () => Promise<void>> = {
   compare,
+  shared,
   idle: () => idle(crowd),
   join: () => bigJoin(crowd),
   limit: () => limit(crowd),

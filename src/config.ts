@@ -35,7 +35,7 @@ const SERVER_COMMANDS: Commands<"menu"> = {
   },
 };
 
-const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "get" | "hash"> = {
+const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "hash"> = {
   menu: { help: "menu com JOIN, SEARCH e DOWNLOAD", flags: ["dir", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD] },
   share: {
     help: "entra na rede e compartilha até receber um sinal",
@@ -43,6 +43,11 @@ const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "get" | "hash"> = {
     needs: ["dir"],
   },
   search: { help: "diz que peers têm o arquivo", operand: NAME, flags: ["json", ...OF_A_PEER] },
+  find: {
+    help: "diz que arquivos têm todas as palavras no nome",
+    operand: { takes: "PALAVRAS", help: "palavras, ou começos delas" },
+    flags: ["json", ...OF_A_PEER],
+  },
   get: {
     help: "procura, baixa, avisa o servidor e sai",
     operand: NAME,
@@ -97,6 +102,7 @@ export type PeerConfig = PeerOptions &
     | { readonly command: "menu"; readonly folder: string | undefined }
     | { readonly command: "share"; readonly folder: string }
     | { readonly command: "search"; readonly name: string }
+    | { readonly command: "find"; readonly words: string }
     | { readonly command: "get"; readonly name: string; readonly folder: string; readonly from: Address | undefined }
   );
 
@@ -145,6 +151,8 @@ export function parsePeer(
       return { ...options, command: "share", folder };
     case "search":
       return { ...options, command: "search", name };
+    case "find":
+      return { ...options, command: "find", words: name };
     case "get":
       return { ...options, command: "get", name, folder, from: flags.from };
   }

@@ -9,23 +9,25 @@ import { createHasher } from "./content/hasher.ts";
 import { hasFile } from "./content/inside.ts";
 import { createLibrary, type Held, type Library } from "./content/library.ts";
 import { openWorkplace } from "./content/workplace.ts";
+import type { Done, DownloadRequest, JoinAt, Joined } from "./peer/requests.ts";
 import { type Address, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
-import type { Holder, Root } from "./protocol/messages.ts";
+import type { Found, Holder, Root } from "./protocol/messages.ts";
 import { nameFlaw } from "./protocol/names.ts";
 import { decodeAddresses, decodeHolders } from "./protocol/payloads.ts";
 import { download } from "./transfer/download.ts";
 import { createLaneThreads } from "./transfer/lane-threads.ts";
 import { createOffers } from "./transfer/offers.ts";
-import type { Progress } from "./transfer/progress.ts";
 import { stockOf, stocksOf } from "./transfer/stock.ts";
 import { startUploadThread, type UploadThread } from "./transfer/upload-thread.ts";
 import type { UploadsEvent } from "./transfer/uploads.ts";
 import { expectReply } from "./transport/caller.ts";
 import { systemClock } from "./transport/clock.ts";
+import { findWords } from "./transport/find.ts";
 import { createServerLink, type ServerLink } from "./transport/server-link.ts";
 import { connect } from "./transport/tcp.ts";
 
+export type { Done, DownloadRequest, JoinAt, Joined } from "./peer/requests.ts";
 export type { Progress, Waiting } from "./transfer/progress.ts";
 
 export type PeerEvent =
@@ -47,27 +49,6 @@ export type PeerOptions = {
   readonly maxDownloadRate?: number | undefined;
   readonly onEvent: (event: PeerEvent) => void;
 };
-
-export type JoinAt = {
-  readonly host: string;
-  /** 0 for any free one. */
-  readonly port: number;
-  /** Undefined for a peer that only searches: it shares nothing and cannot download. */
-  readonly folder: string | undefined;
-};
-export type Joined = { readonly address: Address; readonly names: readonly string[] };
-export type DownloadRequest = {
-  /** The file's name; the last searched one when not given. */
-  readonly name?: string;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: Progress) => void;
-  readonly onSourceLost?: (address: Address, why: Fault) => void;
-  /** Fetches from that peer alone, even when others hold the same content. */
-  readonly only?: boolean;
-  /** Gives up its place in that peer's queue when it has not changed for so many seconds; never when not given. */
-  readonly maxWaitSeconds?: number;
-};
-export type Done = { readonly name: string; readonly folder: string; readonly bytes: number };
 
 /** Where we are in: the folder as the person typed it, what it holds, where we listen. */
 type Place = {
@@ -154,6 +135,11 @@ export class Peer {
     if (isFault(answer)) return answer;
     this.#lastSearched = exact;
     return decodeAddresses(answer.payload);
+  }
+
+  /** The contents that have all of these words in a name, those with most sources first; at most `most`. */
+  find(words: string, most: number): Promise<readonly Found[] | Fault> {
+    return findWords(this.#link, words, most);
   }
 
   /** SPEC 5.f, 5.h: the file from that peer into our own folder, verified; then UPDATE by itself. */

@@ -6,7 +6,7 @@ import { type Address, isLoopback } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { Reply, ServerRequest, Share } from "../protocol/messages.ts";
 import { VERSION } from "../protocol/messages.ts";
-import { encodeAddresses, encodeHolders } from "../protocol/payloads.ts";
+import { encodeAddresses, encodeFound, encodeHolders } from "../protocol/payloads.ts";
 import { after, type Catalog, type MaybePromise, type Member } from "./contract.ts";
 
 /** Who asks: the connection's other end as we see it, and its membership once it has joined. */
@@ -47,6 +47,12 @@ export function answer(
       return after(catalog.offer(member, request.share), () => OFFER_OK);
     case "WITHDRAW":
       return after(catalog.withdraw(member, request.name), () => WITHDRAW_OK);
+    case "FIND":
+      if (catalog.find === undefined) return fault("UNAVAILABLE", "theirs", "no FIND on a shared index");
+      return after(catalog.find(request.words, request.offset, request.count), ({ found, next }) => {
+        const payload = encodeFound(found);
+        return { reply: { verb: "FIND_OK", next, payloadBytes: payload.length }, payload };
+      });
     case "SOURCES":
       return after(catalog.sources(request.root), (found) => list("SOURCES_OK", encodeHolders(found)));
   }

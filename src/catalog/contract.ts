@@ -4,7 +4,7 @@
 
 import type { Address } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
-import type { Holder, Root, Share } from "../protocol/messages.ts";
+import type { Found, Holder, Root, Share } from "../protocol/messages.ts";
 
 /** A peer that is in. The object itself is the identity: whoever holds it may change its entries. */
 export type Member = { readonly address: Address };
@@ -16,6 +16,9 @@ export type MaybePromise<T> = T | Promise<T>;
 export function after<T, U>(value: MaybePromise<T>, use: (value: T) => MaybePromise<U>): MaybePromise<U> {
   return value instanceof Promise ? value.then(use) : use(value);
 }
+
+/** `next` is the offset of what follows, 0 when nothing does. */
+export type Page = { readonly found: readonly Found[]; readonly next: number };
 
 export type Catalog = {
   /** A peer enters, or moves when `replacing` is its present membership. ADDRESS_TAKEN when another live peer has the address. */
@@ -36,6 +39,11 @@ export type Catalog = {
   withdraw(member: Member, name: string): MaybePromise<void>;
   /** Everyone who holds some of this content, complete holders first. */
   sources(root: Root): MaybePromise<readonly Holder[]>;
+  /**
+   * What has all of these words in a name, by content, those with most sources first: `count` of them from `offset` on.
+   * A catalog that cannot tell does without.
+   */
+  find?(words: string, offset: number, count: number): MaybePromise<Page>;
   /** The member is gone, with everything it announced. */
   leave(member: Member): MaybePromise<void>;
 };

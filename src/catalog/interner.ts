@@ -3,7 +3,7 @@
 // Never: keeps a JavaScript string, which would hold the whole payload that it was cut from.
 
 import { createIdTable } from "./id-table.ts";
-import { createRows } from "./rows.ts";
+import { createRows, NONE } from "./rows.ts";
 
 export type Interner = {
   /** The id of the bytes from `from` up to `to`, or -1. */
@@ -14,6 +14,9 @@ export type Interner = {
   /** A view of an id's bytes, good until the next call of take or drop. */
   view(id: number): Uint8Array;
   readonly count: number;
+  /** Ids lie below this; whether one is in use, `has` says. */
+  readonly limit: number;
+  has(id: number): boolean;
   /** Memory held, in bytes. */
   readonly bytes: number;
 };
@@ -107,6 +110,7 @@ export function createInterner(): Interner {
     drop(id) {
       table.remove(rows.get(id, HASH), id);
       freed[unitsOf(rows.get(id, LENGTH))]?.push(rows.get(id, SLOT));
+      rows.set(id, LENGTH, NONE);
       rows.free(id);
       count--;
     },
@@ -114,6 +118,10 @@ export function createInterner(): Interner {
       const at = rows.get(id, SLOT) << UNIT_BITS;
       const from = at & (ARENA_BYTES - 1);
       return (arenas[at >>> ARENA_BITS] as Uint8Array).subarray(from, from + rows.get(id, LENGTH));
+    },
+    has: (id) => rows.get(id, LENGTH) !== NONE,
+    get limit() {
+      return rows.count;
     },
     get count() {
       return count;

@@ -7,10 +7,12 @@ import { type Fault, fault } from "../protocol/fault.ts";
 import { SEARCH_PEERS_MAX } from "../protocol/limits.ts";
 import type { Holder, Root, Share } from "../protocol/messages.ts";
 import { after, type Catalog, type MaybePromise, type Member } from "./contract.ts";
+import { gather } from "./find.ts";
 import { createLines } from "./lines.ts";
 import { NONE } from "./rows.ts";
 import { type Job, runInSlices, runSoon } from "./slices.ts";
 import { createStore } from "./store.ts";
+import { createWords } from "./words.ts";
 
 /** Entries that enter or leave without a pause, if the turn has time for them: about a millisecond. */
 const AT_ONCE_MAX = 512;
@@ -30,6 +32,7 @@ export type MemoryCatalog = Catalog & {
   holds(address: string, root: Root): "whole" | "part" | undefined;
   /** Says everything to the watch, as if it had just changed. */
   tellAll(): Job<void>;
+  close(): Promise<void>;
   readonly peers: number;
   readonly entries: number;
   /** Memory held by entries and names, in bytes. */
@@ -43,11 +46,14 @@ export type Watch = { named(address: string, name: string): void; held(address: 
 export function createMemoryCatalog(watch?: Watch): MemoryCatalog {
   const keyOf = (row: number): string => formatAddress((records[row] as Record).address);
   const store = createStore(
-    watch && {
-      named: (row, name) => watch.named(keyOf(row), name),
-      held: (row, root) => watch.held(keyOf(row), root),
-    },
+    watch === undefined
+      ? { spelled: (id, name) => words.spelled(id, name) }
+      : {
+          named: (row, name) => watch.named(keyOf(row), name),
+          held: (row, root) => watch.held(keyOf(row), root),
+        },
   );
+  const words = createWords(store.limit, store.nameText);
   const lines = createLines();
   const byAddress = new Map<string, Record>();
   const entering = new Map<string, Record>(); // not seen yet
@@ -170,6 +176,11 @@ export function createMemoryCatalog(watch?: Watch): MemoryCatalog {
       if (record !== undefined) store.remove(record.row, name);
     },
     leave: (member) => (rowOf(member) === undefined ? undefined : dismiss(member as Record)),
+    async find(text, offset, count) {
+      const names = await words.find(text);
+      return runInSlices(gather(store, (row) => records[row]?.seen === true, names, offset, count));
+    },
+    close: async () => words.close(),
     hasWhole: (address, name) => at(address).some(({ row }) => store.isComplete(row, name)),
     holds(address, root) {
       const held = at(address).map(({ row }) => store.holds(row, root));

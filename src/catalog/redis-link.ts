@@ -25,6 +25,8 @@ export type RedisLink = {
   readonly identity: string | undefined;
   /** One command, or undefined when Redis is away, or goes away on it. */
   send(command: string, args: readonly string[]): Promise<unknown>;
+  /** The script over the live servers, with these arguments. */
+  ask(args: readonly string[]): Promise<unknown>;
   close(): Promise<void>;
 };
 
@@ -40,6 +42,8 @@ export type LinkOptions = {
   readonly probe: Probe;
   /** The sorted set of live servers. */
   readonly serversKey: string;
+  /** Lua; its one key is serversKey. Redis keeps it, so that it travels once. */
+  readonly script: string;
   /** The keys that live by our lease. */
   readonly leasedKeys: (identity: string) => Iterable<string>;
   /** A new identity, under which nothing is written yet. */
@@ -51,6 +55,7 @@ export function createRedisLink(options: LinkOptions): RedisLink {
   const { serversKey } = options;
   let client: RedisClient | undefined;
   let identity: string | undefined;
+  let script = ""; // as Redis knows it
   let told: string | undefined; // what the operator knows
   let closed = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -65,6 +70,7 @@ export function createRedisLink(options: LinkOptions): RedisLink {
     try {
       await within(CONNECT_MS_MAX, fresh.connect());
       const name = crypto.randomUUID().slice(0, 13);
+      script = (await within(COMMAND_MS_MAX, fresh.send("SCRIPT", ["LOAD", options.script]))) as string;
       await announce(fresh, name);
       if (closed) return fresh.close();
       client = fresh;
@@ -132,22 +138,25 @@ export function createRedisLink(options: LinkOptions): RedisLink {
     again(connect);
   }
 
+  async function send(command: string, args: readonly string[]): Promise<unknown> {
+    const on = client;
+    if (on === undefined) return undefined;
+    try {
+      return await within(COMMAND_MS_MAX, on.send(command, [...args]));
+    } catch (error) {
+      away(on, troubleOf(error));
+      return undefined;
+    }
+  }
+
   void connect();
 
   return {
     get identity() {
       return identity;
     },
-    async send(command, args) {
-      const on = client;
-      if (on === undefined) return undefined;
-      try {
-        return await within(COMMAND_MS_MAX, on.send(command, [...args]));
-      } catch (error) {
-        away(on, troubleOf(error));
-        return undefined;
-      }
-    },
+    send,
+    ask: (args) => send("EVALSHA", [script, "1", serversKey, ...args]),
     async close() {
       const on = client;
       const name = identity;

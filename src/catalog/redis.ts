@@ -69,6 +69,7 @@ export function createRedisCatalog({ url, probe, onEvent }: RedisCatalogOptions)
     url,
     probe,
     serversKey: SERVERS,
+    script: SEARCH_SCRIPT,
     leasedKeys: function* (identity) {
       for (const kind of ["n", "r"]) for (let i = 0; i < SHARDS; i++) yield `${PREFIX}:${identity}:${kind}:${i}`;
     },
@@ -92,7 +93,7 @@ export function createRedisCatalog({ url, probe, onEvent }: RedisCatalogOptions)
   /** What the other live servers have written under `text`, behind its NUL. */
   async function ask(kind: "n" | "r", text: string): Promise<string[]> {
     if (link.identity === undefined) return [];
-    const found = await link.send("EVAL", [SEARCH_SCRIPT, "1", SERVERS, link.identity, shardOf(kind, text), text]);
+    const found = await link.ask([link.identity, shardOf(kind, text), text]);
     // Whatever else writes under our keys is not believed, and does no harm.
     const texts = Array.isArray(found) ? found.filter((one): one is string => typeof one === "string") : [];
     return texts.map((one) => one.slice(text.length + 1));

@@ -13,6 +13,8 @@ export type Rows = {
   /** A row number; its fields are whatever they were. */
   take(): number;
   free(row: number): void;
+  /** Row numbers given out so far, freed ones included. */
+  readonly count: number;
   /** Makes room for this row number, for an owner whose numbers come from elsewhere and who never calls take. */
   reach(row: number): void;
   get(row: number, field: number): number;
@@ -51,6 +53,9 @@ export function createRows(fields: number): Rows {
     free(row) {
       set(row, 0, freed);
       freed = row;
+    },
+    get count() {
+      return count;
     },
     get bytes() {
       return pages.length * PAGE_ROWS * fields * 4;

@@ -32,8 +32,10 @@ export type Store = ReturnType<typeof createStore>;
 
 /** Hears of each change of what a member has; whoever hears looks up for itself what is true by then. */
 export type Watcher = {
-  named(member: number, name: string): void;
-  held(member: number, root: Root): void;
+  /** A name is there for the first time, or for nobody any more. */
+  spelled?(id: number, name: string | undefined): void;
+  named?(member: number, name: string): void;
+  held?(member: number, root: Root): void;
 };
 
 export function createStore(watcher?: Watcher) {
@@ -58,6 +60,7 @@ export function createStore(watcher?: Watcher) {
     const id = interner.take(scratch, length);
     if (interner.count > before) {
       lists.reach(id);
+      if (interner === names) watcher?.spelled?.(id, nameOf(id));
       clear(lists, id);
     }
     lists.set(id, USES, lists.get(id, USES) + 1);
@@ -66,7 +69,9 @@ export function createStore(watcher?: Watcher) {
   function release(interner: typeof names, lists: Rows, id: number): void {
     const uses = lists.get(id, USES) - 1;
     lists.set(id, USES, uses);
-    if (uses === 0) interner.drop(id);
+    if (uses > 0) return;
+    interner.drop(id);
+    if (interner === names) watcher?.spelled?.(id, undefined);
   }
   const nameOf = (id: number): string => decoder.decode(names.view(id));
   const rootOf = (id: number): Root => roots.view(id).toHex();
@@ -100,12 +105,12 @@ export function createStore(watcher?: Watcher) {
     }
     const field = complete ? WHOLE : PARTIAL;
     holdings.set(holding, field, holdings.get(holding, field) + 1);
-    watcher?.held(member, rootText);
+    watcher?.held?.(member, rootText);
     return holding;
   }
   function letGo(holding: number, complete: boolean): void {
     const root = holdings.get(holding, ROOT);
-    watcher?.held(holdings.get(holding, OWNER), rootOf(root));
+    watcher?.held?.(holdings.get(holding, OWNER), rootOf(root));
     const field = complete ? WHOLE : PARTIAL;
     holdings.set(holding, field, holdings.get(holding, field) - 1);
     if (holdings.get(holding, WHOLE) + holdings.get(holding, PARTIAL) === 0) {
@@ -123,7 +128,7 @@ export function createStore(watcher?: Watcher) {
     const holding = entries.get(entry, HOLDING);
     if (holding !== NONE) letGo(holding, complete);
     if (complete) {
-      watcher?.named(member, nameOf(name));
+      watcher?.named?.(member, nameOf(name));
       unlink(ofName, name, entries, entry, BY_NAME);
     }
     unlink(members, member, entries, entry, BY_MEMBER);
@@ -148,7 +153,7 @@ export function createStore(watcher?: Watcher) {
     entries.set(entry, SIZE_LOW, (size % LOW) | 0);
     entries.set(entry, SIZE_HIGH, Math.floor(size / LOW) | (complete ? COMPLETE : 0));
     if (complete) {
-      watcher?.named(member, text);
+      watcher?.named?.(member, text);
       append(ofName, name, entries, entry, BY_NAME);
     }
     append(members, member, entries, entry, BY_MEMBER);
@@ -169,7 +174,6 @@ export function createStore(watcher?: Watcher) {
       clear(members, member);
       return member;
     },
-    /** The member has no entries any more. */
     dropMember: (member: number): void => members.free(member),
     /** Takes out one of the member's entries, or says that there is none left. */
     removeOne(member: number): boolean {
@@ -200,9 +204,10 @@ export function createStore(watcher?: Watcher) {
       for (const [i, entry] of all.entries()) {
         if (i % 32 === 31) yield;
         if (entries.get(entry, MEMBER) !== member) continue; // gone meanwhile
-        if ((entries.get(entry, SIZE_HIGH) & COMPLETE) !== 0) watcher?.named(member, nameOf(entries.get(entry, NAME)));
+        if ((entries.get(entry, SIZE_HIGH) & COMPLETE) !== 0)
+          watcher?.named?.(member, nameOf(entries.get(entry, NAME)));
         const holding = entries.get(entry, HOLDING);
-        if (holding !== NONE) watcher?.held(member, rootOf(holdings.get(holding, ROOT)));
+        if (holding !== NONE) watcher?.held?.(member, rootOf(holdings.get(holding, ROOT)));
       }
     },
     /** The first complete entry of that name, or NONE. */
@@ -224,16 +229,22 @@ export function createStore(watcher?: Watcher) {
     nextHolding: (holding: number): number => holdings.get(holding, BY_ROOT),
     ownerOf: (holding: number): number => holdings.get(holding, OWNER),
     isWhole: (holding: number): boolean => holdings.get(holding, WHOLE) > 0,
+    /** For FIND, by ids: a name's complete entries, an entry's size and content, a content's holders. */
+    limit: () => names.limit,
+    nameText: (name: number): string | undefined => (names.has(name) ? nameOf(name) : undefined),
+    rootText: rootOf,
+    firstById: (name: number): number => (names.has(name) ? ofName.get(name, HEAD) : NONE),
+    sizeOf: (e: number): number => (entries.get(e, SIZE_HIGH) & ~COMPLETE) * LOW + (entries.get(e, SIZE_LOW) >>> 0),
+    rootOf: (e: number): number =>
+      entries.get(e, HOLDING) === NONE ? NONE : holdings.get(entries.get(e, HOLDING), ROOT),
+    holdersOf: (root: number): number => ofRoot.get(root, HEAD),
     get entries() {
       return entryCount;
     },
-    get names() {
-      return names.count;
-    },
     /** Memory held, in bytes. */
     get bytes() {
-      const rows = [ofName, ofRoot, members, entries, holdings].reduce((sum, { bytes }) => sum + bytes, 0);
-      return rows + names.bytes + roots.bytes + entryTable.bytes + holdingTable.bytes;
+      const tables = [ofName, ofRoot, members, entries, holdings, names, roots, entryTable, holdingTable];
+      return tables.reduce((sum, { bytes }) => sum + bytes, 0);
     },
   };
 }

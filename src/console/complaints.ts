@@ -169,6 +169,7 @@ const SENTENCES: Record<FaultCode, Sentence> = {
   CHANGED: (s) => [`${file(s)} mudou ou foi apagado n${peer(s)}`, "faça SEARCH e DOWNLOAD de novo"],
   BAD_RANGE: (s) => [`${file(s)} n${peer(s)} é menor que o anunciado`, OTHER_SOURCE],
   NOT_READY: (s) => [`${peer(s)} ainda prepara ${file(s)}`, LATER],
+  UNAVAILABLE: (s) => [`${other(s)} não faz esta busca`, "procure pelo nome exato, com search"],
   SHUTTING_DOWN: (s) => [`${other(s)} está saindo da rede`, LATER],
   INTERNAL: () => ["falha interna do programa", "tente de novo; se continuar, relate o defeito com esta linha"],
 

@@ -11,12 +11,16 @@ import { download, join, type Session, search } from "./session.ts";
 /** Documented in --help; scripts rely on them. */
 export const EXIT = { done: 0, failed: 1, usage: 2, nobodyHasIt: 3, rejected: 4 } as const;
 
+/** More than a person reads; whoever wants another one adds a word. */
+const FOUND_MAX = 200;
+
 type Where = { readonly host: string | undefined; readonly port: number | undefined };
 
 export type Task = Where &
   (
     | { readonly command: "share"; readonly folder: string }
     | { readonly command: "search"; readonly name: string }
+    | { readonly command: "find"; readonly words: string }
     | { readonly command: "get"; readonly name: string; readonly folder: string; readonly from: Address | undefined }
   );
 
@@ -27,6 +31,8 @@ export async function runTask(session: Session, task: Task): Promise<number> {
       return share(session, task, task.folder);
     case "search":
       return find(session, task, task.name);
+    case "find":
+      return findByWords(session, task, task.words);
     case "get":
       return get(session, task, task);
   }
@@ -64,6 +70,22 @@ async function find(session: Session, where: Where, name: string): Promise<numbe
   if (found.length > 0) return EXIT.done;
   session.report.failed(fault("NO_SOURCE", "theirs"), { name });
   return EXIT.nobodyHasIt;
+}
+
+async function findByWords(session: Session, where: Where, words: string): Promise<number> {
+  const joined = await join(session, at(where, undefined));
+  if (isFault(joined) || isStop(joined)) return EXIT.failed;
+  const { peer, report, life, server } = session;
+  report.working("Procurando...");
+  const found = await life.during(peer.find(words, FOUND_MAX));
+  report.settled();
+  if (isStop(found)) return EXIT.failed;
+  if (isFault(found)) {
+    report.failed(found, { server });
+    return EXIT.failed;
+  }
+  report.contents(words, found);
+  return found.length > 0 ? EXIT.done : EXIT.nobodyHasIt;
 }
 
 /** What a peer answers that has the file, or should have, and does not send it. */

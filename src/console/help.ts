@@ -37,8 +37,10 @@ mesma pergunta. Um comando que falha volta ao menu; SEARCH antes de JOIN e
 DOWNLOAD antes de SEARCH falham sem perguntar, e as linhas que seriam respostas
 deles são puladas até a próxima palavra do menu. No fim da entrada, sai.
 
-share, search e get entram na rede em 127.0.0.1 e porta livre, salvo --host e
---port. Um download interrompido continua de onde parou quando é repetido.
+share, search, find e get entram na rede em 127.0.0.1 e porta livre, salvo
+--host e --port. Um download interrompido continua de onde parou quando é
+repetido. find mostra de cada conteúdo "FONTES TAMANHO NOME", com TAB no meio;
+maiúsculas e acentos não contam: acao acha Ação.
 
 TAXA é em bytes por segundo: 800000; 500K, 5M, 1G (mil, milhão, bilhão); ou
 512Ki, 2Mi, 1Gi (potências de 1024).
@@ -57,6 +59,7 @@ o registro); novo (não havia registro; agora há); ilegível.
 
 Com --json, cada linha de stdout é um objeto, com "event" entre:
   joined (ip, port, files)              ready (ip, port): de volta à rede
+  contents (words, contents)
   found (name, peers)                   queued (name, from, position)
   progress (name, bytes, size, rate, etaSeconds, sources, waiting): uma vez por
     segundo; bytes são os verificados, rate em bytes por segundo; waiting diz o

@@ -4,6 +4,7 @@
 
 import { type Address, formatAddress } from "../protocol/address.ts";
 import { NAME_BYTES_MAX } from "../protocol/limits.ts";
+import type { Found } from "../protocol/messages.ts";
 import { showName } from "../protocol/names.ts";
 
 /** Longest path shown: Windows' own limit for extended paths. */
@@ -44,3 +45,6 @@ export function searchedLine(address: Address, name: string): string {
 export function readyLine(address: Address): string {
   return `pronto ${formatAddress(address)}`;
 }
+
+/** One content that FIND has found: sources, size in bytes, name. */
+export const contentLine = ({ sources, size, name }: Found): string => `${sources}\t${size}\t${name}`;

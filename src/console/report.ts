@@ -5,9 +5,10 @@
 
 import { type Address, formatAddress } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
+import type { Found } from "../protocol/messages.ts";
 import { type Complaint, complaintOf, complaintText, liarNote, type Subject } from "./complaints.ts";
 import { fileLine, type HashedFile, type Verdict, verdictLine } from "./hash-lines.ts";
-import { downloadedLine, foundLine, joinedLine, readyLine } from "./lines.ts";
+import { contentLine, downloadedLine, foundLine, joinedLine, readyLine } from "./lines.ts";
 import type { Output } from "./output.ts";
 import { type Progress, progressLine, type Waiting, waitingWords } from "./progress.ts";
 import type { Screen } from "./screen.ts";
@@ -20,6 +21,8 @@ export type Report = {
   /** Listening, or back in the network: for scripts that wait for it. */
   ready(address: Address): void;
   found(name: string, peers: readonly Address[]): void;
+  /** What FIND found: none of the dictated lines. */
+  contents(words: string, found: readonly Found[]): void;
   /** What the person waits for now, until `settled`. */
   working(what: string): void;
   progress(name: string, progress: Progress): void;
@@ -74,6 +77,9 @@ export function createReport(parts: ReportParts): Report {
     },
     ready,
     found: (_name, peers) => say(foundLine(peers)),
+    contents(_words, found) {
+      for (const one of found) say(contentLine(one));
+    },
     working(what) {
       if (parts.watched) screen.show(what.slice(0, parts.columns() - 1));
     },
@@ -109,6 +115,7 @@ export function createReport(parts: ReportParts): Report {
  * One JSON object a line on stdout (--json), in place of the dictated lines; stderr stays as it is without it.
  *   {"event":"joined","ip":"127.0.0.1","port":8776,"files":["aula1.mp4"]}
  *   {"event":"ready","ip":"127.0.0.1","port":8776}                      back in the network after the server returned
+ *   {"event":"contents","words":"redes aula","contents":[{"name":"aula1.mp4","size":2,"root":"…","sources":1}]}
  *   {"event":"found","name":"aula1.mp4","peers":["127.0.0.1:8776"]}
  *   {"event":"queued","name":"aula1.mp4","from":"127.0.0.1:8776","position":2}   at each change of the place
  *   {"event":"progress","name":"aula1.mp4","bytes":1,"size":2,"rate":1,"etaSeconds":1,"sources":1}   once a second
@@ -145,6 +152,8 @@ export function createJsonReport(parts: ReportParts): Report {
       people.ready(address);
     },
     found: (name, peers) => tell("found", { name, peers: peers.map(formatAddress) }),
+    contents: (words, contents) =>
+      tell("contents", { words, contents: contents.map((c) => ({ ...c, root: c.root ?? null })) }),
     progress(name, { waiting, rate, etaSeconds, ...progress }) {
       if (waiting?.for === "slot") {
         const { from, position } = waiting;

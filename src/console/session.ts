@@ -4,6 +4,7 @@
 
 import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
+import type { Found } from "../protocol/messages.ts";
 import type { NameFlaw } from "../protocol/names.ts";
 import { moreSkippedComplaint, skippedComplaint } from "./complaints.ts";
 import type { Life } from "./life.ts";
@@ -24,6 +25,7 @@ export type PeerApi = {
       onSourceLost?: (address: Address, why: Fault) => void;
     } & Partial<Policy>,
   ): Promise<Downloaded | Fault>;
+  find(words: string, most: number): Promise<readonly Found[] | Fault>;
   leave(): Promise<void>;
   readonly lastSearched: string | undefined;
 };

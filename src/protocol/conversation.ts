@@ -23,6 +23,7 @@ export const SERVER_TABLE: Table<ServerState, ServerRequest["verb"]> = {
     OFFER: "joined",
     WITHDRAW: "joined",
     SOURCES: "joined",
+    FIND: "joined",
     PING: "joined",
     LEAVE: "left",
   },

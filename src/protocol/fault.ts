@@ -23,6 +23,7 @@ export const WIRE_CODES = [
   "CHANGED", // the shared file is no longer what was announced
   "BAD_RANGE", // GET outside the file
   "NOT_READY", // asked for what is still being computed
+  "UNAVAILABLE", // this server does not do that
   "SHUTTING_DOWN",
   "INTERNAL",
 ] as const;

@@ -3,7 +3,7 @@
 // Never: throws, whatever the text.
 
 import { type Fault, fault, isFault } from "./fault.ts";
-import { FILE_BYTES_MAX } from "./limits.ts";
+import { FILE_BYTES_MAX, NAME_BYTES_MAX } from "./limits.ts";
 import type { Root, Share } from "./messages.ts";
 import { nameFlaw } from "./names.ts";
 
@@ -19,6 +19,13 @@ export function parseCount(text: string | undefined, most: number): number | und
 export function parseName(text: string): string | Fault {
   const flaw = nameFlaw(text);
   return flaw === undefined ? text : fault("BAD_NAME", "theirs", flaw);
+}
+
+/** Words to find: any text without controls, as long as a name may be, that has a letter or a digit. */
+export function parseWords(text: string): string | Fault {
+  if (new TextEncoder().encode(text).length > NAME_BYTES_MAX) return bad("the words are too long");
+  if (/\p{Cc}|\p{Surrogate}/u.test(text)) return bad("the words have control characters");
+  return /[\p{L}\p{N}]/u.test(text) ? text : bad("no word has a letter or a digit");
 }
 
 export const isRoot = (text: string | undefined): text is Root => text !== undefined && /^[0-9a-f]{64}$/.test(text);

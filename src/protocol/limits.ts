@@ -20,6 +20,16 @@ export const SEARCH_PEERS_MAX = 100_000;
 /** The answer that carries a list of addresses, as its reader bounds it: SEARCH_PEERS_MAX lines of 32 bytes. */
 export const LIST_PAYLOAD_BYTES_MAX = SEARCH_PEERS_MAX * 32;
 
+/** Contents in one answer to FIND, and how far its pages go: who has not found it by then needs other words. */
+export const FIND_COUNT_MAX = 100;
+export const FIND_OFFSET_MAX = 1_000;
+
+/** Names that one FIND looks at; words that fit more are too few. */
+export const FIND_NAMES_MAX = 2_000;
+
+/** The answer to FIND: FIND_COUNT_MAX lines with a size, a root, a number of sources and a name. */
+export const FIND_PAYLOAD_BYTES_MAX = 64 * 1024;
+
 /** A file's size: what a JavaScript number counts exactly (8 PiB). */
 export const FILE_BYTES_MAX = Number.MAX_SAFE_INTEGER;
 

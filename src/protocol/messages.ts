@@ -17,6 +17,9 @@ export type Share = { readonly name: string; readonly size: number; readonly roo
 /** A peer that can send a content, whole or in part. */
 export type Holder = { readonly address: Address; readonly complete: boolean };
 
+/** A content that FIND has found, under one of its names. Without a root it is one name and size. */
+export type Found = Share & { readonly sources: number };
+
 /** What a peer asks the server. JOIN's shares arrive as payload and are decoded apart (decodeShares). */
 export type ServerRequest =
   | { readonly verb: "HELLO"; readonly version: number }
@@ -26,6 +29,7 @@ export type ServerRequest =
   | { readonly verb: "OFFER"; readonly share: Share }
   | { readonly verb: "WITHDRAW"; readonly name: string }
   | { readonly verb: "SOURCES"; readonly root: Root }
+  | { readonly verb: "FIND"; readonly offset: number; readonly count: number; readonly words: string }
   | { readonly verb: "LEAVE" }
   | { readonly verb: "PING" };
 
@@ -57,6 +61,7 @@ export type Reply =
   | { readonly verb: "OFFER_OK" }
   | { readonly verb: "WITHDRAW_OK" }
   | { readonly verb: "SOURCES_OK"; readonly payloadBytes: number }
+  | { readonly verb: "FIND_OK"; readonly next: number; readonly payloadBytes: number }
   | { readonly verb: "LEAVE_OK" }
   | { readonly verb: "PONG" }
   | { readonly verb: "ACCEPT"; readonly grant: Grant }

@@ -4,9 +4,9 @@
 
 import { type Address, formatAddress, parseAddress } from "./address.ts";
 import { type Fault, fault, isFault } from "./fault.ts";
-import { bad, decodeText, formatShare, parseShare } from "./fields.ts";
-import { JOIN_NAMES_MAX, LINE_BYTES_MAX } from "./limits.ts";
-import type { Holder, Share } from "./messages.ts";
+import { bad, decodeText, formatShare, parseCount, parseShare } from "./fields.ts";
+import { FILE_BYTES_MAX, JOIN_NAMES_MAX, LINE_BYTES_MAX } from "./limits.ts";
+import type { Found, Holder, Share } from "./messages.ts";
 
 const encoder = new TextEncoder();
 
@@ -100,6 +100,20 @@ export function decodeHolders(payload: Uint8Array): Holder[] | Fault {
     if (isFault(address) || more.length > 0 || (state !== "complete" && state !== "partial"))
       return bad("expected: ip:port state");
     return { address, complete: state === "complete" };
+  });
+}
+
+/** FIND_OK's payload: `sources size root name`. */
+export function encodeFound(found: readonly Found[]): Uint8Array {
+  return encoder.encode(found.map((f) => `${f.sources} ${formatShare(f)}\n`).join(""));
+}
+
+export function decodeFound(payload: Uint8Array): Found[] | Fault {
+  return decodeList(payload, (line) => {
+    const space = line.indexOf(" ");
+    const sources = parseCount(line.slice(0, Math.max(0, space)), FILE_BYTES_MAX);
+    const share = parseShare(line.slice(space + 1));
+    return isFault(share) || sources === undefined ? bad("expected: sources size root name") : { ...share, sources };
   });
 }
 

@@ -7,6 +7,7 @@ import { type Fault, fault, isFault, WIRE_CODES, type WireCode } from "./fault.t
 import { isRoot, parseCount, splitVerb } from "./fields.ts";
 import {
   FILE_BYTES_MAX,
+  FIND_PAYLOAD_BYTES_MAX,
   GET_BYTES_MAX,
   LAYER_PAYLOAD_BYTES_MAX,
   LIST_PAYLOAD_BYTES_MAX,
@@ -45,6 +46,14 @@ function parseReply(line: string): Reply | undefined {
     case "PIECES_OK": {
       const payloadBytes = parseCount(rest, PAYLOAD_LIMITS[verb]);
       return payloadBytes === undefined ? undefined : { verb, payloadBytes };
+    }
+    case "FIND_OK": {
+      const [from, count, ...more] = rest.split(" ");
+      const next = parseCount(from, FILE_BYTES_MAX);
+      const payloadBytes = parseCount(count, FIND_PAYLOAD_BYTES_MAX);
+      return next === undefined || payloadBytes === undefined || more.length > 0
+        ? undefined
+        : { verb, next, payloadBytes };
     }
     case "UPDATE_OK":
     case "OFFER_OK":
@@ -107,6 +116,8 @@ function replyWords(reply: Reply): string {
     case "LAYER_OK":
     case "PIECES_OK":
       return `${reply.verb} ${reply.payloadBytes}`;
+    case "FIND_OK":
+      return `FIND_OK ${reply.next} ${reply.payloadBytes}`;
     case "DATA":
       return `DATA ${reply.offset} ${reply.payloadBytes}`;
     case "WAIT":

@@ -4,8 +4,8 @@
 
 import { formatAddress, parseAddress } from "./address.ts";
 import { type Fault, fault, isFault } from "./fault.ts";
-import { bad, formatShare, isRoot, parseCount, parseName, parseShare, splitVerb } from "./fields.ts";
-import { FILE_BYTES_MAX, GET_BYTES_MAX, JOIN_PAYLOAD_BYTES_MAX } from "./limits.ts";
+import { bad, formatShare, isRoot, parseCount, parseName, parseShare, parseWords, splitVerb } from "./fields.ts";
+import { FILE_BYTES_MAX, FIND_COUNT_MAX, FIND_OFFSET_MAX, GET_BYTES_MAX, JOIN_PAYLOAD_BYTES_MAX } from "./limits.ts";
 import type { PeerRequest, ServerRequest } from "./messages.ts";
 
 /** A line from a peer, as the server reads it. */
@@ -37,12 +37,23 @@ export function decodeServerRequest(line: string): ServerRequest | Fault {
     }
     case "SOURCES":
       return isRoot(rest) ? { verb, root: rest } : bad("expected: SOURCES root");
+    case "FIND":
+      return parseFind(rest);
     case "LEAVE":
     case "PING":
       return line === verb ? { verb } : bad(`${verb} takes no argument`);
     default:
       return fault("UNKNOWN_VERB", "theirs", "see docs/PROTOCOL.md");
   }
+}
+
+function parseFind(rest: string): ServerRequest | Fault {
+  const [from, most] = rest.split(" ", 2);
+  const offset = parseCount(from, FIND_OFFSET_MAX);
+  const count = parseCount(most, FIND_COUNT_MAX);
+  if (offset === undefined || !count) return bad("expected: FIND offset count words");
+  const words = parseWords(rest.slice(`${from} ${most} `.length));
+  return isFault(words) ? words : { verb: "FIND", offset, count, words };
 }
 
 /** A line from a downloading peer, as the sharing one reads it. */
@@ -99,6 +110,8 @@ function requestWords(request: ServerRequest | PeerRequest): string {
     case "UPDATE":
     case "OFFER":
       return `${request.verb} ${formatShare(request.share)}`;
+    case "FIND":
+      return `FIND ${request.offset} ${request.count} ${request.words}`;
     case "SOURCES":
     case "FETCH":
       return `${request.verb} ${request.root}`;

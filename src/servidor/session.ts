@@ -68,11 +68,10 @@ function createSession(
 }
 
 /** Lets clients in, but not too many at once that have not joined. */
-export function createDoorway(): {
+export function createDoorway(machineIps: ReadonlySet<string> = machineAddresses()): {
   /** Undefined for one too many, which has been told so. */
   enter(connection: Connection, now: number): Session | undefined;
 } {
-  const machineIps = machineAddresses();
   const strangers = createCrowd(STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX);
   return {
     enter(connection, now) {

@@ -54,8 +54,7 @@ function linger(socket: Socket<Wire>): void {
   socket.data.lingering = setTimeout(() => socket.terminate(), LINGER_SECONDS_MAX * 1000);
 }
 
-function send(socket: Socket<Wire>, bytes: string | Uint8Array): void {
-  const wire = socket.data;
+function send(socket: Socket<Wire>, wire: Wire, bytes: string | Uint8Array): void {
   if (wire.ending || socket.readyState <= 0) return;
   const raw = typeof bytes === "string" ? encoder.encode(bytes) : bytes;
   let sent = 0;
@@ -84,13 +83,14 @@ function wrap(socket: Socket<Wire>): Connection {
   const remote = { ip: socket.remoteAddress, port: socket.remotePort };
   // Bun's types leave out localAddress; it is there.
   const local = { ip: (socket as unknown as { localAddress: string }).localAddress, port: socket.localPort };
+  const wire = socket.data; // it stays the same, and asking the socket for it costs
   return {
     remote,
     local,
-    send: (bytes) => send(socket, bytes),
+    send: (bytes) => send(socket, wire, bytes),
     ...(READS_SOCKETS && { readNow: (into: Uint8Array) => readNow(socket, into) }),
     get queued() {
-      return socket.data.queued;
+      return wire.queued;
     },
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),

@@ -116,6 +116,45 @@ describe("flags", () => {
   });
 });
 
+describe("napster-peer find", () => {
+  const find = (server: string, ...args: string[]): Program =>
+    startProgram({
+      command: [
+        process.execPath,
+        SERVER.replace("napster-server", "napster-peer"),
+        "find",
+        ...args,
+        "--server",
+        server,
+      ],
+      stdin: "none",
+    });
+
+  test("finds by words, for people and for programs, and ends with 3 when there is nothing", async () => {
+    await using server = start("--quiet");
+    const address = await server.ready();
+    using peer = await enter(server, 5031, "Ação na aula.mp4", "Aula de redes.mp4");
+    await using person = find(address, "aula", "acao");
+    expect(await person.exit()).toBe(0);
+    expect(person.stdout()).toEndWith("1\t1\tAção na aula.mp4\n");
+    await using program = find(address, "AULA", "--json");
+    expect(await program.exit()).toBe(0);
+    const event = JSON.parse(program.stdout().trimEnd().split("\n").at(-1) ?? "");
+    expect(event).toMatchObject({ event: "contents", words: "AULA" });
+    expect(event.contents.map(({ name }: { name: string }) => name)).toEqual(["Aula de redes.mp4", "Ação na aula.mp4"]);
+    await using nothing = find(address, "nada");
+    expect(await nothing.exit()).toBe(3);
+    expect(await search(peer, "Aula de redes.mp4")).toEqual(["127.0.0.1:5031"]);
+  });
+
+  test("on a shared index is told to be unavailable", async () => {
+    await using server = start("--quiet", "--catalog", `redis://127.0.0.1:${freePort()}`);
+    await using asked = find(await server.ready(), "aula");
+    expect(await asked.exit()).toBe(1);
+    expect(asked.stderr()).toContain("[UNAVAILABLE]");
+  });
+});
+
 describe.skipIf(!hasRedis)("servers on one index (skipped where redis-server is not installed)", () => {
   test("find each other's peers; one that is killed is forgotten within its lease, and comes back empty", async () => {
     const redis = await startRedis();

@@ -6,7 +6,18 @@ import { describe, expect, test } from "bun:test";
 import { nextPeerState, nextServerState, PEER_TABLE, SERVER_TABLE } from "../../src/protocol/conversation.ts";
 import { codeOf } from "./support-good.ts";
 
-const SERVER_VERBS = ["HELLO", "JOIN", "SEARCH", "UPDATE", "OFFER", "WITHDRAW", "SOURCES", "LEAVE", "PING"] as const;
+const SERVER_VERBS = [
+  "HELLO",
+  "JOIN",
+  "SEARCH",
+  "UPDATE",
+  "OFFER",
+  "WITHDRAW",
+  "SOURCES",
+  "FIND",
+  "LEAVE",
+  "PING",
+] as const;
 const PEER_VERBS = ["HELLO", "DOWNLOAD", "FETCH", "LANE", "LAYER", "PIECES", "GET", "PING"] as const;
 
 describe("with the server", () => {

@@ -12,9 +12,11 @@ import type { PeerRequest, ServerRequest } from "../../src/protocol/messages.ts"
 import { nameFlaw } from "../../src/protocol/names.ts";
 import {
   decodeAddresses,
+  decodeFound,
   decodeHolders,
   decodeShares,
   encodeAddresses,
+  encodeFound,
   encodeHolders,
   encodeShares,
 } from "../../src/protocol/payloads.ts";
@@ -123,9 +125,9 @@ describe("framing", () => {
 });
 
 describe("payloads", () => {
-  type Kind = "shares" | "addresses" | "holders";
-  const decoders = { shares: decodeShares, addresses: decodeAddresses, holders: decodeHolders };
-  const encoders = { shares: encodeShares, addresses: encodeAddresses, holders: encodeHolders };
+  type Kind = "shares" | "addresses" | "holders" | "found";
+  const decoders = { shares: decodeShares, addresses: decodeAddresses, holders: decodeHolders, found: decodeFound };
+  const encoders = { shares: encodeShares, addresses: encodeAddresses, holders: encodeHolders, found: encodeFound };
   const vectors = load<Vector & { readonly payload: Kind }>("payloads");
 
   test.each(vectors.map((one) => [one.payload, one.reason, one] as const))("%s: %s", (kind, _, vector) => {

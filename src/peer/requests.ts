@@ -1,0 +1,28 @@
+// What a person or a script asks of a peer, and what comes of it when all goes well.
+// Invariant: plain data; what is left out has its default in the peer.
+// Never: holds code.
+
+import type { Address } from "../protocol/address.ts";
+import type { Fault } from "../protocol/fault.ts";
+import type { Progress } from "../transfer/progress.ts";
+
+export type JoinAt = {
+  readonly host: string;
+  /** 0 for any free one. */
+  readonly port: number;
+  /** Undefined for a peer that only searches: it shares nothing and cannot download. */
+  readonly folder: string | undefined;
+};
+export type Joined = { readonly address: Address; readonly names: readonly string[] };
+export type DownloadRequest = {
+  /** The file's name; the last searched one when not given. */
+  readonly name?: string;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly onSourceLost?: (address: Address, why: Fault) => void;
+  /** Fetches from that peer alone, even when others hold the same content. */
+  readonly only?: boolean;
+  /** Gives up its place in that peer's queue when it has not changed for so many seconds; never when not given. */
+  readonly maxWaitSeconds?: number;
+};
+export type Done = { readonly name: string; readonly folder: string; readonly bytes: number };
