@@ -77,6 +77,7 @@ function open({ json = false, sources = [SOURCE], faults = {}, errIsTerminal = f
       }
       return code ? fault(code, "theirs") : { name: lastSearched ?? "", folder: "pasta", bytes: 2 };
     },
+    find: async () => [],
     leave: async () => {},
     get lastSearched() {
       return lastSearched;

@@ -48,6 +48,7 @@ await runProgram(async ({ output, reportParts, life, openAsker }) => {
       signal?.addEventListener("abort", () => resolve(fault("CANCELLED", "ours")));
       return promise;
     },
+    find: async () => [],
     async leave() {
       if (process.env.TELL_LEAVE) output.err("saiu\n");
     },
