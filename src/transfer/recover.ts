@@ -41,18 +41,20 @@ export async function recover({ storage, place, grant, layer }: RecoverOptions):
     const failed = await storage.trim(grant.size);
     return failed ?? { pieces: new Map([...found.pieces].filter(there)), journaled: true };
   }
-  if (found?.head.root !== undefined && found.pieces.size > 0) {
-    const root = layer === undefined ? grant.root : rootOfLayer(layer, grant.pieceBytes);
-    if (root !== undefined && root !== found.head.root)
+  const root = layer === undefined ? grant.root : rootOfLayer(layer, grant.pieceBytes);
+  if (found !== undefined && found.pieces.size > 0) {
+    if (found.head.root !== undefined && root !== undefined && found.head.root !== root)
       return fault("OTHER_CONTENT", "ours", "the .part of this name belongs to another content");
-    // A root that is said with two sizes is one content, and one of those who said it lied. Only a layer can tell.
+    // One of two sizes is a lie, or there are two contents: only a layer tells, and until then nothing is thrown away.
     if (layer === undefined)
       return fault("NOT_READY", "theirs", "the .part is of another size, and this content is not known yet", true);
-    const failed = await storage.retitle({ ...grant, root });
-    return failed ?? { pieces: new Map([...found.pieces].filter(there)), journaled: true };
+    if (found.head.root !== undefined) {
+      const failed = await storage.retitle({ ...grant, root });
+      return failed ?? { pieces: new Map([...found.pieces].filter(there)), journaled: true };
+    }
   }
-  // Without a journal that can be read, the bytes themselves may still be right: they are held against the layer.
-  const claims = found === undefined && layer !== undefined ? [...claimsOf(layer)].filter(there) : [];
+  // Without a journal that stands for this content, the bytes may still be right: they are held against the layer.
+  const claims = layer === undefined ? [] : [...claimsOf(layer)].filter(there);
   // Who only says a root has not shown it: until a layer leads to it, the journal is of no content in particular.
   const head = { ...grant, root: layer === undefined ? undefined : grant.root };
   const failed = await storage.begin(head, claims.length > 0);

@@ -38,8 +38,8 @@ export const MUTANTS: readonly Mutant[] = [
     where: "catalog",
     bug: "a peer that is gone stays listed",
     file: "src/catalog/memory.ts",
-    find: "if (rowOf(member) !== undefined) dismiss(member as Record);",
-    put: "void member;",
+    find: "rowOf(member) === undefined ? undefined : dismiss(member as Record)",
+    put: "void member",
   },
 ];
 
