@@ -78,7 +78,12 @@ export type NapsterOptions = {
 };
 
 /** napster-server on every address of the machine; `program` is an executable in the place of the source. */
-export async function startNapster({ program, port = 0, flags = [] }: NapsterOptions = {}): Promise<Running> {
+export async function startNapster({
+  program,
+  // Not port 0: thousands who dial a server that is down would take its port as their own.
+  port = 10_000 + Math.floor(Math.random() * 20_000),
+  flags = [],
+}: NapsterOptions = {}): Promise<Running> {
   const command = program === undefined ? [process.execPath, join(ROOT, "src/napster-server.ts")] : [program];
   const child = Bun.spawn([...command, "--host", "0.0.0.0", "--port", String(port), ...flags], {
     stdin: "ignore",

@@ -113,4 +113,4 @@ export const GUESTS_PER_ADDRESS_MAX = 1024;
 
 /** Connections to the server that have not joined, in all and of one address: room for a class, and for its return. */
 export const STRANGERS_MAX = 8192;
-export const STRANGERS_PER_ADDRESS_MAX = 2048;
+export const STRANGERS_PER_ADDRESS_MAX = 4096;
