@@ -102,8 +102,10 @@ test("any requests in any cuts are answered the same both ways", async () => {
           rest = rest.subarray(cut);
         }
         await settle(one, bytes("PING\n"));
-        await settle(two, join(5004, [])); // behind everything that waited
-        return [asker.heard(), events];
+        await settle(two, join(5004, []));
+        for (let turn = 0; turn < 50; turn++) await new Promise<void>((next) => setImmediate(next));
+        // Between two clients there is no order: the last JOIN may be told of before or after what the asker caused.
+        return [asker.heard(), events.filter((event) => !("address" in event && event.address.port === 5004))];
       };
       expect(await say(createMemoryCatalog())).toEqual(await say(withoutBytes()));
     }),
