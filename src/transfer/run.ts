@@ -94,7 +94,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   if (grant.root !== undefined || grant.size === 0) await learnLayer(source);
   const left = await recover({ storage, place, grant, layer });
   if (isFault(left)) return left;
-  if (root !== undefined) await storage.identify(root);
+  if (root !== undefined && grant.root !== undefined) await storage.identify(root);
 
   const swarm = createSwarm({
     fetcher,
@@ -128,14 +128,19 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     root = rootOfLayer(layer, pieceBytes);
     offer = options.offer({ size, pieceBytes, layer, root });
     fetcher.judge.setLayer(layer);
-    void storage.identify(root);
+    // A layer that no root was named for may be anything; the first other holder of its root will confirm it.
+    if (from.grant.root !== undefined) void storage.identify(root);
     return layer;
   }
 
   /** Asks another holder. A root says nothing of the size: whoever names another one is of no use to this run. */
   async function open(address: Address, wanted: Root): Promise<Source | Fault> {
     const other = await openSource(address, { root: wanted }, options);
-    if (isFault(other) || sameContent(other.grant, grant)) return other;
+    if (isFault(other)) return other;
+    if (sameContent(other.grant, grant)) {
+      if (layer !== undefined && wanted === root) void storage.identify(wanted);
+      return other;
+    }
     other.close();
     return fault("CHANGED", "theirs", "this root with another size");
   }
