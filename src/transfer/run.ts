@@ -18,6 +18,7 @@ import { findDamaged, type HashPieces, recover, sameContent } from "./recover.ts
 import { openSource, type Source } from "./source.ts";
 import { createStorage, type Storage } from "./storage.ts";
 import { createSwarm } from "./swarm.ts";
+import { FAR_MS } from "./window.ts";
 
 export type RunOptions = {
   readonly name: string;
@@ -91,7 +92,10 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   });
 
   // One try before anything else: with a layer, pieces are judged as they arrive, and a lost journal can be made up for.
-  if (grant.root !== undefined || grant.size === 0) await learnLayer(source);
+  // From afar it takes several round trips, in which a new download may as well begin.
+  const isNew = place.part.size === 0 && place.journal.size === 0;
+  const layerFirst = grant.size <= grant.pieceBytes || !isNew || source.roundTripMs <= FAR_MS;
+  if (layerFirst && (grant.root !== undefined || grant.size === 0)) await learnLayer(source);
   const left = await recover({ storage, place, grant, layer });
   if (isFault(left)) return left;
   if (root !== undefined && grant.root !== undefined) await storage.identify(root);
@@ -135,7 +139,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
 
   /** Asks another holder. A root says nothing of the size: whoever names another one is of no use to this run. */
   async function open(address: Address, wanted: Root): Promise<Source | Fault> {
-    const other = await openSource(address, { root: wanted }, options);
+    const other = await openSource(address, { root: wanted }, { ...options, ahead: "pieces" });
     if (isFault(other)) return other;
     if (sameContent(other.grant, grant)) {
       if (layer !== undefined && wanted === root) void storage.identify(wanted);

@@ -29,7 +29,7 @@ const AHEAD_SECONDS = 0.25;
 const AHEAD_ROUND_TRIPS = 4;
 
 /** Beyond this distance one connection cannot fill the link (DESIGN, measured facts). */
-const FAR_MS = 10;
+export const FAR_MS = 10;
 
 /** Connections to one source: two keep two threads busy when it is the only one, and a far one needs more to be filled. */
 export function lanesWanted(roundTripMs: number, alone: boolean): number {
