@@ -35,6 +35,8 @@ export type RunOptions = {
   readonly connect: Connect;
   readonly clock: Clock;
   readonly random: () => number;
+  /** The address under which others know us. */
+  readonly self: Address;
   readonly signal: AbortSignal | undefined;
   readonly onProgress: ((progress: Progress) => void) | undefined;
   /** A source is out, and why: CORRUPT or BAD_REPLY when it lied. */
@@ -84,6 +86,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     meter,
     clock,
     random,
+    self: options.self,
     onVerified: (indexes) => offer?.have(indexes),
     onSourceLost(address, why) {
       swarm.lost(address, why);

@@ -18,7 +18,7 @@ export type Wanted = { readonly name: string } | { readonly root: Root };
 export type Source = {
   readonly address: Address;
   readonly grant: Grant;
-  /** How long the first answer took: the distance. Milliseconds. */
+  /** The distance, in milliseconds: how long dialling or the first answer took, whichever was less. */
   readonly roundTripMs: number;
   /** The piece layer, whole and of the right length; NOT_READY while the source still hashes the file. */
   layer(): Promise<Uint8Array | Fault>;
@@ -45,6 +45,7 @@ export async function openSource(
   { connect, clock, ahead, onWait }: SourceOptions,
 ): Promise<Source | Fault> {
   let made: Caller | undefined;
+  const dialledAt = clock.now();
   const connection = await connect(address, (opened) => {
     const { caller, handlers } = createCaller(opened, clock);
     made = caller;
@@ -53,6 +54,7 @@ export async function openSource(
   if (isFault(connection)) return connection;
   const caller = made as Caller;
   const askedAt = clock.now();
+  const dialMs = askedAt - dialledAt;
   void caller.call({ verb: "HELLO", version: VERSION });
   // SPEC 5.f: DOWNLOAD goes to the other peer, which accepts or rejects.
   const request =
@@ -75,7 +77,7 @@ export async function openSource(
   return {
     address,
     grant,
-    roundTripMs: clock.now() - askedAt,
+    roundTripMs: Math.min(dialMs, clock.now() - askedAt),
     layer: async () => readLayer(await askLayer(), grant),
     available: async () => readPieces(await askPieces(), grant),
     closed: caller.closed,
