@@ -40,7 +40,10 @@ export type Storage = {
   retitle(head: JournalHead): Promise<Fault | undefined>;
   /** What the .part holds beyond the content's end goes. */
   trim(size: number): Promise<Fault | undefined>;
-  /** These were journaled and are damaged: bytes that take their place are as new, and are synced before they count. */
+  /**
+   * These were journaled and are damaged: bytes that take their place are as new, and are synced before they count.
+   * Resolves when the journal says so, however often the disk refuses first.
+   */
   disown(indexes: readonly number[]): Promise<void>;
   /** The bytes of a piece have been written to the .part; they will be kept soon. */
   written(piece: JournalPiece, bytes: number): void;
@@ -57,6 +60,7 @@ export function createStorage(options: StorageOptions): Storage {
   let head: JournalHead | undefined;
   let waiting: JournalPiece[] = [];
   let waitingBytes = 0;
+  const losses: { records: Uint8Array; written: () => void }[] = []; // not in the journal yet
   let doubted = false; // the last sync of the .part failed: the next flush asks the disk, whatever there is to keep
   let tail = 0; // where the next record goes
   let syncing: Promise<void> | undefined;
@@ -98,10 +102,22 @@ export function createStorage(options: StorageOptions): Storage {
 
   async function disown(indexes: readonly number[]): Promise<void> {
     if (indexes.length === 0) return;
-    const records = Buffer.concat(indexes.map(encodeLoss));
-    const at = tail;
-    tail += records.length; // a record of a piece may be written meanwhile
-    await journal.writeAt(records, at);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    losses.push({ records: Buffer.concat(indexes.map(encodeLoss)), written: resolve });
+    void flush();
+    return promise;
+  }
+
+  /** First of all: bytes in the place of lost ones that are not synced yet must not pass for those of the old record. */
+  async function writeLosses(): Promise<Fault | undefined> {
+    for (let first = losses[0]; first !== undefined; first = losses[0]) {
+      const failed = await journal.writeAt(first.records, tail);
+      if (failed !== undefined) return failed;
+      tail += first.records.length;
+      losses.shift();
+      first.written();
+    }
+    return undefined;
   }
 
   async function identify(root: Root): Promise<void> {
@@ -121,6 +137,9 @@ export function createStorage(options: StorageOptions): Storage {
   async function keep(): Promise<void> {
     cancelTimer?.();
     cancelTimer = undefined;
+    waitingBytes = 0;
+    const unwritten = await writeLosses();
+    if (unwritten !== undefined) return options.onFault(unwritten);
     const batch = waiting;
     waiting = [];
     waitingBytes = 0;

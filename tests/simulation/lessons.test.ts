@@ -175,6 +175,27 @@ describe("what an earlier run left", () => {
     expectArrived(story);
   });
 
+  test("damaged, on a disk too full to say so in the journal, is synced before it counts all the same", () => {
+    const story = tell({ honest: { has: CONTENT } });
+    story.start("honest", "us");
+    const journal = () => story.us.disk.file(`${CONTENT.name}.part.journal`)?.size ?? 0;
+    void story.us.peer?.download(CONTENT.name, { ip: story.machine("honest").ip, port: 8776 });
+    story.time.run(BOUND_MS, () => journal() >= 128 + 7 * 40);
+    story.crash(story.us, "kill");
+    story.us.disk.damage(`${CONTENT.name}.part`, "rot");
+    story.start("us");
+    story.us.disk.health.full = true;
+    expect(code(story.download("honest", 800))).toBe("stuck");
+    story.us.disk.health.full = false;
+    story.us.disk.health.syncMs = 60_000;
+    story.time.run(20_000, () => false); // every byte is there, no sync has come back
+    story.crash(story.us, "kill");
+    story.us.disk.health.syncMs = 5;
+    story.start("us");
+    expect(code(story.download("honest"))).toBe("done");
+    expectArrived(story);
+  });
+
   test("and was journaled is never fetched again, whichever way the program ended", () => {
     for (const how of ["kill", "power"] as const) {
       const story = tell({ honest: { has: CONTENT } });

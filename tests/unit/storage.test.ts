@@ -152,6 +152,26 @@ describe("a disk that refuses", () => {
     expect(journaled()).toEqual([]);
   });
 
+  test("to take a record back keeps whoever asked waiting, and goes before whatever is kept next", async () => {
+    await storage.begin(HEAD, false);
+    storage.written(piece(1), 10);
+    await storage.flush();
+    refuse = "write journal";
+    let told = false;
+    void storage.disown([1]).then(() => {
+      told = true;
+    });
+    await clock.advance(0);
+    storage.written(piece(2), 10);
+    await storage.flush();
+    expect([told, kept, faults.length > 0]).toEqual([false, [1], true]);
+    refuse = undefined;
+    log = [];
+    await storage.flush();
+    expect([told, kept, journaled()]).toEqual([true, [1, 2], [2]]);
+    expect(log[0]).toBe("write journal");
+  });
+
   test("to begin is a fault", async () => {
     refuse = "write journal";
     expect(await storage.begin(HEAD, false)).toEqual(FULL);
