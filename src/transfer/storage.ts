@@ -1,6 +1,6 @@
 // A download's two files: the .part that lanes write, and the journal of what is safely in it.
 // Invariant: sync, THEN journal, THEN "kept": the journal is never ahead of the disk (DESIGN 6), whatever a sync says later.
-// Never: judges a hash; never blocks the thread while the disk works.
+// Never: judges a hash, blocks the thread while the disk works, or touches a file once it is closed.
 
 import type { WorkFile } from "../content/workplace.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
@@ -49,6 +49,7 @@ export type Storage = {
   written(piece: JournalPiece, bytes: number): void;
   /** Keeps everything written so far now. */
   flush(): Promise<void>;
+  /** Closes both files, once nothing is under way with them. */
   close(): Promise<void>;
 };
 
@@ -64,6 +65,8 @@ export function createStorage(options: StorageOptions): Storage {
   let doubted = false; // the last sync of the .part failed: the next flush asks the disk, whatever there is to keep
   let tail = 0; // where the next record goes
   let syncing: Promise<void> | undefined;
+  let naming: Promise<void> = Promise.resolve();
+  let closed = false; // whoever is late says it to nobody: a closed file's number may be another's
   let cancelTimer: (() => void) | undefined;
 
   async function recover(): Promise<JournalContent | undefined | Fault> {
@@ -101,7 +104,7 @@ export function createStorage(options: StorageOptions): Storage {
   }
 
   async function disown(indexes: readonly number[]): Promise<void> {
-    if (indexes.length === 0) return;
+    if (indexes.length === 0 || closed) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     losses.push({ records: Buffer.concat(indexes.map(encodeLoss)), written: resolve });
     void flush();
@@ -120,11 +123,14 @@ export function createStorage(options: StorageOptions): Storage {
     return undefined;
   }
 
-  async function identify(root: Root): Promise<void> {
-    if (head === undefined || head.root !== undefined) return;
-    const named = { ...head, root };
-    // Where it fails, the journal goes on being of no content in particular, and the next run judges every piece.
-    if ((await journal.writeAt(encodeHead(named), 0)) === undefined) head = named;
+  function identify(root: Root): Promise<void> {
+    naming = naming.then(async () => {
+      if (closed || head === undefined || head.root !== undefined) return;
+      const named = { ...head, root };
+      // Where it fails, the journal goes on being of no content in particular, and the next run judges every piece.
+      if ((await journal.writeAt(encodeHead(named), 0)) === undefined) head = named;
+    });
+    return naming;
   }
 
   function written(piece: JournalPiece, bytes: number): void {
@@ -170,9 +176,11 @@ export function createStorage(options: StorageOptions): Storage {
       await syncing;
       if (syncing !== undefined) return syncing;
     }
+    if (closed) return;
     syncing = keep();
     await syncing;
     syncing = undefined;
+    if (closed) return;
     if (waitingBytes >= SYNC_BYTES) void flush();
     else if (waiting.length > 0) cancelTimer ??= clock.after(SYNC_MS, () => void flush());
   }
@@ -189,7 +197,9 @@ export function createStorage(options: StorageOptions): Storage {
     async close() {
       cancelTimer?.();
       cancelTimer = undefined;
+      closed = true;
       await syncing;
+      await naming;
       await part.close();
       await journal.close();
     },

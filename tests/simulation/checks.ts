@@ -83,8 +83,10 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
       const journal = disk(ip).file(`${name}.part.journal`);
       if (part === undefined || journal === undefined) continue;
       const content = decodeJournal(journal.bytes.subarray(0, journal.size));
-      // What a liar's size and no layer stand for was never verified.
-      const known = content?.head.root === hashed.root || content?.head.size === hashed.size;
+      // What a liar's size and no layer stand for was never verified; nor was what no root stands for, where a liar that
+      // names none decides what the file is.
+      const rootless = content?.head.root === undefined && lies.includes("no root and a wrong layer");
+      const known = content?.head.root === hashed.root || (content?.head.size === hashed.size && !rootless);
       const found = [...(known ? (content?.pieces ?? []) : [])]
         .filter(([index, hash]) => same(hash, hashAt(hashed.layer, index)) && holds(ip, name, part, index, hash, false))
         .map(([index]) => index);
@@ -94,6 +96,7 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
 
   function folder(ip: string): void {
     const allowed = new Set(contents.flatMap(({ name }) => [name, `${name}.part`, `${name}.part.journal`]));
+    for (const misuse of disk(ip).misuses) breach(`${ip}: ${misuse}`);
     for (const name of disk(ip).names) if (!allowed.has(name)) breach(`${ip}: a file ${name} that nobody asked for`);
     for (const { name, bytes } of contents) {
       const file = disk(ip).file(name);
@@ -125,6 +128,7 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
         breach(`${ip}: blames ${source.ip}, which is honest: ${why.fault} ${why.detail}`);
     },
     changed: (ip, name) => breach(`${ip}: withdraws ${name}, which nobody has touched`),
+    misused: (ip, how) => breach(`${ip}: ${how}`),
     progress(ip, bytes, size) {
       if (bytes > size) breach(`${ip}: has ${bytes} of ${size} bytes`);
     },

@@ -38,6 +38,7 @@ export type Watch = {
   finished(ip: string, name: string): void;
   lost(ip: string, source: Address, why: Fault): void;
   changed(ip: string, name: string): void;
+  misused(ip: string, how: string): void;
   progress(ip: string, bytes: number, size: number): void;
 };
 
@@ -53,6 +54,8 @@ export type SimPeerOptions = {
   readonly maxUploadRate: number | undefined;
   /** Whether its files are hashed when it starts; otherwise after a while, or when somebody asks. */
   readonly hashedAtStart: boolean;
+  /** How long reading a run of pieces again may take. */
+  readonly scanMs: number;
   readonly watch: Watch;
 };
 
@@ -62,7 +65,7 @@ export type SimPeer = {
   /** In the network at some time since it started. */
   readonly joined: boolean;
   search(name: string): Promise<readonly Address[] | Fault>;
-  download(name: string, from: Address): Promise<Hashed | Fault>;
+  download(name: string, from: Address, signal?: AbortSignal): Promise<Hashed | Fault>;
   leave(): Promise<void>;
 };
 
@@ -168,7 +171,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
   const openLane = laneOpener(options, connect);
 
   const hashPieces: (fd: number) => HashPieces = (fd) => async (head, first, pieces) => {
-    await wait(random.next() * 20);
+    await wait(random.next() * options.scanMs);
     return hashRange(disk, disk.byFd(fd), head, first, pieces);
   };
 
@@ -188,7 +191,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
       const answer = expectReply(await link.call({ verb: "SEARCH", name }), "SEARCH_OK");
       return isFault(answer) ? answer : decodeAddresses(answer.payload);
     },
-    async download(name, from) {
+    async download(name, from, signal) {
       watch.began(ip, name);
       const done = await download({
         name,
@@ -203,7 +206,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
         random: random.next,
         connect,
         clock,
-        signal: undefined,
+        signal,
         onProgress: ({ bytes, size }) => watch.progress(ip, bytes, size),
         onSourceLost: (source, why) => watch.lost(ip, source, why),
       });
@@ -248,7 +251,10 @@ function laneOpener(
       clock,
       bucket: createBucket(undefined, clock),
       hasher: createPieceHasher(size, pieceBytes),
-      write: (chunk, offset) => disk.write(file, chunk, offset),
+      write(chunk, offset) {
+        if (file.open === 0) watch.misused(ip, `a lane writes to ${name} after it was closed`);
+        return disk.write(file, chunk, offset);
+      },
       onEvent: (event) => void clock.after(0, () => onEvent(event)),
     });
     return {

@@ -53,6 +53,8 @@ export type Stage = {
   counts: { crashes: number };
 };
 
+type Attempt = { readonly what: string; readonly process: Process };
+
 /** Troubles begin before this; from then on all is mended. */
 export const MENDED_MS = 45_000;
 /** By then every download is done. */
@@ -78,7 +80,7 @@ export function play(seed: number, verbose = false): Outcome {
   const machines = chooseMachines(time, random, contents);
   const stage = openStage({ time, random, machines, contents, weather, tell });
   const { checks, network } = stage;
-  const attempts = new Map<string, number>(); // when each download of now began
+  const attempts = new Map<Attempt, number>(); // when each download of now began
   let downloads = 0;
 
   stage.startServer();
@@ -94,25 +96,33 @@ export function play(seed: number, verbose = false): Outcome {
         stage.server.catalog,
         gone.map(({ ip }) => ip),
       );
-    for (const [what, since] of attempts)
-      if (time.now - Math.max(since, MENDED_MS) > ATTEMPT_MS) {
-        attempts.delete(what);
-        checks.breach(`${what} neither finishes nor ends`);
+    for (const [attempt, since] of attempts) {
+      if (!attempt.process.alive) attempts.delete(attempt);
+      else if (time.now - Math.max(since, MENDED_MS) > ATTEMPT_MS) {
+        attempts.delete(attempt);
+        checks.breach(`${attempt.what} neither finishes nor ends`);
       }
+    }
   });
 
   /** The person at a machine: wants its files, asks again when a download fails. */
   function live(machine: Machine): void {
-    let asking: Process | undefined;
+    const atOnce = random.chance(0.5) ? machine.wants.length : 1;
+    const asking = new Set<Content>();
+    let asker: Process | undefined;
     const bad = new Set<string>();
     every(time, 300, () => {
       const { process, peer } = machine;
-      if (process === undefined || !process.alive || asking === process || peer === undefined || !peer.joined) return;
-      const wanted = machine.wants.find(({ name }) => machine.disk.file(name) === undefined);
-      if (wanted === undefined) return;
-      asking = process;
+      if (process === undefined || !process.alive || peer === undefined || !peer.joined) return;
+      if (asker !== process) asking.clear(); // what a killed program asked for, it will never hear of
+      asker = process;
+      const wanted = machine.wants.find(
+        (content) => !asking.has(content) && machine.disk.file(content.name) === undefined,
+      );
+      if (wanted === undefined || asking.size >= atOnce) return;
+      asking.add(wanted);
       void ask(machine, process, peer, wanted, bad).finally(() => {
-        if (asking === process) asking = undefined;
+        if (asker === process) asking.delete(wanted);
       });
     });
   }
@@ -124,13 +134,21 @@ export function play(seed: number, verbose = false): Outcome {
     const from = random.pick(others.filter(({ ip }) => !bad.has(ip)));
     if (from === undefined) return bad.clear();
     const what = `${machine.ip}: the download of ${name} from ${from.ip}`;
-    attempts.set(what, time.now);
-    const done = await peer.download(name, from);
-    attempts.delete(what);
+    const attempt = { what, process };
+    const person = new AbortController();
+    const cancelsAfter = random.chance(0.15) ? random.scale(20, 20_000) : Number.POSITIVE_INFINITY;
+    if (time.now + cancelsAfter < MENDED_MS)
+      process.clock.after(cancelsAfter, () => {
+        if (attempts.has(attempt)) tell(`${what} is cancelled`);
+        person.abort();
+      });
+    attempts.set(attempt, time.now);
+    const done = await peer.download(name, from, person.signal);
+    attempts.delete(attempt);
     tell(`${what}: ${isFault(done) ? `${done.fault} ${done.detail}` : "done"}`);
     if (!isFault(done)) downloads++;
     else {
-      bad.add(from.ip);
+      if (done.fault !== "CANCELLED") bad.add(from.ip);
       const honest = machines.some(({ ip, lie }) => ip === from.ip && lie === undefined);
       if (done.fault === "OTHER_CONTENT" && honest) checks.breach(`${what} is in the way of itself: ${done.detail}`);
       await new Promise<void>((resolve) => process.clock.after(200 + random.next() * 1500, resolve));
@@ -218,6 +236,7 @@ function chooseMachines(time: Time, random: Random, contents: readonly Content[]
   return kinds.map((kind, index) => {
     const disk = createDisk(time, random.fork());
     disk.health.syncMs = random.scale(0.5, 400);
+    disk.health.links = random.chance(0.8);
     if (kind === "sharer") for (const content of contents) disk.plant(content.name, content.bytes);
     return {
       ip: `192.0.2.${index + 10}`,
@@ -277,6 +296,7 @@ export function openStage(cast: Cast): Stage {
       maxUploads: random.pick([1, 2, 8]),
       maxUploadRate: random.chance(0.15) ? 200_000 : undefined,
       hashedAtStart: random.chance(0.5),
+      scanMs: random.scale(5, 4000),
       watch: checks.watch,
     });
   }

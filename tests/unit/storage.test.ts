@@ -178,6 +178,26 @@ describe("a disk that refuses", () => {
   });
 });
 
+test("closed files are left alone: what is under way is waited for, and who comes later comes to nobody", async () => {
+  await storage.begin({ ...HEAD, root: undefined }, false);
+  log = [];
+  storage.written(piece(1), 10);
+  void storage.flush();
+  void storage.flush();
+  void storage.identify("a".repeat(64));
+  storage.written(piece(2), 10);
+  await storage.close();
+  expect(log.slice(-2)).toEqual(["close part", "close journal"]);
+  expect(log).toContain("sync journal");
+  log = [];
+  await storage.identify("b".repeat(64));
+  await storage.disown([1]);
+  storage.written(piece(3), 64 * 1024 * 1024);
+  await storage.flush();
+  await clock.advance(1000);
+  expect(log).toEqual([]);
+});
+
 describe("an earlier journal", () => {
   test("is found, and what is kept next is written behind its last whole record", async () => {
     await storage.begin(HEAD, false);
