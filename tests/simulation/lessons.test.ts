@@ -86,6 +86,21 @@ describe("a source that lies", () => {
     expectArrived(story);
   });
 
+  test("about the content, under no root of its own, makes us throw away nothing that another's root stands for", () => {
+    const story = tell({ liar: { lie: "no root and a wrong layer" }, honest: { has: CONTENT } });
+    story.start("liar", "honest", "us");
+    const journal = () => story.us.disk.file(`${CONTENT.name}.part.journal`)?.size ?? 0;
+    void story.us.peer?.download(CONTENT.name, { ip: story.machine("honest").ip, port: 8776 });
+    story.time.run(BOUND_MS, () => journal() >= 128 + 6 * 40);
+    for (let round = 0; round < 5; round++) {
+      story.crash(story.us, "kill");
+      story.start("us");
+      expect(code(story.download("liar"))).toBe("OTHER_CONTENT");
+    }
+    expect(code(story.download("honest"))).toBe("done");
+    expectArrived(story);
+  });
+
   test("that the file is empty, with the root of one that is not, gets no empty file made", () => {
     const one = contentOf(1);
     for (let seed = 0; seed < 8; seed++) {
@@ -250,6 +265,25 @@ test("a disk that never answers a sync is waited for with at most 64 MiB fetched
   expect(ordered.size * PIECE).toBeLessThanOrEqual(64 * 2 ** 20);
   expect(ordered.size * PIECE).toBeGreaterThan(32 * 2 ** 20);
   expect(story.us.disk.file(long.name)).toBeUndefined();
+});
+
+test("a download that is cancelled, at whatever moment, lets go of its files for good and is taken up again", () => {
+  const story = tell({ honest: { has: CONTENT } });
+  story.start("honest", "us");
+  story.us.disk.health.syncMs = 400;
+  const from = { ip: story.machine("honest").ip, port: 8776 };
+  for (let ms = 20; story.us.disk.file(CONTENT.name) === undefined; ms += 50) {
+    const person = new AbortController();
+    let ended = false;
+    void story.us.peer?.download(CONTENT.name, from, person.signal).finally(() => {
+      ended = true;
+    });
+    story.time.run(ms, () => ended);
+    person.abort();
+    expect(story.time.run(20_000, () => ended)).toBe(true);
+  }
+  story.checks.folder(story.us.ip);
+  expectArrived(story);
 });
 
 test("a folder that a program leaves behind holds the file, the .part and its journal, and nothing else", () => {
