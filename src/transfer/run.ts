@@ -92,9 +92,10 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   });
 
   // One try before anything else: with a layer, pieces are judged as they arrive, and a lost journal can be made up for.
-  if (grant.root !== undefined || grant.size === 0) await learnLayer(source);
+  const known = grant.root !== undefined || grant.size === 0 ? await learnLayer(source) : undefined;
   const left = await recover({ storage, place, grant, layer });
-  if (isFault(left)) return left;
+  // A root that the source's own layer does not lead to is a slip, no other content.
+  if (isFault(left)) return left === OTHER_CONTENT && isFault(known) && known.fault !== "NOT_READY" ? known : left;
   named = left.root;
   if (root !== undefined && grant.root !== undefined) await storage.identify(root);
 

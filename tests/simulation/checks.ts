@@ -16,8 +16,6 @@ export type Checks = {
   readonly watch: Watch;
   readonly breaches: readonly string[];
   breach(what: string): void;
-  /** A peer is about to start over what its disk holds: whatever was verified must not be fetched again. */
-  restarting(ip: string): void;
   /** The folder of a peer, at any time. */
   folder(ip: string): void;
   /** The catalog names nobody who has been gone for too long. */
@@ -42,7 +40,7 @@ export type World = {
 
 export function createChecks({ now, contents, network, disk, isHonest, lies }: World): Checks {
   const breaches: string[] = [];
-  const verified = new Map<string, Set<number>>(); // what a start found on the disk, by peer and name
+  const verified = new Map<string, Set<number>>(); // what a download found on the disk when it began, by peer and name
   let pieces = 0;
   const breach = (what: string): void => {
     if (breaches.length < 20) breaches.push(`at ${(now() / 1000).toFixed(3)} s: ${what}`);
@@ -76,22 +74,22 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
     }
   }
 
-  function restarting(ip: string): void {
-    for (const { name, hashed } of contents) {
-      verified.delete(`${ip} ${name}`);
-      const part = disk(ip).file(`${name}.part`);
-      const journal = disk(ip).file(`${name}.part.journal`);
-      if (part === undefined || journal === undefined) continue;
-      const content = decodeJournal(journal.bytes.subarray(0, journal.size));
-      // What a liar's size and no layer stand for was never verified; nor was what no root stands for, where a liar that
-      // names none decides what the file is.
-      const rootless = content?.head.root === undefined && lies.includes("no root and a wrong layer");
-      const known = content?.head.root === hashed.root || (content?.head.size === hashed.size && !rootless);
-      const found = [...(known ? (content?.pieces ?? []) : [])]
-        .filter(([index, hash]) => same(hash, hashAt(hashed.layer, index)) && holds(ip, name, part, index, hash, false))
-        .map(([index]) => index);
-      verified.set(`${ip} ${name}`, new Set(found));
-    }
+  /** A download is about to begin over what the disk holds: whatever was verified must not be fetched again. */
+  function began(ip: string, name: string): void {
+    const { hashed } = contentOf(name);
+    verified.delete(`${ip} ${name}`);
+    const part = disk(ip).file(`${name}.part`);
+    const journal = disk(ip).file(`${name}.part.journal`);
+    if (part === undefined || journal === undefined) return;
+    const content = decodeJournal(journal.bytes.subarray(0, journal.size));
+    // What a liar's size and no layer stand for was never verified; nor was what no root stands for, where a liar that
+    // names none decides what the file is.
+    const rootless = content?.head.root === undefined && lies.includes("no root and a wrong layer");
+    const known = content?.head.root === hashed.root || (content?.head.size === hashed.size && !rootless);
+    const found = [...(known ? (content?.pieces ?? []) : [])]
+      .filter(([index, hash]) => same(hash, hashAt(hashed.layer, index)) && holds(ip, name, part, index, hash, false))
+      .map(([index]) => index);
+    verified.set(`${ip} ${name}`, new Set(found));
   }
 
   function folder(ip: string): void {
@@ -109,7 +107,7 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
 
   const watch: Watch = {
     joined() {},
-    began() {},
+    began,
     ordered(ip, name, index) {
       // Who lies about the size only is found out at the last piece.
       if (lies.includes("wrong size") && (index + 1) * PIECE >= contentOf(name).bytes.length) return;
@@ -141,7 +139,6 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
     watch,
     breaches,
     breach,
-    restarting,
     folder,
     noGhosts(catalog, gone) {
       for (const { name, hashed } of contents) {

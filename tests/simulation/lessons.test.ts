@@ -101,6 +101,19 @@ describe("a source that lies", () => {
     expectArrived(story);
   });
 
+  test("about the root, and gives the layer of another, is CORRUPT: our .part is not said to be of another content", () => {
+    const story = tell({ liar: { lie: "wrong root" }, honest: { has: CONTENT } });
+    story.start("liar", "honest", "us");
+    const journal = () => story.us.disk.file(`${CONTENT.name}.part.journal`)?.size ?? 0;
+    void story.us.peer?.download(CONTENT.name, { ip: story.machine("honest").ip, port: 8776 });
+    story.time.run(BOUND_MS, () => journal() >= 128 + 6 * 40);
+    story.crash(story.us, "kill");
+    story.start("us");
+    expect(code(story.download("liar"))).toBe("CORRUPT");
+    expect(code(story.download("honest"))).toBe("done");
+    expectArrived(story);
+  });
+
   test("that the file is empty, with the root of one that is not, gets no empty file made", () => {
     const one = contentOf(1);
     for (let seed = 0; seed < 8; seed++) {

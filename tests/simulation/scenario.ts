@@ -283,7 +283,6 @@ export function openStage(cast: Cast): Stage {
       startLiar({ ip, time, process, network, random: random.fork(), content: contents[0] as Content, lie });
       return;
     }
-    checks.restarting(ip);
     checks.folder(ip);
     machine.peer = startPeer({
       ip,
