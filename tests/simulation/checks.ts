@@ -5,6 +5,7 @@ import { HASH_BYTES, pieceCount } from "../../src/content/merkle.ts";
 import { type Address, formatAddress } from "../../src/protocol/address.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../../src/protocol/limits.ts";
+import type { Holder } from "../../src/protocol/messages.ts";
 import { decodeJournal } from "../../src/transfer/journal.ts";
 import { type Content, PIECE, same } from "./contents.ts";
 import type { SimDisk, SimFile } from "./disk.ts";
@@ -125,7 +126,9 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
       if (blamed && isHonest(source.ip) && !network.corrupted.has(pairOf(ip, source.ip)))
         breach(`${ip}: blames ${source.ip}, which is honest: ${why.fault} ${why.detail}`);
     },
-    changed: (ip, name) => breach(`${ip}: withdraws ${name}, which nobody has touched`),
+    changed(ip, name) {
+      if (disk(ip).file(name) !== undefined) breach(`${ip}: withdraws ${name}, which nobody has touched`);
+    },
     misused: (ip, how) => breach(`${ip}: ${how}`),
     progress(ip, bytes, size) {
       if (bytes > size) breach(`${ip}: has ${bytes} of ${size} bytes`);
@@ -151,10 +154,16 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
       }
     },
     agrees(catalog, holders) {
-      for (const { name } of contents) {
+      for (const { name, hashed } of contents) {
         const should = [...holders(name)].map((ip) => `${ip}:${PEER_PORT}`).sort();
         const does = listed(catalog, name);
         if (should.join() !== does.join()) breach(`the catalog lists ${name} at [${does}], it is at [${should}]`);
+        // By now everything is hashed, and no download is under way that could offer a part of it.
+        const sources = (catalog.sources(hashed.root) as readonly Holder[])
+          .map(({ address, complete }) => `${formatAddress(address)}${complete ? "" : " partly"}`)
+          .sort();
+        if (should.join() !== sources.join())
+          breach(`the catalog says that [${sources}] hold the content of ${name}, it is at [${should}]`);
       }
     },
     memory() {

@@ -288,7 +288,7 @@ test("a download that is cancelled, at whatever moment, lets go of its files for
   for (let ms = 20; story.us.disk.file(CONTENT.name) === undefined; ms += 50) {
     const person = new AbortController();
     let ended = false;
-    void story.us.peer?.download(CONTENT.name, from, person.signal).finally(() => {
+    void story.us.peer?.download(CONTENT.name, from, { signal: person.signal }).finally(() => {
       ended = true;
     });
     story.time.run(ms, () => ended);

@@ -65,9 +65,15 @@ export type SimPeer = {
   /** In the network at some time since it started. */
   readonly joined: boolean;
   search(name: string): Promise<readonly Address[] | Fault>;
-  download(name: string, from: Address, signal?: AbortSignal): Promise<Hashed | Fault>;
-  leave(): Promise<void>;
+  download(name: string, from: Address, how?: How): Promise<Hashed | Fault>;
+  /** Says goodbye to the server, and joins again later. Transfers go on. */
+  leave(ms: number): Promise<void>;
+  /** The folder was looked at again, and this is no longer there. */
+  miss(name: string): void;
 };
+
+/** What the person wants of a download. */
+export type How = { readonly signal?: AbortSignal; readonly only?: boolean };
 
 type Listed = { readonly file: SimFile };
 
@@ -100,9 +106,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
       if (event.type === "wanted") void hashShare(event.name, random.next() * 500);
       else if (event.type === "changed") {
         watch.changed(ip, event.name);
-        shares.delete(event.name);
-        shelf.remove(event.name);
-        void link.call({ verb: "WITHDRAW", name: event.name });
+        miss(event.name);
       }
     },
   });
@@ -140,6 +144,12 @@ export function startPeer(options: SimPeerOptions): SimPeer {
     shelf.put({ share: shares.get(name) as Share, pieceBytes, layer: hashed?.layer, listed: { file } });
   }
 
+  function miss(name: string): void {
+    if (!shares.delete(name)) return;
+    shelf.remove(name);
+    void link.call({ verb: "WITHDRAW", name });
+  }
+
   /** What hashing a file gives; the bytes are looked at, the sums are those of the pool where they are the same. */
   function hashOf(file: SimFile): Hashed {
     const bytes = file.bytes.subarray(0, file.size);
@@ -163,6 +173,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
     // The person tries again for as long as it takes: a server that is away, an address that seems to be taken.
     while (isFault(await link.join(address))) await wait(500 + random.next() * 2000);
     joined = true;
+    offers.renew();
     watch.joined(ip, shares);
     for (const name of [...shares.keys()]) void hashShare(name, 200 + random.next() * 4000);
   }
@@ -191,12 +202,12 @@ export function startPeer(options: SimPeerOptions): SimPeer {
       const answer = expectReply(await link.call({ verb: "SEARCH", name }), "SEARCH_OK");
       return isFault(answer) ? answer : decodeAddresses(answer.payload);
     },
-    async download(name, from, signal) {
+    async download(name, from, { signal, only = false } = {}) {
       watch.began(ip, name);
       const done = await download({
         name,
         from,
-        only: false,
+        only,
         maxWaitSeconds: 30,
         openWorkplace: (wanted) => openWorkplace(options, wanted),
         openLane: (start, onEvent) => openLane(name, start, onEvent),
@@ -218,7 +229,13 @@ export function startPeer(options: SimPeerOptions): SimPeer {
       await link.call({ verb: "UPDATE", share: shares.get(name) as Share });
       return done;
     },
-    leave: () => link.leave(),
+    async leave(ms) {
+      joined = false;
+      await link.leave();
+      await wait(ms);
+      await enter();
+    },
+    miss,
   };
 }
 

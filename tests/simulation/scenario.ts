@@ -43,13 +43,15 @@ export type Stage = {
   readonly random: Random;
   readonly network: Network;
   readonly machines: readonly Machine[];
-  readonly server: { process: Process | undefined; catalog: Catalog };
+  readonly server: { process: Process | undefined; catalog: Catalog; servidor: Servidor | undefined };
   readonly checks: Checks;
   tell(what: string): void;
   crash(machine: Machine, how: "kill" | "power"): void;
   start(machine: Machine): void;
   crashServer(how: "kill" | "power"): void;
   startServer(): void;
+  /** Stops the server as its operator does. */
+  stopServer(): void;
   counts: { crashes: number };
 };
 
@@ -61,6 +63,10 @@ export const MENDED_MS = 45_000;
 const DONE_MS = 900_000;
 /** A single download never takes longer than this once all is mended. */
 const ATTEMPT_MS = 400_000;
+/** A server that is stopped has ended by then. */
+export const STOP_MS = 200;
+/** So long a person who keeps to one source waits for it. */
+const PATIENCE_MS = 120_000;
 /** Silence after which the server must have forgotten a peer: its idle limit, a sweep, a slice on the way. */
 const GHOST_MS = 35_000;
 /** Within this everybody is back in a mended network: the idle limit, the longest back-off, a dial and an answer. */
@@ -136,19 +142,23 @@ export function play(seed: number, verbose = false): Outcome {
     const what = `${machine.ip}: the download of ${name} from ${from.ip}`;
     const attempt = { what, process };
     const person = new AbortController();
+    const only = random.chance(0.1);
+    const cancel = (): void => {
+      if (attempts.has(attempt)) tell(`${what} is cancelled`);
+      person.abort();
+    };
     const cancelsAfter = random.chance(0.15) ? random.scale(20, 20_000) : Number.POSITIVE_INFINITY;
-    if (time.now + cancelsAfter < MENDED_MS)
-      process.clock.after(cancelsAfter, () => {
-        if (attempts.has(attempt)) tell(`${what} is cancelled`);
-        person.abort();
-      });
+    if (time.now + cancelsAfter < MENDED_MS) process.clock.after(cancelsAfter, cancel);
+    // Whoever keeps to one source that trickles gets what it gives: nobody but the person can want another.
+    const trickles = machines.some(({ ip, lie }) => ip === from.ip && lie === "a trickle");
+    if (only && trickles) process.clock.after(PATIENCE_MS, cancel);
     attempts.set(attempt, time.now);
-    const done = await peer.download(name, from, person.signal);
+    const done = await peer.download(name, from, { signal: person.signal, only });
     attempts.delete(attempt);
     tell(`${what}: ${isFault(done) ? `${done.fault} ${done.detail}` : "done"}`);
     if (!isFault(done)) downloads++;
     else {
-      if (done.fault !== "CANCELLED") bad.add(from.ip);
+      if (done.fault !== "CANCELLED" || trickles) bad.add(from.ip);
       const honest = machines.some(({ ip, lie }) => ip === from.ip && lie === undefined);
       if (done.fault === "OTHER_CONTENT" && honest) checks.breach(`${what} is in the way of itself: ${done.detail}`);
       await new Promise<void>((resolve) => process.clock.after(200 + random.next() * 1500, resolve));
@@ -268,7 +278,7 @@ export function openStage(cast: Cast): Stage {
     isHonest: (ip) => byIp.get(ip)?.lie === undefined,
     lies: machines.flatMap(({ lie }) => lie ?? []),
   });
-  const server: Stage["server"] = { process: undefined, catalog: createMemoryCatalog() };
+  const server: Stage["server"] = { process: undefined, catalog: createMemoryCatalog(), servidor: undefined };
   const counts = { crashes: 0 };
 
   function start(machine: Machine): void {
@@ -317,7 +327,9 @@ export function openStage(cast: Cast): Stage {
     tell("the server starts");
     const { listen } = network.of(SERVER.ip, process);
     const { clock } = process;
-    new Servidor({ host: SERVER.ip, port: SERVER.port, listen, clock, catalog: server.catalog, onEvent() {} }).listen();
+    const { catalog } = server;
+    server.servidor = new Servidor({ host: SERVER.ip, port: SERVER.port, listen, clock, catalog, onEvent() {} });
+    server.servidor.listen();
   }
 
   return {
@@ -339,6 +351,13 @@ export function openStage(cast: Cast): Stage {
       if (how === "power") machine.disk.cutPower();
       else machine.disk.evict();
       if (machine.lie === undefined) checks.folder(machine.ip);
+    },
+    stopServer() {
+      const { process, servidor } = server;
+      if (process?.alive !== true) return;
+      tell("the server is stopped");
+      void servidor?.close();
+      time.after(STOP_MS, () => end(process, SERVER.ip, "kill"));
     },
     crashServer(how) {
       tell(`the server: ${how}`);
