@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Hashed } from "../../src/content/merkle.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
+import type { Holder } from "../../src/protocol/messages.ts";
 import { type Content, contentOf, hash, PIECE, same } from "./contents.ts";
 import { createDisk } from "./disk.ts";
 import type { Lie } from "./liar.ts";
@@ -40,6 +41,7 @@ function tell(
     ...stage,
     us: machine("us"),
     machine,
+    begin: (which: string) => stage.start(machine(which)),
     start(...which: string[]) {
       for (const name of which) stage.start(machine(name));
       time.run(10_000, () => false);
@@ -297,6 +299,26 @@ test("a download that is cancelled, at whatever moment, lets go of its files for
   }
   story.checks.folder(story.us.ip);
   expectArrived(story);
+});
+
+test("a download that is cancelled while its source still hashes the file offers nothing afterwards", () => {
+  const far: Weather = { ...QUICK, latency: 120 };
+  for (let ms = 100; ms < 1500; ms += 40) {
+    const story = tell({ honest: { has: CONTENT } }, CONTENT, () => far);
+    story.start("us");
+    for (let i = 0; i < ms / 40; i++) story.random.next(); // some have hashed it when they start, some have not
+    story.begin("honest");
+    story.time.run(1000, () => false);
+    const person = new AbortController();
+    const from = { ip: story.machine("honest").ip, port: 8776 };
+    void story.us.peer?.download(CONTENT.name, from, { signal: person.signal });
+    story.time.run(ms, () => false);
+    person.abort();
+    story.time.run(20_000, () => false);
+    const holders = story.server.catalog.sources(CONTENT.hashed.root) as readonly Holder[];
+    expect(holders.map(({ address, complete }) => [address.ip, complete])).toEqual([[from.ip, true]]);
+    expect(story.checks.breaches).toEqual([]);
+  }
 });
 
 test("a folder that a program leaves behind holds the file, the .part and its journal, and nothing else", () => {
