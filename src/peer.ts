@@ -122,6 +122,7 @@ export class Peer {
     }
     this.#place = { ...this.#place, published };
     before?.library.close();
+    this.#offers.renew(); // a JOIN leaves the server with nothing but what it carries
     void library.hashAll();
     return { address: published, names: library.names };
   }

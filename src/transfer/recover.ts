@@ -6,11 +6,20 @@ import { rootOfLayer } from "../content/merkle.ts";
 import type { Workplace } from "../content/workplace.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { HASH_BYTES } from "../protocol/limits.ts";
-import type { Grant } from "../protocol/messages.ts";
+import type { Grant, Root } from "../protocol/messages.ts";
 import type { Storage } from "./storage.ts";
 
-/** What may be on the disk: piece -> hash. `journaled` says that it was synced once; otherwise it must be, like new bytes. */
-export type Left = { readonly pieces: ReadonlyMap<number, Uint8Array>; readonly journaled: boolean };
+/**
+ * What may be on the disk: piece -> hash. `journaled` says that it was synced once; otherwise it must be, like new bytes.
+ * `root` is the content that the journal names, where it names one.
+ */
+export type Left = {
+  readonly pieces: ReadonlyMap<number, Uint8Array>;
+  readonly journaled: boolean;
+  readonly root: Root | undefined;
+};
+
+export const OTHER_CONTENT = fault("OTHER_CONTENT", "ours", "the .part of this name belongs to another content");
 
 /** Hashes `pieces` pieces from number `first` of the .part, on some other thread. */
 export type HashPieces = (
@@ -35,22 +44,27 @@ export async function recover({ storage, place, grant, layer }: RecoverOptions):
   const found = await storage.recover();
   if (isFault(found)) return found;
   const end = (index: number) => Math.min(grant.size, (index + 1) * grant.pieceBytes);
-  const there = ([index]: readonly [number, Uint8Array]) =>
-    index * grant.pieceBytes < grant.size && end(index) <= place.part.size;
-  if (found !== undefined && sameContent(found.head, grant)) {
-    const failed = await storage.trim(grant.size);
-    return failed ?? { pieces: new Map([...found.pieces].filter(there)), journaled: true };
-  }
+  // What the layer contradicts is fetched over, perhaps while the rest is still read again: it is none of what was left.
+  const isRight = (index: number, hash: Uint8Array): boolean =>
+    layer === undefined || Buffer.compare(hash, layer.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)) === 0;
+  const there = ([index, hash]: readonly [number, Uint8Array]) =>
+    index * grant.pieceBytes < grant.size && end(index) <= place.part.size && isRight(index, hash);
+  const pieces = new Map([...(found?.pieces ?? [])].filter(there));
   const root = layer === undefined ? grant.root : rootOfLayer(layer, grant.pieceBytes);
-  if (found !== undefined && found.pieces.size > 0) {
-    if (found.head.root !== undefined && root !== undefined && found.head.root !== root)
-      return fault("OTHER_CONTENT", "ours", "the .part of this name belongs to another content");
+  const same = found !== undefined && sameContent(found.head, grant);
+  // A journal of nothing that is there is begun anew, whatever it names.
+  if (same && pieces.size > 0) {
+    const failed = await storage.trim(grant.size);
+    return failed ?? { pieces, journaled: true, root: found.head.root };
+  }
+  if (!same && found !== undefined && found.pieces.size > 0) {
+    if (found.head.root !== undefined && root !== undefined && found.head.root !== root) return OTHER_CONTENT;
     // One of two sizes is a lie, or there are two contents: only a layer tells, and until then nothing is thrown away.
     if (layer === undefined)
       return fault("NOT_READY", "theirs", "the .part is of another size, and this content is not known yet", true);
     if (found.head.root !== undefined) {
       const failed = await storage.retitle({ ...grant, root });
-      return failed ?? { pieces: new Map([...found.pieces].filter(there)), journaled: true };
+      return failed ?? { pieces, journaled: true, root };
     }
   }
   // Without a journal that stands for this content, the bytes may still be right: they are held against the layer.
@@ -58,7 +72,7 @@ export async function recover({ storage, place, grant, layer }: RecoverOptions):
   // Who only says a root has not shown it: until a layer leads to it, the journal is of no content in particular.
   const head = { ...grant, root: layer === undefined ? undefined : grant.root };
   const failed = await storage.begin(head, claims.length > 0);
-  return failed ?? { pieces: new Map(claims), journaled: false };
+  return failed ?? { pieces: new Map(claims), journaled: false, root: head.root };
 }
 
 function* claimsOf(layer: Uint8Array): Generator<readonly [number, Uint8Array]> {

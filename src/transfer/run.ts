@@ -14,7 +14,7 @@ import type { OpenLane } from "./lane-threads.ts";
 import { createMeter } from "./meter.ts";
 import type { PartialOffer } from "./offers.ts";
 import { type Progress, reportProgress } from "./progress.ts";
-import { findDamaged, type HashPieces, recover, sameContent } from "./recover.ts";
+import { findDamaged, type HashPieces, OTHER_CONTENT, recover, sameContent } from "./recover.ts";
 import { openSource, type Source } from "./source.ts";
 import { createStorage, type Storage } from "./storage.ts";
 import { createSwarm } from "./swarm.ts";
@@ -66,6 +66,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   const ended = Promise.withResolvers<Fault | undefined>();
   let layer: Uint8Array | undefined;
   let root: Root | undefined;
+  let named: Root | undefined; // by the journal, for what it holds
   let offer: PartialOffer | undefined;
   let over = false;
 
@@ -98,9 +99,12 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   // From afar it takes several round trips, in which a new download may as well begin.
   const isNew = place.part.size === 0 && place.journal.size === 0;
   const layerFirst = grant.size <= grant.pieceBytes || !isNew || source.roundTripMs <= FAR_MS;
-  if (layerFirst && (grant.root !== undefined || grant.size === 0)) await learnLayer(source);
+  const asked = layerFirst && (grant.root !== undefined || grant.size === 0);
+  const known = asked ? await learnLayer(source) : undefined;
   const left = await recover({ storage, place, grant, layer });
-  if (isFault(left)) return left;
+  // A root that the source's own layer does not lead to is a slip, no other content.
+  if (isFault(left)) return left === OTHER_CONTENT && isFault(known) && known.fault !== "NOT_READY" ? known : left;
+  named = left.root;
   if (root !== undefined && grant.root !== undefined) await storage.identify(root);
 
   const swarm = createSwarm({
@@ -131,8 +135,12 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     const said = size === 0 ? new Uint8Array(0) : size <= pieceBytes && grant.root ? decodeRoot(grant.root) : undefined;
     const known = said ?? (await from.layer());
     if (isFault(known)) return known;
+    if (over) return fault("CANCELLED", "ours", "the download has ended meanwhile"); // nobody would end the offer
+    // Whoever names no root of its own cannot make us throw away what a root stands for.
+    const ledTo = rootOfLayer(known, pieceBytes);
+    if (named !== undefined && ledTo !== named) return OTHER_CONTENT;
     layer = known;
-    root = rootOfLayer(layer, pieceBytes);
+    root = ledTo;
     offer = options.offer({ size, pieceBytes, layer, root });
     fetcher.judge.setLayer(layer);
     // A layer that no root was named for may be anything; the first other holder of its root will confirm it.
@@ -156,6 +164,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   async function pollLayer(): Promise<void> {
     let wholeSince: number | undefined;
     let asked = 0;
+    let others = 0;
     for (let ms = LAYER_POLL_MS_MIN; layer === undefined && !over; ms = Math.min(2 * ms, LAYER_POLL_MS_MAX)) {
       if (fetcher.keptBytes === grant.size) wholeSince ??= clock.now();
       const waited = clock.now() - (wholeSince ?? clock.now());
@@ -166,8 +175,10 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
       }
       const from = fetcher.sources[asked++ % Math.max(1, fetcher.sources.length)];
       const known = from === undefined ? undefined : await learnLayer(from);
-      // A source whose layer is wrong, or that has none to give any more, is none; the swarm may find it better later.
-      if (from !== undefined && isFault(known) && known.fault !== "NOT_READY") fetcher.drop(from.address, known);
+      if (known === OTHER_CONTENT) {
+        if (++others > 1) return ended.resolve(known); // once may be a flipped bit on the way
+        // A source whose layer is wrong, or that has none to give any more, is none; the swarm may find it better later.
+      } else if (from !== undefined && isFault(known) && known.fault !== "NOT_READY") fetcher.drop(from.address, known);
       await new Promise<void>((resolve) => clock.after(ms, resolve));
     }
   }
@@ -175,7 +186,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   /** The chosen peer was lost: it may be back, and must still have the same content. */
   async function reopen(): Promise<Source | Fault> {
     const again = await openSource(options.from, { name: options.name }, options);
-    if (isFault(again) || sameContent(again.grant, grant)) return again;
+    if (isFault(again) || sameContent(again.grant, { ...grant, root: root ?? grant.root })) return again;
     again.close();
     return fault("CHANGED", "theirs", "the peer now has another content of this name");
   }
@@ -197,6 +208,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
       swarm.stop();
       await fetcher.stop();
       offer?.end();
+      offer = undefined;
       await storage.flush();
       await storage.close();
     },

@@ -1,6 +1,6 @@
 // A download's two files: the .part that lanes write, and the journal of what is safely in it.
 // Invariant: sync, THEN journal, THEN "kept": the journal is never ahead of the disk (DESIGN 6), whatever a sync says later.
-// Never: judges a hash; never blocks the thread while the disk works.
+// Never: judges a hash, blocks the thread while the disk works, or touches a file once it is closed.
 
 import type { WorkFile } from "../content/workplace.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
@@ -40,12 +40,16 @@ export type Storage = {
   retitle(head: JournalHead): Promise<Fault | undefined>;
   /** What the .part holds beyond the content's end goes. */
   trim(size: number): Promise<Fault | undefined>;
-  /** These were journaled and are damaged: bytes that take their place are as new, and are synced before they count. */
+  /**
+   * These were journaled and are damaged: bytes that take their place are as new, and are synced before they count.
+   * Resolves when the journal says so, however often the disk refuses first.
+   */
   disown(indexes: readonly number[]): Promise<void>;
   /** The bytes of a piece have been written to the .part; they will be kept soon. */
   written(piece: JournalPiece, bytes: number): void;
   /** Keeps everything written so far now. */
   flush(): Promise<void>;
+  /** Closes both files, once nothing is under way with them. */
   close(): Promise<void>;
 };
 
@@ -57,9 +61,12 @@ export function createStorage(options: StorageOptions): Storage {
   let head: JournalHead | undefined;
   let waiting: JournalPiece[] = [];
   let waitingBytes = 0;
+  const losses: { records: Uint8Array; written: () => void }[] = []; // not in the journal yet
   let doubted = false; // the last sync of the .part failed: the next flush asks the disk, whatever there is to keep
   let tail = 0; // where the next record goes
   let syncing: Promise<void> | undefined;
+  let naming: Promise<void> = Promise.resolve();
+  let closed = false; // whoever is late says it to nobody: a closed file's number may be another's
   let cancelTimer: (() => void) | undefined;
 
   async function recover(): Promise<JournalContent | undefined | Fault> {
@@ -97,18 +104,33 @@ export function createStorage(options: StorageOptions): Storage {
   }
 
   async function disown(indexes: readonly number[]): Promise<void> {
-    if (indexes.length === 0) return;
-    const records = Buffer.concat(indexes.map(encodeLoss));
-    const at = tail;
-    tail += records.length; // a record of a piece may be written meanwhile
-    await journal.writeAt(records, at);
+    if (indexes.length === 0 || closed) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    losses.push({ records: Buffer.concat(indexes.map(encodeLoss)), written: resolve });
+    void flush();
+    return promise;
   }
 
-  async function identify(root: Root): Promise<void> {
-    if (head === undefined || head.root !== undefined) return;
-    const named = { ...head, root };
-    // Where it fails, the journal goes on being of no content in particular, and the next run judges every piece.
-    if ((await journal.writeAt(encodeHead(named), 0)) === undefined) head = named;
+  /** First of all: bytes in the place of lost ones that are not synced yet must not pass for those of the old record. */
+  async function writeLosses(): Promise<Fault | undefined> {
+    for (let first = losses[0]; first !== undefined; first = losses[0]) {
+      const failed = await journal.writeAt(first.records, tail);
+      if (failed !== undefined) return failed;
+      tail += first.records.length;
+      losses.shift();
+      first.written();
+    }
+    return undefined;
+  }
+
+  function identify(root: Root): Promise<void> {
+    naming = naming.then(async () => {
+      if (closed || head === undefined || head.root !== undefined) return;
+      const named = { ...head, root };
+      // Where it fails, the journal goes on being of no content in particular, and the next run judges every piece.
+      if ((await journal.writeAt(encodeHead(named), 0)) === undefined) head = named;
+    });
+    return naming;
   }
 
   function written(piece: JournalPiece, bytes: number): void {
@@ -121,6 +143,9 @@ export function createStorage(options: StorageOptions): Storage {
   async function keep(): Promise<void> {
     cancelTimer?.();
     cancelTimer = undefined;
+    waitingBytes = 0;
+    const unwritten = await writeLosses();
+    if (unwritten !== undefined) return options.onFault(unwritten);
     const batch = waiting;
     waiting = [];
     waitingBytes = 0;
@@ -151,9 +176,11 @@ export function createStorage(options: StorageOptions): Storage {
       await syncing;
       if (syncing !== undefined) return syncing;
     }
+    if (closed) return;
     syncing = keep();
     await syncing;
     syncing = undefined;
+    if (closed) return;
     if (waitingBytes >= SYNC_BYTES) void flush();
     else if (waiting.length > 0) cancelTimer ??= clock.after(SYNC_MS, () => void flush());
   }
@@ -170,7 +197,9 @@ export function createStorage(options: StorageOptions): Storage {
     async close() {
       cancelTimer?.();
       cancelTimer = undefined;
+      closed = true;
       await syncing;
+      await naming;
       await part.close();
       await journal.close();
     },

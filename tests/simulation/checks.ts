@@ -5,6 +5,7 @@ import { HASH_BYTES, pieceCount } from "../../src/content/merkle.ts";
 import { type Address, formatAddress } from "../../src/protocol/address.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../../src/protocol/limits.ts";
+import type { Holder } from "../../src/protocol/messages.ts";
 import { decodeJournal } from "../../src/transfer/journal.ts";
 import { type Content, PIECE, same } from "./contents.ts";
 import type { SimDisk, SimFile } from "./disk.ts";
@@ -16,8 +17,6 @@ export type Checks = {
   readonly watch: Watch;
   readonly breaches: readonly string[];
   breach(what: string): void;
-  /** A peer is about to start over what its disk holds: whatever was verified must not be fetched again. */
-  restarting(ip: string): void;
   /** The folder of a peer, at any time. */
   folder(ip: string): void;
   /** The catalog names nobody who has been gone for too long. */
@@ -42,7 +41,7 @@ export type World = {
 
 export function createChecks({ now, contents, network, disk, isHonest, lies }: World): Checks {
   const breaches: string[] = [];
-  const verified = new Map<string, Set<number>>(); // what a start found on the disk, by peer and name
+  const verified = new Map<string, Set<number>>(); // what a download found on the disk when it began, by peer and name
   let pieces = 0;
   const breach = (what: string): void => {
     if (breaches.length < 20) breaches.push(`at ${(now() / 1000).toFixed(3)} s: ${what}`);
@@ -76,24 +75,27 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
     }
   }
 
-  function restarting(ip: string): void {
-    for (const { name, hashed } of contents) {
-      verified.delete(`${ip} ${name}`);
-      const part = disk(ip).file(`${name}.part`);
-      const journal = disk(ip).file(`${name}.part.journal`);
-      if (part === undefined || journal === undefined) continue;
-      const content = decodeJournal(journal.bytes.subarray(0, journal.size));
-      // What a liar's size and no layer stand for was never verified.
-      const known = content?.head.root === hashed.root || content?.head.size === hashed.size;
-      const found = [...(known ? (content?.pieces ?? []) : [])]
-        .filter(([index, hash]) => same(hash, hashAt(hashed.layer, index)) && holds(ip, name, part, index, hash, false))
-        .map(([index]) => index);
-      verified.set(`${ip} ${name}`, new Set(found));
-    }
+  /** A download is about to begin over what the disk holds: whatever was verified must not be fetched again. */
+  function began(ip: string, name: string): void {
+    const { hashed } = contentOf(name);
+    verified.delete(`${ip} ${name}`);
+    const part = disk(ip).file(`${name}.part`);
+    const journal = disk(ip).file(`${name}.part.journal`);
+    if (part === undefined || journal === undefined) return;
+    const content = decodeJournal(journal.bytes.subarray(0, journal.size));
+    // What a liar's size and no layer stand for was never verified; nor was what no root stands for, where a liar that
+    // names none decides what the file is.
+    const rootless = content?.head.root === undefined && lies.includes("no root and a wrong layer");
+    const known = content?.head.root === hashed.root || (content?.head.size === hashed.size && !rootless);
+    const found = [...(known ? (content?.pieces ?? []) : [])]
+      .filter(([index, hash]) => same(hash, hashAt(hashed.layer, index)) && holds(ip, name, part, index, hash, false))
+      .map(([index]) => index);
+    verified.set(`${ip} ${name}`, new Set(found));
   }
 
   function folder(ip: string): void {
     const allowed = new Set(contents.flatMap(({ name }) => [name, `${name}.part`, `${name}.part.journal`]));
+    for (const misuse of disk(ip).misuses) breach(`${ip}: ${misuse}`);
     for (const name of disk(ip).names) if (!allowed.has(name)) breach(`${ip}: a file ${name} that nobody asked for`);
     for (const { name, bytes } of contents) {
       const file = disk(ip).file(name);
@@ -106,7 +108,7 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
 
   const watch: Watch = {
     joined() {},
-    began() {},
+    began,
     ordered(ip, name, index) {
       // Who lies about the size only is found out at the last piece.
       if (lies.includes("wrong size") && (index + 1) * PIECE >= contentOf(name).bytes.length) return;
@@ -124,7 +126,10 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
       if (blamed && isHonest(source.ip) && !network.corrupted.has(pairOf(ip, source.ip)))
         breach(`${ip}: blames ${source.ip}, which is honest: ${why.fault} ${why.detail}`);
     },
-    changed: (ip, name) => breach(`${ip}: withdraws ${name}, which nobody has touched`),
+    changed(ip, name) {
+      if (disk(ip).file(name) !== undefined) breach(`${ip}: withdraws ${name}, which nobody has touched`);
+    },
+    misused: (ip, how) => breach(`${ip}: ${how}`),
     progress(ip, bytes, size) {
       if (bytes > size) breach(`${ip}: has ${bytes} of ${size} bytes`);
     },
@@ -137,7 +142,6 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
     watch,
     breaches,
     breach,
-    restarting,
     folder,
     noGhosts(catalog, gone) {
       for (const { name, hashed } of contents) {
@@ -150,10 +154,16 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
       }
     },
     agrees(catalog, holders) {
-      for (const { name } of contents) {
+      for (const { name, hashed } of contents) {
         const should = [...holders(name)].map((ip) => `${ip}:${PEER_PORT}`).sort();
         const does = listed(catalog, name);
         if (should.join() !== does.join()) breach(`the catalog lists ${name} at [${does}], it is at [${should}]`);
+        // By now everything is hashed, and no download is under way that could offer a part of it.
+        const sources = (catalog.sources(hashed.root) as readonly Holder[])
+          .map(({ address, complete }) => `${formatAddress(address)}${complete ? "" : " partly"}`)
+          .sort();
+        if (should.join() !== sources.join())
+          breach(`the catalog says that [${sources}] hold the content of ${name}, it is at [${should}]`);
       }
     },
     memory() {

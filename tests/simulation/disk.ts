@@ -24,6 +24,8 @@ export type SimFile = {
   changedAt: number;
   /** A failed sync forgot some of its bytes. */
   forgot: boolean;
+  /** How often a program has it open for writing. */
+  open: number;
   readonly id: number;
 };
 
@@ -33,11 +35,15 @@ export type DiskHealth = {
   /** What happens to a sync: it works; it fails and the bytes stay dirty; it fails and the system forgets that they are. */
   sync: "works" | "fails" | "forgets";
   syncMs: number;
+  /** Whether a file can have two names: not on exFAT, nor on some network drives. */
+  links: boolean;
 };
 
 export type SimDisk = {
   readonly health: DiskHealth;
   readonly names: readonly string[];
+  /** What was done to a file after it was closed: a real system would do it to whichever file has that number now. */
+  readonly misuses: readonly string[];
   file(name: string): SimFile | undefined;
   byFd(fd: number): SimFile;
   fdOf(file: SimFile): number;
@@ -87,7 +93,8 @@ export function createDisk(time: Time, random: Random): SimDisk {
   let steps: Step[] = []; // of the folder, not safe yet
   let stepsSaved = 0;
   const fds: SimFile[] = [];
-  const health: DiskHealth = { full: false, sync: "works", syncMs: 5 };
+  const misuses: string[] = [];
+  const health: DiskHealth = { full: false, sync: "works", syncMs: 5, links: true };
 
   function set(name: string, file: SimFile | undefined): void {
     steps.push({ name, file });
@@ -116,6 +123,7 @@ export function createDisk(time: Time, random: Random): SimDisk {
       syncing: [],
       changedAt: time.now,
       forgot: false,
+      open: 0,
       id: fds.length,
     };
     fds.push(file);
@@ -157,23 +165,31 @@ export function createDisk(time: Time, random: Random): SimDisk {
   }
 
   function work(file: SimFile, process: Process, watch?: { wrote(bytes: Uint8Array, offset: number): void }): WorkFile {
-    const later = <T>(ms: number, action: () => T): Promise<T> => {
+    let open = true;
+    let underWay = 0;
+    file.open++;
+    const later = <T>(what: string, ms: number, action: () => T): Promise<T> => {
       const { promise, resolve } = Promise.withResolvers<T>();
-      process.clock.after(ms, () => resolve(action()));
+      if (!open) misuses.push(`a ${what} of a closed file`);
+      underWay++;
+      process.clock.after(ms, () => {
+        underWay--;
+        resolve(action());
+      });
       return promise;
     };
     const soon = () => random.next() * 2;
     return {
       size: file.size,
-      readAll: () => later(soon(), () => file.bytes.slice(0, file.size)),
+      readAll: () => later("read", soon(), () => file.bytes.slice(0, file.size)),
       writeAt: (bytes, offset) =>
-        later(soon(), () => {
+        later("write", soon(), () => {
           const failed = write(file, bytes, offset);
           if (failed === undefined) watch?.wrote(bytes, offset);
           return failed;
         }),
       truncate: (size) =>
-        later(soon(), () => {
+        later("cut", soon(), () => {
           file.bytes = grow(file.bytes, size);
           if (size > file.size) file.bytes.fill(0, file.size, size);
           file.dirty.push([Math.min(size, file.size), Math.max(size, file.size)]);
@@ -187,7 +203,7 @@ export function createDisk(time: Time, random: Random): SimDisk {
         file.dirty = [];
         file.syncing = ranges;
         const made = stepsMade();
-        return later(health.syncMs * (0.5 + random.next()), () => {
+        return later("sync", health.syncMs * (0.5 + random.next()), () => {
           const done = new Set(ranges);
           file.syncing = file.syncing.filter((range) => !done.has(range));
           if (health.sync === "fails") {
@@ -203,7 +219,12 @@ export function createDisk(time: Time, random: Random): SimDisk {
           return undefined;
         });
       },
-      close: () => later(0, () => undefined),
+      async close() {
+        if (!open) return;
+        if (underWay > 0) misuses.push("a close under a write or a sync");
+        open = false;
+        file.open--;
+      },
     };
   }
 
@@ -241,6 +262,7 @@ export function createDisk(time: Time, random: Random): SimDisk {
     get names() {
       return [...entries.keys()];
     },
+    misuses,
     file: (name) => entries.get(name),
     byFd: (fd) => fds[fd] as SimFile,
     fdOf: (file) => file.id,
@@ -285,6 +307,7 @@ export function createDisk(time: Time, random: Random): SimDisk {
         link: (from, to) =>
           later(() => {
             const file = at(from);
+            if (!health.links) throw error("EPERM");
             if (entries.has(nameOf(to))) throw error("EEXIST");
             if (health.full) throw error("ENOSPC");
             set(nameOf(to), file);
@@ -329,6 +352,7 @@ export function createDisk(time: Time, random: Random): SimDisk {
     },
     evict() {
       for (const file of new Set(entries.values())) {
+        file.open = 0;
         if (!file.forgot) continue;
         const seen = grow(file.safe.slice(0, file.safeSize), file.size);
         for (const [from, to] of [...file.syncing, ...file.dirty])
@@ -341,6 +365,7 @@ export function createDisk(time: Time, random: Random): SimDisk {
       saveEntries(stepsSaved + random.int(0, steps.length));
       steps = [];
       for (const file of new Set([...entries.values(), ...safeEntries.values()])) {
+        file.open = 0;
         if (file.dirty.length + file.syncing.length > 0) cut(file);
         else if (file.safe !== file.bytes) {
           // "forgets": the cache showed what the disk never got.

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Hashed } from "../../src/content/merkle.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
+import type { Holder } from "../../src/protocol/messages.ts";
 import { type Content, contentOf, hash, PIECE, same } from "./contents.ts";
 import { createDisk } from "./disk.ts";
 import type { Lie } from "./liar.ts";
@@ -40,6 +41,7 @@ function tell(
     ...stage,
     us: machine("us"),
     machine,
+    begin: (which: string) => stage.start(machine(which)),
     start(...which: string[]) {
       for (const name of which) stage.start(machine(name));
       time.run(10_000, () => false);
@@ -82,6 +84,34 @@ describe("a source that lies", () => {
     const story = tell({ liar: { lie: "wrong root" }, honest: { has: CONTENT } });
     story.start("liar", "honest", "us");
     expect(code(story.download("liar"))).not.toBe("stuck");
+    expect(code(story.download("honest"))).toBe("done");
+    expectArrived(story);
+  });
+
+  test("about the content, under no root of its own, makes us throw away nothing that another's root stands for", () => {
+    const story = tell({ liar: { lie: "no root and a wrong layer" }, honest: { has: CONTENT } });
+    story.start("liar", "honest", "us");
+    const journal = () => story.us.disk.file(`${CONTENT.name}.part.journal`)?.size ?? 0;
+    void story.us.peer?.download(CONTENT.name, { ip: story.machine("honest").ip, port: 8776 });
+    story.time.run(BOUND_MS, () => journal() >= 128 + 6 * 40);
+    for (let round = 0; round < 5; round++) {
+      story.crash(story.us, "kill");
+      story.start("us");
+      expect(code(story.download("liar"))).toBe("OTHER_CONTENT");
+    }
+    expect(code(story.download("honest"))).toBe("done");
+    expectArrived(story);
+  });
+
+  test("about the root, and gives the layer of another, is CORRUPT: our .part is not said to be of another content", () => {
+    const story = tell({ liar: { lie: "wrong root" }, honest: { has: CONTENT } });
+    story.start("liar", "honest", "us");
+    const journal = () => story.us.disk.file(`${CONTENT.name}.part.journal`)?.size ?? 0;
+    void story.us.peer?.download(CONTENT.name, { ip: story.machine("honest").ip, port: 8776 });
+    story.time.run(BOUND_MS, () => journal() >= 128 + 6 * 40);
+    story.crash(story.us, "kill");
+    story.start("us");
+    expect(code(story.download("liar"))).toBe("CORRUPT");
     expect(code(story.download("honest"))).toBe("done");
     expectArrived(story);
   });
@@ -175,6 +205,27 @@ describe("what an earlier run left", () => {
     expectArrived(story);
   });
 
+  test("damaged, on a disk too full to say so in the journal, is synced before it counts all the same", () => {
+    const story = tell({ honest: { has: CONTENT } });
+    story.start("honest", "us");
+    const journal = () => story.us.disk.file(`${CONTENT.name}.part.journal`)?.size ?? 0;
+    void story.us.peer?.download(CONTENT.name, { ip: story.machine("honest").ip, port: 8776 });
+    story.time.run(BOUND_MS, () => journal() >= 128 + 7 * 40);
+    story.crash(story.us, "kill");
+    story.us.disk.damage(`${CONTENT.name}.part`, "rot");
+    story.start("us");
+    story.us.disk.health.full = true;
+    expect(code(story.download("honest", 800))).toBe("stuck");
+    story.us.disk.health.full = false;
+    story.us.disk.health.syncMs = 60_000;
+    story.time.run(20_000, () => false); // every byte is there, no sync has come back
+    story.crash(story.us, "kill");
+    story.us.disk.health.syncMs = 5;
+    story.start("us");
+    expect(code(story.download("honest"))).toBe("done");
+    expectArrived(story);
+  });
+
   test("and was journaled is never fetched again, whichever way the program ended", () => {
     for (const how of ["kill", "power"] as const) {
       const story = tell({ honest: { has: CONTENT } });
@@ -229,6 +280,45 @@ test("a disk that never answers a sync is waited for with at most 64 MiB fetched
   expect(ordered.size * PIECE).toBeLessThanOrEqual(64 * 2 ** 20);
   expect(ordered.size * PIECE).toBeGreaterThan(32 * 2 ** 20);
   expect(story.us.disk.file(long.name)).toBeUndefined();
+});
+
+test("a download that is cancelled, at whatever moment, lets go of its files for good and is taken up again", () => {
+  const story = tell({ honest: { has: CONTENT } });
+  story.start("honest", "us");
+  story.us.disk.health.syncMs = 400;
+  const from = { ip: story.machine("honest").ip, port: 8776 };
+  for (let ms = 20; story.us.disk.file(CONTENT.name) === undefined; ms += 50) {
+    const person = new AbortController();
+    let ended = false;
+    void story.us.peer?.download(CONTENT.name, from, { signal: person.signal }).finally(() => {
+      ended = true;
+    });
+    story.time.run(ms, () => ended);
+    person.abort();
+    expect(story.time.run(20_000, () => ended)).toBe(true);
+  }
+  story.checks.folder(story.us.ip);
+  expectArrived(story);
+});
+
+test("a download that is cancelled while its source still hashes the file offers nothing afterwards", () => {
+  const far: Weather = { ...QUICK, latency: 120 };
+  for (let ms = 100; ms < 1500; ms += 40) {
+    const story = tell({ honest: { has: CONTENT } }, CONTENT, () => far);
+    story.start("us");
+    for (let i = 0; i < ms / 40; i++) story.random.next(); // some have hashed it when they start, some have not
+    story.begin("honest");
+    story.time.run(1000, () => false);
+    const person = new AbortController();
+    const from = { ip: story.machine("honest").ip, port: 8776 };
+    void story.us.peer?.download(CONTENT.name, from, { signal: person.signal });
+    story.time.run(ms, () => false);
+    person.abort();
+    story.time.run(20_000, () => false);
+    const holders = story.server.catalog.sources(CONTENT.hashed.root) as readonly Holder[];
+    expect(holders.map(({ address, complete }) => [address.ip, complete])).toEqual([[from.ip, true]]);
+    expect(story.checks.breaches).toEqual([]);
+  }
 });
 
 test("a folder that a program leaves behind holds the file, the .part and its journal, and nothing else", () => {

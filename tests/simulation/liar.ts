@@ -13,6 +13,7 @@ export const LIES = [
   "wrong bytes",
   "sometimes wrong bytes",
   "wrong layer",
+  "no root and a wrong layer",
   "short layer",
   "endless not ready",
   "wrong root",
@@ -75,9 +76,10 @@ export function startLiar(options: LiarOptions): void {
     function grant(): void {
       const { size, pieceBytes, root } = hashed;
       if (lie === "a place in the queue for ever" || lie === "a dance in the queue") return queue(5);
+      const noRoot = lie === "no root and a wrong layer" || (lie === "endless not ready" && random.chance(0.5));
       const said = {
         size: lie === "wrong size" ? Math.max(0, size + random.pick([-1, 1, 256 * 1024])) : size,
-        root: lie === "wrong root" ? random.hex(64) : lie === "endless not ready" && random.chance(0.5) ? "-" : root,
+        root: lie === "wrong root" ? random.hex(64) : noRoot ? "-" : root,
       };
       say(`ACCEPT ${random.hex(32)} ${said.size} ${pieceBytes} ${said.root}`);
     }
@@ -91,7 +93,7 @@ export function startLiar(options: LiarOptions): void {
     function layer(): void {
       if (lie === "endless not ready") return say("ERROR NOT_READY retry later");
       const payload = hashed.layer.slice();
-      if (lie === "wrong layer") flipBit(payload, random);
+      if (lie === "wrong layer" || lie === "no root and a wrong layer") flipBit(payload, random);
       const sent = lie === "short layer" ? payload.subarray(0, Math.max(0, payload.length - 32)) : payload;
       say(`LAYER_OK ${sent.length}`);
       connection.send(sent);

@@ -38,6 +38,7 @@ export type Watch = {
   finished(ip: string, name: string): void;
   lost(ip: string, source: Address, why: Fault): void;
   changed(ip: string, name: string): void;
+  misused(ip: string, how: string): void;
   progress(ip: string, bytes: number, size: number): void;
 };
 
@@ -53,6 +54,8 @@ export type SimPeerOptions = {
   readonly maxUploadRate: number | undefined;
   /** Whether its files are hashed when it starts; otherwise after a while, or when somebody asks. */
   readonly hashedAtStart: boolean;
+  /** How long reading a run of pieces again may take. */
+  readonly scanMs: number;
   readonly watch: Watch;
 };
 
@@ -62,9 +65,15 @@ export type SimPeer = {
   /** In the network at some time since it started. */
   readonly joined: boolean;
   search(name: string): Promise<readonly Address[] | Fault>;
-  download(name: string, from: Address): Promise<Hashed | Fault>;
-  leave(): Promise<void>;
+  download(name: string, from: Address, how?: How): Promise<Hashed | Fault>;
+  /** Says goodbye to the server, and joins again later. Transfers go on. */
+  leave(ms: number): Promise<void>;
+  /** The folder was looked at again, and this is no longer there. */
+  miss(name: string): void;
 };
+
+/** What the person wants of a download. */
+export type How = { readonly signal?: AbortSignal; readonly only?: boolean };
 
 type Listed = { readonly file: SimFile };
 
@@ -97,9 +106,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
       if (event.type === "wanted") void hashShare(event.name, random.next() * 500);
       else if (event.type === "changed") {
         watch.changed(ip, event.name);
-        shares.delete(event.name);
-        shelf.remove(event.name);
-        void link.call({ verb: "WITHDRAW", name: event.name });
+        miss(event.name);
       }
     },
   });
@@ -137,6 +144,12 @@ export function startPeer(options: SimPeerOptions): SimPeer {
     shelf.put({ share: shares.get(name) as Share, pieceBytes, layer: hashed?.layer, listed: { file } });
   }
 
+  function miss(name: string): void {
+    if (!shares.delete(name)) return;
+    shelf.remove(name);
+    void link.call({ verb: "WITHDRAW", name });
+  }
+
   /** What hashing a file gives; the bytes are looked at, the sums are those of the pool where they are the same. */
   function hashOf(file: SimFile): Hashed {
     const bytes = file.bytes.subarray(0, file.size);
@@ -160,6 +173,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
     // The person tries again for as long as it takes: a server that is away, an address that seems to be taken.
     while (isFault(await link.join(address))) await wait(500 + random.next() * 2000);
     joined = true;
+    offers.renew();
     watch.joined(ip, shares);
     for (const name of [...shares.keys()]) void hashShare(name, 200 + random.next() * 4000);
   }
@@ -168,7 +182,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
   const openLane = laneOpener(options, connect);
 
   const hashPieces: (fd: number) => HashPieces = (fd) => async (head, first, pieces) => {
-    await wait(random.next() * 20);
+    await wait(random.next() * options.scanMs);
     return hashRange(disk, disk.byFd(fd), head, first, pieces);
   };
 
@@ -188,12 +202,12 @@ export function startPeer(options: SimPeerOptions): SimPeer {
       const answer = expectReply(await link.call({ verb: "SEARCH", name }), "SEARCH_OK");
       return isFault(answer) ? answer : decodeAddresses(answer.payload);
     },
-    async download(name, from) {
+    async download(name, from, { signal, only = false } = {}) {
       watch.began(ip, name);
       const done = await download({
         name,
         from,
-        only: false,
+        only,
         maxWaitSeconds: 30,
         openWorkplace: (wanted) => openWorkplace(options, wanted),
         openLane: (start, onEvent) => openLane(name, start, onEvent),
@@ -204,7 +218,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
         self: { ip, port: PEER_PORT },
         connect,
         clock,
-        signal: undefined,
+        signal,
         onProgress: ({ bytes, size }) => watch.progress(ip, bytes, size),
         onSourceLost: (source, why) => watch.lost(ip, source, why),
       });
@@ -216,7 +230,13 @@ export function startPeer(options: SimPeerOptions): SimPeer {
       await link.call({ verb: "UPDATE", share: shares.get(name) as Share });
       return done;
     },
-    leave: () => link.leave(),
+    async leave(ms) {
+      joined = false;
+      await link.leave();
+      await wait(ms);
+      await enter();
+    },
+    miss,
   };
 }
 
@@ -249,7 +269,10 @@ function laneOpener(
       clock,
       bucket: createBucket(undefined, clock),
       hasher: createPieceHasher(size, pieceBytes),
-      write: (chunk, offset) => disk.write(file, chunk, offset),
+      write(chunk, offset) {
+        if (file.open === 0) watch.misused(ip, `a lane writes to ${name} after it was closed`);
+        return disk.write(file, chunk, offset);
+      },
       onEvent: (event) => void clock.after(0, () => onEvent(event)),
     });
     return {

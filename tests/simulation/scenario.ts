@@ -43,15 +43,19 @@ export type Stage = {
   readonly random: Random;
   readonly network: Network;
   readonly machines: readonly Machine[];
-  readonly server: { process: Process | undefined; catalog: Catalog };
+  readonly server: { process: Process | undefined; catalog: Catalog; servidor: Servidor | undefined };
   readonly checks: Checks;
   tell(what: string): void;
   crash(machine: Machine, how: "kill" | "power"): void;
   start(machine: Machine): void;
   crashServer(how: "kill" | "power"): void;
   startServer(): void;
+  /** Stops the server as its operator does. */
+  stopServer(): void;
   counts: { crashes: number };
 };
+
+type Attempt = { readonly what: string; readonly process: Process };
 
 /** Troubles begin before this; from then on all is mended. */
 export const MENDED_MS = 45_000;
@@ -59,6 +63,10 @@ export const MENDED_MS = 45_000;
 const DONE_MS = 900_000;
 /** A single download never takes longer than this once all is mended. */
 const ATTEMPT_MS = 400_000;
+/** A server that is stopped has ended by then. */
+export const STOP_MS = 200;
+/** So long a person who keeps to one source waits for it. */
+const PATIENCE_MS = 120_000;
 /** Silence after which the server must have forgotten a peer: its idle limit, a sweep, a slice on the way. */
 const GHOST_MS = 35_000;
 /** Within this everybody is back in a mended network: the idle limit, the longest back-off, a dial and an answer. */
@@ -78,7 +86,7 @@ export function play(seed: number, verbose = false): Outcome {
   const machines = chooseMachines(time, random, contents);
   const stage = openStage({ time, random, machines, contents, weather, tell });
   const { checks, network } = stage;
-  const attempts = new Map<string, number>(); // when each download of now began
+  const attempts = new Map<Attempt, number>(); // when each download of now began
   let downloads = 0;
 
   stage.startServer();
@@ -94,25 +102,33 @@ export function play(seed: number, verbose = false): Outcome {
         stage.server.catalog,
         gone.map(({ ip }) => ip),
       );
-    for (const [what, since] of attempts)
-      if (time.now - Math.max(since, MENDED_MS) > ATTEMPT_MS) {
-        attempts.delete(what);
-        checks.breach(`${what} neither finishes nor ends`);
+    for (const [attempt, since] of attempts) {
+      if (!attempt.process.alive) attempts.delete(attempt);
+      else if (time.now - Math.max(since, MENDED_MS) > ATTEMPT_MS) {
+        attempts.delete(attempt);
+        checks.breach(`${attempt.what} neither finishes nor ends`);
       }
+    }
   });
 
   /** The person at a machine: wants its files, asks again when a download fails. */
   function live(machine: Machine): void {
-    let asking: Process | undefined;
+    const atOnce = random.chance(0.5) ? machine.wants.length : 1;
+    const asking = new Set<Content>();
+    let asker: Process | undefined;
     const bad = new Set<string>();
     every(time, 300, () => {
       const { process, peer } = machine;
-      if (process === undefined || !process.alive || asking === process || peer === undefined || !peer.joined) return;
-      const wanted = machine.wants.find(({ name }) => machine.disk.file(name) === undefined);
-      if (wanted === undefined) return;
-      asking = process;
+      if (process === undefined || !process.alive || peer === undefined || !peer.joined) return;
+      if (asker !== process) asking.clear(); // what a killed program asked for, it will never hear of
+      asker = process;
+      const wanted = machine.wants.find(
+        (content) => !asking.has(content) && machine.disk.file(content.name) === undefined,
+      );
+      if (wanted === undefined || asking.size >= atOnce) return;
+      asking.add(wanted);
       void ask(machine, process, peer, wanted, bad).finally(() => {
-        if (asking === process) asking = undefined;
+        if (asker === process) asking.delete(wanted);
       });
     });
   }
@@ -124,13 +140,25 @@ export function play(seed: number, verbose = false): Outcome {
     const from = random.pick(others.filter(({ ip }) => !bad.has(ip)));
     if (from === undefined) return bad.clear();
     const what = `${machine.ip}: the download of ${name} from ${from.ip}`;
-    attempts.set(what, time.now);
-    const done = await peer.download(name, from);
-    attempts.delete(what);
+    const attempt = { what, process };
+    const person = new AbortController();
+    const only = random.chance(0.1);
+    const cancel = (): void => {
+      if (attempts.has(attempt)) tell(`${what} is cancelled`);
+      person.abort();
+    };
+    const cancelsAfter = random.chance(0.15) ? random.scale(20, 20_000) : Number.POSITIVE_INFINITY;
+    if (time.now + cancelsAfter < MENDED_MS) process.clock.after(cancelsAfter, cancel);
+    // Whoever keeps to one source that trickles gets what it gives: nobody but the person can want another.
+    const trickles = machines.some(({ ip, lie }) => ip === from.ip && lie === "a trickle");
+    if (only && trickles) process.clock.after(PATIENCE_MS, cancel);
+    attempts.set(attempt, time.now);
+    const done = await peer.download(name, from, { signal: person.signal, only });
+    attempts.delete(attempt);
     tell(`${what}: ${isFault(done) ? `${done.fault} ${done.detail}` : "done"}`);
     if (!isFault(done)) downloads++;
     else {
-      bad.add(from.ip);
+      if (done.fault !== "CANCELLED" || trickles) bad.add(from.ip);
       const honest = machines.some(({ ip, lie }) => ip === from.ip && lie === undefined);
       if (done.fault === "OTHER_CONTENT" && honest) checks.breach(`${what} is in the way of itself: ${done.detail}`);
       await new Promise<void>((resolve) => process.clock.after(200 + random.next() * 1500, resolve));
@@ -218,6 +246,7 @@ function chooseMachines(time: Time, random: Random, contents: readonly Content[]
   return kinds.map((kind, index) => {
     const disk = createDisk(time, random.fork());
     disk.health.syncMs = random.scale(0.5, 400);
+    disk.health.links = random.chance(0.8);
     if (kind === "sharer") for (const content of contents) disk.plant(content.name, content.bytes);
     return {
       ip: `192.0.2.${index + 10}`,
@@ -249,7 +278,7 @@ export function openStage(cast: Cast): Stage {
     isHonest: (ip) => byIp.get(ip)?.lie === undefined,
     lies: machines.flatMap(({ lie }) => lie ?? []),
   });
-  const server: Stage["server"] = { process: undefined, catalog: createMemoryCatalog() };
+  const server: Stage["server"] = { process: undefined, catalog: createMemoryCatalog(), servidor: undefined };
   const counts = { crashes: 0 };
 
   function start(machine: Machine): void {
@@ -264,7 +293,6 @@ export function openStage(cast: Cast): Stage {
       startLiar({ ip, time, process, network, random: random.fork(), content: contents[0] as Content, lie });
       return;
     }
-    checks.restarting(ip);
     checks.folder(ip);
     machine.peer = startPeer({
       ip,
@@ -277,6 +305,7 @@ export function openStage(cast: Cast): Stage {
       maxUploads: random.pick([1, 2, 8]),
       maxUploadRate: random.chance(0.15) ? 200_000 : undefined,
       hashedAtStart: random.chance(0.5),
+      scanMs: random.scale(5, 4000),
       watch: checks.watch,
     });
   }
@@ -298,7 +327,9 @@ export function openStage(cast: Cast): Stage {
     tell("the server starts");
     const { listen } = network.of(SERVER.ip, process);
     const { clock } = process;
-    new Servidor({ host: SERVER.ip, port: SERVER.port, listen, clock, catalog: server.catalog, onEvent() {} }).listen();
+    const { catalog } = server;
+    server.servidor = new Servidor({ host: SERVER.ip, port: SERVER.port, listen, clock, catalog, onEvent() {} });
+    server.servidor.listen();
   }
 
   return {
@@ -320,6 +351,13 @@ export function openStage(cast: Cast): Stage {
       if (how === "power") machine.disk.cutPower();
       else machine.disk.evict();
       if (machine.lie === undefined) checks.folder(machine.ip);
+    },
+    stopServer() {
+      const { process, servidor } = server;
+      if (process?.alive !== true) return;
+      tell("the server is stopped");
+      void servidor?.close();
+      time.after(STOP_MS, () => end(process, SERVER.ip, "kill"));
     },
     crashServer(how) {
       tell(`the server: ${how}`);

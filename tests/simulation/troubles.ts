@@ -1,6 +1,6 @@
 // What may go wrong in a simulation, one row each.
 
-import type { Machine, Stage } from "./scenario.ts";
+import { type Machine, STOP_MS, type Stage } from "./scenario.ts";
 
 type Theme = "calm" | "crashes" | "power" | "network" | "disk" | "all";
 type Row = { readonly themes: readonly Theme[]; strike(stage: Stage): void };
@@ -64,6 +64,26 @@ export const TROUBLES = {
   "the server loses power": row(["power"], (stage) => {
     stage.crashServer("power");
     stage.time.after(stage.random.scale(1000, 20_000), () => stage.startServer());
+  }),
+  "the server is stopped": row(["crashes"], (stage) => {
+    stage.stopServer();
+    stage.time.after(stage.random.scale(2 * STOP_MS, 20_000), () => stage.startServer());
+  }),
+  "a peer leaves and comes back": row(["crashes", "network"], (stage) => {
+    const { peer, ip } = stage.random.pick(honest(stage));
+    if (peer?.joined !== true) return;
+    stage.tell(`${ip} leaves`);
+    void peer.leave(stage.random.scale(10, 20_000));
+  }),
+  "a sharer's file is deleted": row(["disk"], (stage) => {
+    const sharers = honest(stage).filter(({ wants }) => wants.length === 0);
+    const { disk, peer, process, ip } = stage.random.pick(sharers);
+    const name = stage.random.pick(disk.names);
+    // Somebody must be left to have it from.
+    if (name === undefined || sharers.every((one) => one.ip === ip || one.disk.file(name) === undefined)) return;
+    stage.tell(`${ip}: ${name} is deleted`);
+    disk.remove(name);
+    process?.clock.after(stage.random.scale(1, 5000), () => peer?.miss(name));
   }),
   "two peers are apart": row(["network"], (stage) => {
     const [a, b] = stage.random.shuffle(stage.machines);

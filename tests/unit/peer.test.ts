@@ -6,6 +6,7 @@ import { afterAll, afterEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createMemoryCatalog } from "../../src/catalog/memory.ts";
 import { Peer, type PeerEvent, type PeerOptions } from "../../src/peer.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import { Servidor, type ServidorEvent } from "../../src/servidor.ts";
@@ -29,9 +30,9 @@ afterAll(() => {
 });
 
 type Server = { address: Address; events: ServidorEvent[]; servidor: Servidor };
-function startServer(port = 0): Server {
+function startServer(port = 0, catalog = createMemoryCatalog()): Server {
   const events: ServidorEvent[] = [];
-  const servidor = new Servidor({ host: "127.0.0.1", port, onEvent: (event) => events.push(event) });
+  const servidor = new Servidor({ host: "127.0.0.1", port, catalog, onEvent: (event) => events.push(event) });
   const address = good(servidor.listen());
   closers.push(() => servidor.close());
   return { address, events, servidor };
@@ -104,6 +105,26 @@ describe("JOIN", () => {
     expect(await other.peer.search("a.mp4")).toEqual([other.address]);
     expect(await other.peer.search("b.mp4")).toEqual([moved.address]);
     good(await other.peer.download(moved.address));
+  });
+
+  test("again while a download is under way leaves it on offer, at the new address", async () => {
+    const catalog = createMemoryCatalog();
+    const server = startServer(0, catalog);
+    const sharer = startSharer(contentOf(3_000_000), {
+      get: (_, count) => (count > 2 ? new Uint8Array(0) : undefined),
+    });
+    closers.push(() => sharer.close());
+    const { peer, folder } = await enter(server.address);
+    const person = new AbortController();
+    const ended = peer.download(sharer.address, { name: "a.mp4", signal: person.signal });
+    const holders = () => catalog.sources(sharer.hashed.root);
+    await until("the offer", async () => (await holders()).length === 1);
+    const { address } = good(await peer.join({ host: "127.0.0.1", port: 0, folder }));
+    await until("the offer again", async () => (await holders()).length === 1);
+    expect(await holders()).toEqual([{ address, complete: false }]);
+    person.abort();
+    expect(codeOf(await ended)).toBe("CANCELLED");
+    await until("no offer", async () => (await holders()).length === 0);
   });
 });
 

@@ -152,10 +152,50 @@ describe("a disk that refuses", () => {
     expect(journaled()).toEqual([]);
   });
 
+  test("to take a record back keeps whoever asked waiting, and goes before whatever is kept next", async () => {
+    await storage.begin(HEAD, false);
+    storage.written(piece(1), 10);
+    await storage.flush();
+    refuse = "write journal";
+    let told = false;
+    void storage.disown([1]).then(() => {
+      told = true;
+    });
+    await clock.advance(0);
+    storage.written(piece(2), 10);
+    await storage.flush();
+    expect([told, kept, faults.length > 0]).toEqual([false, [1], true]);
+    refuse = undefined;
+    log = [];
+    await storage.flush();
+    expect([told, kept, journaled()]).toEqual([true, [1, 2], [2]]);
+    expect(log[0]).toBe("write journal");
+  });
+
   test("to begin is a fault", async () => {
     refuse = "write journal";
     expect(await storage.begin(HEAD, false)).toEqual(FULL);
   });
+});
+
+test("closed files are left alone: what is under way is waited for, and who comes later comes to nobody", async () => {
+  await storage.begin({ ...HEAD, root: undefined }, false);
+  log = [];
+  storage.written(piece(1), 10);
+  void storage.flush();
+  void storage.flush();
+  void storage.identify("a".repeat(64));
+  storage.written(piece(2), 10);
+  await storage.close();
+  expect(log.slice(-2)).toEqual(["close part", "close journal"]);
+  expect(log).toContain("sync journal");
+  log = [];
+  await storage.identify("b".repeat(64));
+  await storage.disown([1]);
+  storage.written(piece(3), 64 * 1024 * 1024);
+  await storage.flush();
+  await clock.advance(1000);
+  expect(log).toEqual([]);
 });
 
 describe("an earlier journal", () => {
