@@ -3,7 +3,7 @@
 // Never: shows a text from the wire raw, or anything of a stack trace.
 
 import { type Address, formatAddress } from "../protocol/address.ts";
-import type { Fault, FaultCode } from "../protocol/fault.ts";
+import { type Fault, type FaultCode, fault } from "../protocol/fault.ts";
 import { NAME_BYTES_MAX } from "../protocol/limits.ts";
 import { type NameFlaw, nameFlaw } from "../protocol/names.ts";
 import { showFile, showFolder } from "./lines.ts";
@@ -79,34 +79,11 @@ export function withdrawnComplaint(name: string): Complaint {
   };
 }
 
-/** A file that was to be hashed; `shown` is its name or path. */
-export function unreadComplaint(shown: string, why: Fault): Complaint {
-  const [what, hint] = UNREAD[why.fault] ?? [];
-  if (what === undefined || hint === undefined) return complaintOf(why, { name: shown });
-  return { cause: `o arquivo ${showFolder(shown)} ${what}`, code: why.fault, hint };
+/** Told when it happens, to whoever stays: the link joins again by itself. */
+export function serverLostComplaint(at: Address): Complaint {
+  const { cause, code } = complaintOf(fault("SERVER_GONE", "network"), { server: at });
+  return { cause, code, hint: "o peer volta à rede sozinho assim que o servidor voltar" };
 }
-
-const UNREAD: Partial<Record<FaultCode, readonly [what: string, hint: string]>> = {
-  FILE_MISSING: ["não existe", "confira o caminho"],
-  CHANGED: ["mudou enquanto era lido", "espere a gravação terminar e tente de novo"],
-  DISK_ERROR: ["não pôde ser lido", "confira se é um arquivo comum que você pode ler, e se o disco está bom"],
-};
-
-/** What --verify ends with when not all is well. */
-export function damagedComplaint(damaged: number, total: number): Complaint {
-  return {
-    cause: `arquivos danificados: ${damaged} de ${total}`,
-    code: "CORRUPT",
-    hint: "restaure cada um de uma cópia, ou apague-o e baixe de novo",
-  };
-}
-
-/** --verify without its record: every file looks new. */
-export const UNRECORDED: Complaint = {
-  cause: "o registro das verificações não pôde ser aberto, e sem ele todo arquivo parece novo",
-  code: "DISK_ERROR",
-  hint: "confira se sua pasta de cache aceita gravação, ou indique outra em NAPSTER_CACHE",
-};
 
 /** One line for the person about a source that lied; the download goes on, with it or without. */
 export function liarNote(address: Address, why: Fault): string | undefined {
@@ -178,7 +155,7 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `${server(s)} não responde`,
     "confira se napster-server está no ar e se --server tem o IP e a porta dele",
   ],
-  SERVER_GONE: (s) => [`a conexão com ${server(s)} caiu`, "o peer volta à rede sozinho assim que o servidor voltar"],
+  SERVER_GONE: (s) => [`a conexão com ${server(s)} caiu`, "confira se napster-server está no ar e tente de novo"],
   PEER_UNREACHABLE: (s) => [
     `${peer(s)} não responde`,
     "confira IP e porta, ou faça SEARCH de novo e escolha outro peer",

@@ -53,7 +53,8 @@ function open({ json = false, sources = [SOURCE], faults = {}, errIsTerminal = f
   const peer: PeerApi = {
     async join({ host, port, folder }) {
       asked.push(`join ${host}:${port} ${folder ?? "(no folder)"}`);
-      return faults.join ? fault(faults.join, "ours") : { address: { ip: host, port: port || 9000 }, names: ["a.mp4"] };
+      if (faults.join) return { ...fault(faults.join, "ours"), at: { ip: host, port: port || 9000 } };
+      return { address: { ip: host, port: port || 9000 }, names: ["a.mp4"] };
     },
     async search(name) {
       asked.push(`search ${name}`);
@@ -257,6 +258,17 @@ describe("subcommands", () => {
     const search = await run({ ...where, command: "search", name: "x.mp4" }, { sources: [] });
     expect([search.code, search.out()]).toEqual([3, expect.stringContaining("peers com arquivo solicitado:\n")]);
     expect((await run({ ...get, from: SECOND }, { sources: [] })).asked.at(-1)).toBe("download 127.0.0.1:8778");
+  });
+
+  test("a JOIN that the server refuses names the port that the system chose, not the 0 that was asked for", async () => {
+    const { code, err } = await run(get, { faults: { join: "ADDRESS_TAKEN" } });
+    expect([code, err()]).toEqual([1, expect.stringMatching(/^erro: .* 127\.0\.0\.1:9000 \[ADDRESS_TAKEN\]\n/)]);
+  });
+
+  test("a command that ends does not promise to come back", async () => {
+    const { code, err } = await run(get, { faults: { search: "SERVER_GONE" } });
+    expect([code, err().match(/\[SERVER_GONE\]/g)?.length]).toEqual([1, 1]);
+    expect(err()).not.toContain("sozinho");
   });
 
   test("a name that cannot be one is a usage mistake, told before anything is joined", async () => {
