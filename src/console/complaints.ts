@@ -194,6 +194,10 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     "faça JOIN de novo para anunciar o que a pasta tem agora",
   ],
   CORRUPT: (s) => [`os dados que ${peer(s)} enviou não são os d${file(s)}`, OTHER_SOURCE],
+  PART_BLOCKED: (s) => [
+    `${folder(s)} tem um link, uma pasta ou outra coisa no lugar d${file(s)}.part, ou do .part.journal dele`,
+    "veja o que é, tire de lá e repita o DOWNLOAD, ou faça JOIN com outra pasta",
+  ],
   OTHER_CONTENT: (s) => [
     `n${folder(s)} há um download incompleto de outro arquivo com o nome d${file(s)}`,
     "apague o arquivo .part de lá, ou faça JOIN com outra pasta",

@@ -8,7 +8,7 @@ import type { Fault } from "../protocol/fault.ts";
 import type { Found } from "../protocol/messages.ts";
 import { type Complaint, complaintOf, complaintText, liarNote, type Subject } from "./complaints.ts";
 import { fileLine, type HashedFile, type Verdict, verdictLine } from "./hash-lines.ts";
-import { contentLine, downloadedLine, foundLine, joinedLine, readyLine } from "./lines.ts";
+import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine } from "./lines.ts";
 import type { Output } from "./output.ts";
 import { type Progress, progressLine, type Waiting, waitingWords } from "./progress.ts";
 import type { Screen } from "./screen.ts";
@@ -136,7 +136,7 @@ export function createJsonReport(parts: ReportParts): Report {
   const people = createReport(parts);
   const due = every(PROGRESS_EVENT_MS, parts.now);
   const news = createNews();
-  const tell = (event: string, values: object): void => output.out(`${JSON.stringify({ event, ...values })}\n`);
+  const tell = (event: string, values: object): void => output.out(`${jsonLine({ event, ...values })}\n`);
   const complain = (complaint: Complaint): void => {
     tell("error", { code: complaint.code, message: complaint.cause, hint: complaint.hint });
     people.complain(complaint);

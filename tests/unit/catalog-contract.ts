@@ -99,6 +99,13 @@ export function describeCatalog(kind: string, make: () => Catalog): void {
       expect(await catalog.sources(OTHER_ROOT)).toEqual([{ address: at(1), complete: true }]);
     });
 
+    test("a name that a JOIN repeats counts once, as its last line says", async () => {
+      await join(1, share("a.mp4", ROOT), share("b.mp4"), share("a.mp4", OTHER_ROOT));
+      expect(await catalog.search("a.mp4")).toEqual([at(1)]);
+      expect(await catalog.sources(ROOT)).toEqual([]);
+      expect(await catalog.sources(OTHER_ROOT)).toEqual([{ address: at(1), complete: true }]);
+    });
+
     test("WITHDRAW takes out one file of one member", async () => {
       const member = await join(1, share("a.mp4", ROOT), share("copy.mp4", ROOT));
       await join(2, share("a.mp4"));

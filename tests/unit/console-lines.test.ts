@@ -59,6 +59,17 @@ describe("complaints", () => {
   });
 });
 
+test("a link in a .part's place is blamed on the folder, not on the source", () => {
+  const { cause, hint } = complaintOf(fault("PART_BLOCKED", "ours"), { peer: at, folder: "pasta", name: "x.mp4" });
+  expect(cause).toContain("a pasta pasta");
+  expect(`${cause} ${hint}`).not.toContain("peer");
+  expect(`${cause} ${hint}`).toContain("x.mp4.part");
+});
+
+test("a name that a JOIN repeats is in its line once", () => {
+  expect(addedLine(at, ["b.mp4", "a.mp4", "b.mp4"])).toBe("Peer 127.0.0.1:8776 adicionado com arquivos b.mp4 a.mp4");
+});
+
 describe("a source that lied", () => {
   test("is named in one line, and one that was only lost is not", () => {
     expect(liarNote(other, fault("CORRUPT", "theirs"))).toBe(

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { runTask, type Task } from "../../src/console/headless.ts";
 import { createLife } from "../../src/console/life.ts";
+import { createJsonLog, createLog } from "../../src/console/log.ts";
 import { askServer, runMenu } from "../../src/console/menu.ts";
 import type { Output } from "../../src/console/output.ts";
 import type { Waiting } from "../../src/console/progress.ts";
@@ -9,7 +10,7 @@ import { createJsonReport, createReport } from "../../src/console/report.ts";
 import { createScreen } from "../../src/console/screen.ts";
 import { type PeerApi, type Policy, showSkipped } from "../../src/console/session.ts";
 import { type Address, formatAddress } from "../../src/protocol/address.ts";
-import { type Fault, type FaultCode, fault } from "../../src/protocol/fault.ts";
+import { type Fault, type FaultCode, fault, LOCAL_CODES, WIRE_CODES } from "../../src/protocol/fault.ts";
 
 const SERVER = { ip: "127.0.0.1", port: 1099 };
 const SOURCE = { ip: "127.0.0.1", port: 8777 };
@@ -438,4 +439,46 @@ test("a folder of unusable names does not bury the screen, and says how many the
     err().match(/^erro: o arquivo a\\u\{1b\}\d não foi compartilhado: o nome tem caracteres de controle/gm)?.length,
   ).toBe(5);
   expect(err()).toContain("erro: mais 95 arquivos da pasta ficaram fora, também pelo nome [BAD_NAME]");
+});
+
+describe("a text from outside that steers a terminal", () => {
+  const evil = "a\u001b[2J\u009b31m\u007f\u202e\u{e0041}\r\n.mp4";
+  const raw = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202e]|[\u{e0000}-\u{e007f}]/u;
+  const share = { name: evil, path: evil, size: 1, root: "ab", pieceBytes: 1 };
+
+  test.each([false, true])("reaches neither output raw (--json: %p)", async (json) => {
+    const { report, out, err } = open({ json });
+    await report.joined(SOURCE, [evil]);
+    report.found(evil, [SOURCE]);
+    report.contents(evil, [{ name: evil, size: 1, root: undefined, sources: 1 }]);
+    report.downloaded({ name: evil, folder: evil, bytes: 1 });
+    report.hashed(evil, "ab");
+    report.uploaded(evil, SOURCE, 1);
+    report.file(share);
+    report.verdict({ ...share, verdict: "damaged", pieces: [0] });
+    report.lost(SOURCE, fault("CORRUPT", "theirs", evil));
+    for (const code of [...WIRE_CODES, ...LOCAL_CODES])
+      report.failed(fault(code, "theirs", evil), {
+        name: evil,
+        folder: evil,
+        peer: SOURCE,
+        server: SERVER,
+        at: SERVER,
+      });
+    expect(out() + err()).not.toMatch(raw);
+    if (json) expect(JSON.parse(out().split("\n")[0] ?? "")).toMatchObject({ files: [evil] });
+  });
+
+  test.each([createLog, createJsonLog])("reaches a server's log escaped: %p", (createLog) => {
+    const said: string[] = [];
+    const log = createLog({
+      output: { err: (text) => void said.push(text) },
+      errIsTerminal: true,
+      now: () => new Date(0),
+    });
+    log.refused(evil, fault("BAD_REQUEST", "theirs", evil));
+    log.failed(fault("INDEX_UNUSABLE", "network", evil));
+    expect(said.join("")).not.toMatch(raw);
+    expect(said.join("")).toContain("BAD_REQUEST");
+  });
 });

@@ -252,9 +252,13 @@ describe("a download's file", () => {
     fs.symlinkSync(outside, join(folder, "v.mp4.part"));
     fs.symlinkSync(outside, join(folder, "v.mp4.part.journal"));
     Bun.spawnSync(["mkfifo", join(folder, "p.mp4.part")]);
-    expect(codeOf(await createInside(folder, "v.mp4"))).toBe("CHANGED");
-    expect(codeOf(await createInside(folder, "v.mp4", "journal"))).toBe("CHANGED");
-    expect(codeOf(await createInside(folder, "p.mp4"))).toBe("DISK_ERROR");
+    fs.mkdirSync(join(folder, "d.mp4.part.journal"));
+    fs.symlinkSync("nothing", join(folder, "l.mp4.part"));
+    expect(codeOf(await createInside(folder, "v.mp4"))).toBe("PART_BLOCKED");
+    expect(codeOf(await createInside(folder, "v.mp4", "journal"))).toBe("PART_BLOCKED");
+    expect(codeOf(await createInside(folder, "p.mp4"))).toBe("PART_BLOCKED");
+    expect(codeOf(await createInside(folder, "d.mp4", "journal"))).toBe("PART_BLOCKED");
+    expect(codeOf(await createInside(folder, "l.mp4"))).toBe("PART_BLOCKED");
     expect(fs.readFileSync(outside, "utf8")).toBe("untouched");
   });
 

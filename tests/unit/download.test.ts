@@ -423,7 +423,7 @@ describe("a resumed download", () => {
     const outside = join(root, `outside ${turn}`);
     fs.writeFileSync(outside, "outside");
     fs.symlinkSync(outside, path(PART));
-    expect(codeOf(await fetchFrom(share(content).address))).not.toBe("no fault");
+    expect(codeOf(await fetchFrom(share(content).address))).toBe("PART_BLOCKED");
     expect(fs.readFileSync(outside, "utf8")).toBe("outside");
   });
 });
