@@ -112,7 +112,7 @@ const AGAIN = "repita o mesmo DOWNLOAD: ele continua de onde parou";
 const OTHER_SOURCE = "faça SEARCH de novo e escolha outro peer da lista";
 const FREE_PORT = "escolha outra porta, ou feche o programa que a usa";
 
-type Sentence = (subject: Subject) => readonly [cause: string, hint: string];
+type Sentence = (subject: Subject, whose: Fault["whose"]) => readonly [cause: string, hint: string];
 
 const SENTENCES: Record<FaultCode, Sentence> = {
   BAD_REQUEST: (s) => [`${other(s)} não entendeu o pedido`, SAME_VERSION],
@@ -148,7 +148,10 @@ const SENTENCES: Record<FaultCode, Sentence> = {
   NOT_READY: (s) => [`${peer(s)} ainda prepara ${file(s)}`, LATER],
   UNAVAILABLE: (s) => [`${other(s)} não faz esta busca`, "procure pelo nome exato, com search"],
   SHUTTING_DOWN: (s) => [`${other(s)} está saindo da rede`, LATER],
-  INTERNAL: () => ["falha interna do programa", "tente de novo; se continuar, relate o defeito com esta linha"],
+  INTERNAL: (s, whose) => [
+    whose === "theirs" ? `falha interna n${other(s)}` : "falha interna do programa",
+    whose === "theirs" ? LATER : "tente de novo; se continuar, relate o defeito com esta linha",
+  ],
 
   USAGE: () => ["o comando não foi entendido", "veja --help"],
   SERVER_UNREACHABLE: (s) => [
@@ -198,6 +201,10 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `${folder(s)} tem um link, uma pasta ou outra coisa no lugar d${file(s)}.part, ou do .part.journal dele`,
     "veja o que é, tire de lá e repita o DOWNLOAD, ou faça JOIN com outra pasta",
   ],
+  PART_LOST: (s) => [
+    `${file(s)}.part foi apagado, trocado ou tirado d${folder(s)} enquanto era baixado`,
+    "se foi movido, ponha-o de volta; depois repita o DOWNLOAD, e deixe os .part como estão até o fim",
+  ],
   OTHER_CONTENT: (s) => [
     `n${folder(s)} há um download incompleto de outro arquivo com o nome d${file(s)}`,
     "apague o arquivo .part de lá, ou faça JOIN com outra pasta",
@@ -217,8 +224,25 @@ const SENTENCES: Record<FaultCode, Sentence> = {
   CANCELLED: (s) => [`o download foi cancelado${s.name === undefined ? "" : `: ${showFile(s.name)}`}`, AGAIN],
 };
 
+/** What only a server, and what only a peer has reason to answer: from the other one it would be a lie about us. */
+const SERVERS: readonly FaultCode[] = [
+  "NOT_JOINED",
+  "BAD_ADDRESS",
+  "ADDRESS_MISMATCH",
+  "ADDRESS_TAKEN",
+  "PAYLOAD_TOO_LARGE",
+  "UNAVAILABLE",
+];
+const PEERS: readonly FaultCode[] = ["NOT_SHARED", "BUSY", "REFUSED", "CHANGED", "BAD_RANGE", "NOT_READY"];
+
+function codeOf({ fault, whose }: Fault, { peer, server }: Subject): FaultCode {
+  const others = peer !== undefined ? SERVERS : server !== undefined ? PEERS : [];
+  return whose === "theirs" && others.includes(fault) ? "BAD_REPLY" : fault;
+}
+
 /** The sentence and hint of a fault. The detail stays out: it is English, and may come from the wire. */
 export function complaintOf(fault: Fault, subject: Subject = {}): Complaint {
-  const [cause, hint] = SENTENCES[fault.fault](subject);
-  return { cause, code: fault.fault, hint };
+  const code = codeOf(fault, subject);
+  const [cause, hint] = SENTENCES[code](subject, fault.whose);
+  return { cause, code, hint };
 }

@@ -102,6 +102,9 @@ export const QUEUE_MAX = 100;
 /** A waiting peer is told its place at least this often, which also keeps its own deadline away. */
 export const WAIT_SECONDS = 5;
 
+/** More WAITs than a queue that moves ever has to tell: a flood, and the end of the conversation. */
+export const WAITS_PER_SECOND_MAX = 1000;
+
 /** A downloader that takes less than this while others may be waiting for its slot loses it… */
 export const PACE_BYTES_PER_SECOND_MIN = 4 * 1024;
 /** …when it has been so slow for this long. */

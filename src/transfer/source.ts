@@ -80,10 +80,11 @@ export async function openSource(
 }
 
 async function fetchLayer(caller: Caller, { size, pieceBytes, root }: Grant): Promise<Uint8Array | Fault> {
-  const answer = expectReply(await caller.call({ verb: "LAYER" }), "LAYER_OK");
+  const payloadBytesMax = pieceCount(size, pieceBytes) * HASH_BYTES;
+  const answer = expectReply(await caller.call({ verb: "LAYER" }, { payloadBytesMax }), "LAYER_OK");
   if (isFault(answer)) return answer;
   const { payload } = answer;
-  if (payload.length !== pieceCount(size, pieceBytes) * HASH_BYTES) {
+  if (payload.length !== payloadBytesMax) {
     return fault("CORRUPT", "theirs", "a piece layer of the wrong length");
   }
   if (root !== undefined && rootOfLayer(payload, pieceBytes) !== root) {
@@ -93,10 +94,10 @@ async function fetchLayer(caller: Caller, { size, pieceBytes, root }: Grant): Pr
 }
 
 async function fetchPieces(caller: Caller, { size, pieceBytes }: Grant): Promise<Available | Fault> {
-  const answer = expectReply(await caller.call({ verb: "PIECES" }), "PIECES_OK");
+  const wanted = createBits(pieceCount(size, pieceBytes)).length;
+  const answer = expectReply(await caller.call({ verb: "PIECES" }, { payloadBytesMax: wanted }), "PIECES_OK");
   if (isFault(answer)) return answer;
   const { payload } = answer;
   if (payload.length === 0) return "all";
-  const wanted = createBits(pieceCount(size, pieceBytes)).length;
   return payload.length === wanted ? payload : fault("BAD_REPLY", "theirs", "a set of pieces of the wrong length");
 }

@@ -3,7 +3,7 @@ import { complaintOf, complaintText, liarNote, nameComplaint } from "../../src/c
 import { peerHelp, serverHelp } from "../../src/console/help.ts";
 import { addedLine, downloadedLine, foundLine, joinedLine, searchedLine } from "../../src/console/lines.ts";
 import { progressLine, showBytes, showSeconds } from "../../src/console/progress.ts";
-import { fault, LOCAL_CODES, WIRE_CODES } from "../../src/protocol/fault.ts";
+import { type FaultCode, fault, LOCAL_CODES, type Whose, WIRE_CODES } from "../../src/protocol/fault.ts";
 
 const at = { ip: "127.0.0.1", port: 8776 };
 const other = { ip: "127.0.0.1", port: 8777 };
@@ -49,6 +49,20 @@ describe("complaints", () => {
   test("a detail from the wire is not shown", () => {
     const rejected = fault("BUSY", "theirs", "\u001b[2Jpwned");
     expect(complaintText(complaintOf(rejected, { peer: at }))).not.toContain("pwned");
+  });
+
+  test("what a peer answers is told of that peer, and a code that only a server has reason to say is not believed", () => {
+    const told = (code: FaultCode, whose: Whose) => complaintOf(fault(code, whose, ""), { peer: other });
+    expect(told("INTERNAL", "theirs").cause).toBe("falha interna no peer 127.0.0.1:8777");
+    expect(told("INTERNAL", "ours").cause).toBe("falha interna do programa");
+    for (const code of ["NOT_JOINED", "ADDRESS_TAKEN", "BAD_ADDRESS", "UNAVAILABLE"] as const)
+      expect(told(code, "theirs")).toMatchObject({
+        code: "BAD_REPLY",
+        cause: expect.stringContaining("127.0.0.1:8777"),
+      });
+    expect(told("NOT_JOINED", "ours").code).toBe("NOT_JOINED");
+    expect(complaintOf(fault("BUSY", "theirs"), { server: at }).code).toBe("BAD_REPLY");
+    expect(complaintOf(fault("BUSY", "theirs"), { peer: at }).code).toBe("BUSY");
   });
 
   test("a bad name says what is wrong with it", () => {

@@ -24,13 +24,16 @@ type World = {
   sources?: Address[];
   faults?: Partial<Record<string, FaultCode>>;
   errIsTerminal?: boolean;
+  /** How much time has passed between two looks at the clock. */
+  msPerLook?: number;
   /** What a download goes through before it ends. */
   during?: (options: Parameters<PeerApi["download"]>[1]) => Fault | undefined;
 };
 const POLICY: Policy = { only: true, maxWaitSeconds: 7 };
 
 /** The console around a peer that does what `world` says, and notes what it is asked. */
-function open({ json = false, sources = [SOURCE], faults = {}, errIsTerminal = false, during }: World = {}) {
+function open(world: World = {}) {
+  const { json = false, sources = [SOURCE], faults = {}, errIsTerminal = false, msPerLook = 1000, during } = world;
   const said: { out: string[]; err: string[] } = { out: [], err: [] };
   const asked: string[] = [];
   let time = 0;
@@ -46,8 +49,8 @@ function open({ json = false, sources = [SOURCE], faults = {}, errIsTerminal = f
     columns: () => 80,
     watched: false,
     errIsTerminal,
-    // Every event is due.
-    now: () => (time += 1000),
+    // Unless the test says otherwise every event is due.
+    now: () => (time += msPerLook),
   };
   const life = createLife();
   let lastSearched: string | undefined;
@@ -329,6 +332,14 @@ describe("on the way of a download", () => {
     const atTerminal = open({ during: QUEUE, errIsTerminal: true });
     await runTask(atTerminal.session, get);
     expect(atTerminal.err()).toBe("");
+  });
+
+  test.each([false, true])("places that come in a flood are not all told (--json: %p)", (json) => {
+    const { report, out, err } = open({ json, msPerLook: 1 });
+    for (let i = 0; i < 10_000; i++) report.progress("x.mp4", place(1 + (i % 9)));
+    const lines = (json ? out() : err()).split("\n").length;
+    expect(lines).toBeGreaterThan(10);
+    expect(lines).toBeLessThan(200);
   });
 
   test("why nothing moves is told where nobody sees the bar, once, and again when it stops again", async () => {

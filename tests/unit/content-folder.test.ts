@@ -294,7 +294,7 @@ describe("publishing", () => {
     link: fs.promises.link,
     rename: fs.promises.rename,
     unlink: fs.promises.unlink,
-    lstat: fs.promises.lstat,
+    lstat: (path) => fs.promises.lstat(path, { bigint: true }),
     wait: async (ms) => void waited.push(ms),
     ...over,
   });
@@ -345,6 +345,46 @@ describe("publishing", () => {
 
   test("a .part that is gone is FILE_MISSING", async () => {
     expect(codeOf(await publish(folder, "other.mp4"))).toBe("FILE_MISSING");
+  });
+
+  const stamp = () => {
+    const { ino, size } = fs.statSync(join(folder, "v.mp4.part"), { bigint: true });
+    return { ino, size: Number(size) };
+  };
+  for (const [what, put] of [
+    ["a link", (path: string) => fs.symlinkSync("outside", path)],
+    ["another file", (path: string) => fs.writeFileSync(path, "new")],
+    ["a folder", (path: string) => fs.mkdirSync(path)],
+    ["nothing", () => {}],
+  ] as const) {
+    test(`${what} in the place of the .part that was written gets no final name`, async () => {
+      const written = stamp();
+      fs.renameSync(join(folder, "v.mp4.part"), join(folder, "kept"));
+      put(join(folder, "v.mp4.part"));
+      expect(codeOf(await publish(folder, "v.mp4", disk({}), written))).toBe("PART_LOST");
+      expect(fs.readdirSync(folder)).not.toContain("v.mp4");
+      expect(read("kept")).toBe("new");
+    });
+  }
+
+  for (const way of ["link", "rename"] as const) {
+    test(`a .part that is swapped between the look at it and the ${way} gives the name back`, async () => {
+      const written = stamp();
+      const swap: Disk["link"] = async (from, to) => {
+        fs.renameSync(from, join(folder, "kept"));
+        fs.symlinkSync("outside", from);
+        await fs.promises[way](from, to);
+      };
+      const evil = disk(way === "link" ? { link: swap } : { link: failing("EPERM"), rename: swap });
+      expect(codeOf(await publish(folder, "v.mp4", evil, written))).toBe("PART_LOST");
+      expect(fs.readdirSync(folder)).not.toContain("v.mp4");
+    });
+  }
+
+  test("a .part that somebody has made longer gets no final name", async () => {
+    const written = stamp();
+    fs.appendFileSync(join(folder, "v.mp4.part"), "more");
+    expect(codeOf(await publish(folder, "v.mp4", disk({}), written))).toBe("PART_LOST");
   });
 
   test("a .part that cannot be removed afterwards is no failure", async () => {
