@@ -53,8 +53,11 @@ async function placeWritten(
   final: string,
   written: Written | undefined,
 ): Promise<Fault | undefined> {
-  const wrong = (await swapped(disk, part, written)) ?? (await place(disk, part, final));
-  if (wrong !== undefined) return wrong;
+  const wrong = await swapped(disk, part, written);
+  // Two programs that know nothing of each other may have had one .part, and one of them was first.
+  if (wrong?.fault === "PART_LOST" && (await disk.lstat(final).catch(() => undefined)) !== undefined) return exists();
+  const unplaced = wrong ?? (await place(disk, part, final));
+  if (unplaced !== undefined) return unplaced;
   const late = await swapped(disk, final, written);
   if (late?.fault === "PART_LOST") await giveBack(disk, part, final).catch(() => {});
   return late;

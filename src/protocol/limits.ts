@@ -8,7 +8,7 @@ export const LINE_BYTES_MAX = 1024;
 /** The longest file name of ext4, NTFS and APFS, in bytes of UTF-8. */
 export const NAME_BYTES_MAX = 255;
 
-/** Names in one JOIN: twice the largest library that we promise (100,000). */
+/** Names in one JOIN, and of one peer in all: twice the largest library that we promise (100,000). */
 export const JOIN_NAMES_MAX = 200_000;
 
 /** JOIN's payload: 200,000 names of 100 bytes with size and root, rounded up. */

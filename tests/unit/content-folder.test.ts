@@ -381,6 +381,12 @@ describe("publishing", () => {
     });
   }
 
+  test("a .part that another program has finished is FILE_EXISTS", async () => {
+    const written = stamp();
+    good(await publish(folder, "v.mp4"));
+    expect(codeOf(await publish(folder, "v.mp4", disk({}), written))).toBe("FILE_EXISTS");
+  });
+
   test("a .part that somebody has made longer gets no final name", async () => {
     const written = stamp();
     fs.appendFileSync(join(folder, "v.mp4.part"), "more");

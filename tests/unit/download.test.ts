@@ -468,6 +468,16 @@ describe("whoever puts things into the folder meanwhile", () => {
     return again;
   }
 
+  test("at the source, which then shares the file no more, is CHANGED: asking again as it is would not help", async () => {
+    const source = share(content, {
+      get() {
+        source.script = { grant: () => "REJECT NOT_SHARED final" };
+        return "die";
+      },
+    });
+    expect(codeOf(await fetchFrom(source.address))).toBe("CHANGED");
+  }, 15_000);
+
   test("with a journal of many gigabytes does not have it read into memory", async () => {
     fs.writeFileSync(path(JOURNAL), "");
     fs.truncateSync(path(JOURNAL), 8 * 2 ** 30);
