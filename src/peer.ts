@@ -9,7 +9,7 @@ import { createHasher } from "./content/hasher.ts";
 import { hasFile } from "./content/inside.ts";
 import { createLibrary, type Held, type Library } from "./content/library.ts";
 import { openWorkplace } from "./content/workplace.ts";
-import type { Done, DownloadRequest, JoinAt, Joined } from "./peer/requests.ts";
+import type { Done, DownloadRequest, JoinAt, Joined, NotJoined } from "./peer/requests.ts";
 import { type Address, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import type { Found, Holder, Root } from "./protocol/messages.ts";
@@ -27,7 +27,7 @@ import { findWords } from "./transport/find.ts";
 import { createServerLink, type ServerLink } from "./transport/server-link.ts";
 import { connect } from "./transport/tcp.ts";
 
-export type { Done, DownloadRequest, JoinAt, Joined } from "./peer/requests.ts";
+export type { Done, DownloadRequest, JoinAt, Joined, NotJoined } from "./peer/requests.ts";
 export type { Progress, Waiting } from "./transfer/progress.ts";
 
 export type PeerEvent =
@@ -92,7 +92,7 @@ export class Peer {
   }
 
   /** SPEC 5.b, 5.i: enters the network with a folder, or moves there when already in. On a fault nothing has changed. */
-  async join(at: JoinAt): Promise<Joined | Fault> {
+  async join(at: JoinAt): Promise<Joined | NotJoined> {
     const listing = await listFolder(at.folder);
     if (isFault(listing)) return listing;
     this.#options.onEvent({ type: "skipped", files: listing.skipped });
@@ -118,7 +118,7 @@ export class Peer {
     const published = await this.#link.join(listening);
     if (isFault(published)) {
       await this.#goBack(library, before);
-      return published;
+      return { ...published, at: listening };
     }
     this.#place = { ...this.#place, published };
     before?.library.close();

@@ -41,10 +41,10 @@ export function answer(
       return after(catalog.search(request.name), (found) => list("SEARCH_OK", encodeAddresses(found)));
     // SPEC 4.d: UPDATE adds the file to the entry of the peer that sends it.
     case "UPDATE":
-      return after(catalog.update(member, request.share), () => UPDATE_OK);
+      return after(catalog.update(member, request.share), (refused) => refused ?? UPDATE_OK);
     case "OFFER":
       if (request.share.root === undefined) return fault("BAD_REQUEST", "theirs", "OFFER needs a root");
-      return after(catalog.offer(member, request.share), () => OFFER_OK);
+      return after(catalog.offer(member, request.share), (refused) => refused ?? OFFER_OK);
     case "WITHDRAW":
       return after(catalog.withdraw(member, request.name), () => WITHDRAW_OK);
     case "FIND":

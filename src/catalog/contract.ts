@@ -31,10 +31,13 @@ export type Catalog = {
    * that name or they would take more than `most`.
    */
   writeHolders?(bytes: Uint8Array, from: number, to: number, into: Uint8Array, at: number, most: number): number;
-  /** The member now has this file whole; a new root or size replaces what it said of that name before. */
-  update(member: Member, share: Share): MaybePromise<void>;
-  /** The member is downloading this content and can send its verified pieces. `share.root` is known. */
-  offer(member: Member, share: Share): MaybePromise<void>;
+  /**
+   * The member now has this file whole; a new root or size replaces what it said of that name before. TOO_MANY for one
+   * name more than a JOIN may hold.
+   */
+  update(member: Member, share: Share): MaybePromise<Fault | undefined>;
+  /** The member is downloading this content and can send its verified pieces. `share.root` is known. Faults as those of update. */
+  offer(member: Member, share: Share): MaybePromise<Fault | undefined>;
   /** The member no longer has the file. */
   withdraw(member: Member, name: string): MaybePromise<void>;
   /** Everyone who holds some of this content, complete holders first. */

@@ -8,7 +8,7 @@ import type { Fault } from "../protocol/fault.ts";
 import type { Found } from "../protocol/messages.ts";
 import { type Complaint, complaintOf, complaintText, liarNote, type Subject } from "./complaints.ts";
 import { fileLine, type HashedFile, type Verdict, verdictLine } from "./hash-lines.ts";
-import { contentLine, downloadedLine, foundLine, joinedLine, readyLine } from "./lines.ts";
+import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine } from "./lines.ts";
 import type { Output } from "./output.ts";
 import { type Progress, progressLine, type Waiting, waitingWords } from "./progress.ts";
 import type { Screen } from "./screen.ts";
@@ -56,12 +56,16 @@ export type ReportParts = {
 const DRAW_MS = 100;
 const PROGRESS_EVENT_MS = 1000;
 
+/** A place in the queue is told again every WAIT_SECONDS, so that the last one is never missed for long. */
+const PLACE_MS = 200;
+
 /** How long readiness waits for the line before it to be read. */
 const LINE_MS_MAX = 1000;
 
 export function createReport(parts: ReportParts): Report {
   const { output, screen } = parts;
   const due = every(DRAW_MS, parts.now);
+  const told = every(PLACE_MS, parts.now);
   const news = createNews();
   const warned = new Set<string>();
   const say = (line: string): void => screen.above(() => output.out(`${line}\n`));
@@ -86,9 +90,10 @@ export function createReport(parts: ReportParts): Report {
     progress(_name, progress) {
       const { waiting } = progress;
       const queued = waiting?.for === "slot";
-      // A place is told once in seconds, and each time counts.
+      // A place is told once in seconds, and each time counts on a screen; lines that stay are not for a flood of them.
       if (parts.watched && (queued || due())) screen.show(progressLine(progress, parts.columns()));
-      if (!parts.watched && !parts.errIsTerminal && news.isNew(waiting)) warn(waitingWords(waiting));
+      if (!parts.watched && !parts.errIsTerminal && (!queued || told()) && news.isNew(waiting))
+        warn(waitingWords(waiting));
     },
     settled() {
       news.forget();
@@ -135,8 +140,9 @@ export function createJsonReport(parts: ReportParts): Report {
   const { output } = parts;
   const people = createReport(parts);
   const due = every(PROGRESS_EVENT_MS, parts.now);
+  const told = every(PLACE_MS, parts.now);
   const news = createNews();
-  const tell = (event: string, values: object): void => output.out(`${JSON.stringify({ event, ...values })}\n`);
+  const tell = (event: string, values: object): void => output.out(`${jsonLine({ event, ...values })}\n`);
   const complain = (complaint: Complaint): void => {
     tell("error", { code: complaint.code, message: complaint.cause, hint: complaint.hint });
     people.complain(complaint);
@@ -157,7 +163,7 @@ export function createJsonReport(parts: ReportParts): Report {
     progress(name, { waiting, rate, etaSeconds, ...progress }) {
       if (waiting?.for === "slot") {
         const { from, position } = waiting;
-        if (news.isNew(waiting)) tell("queued", { name, from: formatAddress(from), position });
+        if (told() && news.isNew(waiting)) tell("queued", { name, from: formatAddress(from), position });
       } else if (due()) {
         const pace = { rate: Math.round(rate), etaSeconds: etaSeconds && Math.ceil(etaSeconds) };
         tell("progress", { name, ...progress, ...pace, waiting: waitingValues(waiting) });

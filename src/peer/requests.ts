@@ -13,6 +13,8 @@ export type JoinAt = {
   /** Undefined for a peer that only searches: it shares nothing and cannot download. */
   readonly folder: string | undefined;
 };
+/** Why there is no JOIN, and the address that was refused where it came so far: it has the port that the system chose. */
+export type NotJoined = Fault & { readonly at?: Address };
 export type Joined = { readonly address: Address; readonly names: readonly string[] };
 export type DownloadRequest = {
   /** The file's name; the last searched one when not given. */

@@ -50,6 +50,8 @@ export const LOCAL_CODES = [
   "DISK_ERROR",
   "FILE_MISSING",
   "CORRUPT", // bytes that do not match the root
+  "PART_BLOCKED", // a link, a folder or a pipe where the .part or its journal would be
+  "PART_LOST", // the .part was removed or replaced while it grew
   "OTHER_CONTENT", // a .part of this name belongs to another content
   "CANCELLED",
   "INDEX_UNREACHABLE", // the index that servers share: nobody answers there

@@ -8,7 +8,7 @@ export const LINE_BYTES_MAX = 1024;
 /** The longest file name of ext4, NTFS and APFS, in bytes of UTF-8. */
 export const NAME_BYTES_MAX = 255;
 
-/** Names in one JOIN: twice the largest library that we promise (100,000). */
+/** Names in one JOIN, and of one peer in all: twice the largest library that we promise (100,000). */
 export const JOIN_NAMES_MAX = 200_000;
 
 /** JOIN's payload: 200,000 names of 100 bytes with size and root, rounded up. */
@@ -101,6 +101,9 @@ export const QUEUE_MAX = 100;
 
 /** A waiting peer is told its place at least this often, which also keeps its own deadline away. */
 export const WAIT_SECONDS = 5;
+
+/** More WAITs than a queue that moves ever has to tell: a flood, and the end of the conversation. */
+export const WAITS_PER_SECOND_MAX = 1000;
 
 /** A downloader that takes less than this while others may be waiting for its slot loses it… */
 export const PACE_BYTES_PER_SECOND_MIN = 4 * 1024;

@@ -37,6 +37,8 @@ export function startUploadThread(policy: UploadPolicy, onEvent: (event: Uploads
   worker.onerror = (event) => {
     closed.resolve();
     for (const answer of asked.splice(0)) answer(fault("INTERNAL", "ours", `upload thread: ${event.message}`));
+    // A bug, and nobody serves any more: better a peer that is gone than one that is in the network and answers nobody.
+    throw new Error(`upload thread: ${event.message}`);
   };
   post({ type: "start", policy });
   return {

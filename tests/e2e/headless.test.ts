@@ -78,10 +78,10 @@ describe("exit codes", () => {
   });
 
   test("2: flags that make no sense", async () => {
-    for (const args of [["--nada"], ["get"], ["search"], ["share", "--dir"], ["--server", "aqui"], ["voar"]]) {
+    for (const args of [["--nada"], ["get"], ["search"], ["share", "--dir"], ["--server", "aqui"], ["voar\u001b[2J"]]) {
       await using peer = machine.start("napster-peer", args);
       expect(await peer.exit(), args.join(" ")).toBe(EXIT.usage);
-      expect(peer.stderr()).not.toBe("");
+      expect(peer.stderr()).toMatch(/^erro: [^\u001b]+$/);
       expect(peer.stdout()).toBe("");
     }
     await using badServer = machine.start("napster-server", ["--port", "70000"]);
@@ -163,6 +163,35 @@ describe("--json", () => {
     expect(JSON.stringify(objects(searching))).toContain(address);
     expect(objects(peer).length).toBeGreaterThanOrEqual(1);
   });
+});
+
+describe("a server that goes away", () => {
+  /** Lets everybody in, and hangs up at the first request after that. */
+  const openRude = () =>
+    Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        data(socket, chunk) {
+          const text = chunk.toString();
+          if (/^(?:SEARCH|FIND)/m.test(text)) return void socket.end();
+          const address = /JOIN (\S+)/.exec(text)?.[1];
+          if (text.includes("HELLO")) socket.write("HELLO 1\n");
+          if (address !== undefined) socket.write(`JOIN_OK ${address}\n`);
+        },
+      },
+    });
+
+  test.each([[["search", "x.mp4"]], [["find", "x"]], [["get", "x.mp4", "--dir", "."]]])(
+    "is told once, without a promise that a command which ends could not keep: %j",
+    async (args) => {
+      using rude = openRude();
+      await using asking = machine.start("napster-peer", [...args, "--server", `127.0.0.1:${rude.port}`]);
+      expect(await asking.exit()).toBe(EXIT.failed);
+      expect(asking.stderr().match(/\[SERVER_GONE\]/g)).toHaveLength(1);
+      expect(asking.stderr()).toContain("\ndica: confira se napster-server está no ar e tente de novo\n");
+    },
+  );
 });
 
 describe("a transfer that breaks", () => {
