@@ -26,7 +26,7 @@ const LEAVE_MS_MAX = 2000;
 
 async function main(config: PeerConfig): Promise<never> {
   return runProgram(async ({ output, reportParts, life, openAsker }) => {
-    const { server, maxUploads, rejectAll, maxUploadRate, maxDownloadRate, only } = config;
+    const { server, only } = config;
     const report = config.json ? createJsonReport(reportParts) : createReport(reportParts);
 
     function onEvent(event: PeerEvent): void {
@@ -35,13 +35,16 @@ async function main(config: PeerConfig): Promise<never> {
         report.failed(fault("SERVER_GONE", "network"), { server });
       }
       if (event.type === "server-back") report.ready(event.address);
+      // Whoever came for one answer, or one file, is not bothered with what it takes to be found.
+      const stays = config.command === "menu" || config.command === "share";
+      if (event.type === "reach" && stays) report.reach(event.address, event.reached);
       if (event.type === "skipped") showSkipped(report, event.files);
       if (event.type === "withdrawn") report.complain(withdrawnComplaint(event.name));
       if (event.type === "hashed") report.hashed(event.name, event.root);
       if (event.type === "uploaded") report.uploaded(event.name, event.to, event.bytes);
     }
 
-    const peer = new Peer({ server, maxUploads, rejectAll, maxUploadRate, maxDownloadRate, onEvent });
+    const peer = new Peer({ ...config, onEvent });
     const asker = config.command === "menu" ? openAsker() : undefined;
     // A person at a terminal sees the place in the queue and has Ctrl+C; a script is told to come back.
     const patience = asker?.interactive ? Number.POSITIVE_INFINITY : WAIT_SECONDS_DEFAULT;

@@ -14,7 +14,7 @@ import type { Downloaded, Report } from "./report.ts";
 
 /** The shape of the class Peer; the mains hand one in. */
 export type PeerApi = {
-  join(at: JoinAt): Promise<{ address: Address; names: readonly string[] } | Fault>;
+  join(at: JoinAt): Promise<{ address: Address; reached: boolean; names: readonly string[] } | Fault>;
   search(name: string): Promise<readonly Address[] | Fault>;
   download(
     from: Address,
@@ -30,8 +30,13 @@ export type PeerApi = {
   readonly lastSearched: string | undefined;
 };
 
-/** `folder` undefined: to search only. */
-export type JoinAt = { readonly host: string; readonly port: number; readonly folder: string | undefined };
+/** `folder` undefined: to search only. `listing`: whether others shall find us; at once when not given. */
+export type JoinAt = {
+  readonly host: string;
+  readonly port: number;
+  readonly folder: string | undefined;
+  readonly listing?: "later" | "never";
+};
 
 /** How downloads are made. */
 export type Policy = {
@@ -56,7 +61,10 @@ export async function join({ peer, report, life, server }: Session, at: JoinAt):
   report.settled();
   if (isStop(joined)) return joined;
   if (isFault(joined)) report.failed(joined, { server, at: { ip: at.host, port: at.port }, folder: at.folder });
-  else await report.joined(joined.address, joined.names);
+  else {
+    await report.joined(joined.address, joined.names);
+    if (!joined.reached) report.reach(joined.address, false);
+  }
   return isFault(joined) ? joined : joined.address;
 }
 

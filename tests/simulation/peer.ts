@@ -88,9 +88,11 @@ export function startPeer(options: SimPeerOptions): SimPeer {
     await wait(random.next());
     return readable(disk, file);
   });
+  const key = random.hex(32);
   const uploads = createUploads({
     shelf,
     clock,
+    key,
     newTicket: () => random.hex(32),
     policy: { maxUploads: options.maxUploads, rejectAll: false, maxUploadRate: options.maxUploadRate },
     onEvent(event) {
@@ -111,8 +113,10 @@ export function startPeer(options: SimPeerOptions): SimPeer {
     clock,
     random: random.next,
     shares: () => shares.values(),
+    key,
     onLost() {},
     onBack: () => offers.renew(),
+    onListed: () => offers.renew(),
   });
   const offers = createOffers((request) => void link.call(request));
 

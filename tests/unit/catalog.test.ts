@@ -89,7 +89,7 @@ describe("the server's switch", () => {
 
   test("JOIN answers JOIN_OK with the published address (SPEC 4.b)", async () => {
     const answered = good(await answer(JOIN(5), [share("a.mp4")], client(), createMemoryCatalog()));
-    expect(answered.reply).toEqual({ verb: "JOIN_OK", address: at(5) });
+    expect(answered.reply).toEqual({ verb: "JOIN_OK", address: at(5), reached: true });
   });
 
   test("SEARCH answers a list, empty or with the ip:port of each peer that has it (SPEC 4.c)", async () => {

@@ -53,7 +53,8 @@ function open({ json = false, sources = [SOURCE], faults = {}, errIsTerminal = f
   const peer: PeerApi = {
     async join({ host, port, folder }) {
       asked.push(`join ${host}:${port} ${folder ?? "(no folder)"}`);
-      return faults.join ? fault(faults.join, "ours") : { address: { ip: host, port: port || 9000 }, names: ["a.mp4"] };
+      if (faults.join) return fault(faults.join, "ours");
+      return { address: { ip: host, port: port || 9000 }, reached: true, names: ["a.mp4"] };
     },
     async search(name) {
       asked.push(`search ${name}`);

@@ -65,7 +65,7 @@ describe("a server", () => {
   });
 
   test("serves both pages, and nothing else, until it is closed", async () => {
-    const servidor = new Servidor({ host: "127.0.0.1", port: 0, onEvent: () => {} });
+    const servidor = new Servidor({ host: "127.0.0.1", port: 0, probe: false, onEvent: () => {} });
     const address = good(servidor.listen());
     closers.push(() => servidor.close());
     const door = good(servidor.serveOperations({ ip: "127.0.0.1", port: 0 }));
@@ -99,7 +99,7 @@ describe("a server", () => {
   });
 
   test("that cannot have its door says which fault", () => {
-    const servidor = new Servidor({ host: "127.0.0.1", port: 0, onEvent: () => {} });
+    const servidor = new Servidor({ host: "127.0.0.1", port: 0, probe: false, onEvent: () => {} });
     const address = good(servidor.listen());
     closers.push(() => servidor.close());
     expect(codeOf(servidor.serveOperations(address))).toBe("PORT_IN_USE");
