@@ -11,9 +11,10 @@ import { until } from "../support/until.ts";
 import { openRaw, type Raw } from "../unit/support-raw.ts";
 
 const SERVER = join(import.meta.dir, "../../src/napster-server.ts");
+/** Nobody is dialled back: the peers here are sockets that listen nowhere. */
 const start = (...flags: string[]): Program =>
   startProgram({
-    command: [process.execPath, SERVER, "--host", "127.0.0.1", "--port", "0", ...flags],
+    command: [process.execPath, SERVER, "--host", "127.0.0.1", "--port", "0", "--no-probe", ...flags],
     stdin: "none",
   });
 
