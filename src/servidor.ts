@@ -91,7 +91,7 @@ export class Servidor {
 
   /** Serves /metrics and /healthz there, until close; the address says which port was taken. Faults as those of listen. */
   serveOperations(at: Address): Address | Fault {
-    const gauges = () => gaugesOf(this.#catalog, this.#desk.sessions.size, this.#listener !== undefined);
+    const gauges = () => gaugesOf(this.#catalog, this.#desk.counts(), this.#listener !== undefined);
     const door = serveOperations(at, this.#metrics, this.#clock, gauges);
     if (isFault(door)) return door;
     this.#operations = door;

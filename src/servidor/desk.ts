@@ -36,6 +36,8 @@ type DeskParts = {
 export type Desk = {
   /** Everyone who is connected. */
   readonly sessions: Set<Session>;
+  /** How many connections there are, and how many of the peers on them are in no list. */
+  counts(): { readonly connections: number; readonly unlisted: number };
   /** Answers one order; a promise when that takes a while. */
   serve(session: Session, order: Order | Fault): Promise<void> | undefined;
   /** An ERROR in the reply's place. */
@@ -180,7 +182,8 @@ export function createDesk({ options, limits, catalog, clock, metrics, outbox, p
     if (!isEntering) void catalog.leave(member);
   }
 
-  return { sessions, serve, refuse, forget, hold };
+  const counts = () => ({ connections: sessions.size, unlisted: entrance.unlisted });
+  return { sessions, counts, serve, refuse, forget, hold };
 }
 
 /** A promise to wait for, or nothing to wait for. */

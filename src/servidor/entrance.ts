@@ -24,6 +24,8 @@ export type Entrance = {
   enter(session: Session, standing: Standing, before: Member | undefined, request: ServerRequest): boolean;
   /** It is no member, or has not become one. */
   leave(session: Session): void;
+  /** Members that are in no list. */
+  readonly unlisted: number;
 };
 
 type Options = {
@@ -99,6 +101,9 @@ export function createEntrance({ probes, peersMax, onProbed, displace }: Options
       session.probing = undefined;
       release(session);
       members.delete(session);
+    },
+    get unlisted() {
+      return members.size - holders.size;
     },
   };
 }

@@ -14,6 +14,7 @@ export type Gauges = {
   readonly entries: number;
   readonly catalogBytes: number;
   readonly connections: number;
+  readonly unlisted: number;
   readonly listening: boolean;
   /** Whether the shared index is there; undefined when there is none. */
   readonly indexShared: boolean | undefined;
@@ -83,7 +84,8 @@ export function createMetrics(): Metrics {
     text(gauges) {
       const { user, system } = process.cpuUsage();
       const families: [name: string, type: string, help: string, lines: readonly string[]][] = [
-        gauge("napster_peers", "Peers that are in.", gauges.peers),
+        gauge("napster_peers", "Peers that are in and listed.", gauges.peers),
+        gauge("napster_unlisted_peers", "Peers that are in and in no list.", gauges.unlisted),
         gauge("napster_entries", "Files announced by them.", gauges.entries),
         gauge("napster_catalog_bytes", "Memory of the catalog's tables.", gauges.catalogBytes),
         gauge("napster_connections", "Open connections, joined or not.", gauges.connections),

@@ -8,7 +8,15 @@ import { Servidor } from "../../src/servidor.ts";
 import { codeOf, good } from "./support-good.ts";
 import { openRaw } from "./support-raw.ts";
 
-const GAUGES = { peers: 1, entries: 2, catalogBytes: 3, connections: 4, listening: true, indexShared: undefined };
+const GAUGES = {
+  peers: 1,
+  entries: 2,
+  catalogBytes: 3,
+  connections: 4,
+  unlisted: 5,
+  listening: true,
+  indexShared: undefined,
+};
 
 /** name{labels} -> value; throws where a line is none of the format's. */
 function read(text: string): Map<string, number> {
@@ -82,6 +90,7 @@ describe("a server", () => {
     expect(metrics.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
     const values = read(await metrics.text());
     expect(values.get("napster_peers")).toBe(1);
+    expect(values.get("napster_unlisted_peers")).toBe(0);
     expect(values.get("napster_entries")).toBe(1);
     expect(values.get("napster_connections")).toBe(1);
     expect(values.get('napster_requests_total{verb="JOIN",outcome="ok"}')).toBe(1);

@@ -25,7 +25,7 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-type Running = { readonly address: Address; readonly events: ServidorEvent[] };
+type Running = { readonly address: Address; readonly events: ServidorEvent[]; readonly servidor: Servidor };
 
 function start({ clock, ...options }: Partial<ServidorOptions> & { clock?: VirtualClock } = {}): Running {
   const events: ServidorEvent[] = [];
@@ -37,7 +37,7 @@ function start({ clock, ...options }: Partial<ServidorOptions> & { clock?: Virtu
     await clock?.advance(1000);
     await closed;
   });
-  return { address, events };
+  return { address, events, servidor };
 }
 
 type Door = { readonly port: number; readonly asked: string[]; close(): void };
@@ -193,6 +193,22 @@ describe("a peer that joins", () => {
     expect(await join(raw, gone.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${gone.port}`);
     expect(await ask(raw, "SEARCH a.mp4")).toBe(`127.0.0.1:${gone.port}\n`);
     expect(server.events.filter(({ type }) => type === "joined")).toHaveLength(1);
+  });
+
+  test("is counted by the operator's tools as listed or not, and so is each dial", async () => {
+    const server = start();
+    const page = good(server.servidor.serveOperations({ ip: "127.0.0.1", port: 0 }));
+    const metrics = async () => (await fetch(`http://127.0.0.1:${page.port}/metrics`)).text();
+    const door = openDoor(proves(KEY));
+    await join(await dial(server), door.port, KEY);
+    await join(await dial(server), openDoor((line) => `${line}\n`).port, KEY);
+    const asker = await watch(server);
+    for (const line of ["napster_peers 1", "napster_unlisted_peers 2", 'napster_probes_total{outcome="reached"} 1'])
+      expect(await metrics()).toContain(`${line}\n`);
+    expect(await metrics()).toContain('napster_probes_total{outcome="unreached"} 1\n');
+    asker.send("LEAVE\n");
+    await asker.line();
+    expect(await metrics()).toContain("napster_unlisted_peers 1\n");
   });
 
   test("and was reachable before is taken out of the lists when it joins again in vain", async () => {
