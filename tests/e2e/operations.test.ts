@@ -108,6 +108,20 @@ describe("flags", () => {
     }
   });
 
+  test("limits and trusted ranges come into force", async () => {
+    await using server = start("--max-peers", "1", "--max-names", "1", "--trust-addresses", "127.0.0.0/8");
+    using one = await dial(server);
+    one.send("JOIN 203.0.113.9:80 20\n1 - a.mp4\n1 - b.mp4\nJOIN 203.0.113.9:80 10\n1 - a.mp4\n");
+    expect(await one.lines(2)).toEqual(["ERROR TOO_MANY final at most 1 names", "JOIN_OK 203.0.113.9:80"]);
+    using two = await dial(server);
+    two.send("JOIN 127.0.0.1:81 0\n");
+    expect(await two.line()).toBe("ERROR TOO_MANY retry peers");
+    await using small = start("--max-connections-per-address", "1");
+    using _first = await enter(small, 5001);
+    using second = await dial(small);
+    expect(await second.rest()).toBe("ERROR TOO_MANY retry connections\n");
+  });
+
   test("a door that is taken is told, and the server does not start", async () => {
     const other = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     await using server = start("--metrics", String(other.port));

@@ -350,6 +350,23 @@ describe("slots", () => {
     expect(second(0, 3 * PACE_SECONDS, 400, 1000)).toBe(PACE_SECONDS - 1);
   });
 
+  test("one that takes less than the person allows loses its slot", async () => {
+    const pace = createPace(0, () => Number.POSITIVE_INFINITY, 1_000_000);
+    expect(pace.tooSlow(PACE_SECONDS * 1000, 999_000 * PACE_SECONDS, true)).toBe(true);
+    expect(pace.tooSlow(2 * PACE_SECONDS * 1000, 2_000_000 * PACE_SECONDS, true)).toBe(false);
+    const serving = await serve({ maxUploads: 1, minUploadRate: 1e12 });
+    const { raw } = await grant(serving);
+    raw.pause();
+    raw.send("GET 0 3000000\n".repeat(50));
+    for (let second = 0; second < PACE_SECONDS + 5; second += 5) {
+      const other = await dial(serving);
+      other.send("PING\n"); // the bytes that the system takes have been sent by the time this is answered
+      await other.line();
+      await serving.clock.advance(5000);
+    }
+    await until("the slot to be free", () => serving.files === 0);
+  });
+
   test("more connections of one address than GUESTS_PER_ADDRESS_MAX are told TOO_MANY, and the others go on", async () => {
     const crowd = createCrowd(3, 2);
     expect([crowd.admit("a"), crowd.admit("a"), crowd.admit("a")]).toEqual([true, true, false]);
