@@ -107,9 +107,15 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
     place = { address, listing };
     reached = entered.reached;
     adopt(link);
-    if (!reached) retryLater(UNREACHED_SECONDS_MIN);
-    else if (listing === "later") retryLater(LISTED_LATER_SECONDS);
+    planRetry();
     return entered;
+  }
+
+  /** What a JOIN that has just succeeded leaves to be done: nothing, when others find us or shall not. */
+  function planRetry(): void {
+    cancelRetry();
+    if (!reached) retryLater(UNREACHED_SECONDS_MIN);
+    else if (place?.listing === "later") retryLater(LISTED_LATER_SECONDS);
   }
 
   /** JOINs again after `seconds`, and then after twice as long, until others can connect to us. */
@@ -183,8 +189,7 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
     adopt(link);
     options.onBack(entered.address);
     hear(entered);
-    if (!reached) retryLater(UNREACHED_SECONDS_MIN);
-    else if (at.listing === "later") retryLater(LISTED_LATER_SECONDS);
+    planRetry();
   }
 
   async function call(request: ServerRequest): Promise<Answer | Fault> {

@@ -352,6 +352,19 @@ describe("a peer to which nobody can connect", () => {
     expect(await joinsWithin(600, "")).toEqual([]);
   });
 
+  test("may be moved while it asks again, and what comes of that does not stand in the way", async () => {
+    await enter(" unreachable");
+    await clock.advance(5000);
+    const asked = last().take();
+    expect(asked).toContain("JOIN 127.0.0.1:9001");
+    const moving = link.join(HERE, "never");
+    await turn();
+    last().say("HELLO 1\nJOIN_OK 127.0.0.1:9001 unreachable\nHELLO 1\nJOIN_OK 127.0.0.1:9001\n");
+    expect(good(await moving).reached).toBe(true);
+    last().take();
+    expect(await joinsWithin(600, "")).toEqual([]);
+  });
+
   test("hears of it when it comes back to a server, and only when it is news", async () => {
     await enter("");
     last().close();
@@ -362,8 +375,11 @@ describe("a peer to which nobody can connect", () => {
     reply(await redialled(3), " unreachable");
     await turn();
     expect(told).toEqual(["lost", "back 9001", "unreached", "lost", "back 9001"]);
-    expect(await joinsWithin(6, "")).toEqual([5]);
-    expect(told.slice(5)).toEqual(["listed", "reached"]);
+    last().close();
+    reply(await redialled(4), "");
+    await turn();
+    expect(told.slice(5)).toEqual(["lost", "back 9001", "reached"]);
+    expect(await joinsWithin(600, "")).toEqual([]);
   });
 
   test("that came to ask is not listed; one that came for a file, a little later", async () => {
