@@ -26,21 +26,23 @@ const LEAVE_MS_MAX = 2000;
 
 async function main(config: PeerConfig): Promise<never> {
   return runProgram(async ({ output, reportParts, life, openAsker }) => {
-    const { server, maxUploads, rejectAll, maxUploadRate, maxDownloadRate, only } = config;
+    const { server, only } = config;
     const report = config.json ? createJsonReport(reportParts) : createReport(reportParts);
 
     function onEvent(event: PeerEvent): void {
-      // A command that ends hears of it in the answer it waits for, and a download goes on without the server.
+      // A command that ends hears of the server in the answer it waits for, a download goes on without it, and whoever
+      // came for one answer, or one file, is not bothered with what it takes to be found.
       const stays = config.command === "menu" || config.command === "share";
       if (event.type === "server-lost" && stays) report.complain(serverLostComplaint(server));
       if (event.type === "server-back") report.ready(event.address);
+      if (event.type === "reach" && stays) report.reach(event.address, event.reached);
       if (event.type === "skipped") showSkipped(report, event.files);
       if (event.type === "withdrawn") report.complain(withdrawnComplaint(event.name));
       if (event.type === "hashed") report.hashed(event.name, event.root);
       if (event.type === "uploaded") report.uploaded(event.name, event.to, event.bytes);
     }
 
-    const peer = new Peer({ server, maxUploads, rejectAll, maxUploadRate, maxDownloadRate, onEvent });
+    const peer = new Peer({ ...config, onEvent });
     const asker = config.command === "menu" ? openAsker() : undefined;
     // A person at a terminal sees the place in the queue and has Ctrl+C; a script is told to come back.
     const patience = asker?.interactive ? Number.POSITIVE_INFINITY : WAIT_SECONDS_DEFAULT;

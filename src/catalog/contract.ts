@@ -21,7 +21,10 @@ export function after<T, U>(value: MaybePromise<T>, use: (value: T) => MaybeProm
 export type Page = { readonly found: readonly Found[]; readonly next: number };
 
 export type Catalog = {
-  /** A peer enters, or moves when `replacing` is its present membership. ADDRESS_TAKEN when another live peer has the address. */
+  /**
+   * A peer enters, or moves when `replacing` is its present membership. ADDRESS_TAKEN when another live peer has the
+   * address. A member that the catalog does not know replaces nobody, here as everywhere: what it says changes nothing.
+   */
   join(address: Address, shares: readonly Share[], replacing: Member | undefined): MaybePromise<Member | Fault>;
   /** Everyone who has the whole of a file of exactly this name: a server's own peers in the order in which they had it, then others'. */
   search(name: string): MaybePromise<readonly Address[]>;

@@ -102,7 +102,7 @@ export function createMemoryCatalog(watch?: Watch): MemoryCatalog {
     const record: Record = { address, row: store.addMember(), seen: false, entries: shares.length };
     records[record.row] = record;
     lines.hide(record.row);
-    const before = replacing as Record | undefined;
+    const before = replacing && rowOf(replacing);
     // From now on the address is not free, although whoever has it is not seen yet.
     if (present === undefined) byAddress.set(key, record);
     entering.set(key, record);

@@ -85,17 +85,6 @@ export function serverLostComplaint(at: Address): Complaint {
   return { cause, code, hint: "o peer volta à rede sozinho assim que o servidor voltar" };
 }
 
-/** One line for the person about a source that lied; the download goes on, with it or without. */
-export function liarNote(address: Address, why: Fault): string | undefined {
-  const what = LIES[why.fault];
-  return what && `aviso: o peer ${formatAddress(address)} ${what} [${why.fault}]`;
-}
-
-const LIES: Partial<Record<FaultCode, string>> = {
-  CORRUPT: "enviou dados errados, que foram descartados",
-  BAD_REPLY: "respondeu fora do protocolo, e a conversa com ele foi encerrada",
-};
-
 const address = (prefix: string, value: Address | undefined): string =>
   value === undefined ? prefix : `${prefix} ${formatAddress(value)}`;
 const server = (s: Subject): string => address("o servidor", s.server);
@@ -159,6 +148,10 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     "confira se napster-server está no ar e se --server tem o IP e a porta dele",
   ],
   SERVER_GONE: (s) => [`a conexão com ${server(s)} caiu`, "confira se napster-server está no ar e tente de novo"],
+  UNREACHABLE: (s) => [
+    `outros peers não conseguem conectar a${s.at ? ` ${formatAddress(s.at)}` : " esta máquina"}, então ninguém verá seus arquivos`,
+    `permita o napster-peer no firewall (no Windows, "Permitir o acesso" no Firewall do Windows) e, atrás de um roteador, redirecione ${s.at ? `a porta ${s.at.port}` : "a porta"} para esta máquina; seus downloads funcionam assim mesmo`,
+  ],
   PEER_UNREACHABLE: (s) => [
     `${peer(s)} não responde`,
     "confira IP e porta, ou faça SEARCH de novo e escolha outro peer",

@@ -6,9 +6,10 @@
 import { type Address, formatAddress } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
 import type { Found } from "../protocol/messages.ts";
-import { type Complaint, complaintOf, complaintText, liarNote, type Subject } from "./complaints.ts";
+import { type Complaint, complaintOf, complaintText, type Subject } from "./complaints.ts";
 import { fileLine, type HashedFile, type Verdict, verdictLine } from "./hash-lines.ts";
 import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine } from "./lines.ts";
+import { liarNote, reachNote } from "./notes.ts";
 import type { Output } from "./output.ts";
 import { type Progress, progressLine, type Waiting, waitingWords } from "./progress.ts";
 import type { Screen } from "./screen.ts";
@@ -20,6 +21,8 @@ export type Report = {
   joined(address: Address, names: readonly string[]): Promise<void>;
   /** Listening, or back in the network: for scripts that wait for it. */
   ready(address: Address): void;
+  /** Whether others can connect to us there, when it is news. */
+  reach(at: Address, reached: boolean): void;
   found(name: string, peers: readonly Address[]): void;
   /** What FIND found: none of the dictated lines. */
   contents(words: string, found: readonly Found[]): void;
@@ -80,6 +83,7 @@ export function createReport(parts: ReportParts): Report {
       ready(address);
     },
     ready,
+    reach: (at, reached) => warn(reachNote(at, reached)),
     found: (_name, peers) => say(foundLine(peers)),
     contents(_words, found) {
       for (const one of found) say(contentLine(one));
@@ -120,6 +124,8 @@ export function createReport(parts: ReportParts): Report {
  * One JSON object a line on stdout (--json), in place of the dictated lines; stderr stays as it is without it.
  *   {"event":"joined","ip":"127.0.0.1","port":8776,"files":["aula1.mp4"]}
  *   {"event":"ready","ip":"127.0.0.1","port":8776}                      back in the network after the server returned
+ *   {"event":"unreachable","ip":"127.0.0.1","port":8776,"code":"UNREACHABLE"}   nobody can connect to us, nor finds our files
+ *   {"event":"reachable","ip":"127.0.0.1","port":8776}                  that is over
  *   {"event":"contents","words":"redes aula","contents":[{"name":"aula1.mp4","size":2,"root":"…","sources":1}]}
  *   {"event":"found","name":"aula1.mp4","peers":["127.0.0.1:8776"]}
  *   {"event":"queued","name":"aula1.mp4","from":"127.0.0.1:8776","position":2}   at each change of the place
@@ -156,6 +162,10 @@ export function createJsonReport(parts: ReportParts): Report {
     ready(address) {
       tell("ready", address);
       people.ready(address);
+    },
+    reach(at, reached) {
+      tell(reached ? "reachable" : "unreachable", { ...at, ...(!reached && { code: "UNREACHABLE" }) });
+      people.reach(at, reached);
     },
     found: (name, peers) => tell("found", { name, peers: peers.map(formatAddress) }),
     contents: (words, contents) =>

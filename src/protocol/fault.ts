@@ -32,6 +32,7 @@ export const WIRE_CODES = [
 export const LOCAL_CODES = [
   "USAGE",
   "SERVER_UNREACHABLE",
+  "UNREACHABLE", // the server could not connect to us, and nobody else can
   "SERVER_GONE",
   "PEER_UNREACHABLE",
   "PEER_GONE",

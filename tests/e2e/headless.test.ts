@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileS
 import { join } from "node:path";
 import { freePorts } from "../support/folders.ts";
 import { type Machine, openNative, search, share, startServer } from "../support/napster.ts";
+import { startNat } from "../support/nat.ts";
 import { type Program, startProgram } from "../support/program.ts";
 import { until } from "../support/until.ts";
 
@@ -269,5 +270,59 @@ describe("a transfer that breaks", () => {
     await using getting = get("some.mp4", machine.place("gone-here").typed);
     expect([EXIT.failed, EXIT.rejected, EXIT.noPeer] as number[]).toContain(await getting.exit());
     expect(getting.stderr().match(/^erro: /gm)?.length).toBe(1);
+  });
+});
+
+describe("a peer behind a router that forwards nothing", () => {
+  test("says so in one line and in an event, is in no list, and says when others reach it", async () => {
+    using nat = startNat(at);
+    const { peer, address } = await share(machine, nat.server, machine.place("nat", { "oculto.mp4": "o" }), "--json");
+    await using _peer = peer;
+    expect(address).toBe(nat.outside);
+    const [ip, port] = nat.outside.split(":");
+    await peer.complains("[UNREACHABLE]");
+    expect(peer.stderr().match(/UNREACHABLE/g)?.length).toBe(1);
+    expect(peer.stderr()).toMatch(/^aviso: .*\[UNREACHABLE\].*firewall.*roteador.*$/m);
+    expect(peer.stdout()).toContain(`{"event":"unreachable","ip":"${ip}","port":${port},"code":"UNREACHABLE"}`);
+    expect(await search(machine, at, "oculto.mp4")).toEqual([]);
+    nat.forward();
+    await peer.complains("[REACHABLE]", 30);
+    expect(peer.stdout()).toContain(`{"event":"reachable","ip":"${ip}","port":${port}}`);
+    expect(await search(machine, at, "oculto.mp4")).toEqual([nat.outside]);
+    expect(peer.stderr().match(/UNREACHABLE/g)?.length).toBe(1);
+    await using getting = get("oculto.mp4", machine.place("nat-out").typed);
+    expect(await getting.exit(), getting.stderr()).toBe(EXIT.done);
+  });
+
+  test("downloads as ever, and whoever only came for that hears nothing of it", async () => {
+    const { peer } = await share(machine, at, machine.place("nat-source", { "visto.mp4": "v" }));
+    await using _peer = peer;
+    using nat = startNat(at);
+    const here = machine.place("nat-get");
+    await using getting = machine.start("napster-peer", [
+      "get",
+      "visto.mp4",
+      "--server",
+      nat.server,
+      "--dir",
+      here.typed,
+    ]);
+    expect(await getting.exit(), getting.stderr()).toBe(EXIT.done);
+    await using searching = machine.start("napster-peer", ["search", "visto.mp4", "--server", nat.server]);
+    expect(await searching.exit()).toBe(EXIT.done);
+    expect(getting.stderr() + searching.stderr()).not.toContain("REACHABLE");
+  });
+
+  test("in the menu says so after its line, and the menu goes on", async () => {
+    using nat = startNat(at);
+    const { typed } = machine.place("nat-menu", { "a.mp4": "a" });
+    await using menu = machine.start(
+      "napster-peer",
+      ["--server", nat.server],
+      ["JOIN", "127.0.0.1", String(freePorts(1)[0]), typed, "SEARCH", "nada.mp4"],
+    );
+    expect(await menu.exit()).toBe(EXIT.done);
+    expect(menu.stdout()).toBe(`Sou peer ${nat.outside} com arquivos a.mp4\npeers com arquivo solicitado:\n`);
+    expect(menu.stderr()).toMatch(/^aviso: .*\[UNREACHABLE\]/m);
   });
 });

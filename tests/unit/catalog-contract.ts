@@ -56,6 +56,22 @@ export function describeCatalog(kind: string, make: () => Catalog): void {
       expect(await catalog.sources(ROOT)).toEqual([]);
     });
 
+    test("keeps nothing of a member that it does not know, which replaces and removes nobody", async () => {
+      const stranger: Member = { address: at(1) };
+      const known = await join(1, share("a.mp4", ROOT));
+      await catalog.update(stranger, share("b.mp4", OTHER_ROOT));
+      await catalog.offer(stranger, share("c.mp4", OTHER_ROOT));
+      await catalog.withdraw(stranger, "a.mp4");
+      await catalog.leave(stranger);
+      expect(await catalog.sources(OTHER_ROOT)).toEqual([]);
+      expect(await catalog.search("a.mp4")).toEqual([at(1)]);
+      expect(codeOf(await catalog.join(at(1), [], stranger))).toBe("ADDRESS_TAKEN");
+      good(await catalog.join(at(2), [share("a.mp4")], stranger));
+      expect(await catalog.search("a.mp4")).toEqual([at(1), at(2)]);
+      await catalog.leave(known);
+      expect(await catalog.search("a.mp4")).toEqual([at(2)]);
+    });
+
     test("a member that has left cannot touch the one that took its address", async () => {
       const gone = await join(1, share("a.mp4"));
       await catalog.leave(gone);

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { complaintOf, complaintText, liarNote, nameComplaint } from "../../src/console/complaints.ts";
+import { complaintOf, complaintText, nameComplaint } from "../../src/console/complaints.ts";
 import { peerHelp, serverHelp } from "../../src/console/help.ts";
 import { addedLine, downloadedLine, foundLine, joinedLine, searchedLine } from "../../src/console/lines.ts";
+import { liarNote, reachNote } from "../../src/console/notes.ts";
 import { progressLine, showBytes, showSeconds } from "../../src/console/progress.ts";
 import { type FaultCode, fault, LOCAL_CODES, type Whose, WIRE_CODES } from "../../src/protocol/fault.ts";
 
@@ -92,6 +93,15 @@ describe("a source that lied", () => {
     expect(liarNote(other, fault("BAD_REPLY", "theirs"))).toContain("respondeu fora do protocolo");
     expect(liarNote(other, fault("PEER_GONE", "network"))).toBeUndefined();
   });
+});
+
+test("a port that nobody can connect to is told in one line, with what to do; that it is over, in one", () => {
+  const note = reachNote(at, false);
+  expect(note).toStartWith("aviso: outros peers não conseguem conectar a 127.0.0.1:8776, então ninguém verá");
+  for (const part of ["[UNREACHABLE]", "firewall", "Permitir o acesso", "roteador", "a porta 8776", "downloads"])
+    expect(note).toContain(part);
+  expect(note).not.toContain("\n");
+  expect(reachNote(at, true)).toEndWith("[REACHABLE]");
 });
 
 test("an interrupted download's hint says that the same one goes on where it stopped", () => {

@@ -58,7 +58,7 @@ function open(world: World = {}) {
     async join({ host, port, folder }) {
       asked.push(`join ${host}:${port} ${folder ?? "(no folder)"}`);
       if (faults.join) return { ...fault(faults.join, "ours"), at: { ip: host, port: port || 9000 } };
-      return { address: { ip: host, port: port || 9000 }, names: ["a.mp4"] };
+      return { address: { ip: host, port: port || 9000 }, reached: true, names: ["a.mp4"] };
     },
     async search(name) {
       asked.push(`search ${name}`);

@@ -29,7 +29,7 @@ await runProgram(async ({ output, reportParts, life, openAsker }) => {
       if (port === 9999) return fault("SERVER_UNREACHABLE", "network");
       if (port === 8776 && folder !== ".") return fault("PORT_IN_USE", "ours");
       if (port === 6666) throw new Error("defeito\nem duas linhas");
-      return { address: { ip: host, port }, names: ["aula1.mp4", "aula 2.mp4"] };
+      return { address: { ip: host, port }, reached: true, names: ["aula1.mp4", "aula 2.mp4"] };
     },
     async search(name) {
       lastSearched = name;
