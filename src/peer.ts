@@ -166,6 +166,7 @@ export class Peer {
       findHolders: (root) => this.#findHolders(root),
       offer: (content) => this.#offers.begin(uploads, place.library.folder, name, content),
       random: Math.random,
+      self: place.published,
       connect,
       clock: systemClock,
       signal: request.signal,

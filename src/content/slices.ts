@@ -35,6 +35,7 @@ export function readAt(fd: number, into: Uint8Array, offset: number): number | F
 export function readable(file: OpenFile) {
   const look = () => fs.fstatSync(file.fd, { bigint: true });
   return {
+    fd: file.fd,
     read: (into: Uint8Array, offset: number) => readAt(file.fd, into, offset),
     unchanged() {
       try {

@@ -63,6 +63,7 @@ async function ask(options: DownloadOptions): Promise<Source | Fault> {
     { name: options.name },
     {
       ...options,
+      ahead: "layer",
       onWait(now, leaveQueue) {
         leave = leaveQueue;
         if (signal?.aborted) return leaveQueue();

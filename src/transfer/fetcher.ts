@@ -6,14 +6,15 @@ import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
 import { type Clock, every } from "../transport/clock.ts";
 import { createJudge, type Judge } from "./judge.ts";
-import type { Lane, LaneEvent } from "./lane.ts";
+import type { LaneEvent } from "./lane.ts";
 import type { OpenLane } from "./lane-threads.ts";
 import type { Meter } from "./meter.ts";
 import { laneToRelieve } from "./relief.ts";
+import { type Active, createRoster } from "./roster.ts";
 import { type Available, createScheduler, type LaneId } from "./scheduler.ts";
 import type { Source } from "./source.ts";
 import type { Storage } from "./storage.ts";
-import { createWindow, lanesWanted, type Window } from "./window.ts";
+import { createWindow, lanesWanted } from "./window.ts";
 
 export type FetcherOptions = {
   readonly size: number;
@@ -25,6 +26,8 @@ export type FetcherOptions = {
   readonly meter: Meter;
   readonly clock: Clock;
   readonly random: () => number;
+  /** The address under which others know us. */
+  readonly self: Address;
   /** These pieces are right and on the disk: others may have them from us. */
   readonly onVerified: (indexes: readonly number[]) => void;
   /** The source's lanes are over, it was too slow to wait for, or it sent wrong bytes (CORRUPT). */
@@ -51,10 +54,6 @@ export type Fetcher = {
   readonly paused: Fault | undefined;
 };
 
-/** A source at work, and its lanes. */
-type Active = { readonly source: Source; available: Available; readonly lanes: Map<LaneId, Working>; failures: number };
-type Working = { readonly lane: Lane; readonly window: Window };
-
 // What a crash would fetch twice stays well below 64 MiB: on order, on the way, and waiting for its sync.
 const OPEN_BYTES_MAX = 48 * 1024 * 1024;
 const DISK_RETRY_MS = 1000;
@@ -63,7 +62,7 @@ const FAILURES_MAX = 3;
 
 export function createFetcher(options: FetcherOptions): Fetcher {
   const { size, pieceBytes, storage, meter, clock } = options;
-  const scheduler = createScheduler(size, pieceBytes, options.random);
+  const scheduler = createScheduler(size, pieceBytes, options.random, formatAddress(options.self));
   const judge = createJudge({
     scheduler,
     onSound: (pieces) => {
@@ -72,7 +71,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     onVerified: options.onVerified,
     onJudged: (isWhole) => (isWhole ? finish() : fillAll()),
   });
-  const active = new Map<string, Active>(); // by ip:port
+  const roster = createRoster();
   const { promise: whole, resolve: finish } = Promise.withResolvers<void>();
   const closing = new Set<LaneId>(); // given up, but not over yet
   const allClosed = Promise.withResolvers<void>();
@@ -81,29 +80,24 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   let lanesOpened = 0;
 
   function addSource(source: Source, available: Available): void {
-    const key = formatAddress(source.address);
-    if (stopped || active.has(key)) return source.close();
-    const entry: Active = { source, available, lanes: new Map(), failures: 0 };
-    active.set(key, entry);
-    weigh();
+    const entry = stopped ? undefined : roster.add(source, available);
+    if (entry === undefined) return source.close();
+    scheduler.setPartials(roster.holders());
     void source.closed.then((why) => drop(entry, why));
     openLanes(entry);
   }
 
   function setAvailable(address: Address, available: Available): void {
-    const entry = active.get(formatAddress(address));
+    const entry = roster.at(address);
     if (entry === undefined) return;
     entry.available = available;
-    weigh();
+    scheduler.setPartials(roster.holders());
     for (const id of entry.lanes.keys()) fill(entry, id);
   }
 
-  function weigh(): void {
-    scheduler.setPartials([...active.values()].flatMap(({ available }) => (available === "all" ? [] : [available])));
-  }
-
   function openLanes(entry: Active): void {
-    const wanted = lanesWanted(entry.source.roundTripMs, active.size === 1);
+    const rate = Math.max(0, ...[...entry.lanes.values()].map(({ window }) => window.rate()));
+    const wanted = lanesWanted(entry.source.roundTripMs, roster.size === 1, rate);
     while (entry.lanes.size < wanted && !stopped && paused === undefined) {
       const id = lanesOpened++;
       const { address, grant } = entry.source;
@@ -128,11 +122,11 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   }
 
   function fillAll(): void {
-    for (const entry of active.values()) for (const id of entry.lanes.keys()) fill(entry, id);
+    for (const entry of roster.all()) for (const id of entry.lanes.keys()) fill(entry, id);
   }
 
   function hear(entry: Active, id: LaneId, event: LaneEvent): void {
-    if (event.type === "moved") meter.add(event.bytes);
+    if (event.type === "moved") takeBytes(entry, id, event.bytes);
     else if (event.type === "piece") takePiece(entry, id, event.index, event.hash);
     else if (event.type === "over") closing.delete(id) ? confirmClosed(id) : endLane(entry, id, event.fault);
   }
@@ -153,6 +147,12 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     fillAll();
   }
 
+  function takeBytes(entry: Active, id: LaneId, bytes: number): void {
+    meter.add(bytes);
+    entry.lanes.get(id)?.window.moved(bytes);
+    fill(entry, id);
+  }
+
   function takePiece(entry: Active, id: LaneId, index: number, hash: Uint8Array): void {
     entry.lanes.get(id)?.window.arrived(scheduler.lengthOf(index));
     // Begun before the disk refused: a failed sync leaves in doubt whatever was written before it.
@@ -165,6 +165,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     scheduler.arrived(index);
     storage.written({ index, hash }, scheduler.lengthOf(index));
     fill(entry, id);
+    if (roster.size === 1) openLanes(entry); // it may have shown that it is worth another
     if (scheduler.allArrived) void storage.flush();
   }
 
@@ -178,13 +179,11 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   }
 
   function drop(entry: Active, why: Fault): void {
-    const key = formatAddress(entry.source.address);
-    if (active.get(key) !== entry) return;
-    active.delete(key);
+    if (!roster.remove(entry)) return;
     for (const id of [...entry.lanes.keys()]) closeLane(entry, id);
     entry.source.close();
     if (stopped) return;
-    weigh();
+    scheduler.setPartials(roster.holders());
     options.onSourceLost(entry.source.address, why);
     fillAll();
   }
@@ -192,7 +191,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   function pause(why: Fault): void {
     if (stopped || paused !== undefined) return;
     paused = why;
-    for (const entry of active.values()) for (const id of [...entry.lanes.keys()]) closeLane(entry, id);
+    for (const entry of roster.all()) for (const id of [...entry.lanes.keys()]) closeLane(entry, id);
     clock.after(DISK_RETRY_MS, retry);
   }
 
@@ -202,12 +201,12 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     if (stopped) return;
     await storage.flush();
     if (paused !== undefined) return;
-    for (const entry of active.values()) openLanes(entry);
+    for (const entry of roster.all()) openLanes(entry);
   }
 
   /** A lane that was relieved is over; its source goes on with the others it has, or is asked again later. */
   function relieve(): void {
-    const slow = laneToRelieve(active.values(), ({ available }, lane) => scheduler.canTakeOver(lane, available));
+    const slow = laneToRelieve(roster.all(), ({ available }, lane) => scheduler.canTakeOver(lane, available));
     if (slow === undefined) return;
     closeLane(slow.source, slow.lane);
     if (slow.source.lanes.size === 0) drop(slow.source, fault("STALLED", "theirs", "too slow to wait for", true));
@@ -219,14 +218,14 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     addSource,
     setAvailable,
     drop(address, why) {
-      const entry = active.get(formatAddress(address));
+      const entry = roster.at(address);
       if (entry !== undefined) drop(entry, why);
     },
     pause,
     stop() {
       stopped = true;
       stopRelieving();
-      for (const entry of [...active.values()]) drop(entry, fault("CANCELLED", "ours", "stopped"));
+      for (const entry of roster.all()) drop(entry, fault("CANCELLED", "ours", "stopped"));
       if (closing.size === 0) allClosed.resolve();
       return allClosed.promise;
     },
@@ -235,12 +234,11 @@ export function createFetcher(options: FetcherOptions): Fetcher {
       return scheduler.keptBytes;
     },
     get sources() {
-      return [...active.values()].map(({ source }) => source);
+      return roster.all().map(({ source }) => source);
     },
     get partialSources() {
-      const partial = [...active.values()].filter(({ available }) => available !== "all");
       const isIdle = ({ lanes }: Active) => [...lanes.values()].every(({ window }) => window.ordered === 0);
-      return partial.map((entry) => ({ source: entry.source, idle: isIdle(entry) }));
+      return roster.partials().map((entry) => ({ source: entry.source, idle: isIdle(entry) }));
     },
     get paused() {
       return paused;

@@ -16,15 +16,22 @@ export type Guest = {
   readonly connection: Connection;
   reply(message: Reply, payload?: Uint8Array): void;
   refuse(why: Fault, verb?: "ERROR" | "REJECT"): void;
-  /** DATA and then `length` bytes from `offset`, read by `read`. */
-  send(offset: number, length: number, read: ReadSlice): void;
+  /** DATA and then `length` bytes of `slices` from `offset` on. */
+  send(offset: number, length: number, slices: Slices): void;
   /** Whether a GET is being answered. */
   readonly sending: boolean;
   readonly gone: boolean;
 };
 
-/** Fills `into` from `offset`; a fault or fewer bytes end the connection. */
-export type ReadSlice = (into: Uint8Array, offset: number) => number | Fault;
+/** Where the bytes of a GET come from. */
+export type Slices = {
+  /** The file's descriptor, for a connection that sends from it by itself. */
+  readonly fd: number | undefined;
+  /** Fills `into` from `offset`; a fault or fewer bytes end the connection. */
+  read(into: Uint8Array, offset: number): number | Fault;
+  /** So many bytes more are on their way. */
+  onSent(bytes: number): void;
+};
 
 export type GuestOptions = {
   readonly connection: Connection;
@@ -37,6 +44,8 @@ export type GuestOptions = {
 
 const SLICE_BYTES = 512 * 1024;
 const TURN_SLICES = 8;
+/** What is read for a connection that sends files by itself but takes no more now: enough to hear of it when it does. */
+const NUDGE_BYTES = 16 * 1024;
 const FATAL: ReadonlySet<string> = new Set(["LINE_TOO_LONG", "TIMEOUT", "CHANGED"]);
 
 /** A guest, and what the transport must tell it. */
@@ -45,7 +54,9 @@ export function createGuest(options: GuestOptions): { guest: Guest; handlers: Ha
   const reader = createReader();
   let offset = 0;
   let left = 0;
-  let readSlice: ReadSlice | undefined;
+  let slices: Slices | undefined;
+  let allowed = 0; // bytes that the rate limit has let pass and that have not been sent
+  let direct = true; // as far as we know, the system can send this file by itself
   let buffer: Uint8Array | undefined;
   let busy = false;
   let ended = false;
@@ -64,11 +75,12 @@ export function createGuest(options: GuestOptions): { guest: Guest; handlers: Ha
       connection.end();
       options.onClose(guest);
     },
-    send(from, length, read) {
+    send(from, length, source) {
       guest.reply({ verb: "DATA", offset: from, payloadBytes: length });
       offset = from;
       left = length;
-      readSlice = read;
+      slices = source;
+      direct = true;
     },
     get sending() {
       return left > 0;
@@ -82,12 +94,12 @@ export function createGuest(options: GuestOptions): { guest: Guest; handlers: Ha
   async function pump(): Promise<void> {
     if (busy) return;
     busy = true;
-    let slices = 0;
+    let served = 0;
     while (!gone && connection.queued === 0) {
-      if (left > 0) {
-        if (!sendSlice()) await waitMs(bucket.waitMs());
+      if (left > 0 && slices !== undefined) {
+        if (!sendSlice(slices)) await waitMs(bucket.waitMs());
         // A fast reader must not keep the others from their turn.
-        else if (++slices % TURN_SLICES === 0) await new Promise<void>((turn) => setImmediate(turn));
+        else if (++served % TURN_SLICES === 0) await new Promise<void>((turn) => setImmediate(turn));
         continue;
       }
       const line = reader.line();
@@ -105,21 +117,41 @@ export function createGuest(options: GuestOptions): { guest: Guest; handlers: Ha
   const waitMs = (ms: number) => new Promise<void>((done) => clock.after(ms, done));
 
   /** One slice of the GET under way; false when the rate limit lets nothing pass now. */
-  function sendSlice(): boolean {
-    buffer ??= new Uint8Array(SLICE_BYTES);
-    const length = bucket.take(Math.min(left, SLICE_BYTES));
-    if (length === 0) return false;
-    const slice = buffer.subarray(0, length);
-    const read = readSlice?.(slice, offset) ?? 0;
-    if (isFault(read) || read < length) {
+  function sendSlice(from: Slices): boolean {
+    if (allowed === 0) allowed = bucket.take(Math.min(left, SLICE_BYTES));
+    if (allowed === 0) return false;
+    const sent = sendDirectly(from) || sendRead(from);
+    if (sent === 0) {
       left = 0;
+      allowed = 0;
       connection.destroy();
       return true;
     }
-    connection.send(slice);
-    offset += length;
-    left -= length;
+    offset += sent;
+    left -= sent;
+    allowed -= sent;
+    from.onSent(sent);
     return true;
+  }
+
+  /** By the system alone; 0 when the socket takes no more now, and where there is no such way. */
+  function sendDirectly({ fd }: Slices): number {
+    if (!direct || fd === undefined || connection.sendFile === undefined) return 0;
+    return connection.sendFile(fd, offset, allowed);
+  }
+
+  /** Through the buffer; 0 when the file no longer gives what it announced. */
+  function sendRead({ fd, read }: Slices): number {
+    const nudging = direct && fd !== undefined && connection.sendFile !== undefined;
+    const most = nudging ? NUDGE_BYTES : SLICE_BYTES;
+    if (buffer === undefined || buffer.length < most) buffer = new Uint8Array(most);
+    const slice = buffer.subarray(0, Math.min(allowed, most));
+    const got = read(slice, offset);
+    if (isFault(got) || got < slice.length) return 0;
+    connection.send(slice);
+    // It took all of that, so it was not full: the system cannot send this file by itself.
+    if (connection.queued === 0) direct = false;
+    return slice.length;
   }
 
   const handlers: Handlers = {

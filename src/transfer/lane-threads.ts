@@ -18,12 +18,12 @@ export type LaneThreads = {
 type Thread = { readonly worker: Worker; readonly lanes: Map<LaneId, (event: LaneEvent) => void> };
 
 /**
- * Up to `most` threads, each started with its first lane; lanes are dealt to them in turn. With `maxRate` (bytes per
+ * So many threads, which start while the source is still being asked; lanes are dealt to them in turn. With `maxRate` (bytes per
  * second for all lanes together) there is one thread only, because a rate cannot be shared by two without waste.
  */
-export function createLaneThreads(most: number, maxRate: number | undefined): LaneThreads {
-  const count = maxRate === undefined ? most : 1;
-  const threads: Thread[] = [];
+export function createLaneThreads(threadCount: number, maxRate: number | undefined): LaneThreads {
+  const count = maxRate === undefined ? threadCount : 1;
+  const threads = Array.from({ length: count }, startThread);
   let opened = 0;
 
   function startThread(): Thread {
@@ -45,7 +45,6 @@ export function createLaneThreads(most: number, maxRate: number | undefined): La
 
   function open(start: LaneStart, onEvent: (event: LaneEvent) => void): Lane {
     const lane = opened++;
-    threads[lane % count] ??= startThread();
     const { worker, lanes } = threads[lane % count] as Thread;
     const post = (message: LaneMessage) => worker.postMessage(message);
     lanes.set(lane, onEvent);

@@ -18,6 +18,7 @@ import { findDamaged, type HashPieces, OTHER_CONTENT, recover, sameContent } fro
 import { openSource, type Source } from "./source.ts";
 import { createStorage, type Storage } from "./storage.ts";
 import { createSwarm } from "./swarm.ts";
+import { FAR_MS } from "./window.ts";
 
 export type RunOptions = {
   readonly name: string;
@@ -34,6 +35,8 @@ export type RunOptions = {
   readonly connect: Connect;
   readonly clock: Clock;
   readonly random: () => number;
+  /** The address under which others know us. */
+  readonly self: Address;
   readonly signal: AbortSignal | undefined;
   readonly onProgress: ((progress: Progress) => void) | undefined;
   /** A source is out, and why: CORRUPT or BAD_REPLY when it lied. */
@@ -84,6 +87,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     meter,
     clock,
     random,
+    self: options.self,
     onVerified: (indexes) => offer?.have(indexes),
     onSourceLost(address, why) {
       swarm.lost(address, why);
@@ -92,7 +96,10 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   });
 
   // One try before anything else: with a layer, pieces are judged as they arrive, and a lost journal can be made up for.
-  const known = grant.root !== undefined || grant.size === 0 ? await learnLayer(source) : undefined;
+  // From afar it takes several round trips, in which a new download may as well begin.
+  const isNew = place.part.size === 0 && place.journal.size === 0;
+  const layerFirst = grant.size <= grant.pieceBytes || !isNew || source.roundTripMs <= FAR_MS;
+  const known = layerFirst && (grant.root !== undefined || grant.size === 0) ? await learnLayer(source) : undefined;
   const left = await recover({ storage, place, grant, layer });
   // A root that the source's own layer does not lead to is a slip, no other content.
   if (isFault(left)) return left === OTHER_CONTENT && isFault(known) && known.fault !== "NOT_READY" ? known : left;
@@ -142,7 +149,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
 
   /** Asks another holder. A root says nothing of the size: whoever names another one is of no use to this run. */
   async function open(address: Address, wanted: Root): Promise<Source | Fault> {
-    const other = await openSource(address, { root: wanted }, options);
+    const other = await openSource(address, { root: wanted }, { ...options, ahead: "pieces" });
     if (isFault(other)) return other;
     if (sameContent(other.grant, grant)) {
       if (layer !== undefined && wanted === root) void storage.identify(wanted);

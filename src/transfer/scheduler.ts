@@ -5,12 +5,16 @@
 import { pieceCount } from "../content/merkle.ts";
 import { hasBit } from "./bits.ts";
 import type { Order } from "./lane.ts";
+import { createParts } from "./parts.ts";
 
 /** A lane, as the scheduler tells one from another. */
 export type LaneId = number;
 
 /** Which pieces a source has: all, or those whose bit is set (bits.ts). */
 export type Available = "all" | Uint8Array;
+
+/** Somebody who is downloading the same. */
+export type PartialHolder = { readonly name: string; readonly pieces: Uint8Array };
 
 const MISSING = 0;
 const ORDERED = 1;
@@ -22,9 +26,11 @@ export type Scheduler = {
   next(lane: LaneId, available: Available): Order | undefined;
   /**
    * What the partial holders among the sources have now. With any, the rarest piece comes first, ties by lot, so that
-   * many who download at once fetch different pieces and trade them; with none, pieces come in their order.
+   * many who download at once fetch different pieces and trade them; a source of all is asked for our own part
+   * (parts.ts) of what nobody else has. With none, pieces come in their order, those of a small file by lot: of few
+   * pieces, many who begin at once would all fetch the first ones.
    */
-  setPartials(partials: readonly Uint8Array[]): void;
+  setPartials(partials: readonly PartialHolder[]): void;
   /** Its bytes are on the disk and its hash was right, or cannot be judged yet. */
   arrived(index: number): void;
   /** Wrong bytes: it is missing again. */
@@ -45,9 +51,16 @@ export type Scheduler = {
   readonly allArrived: boolean;
 };
 
-/** `random` gives 0 ≤ r < 1. */
-export function createScheduler(size: number, pieceBytes: number, random: () => number): Scheduler {
+/** In a larger file, what is fetched twice at the beginning is little, and a disk is written faster in order. */
+const SHUFFLED_PIECES_MAX = 1000;
+
+/** The rank of what somebody else is about to fetch from a source of all: after everything else. */
+const THEIRS = Number.POSITIVE_INFINITY;
+
+/** `random` gives 0 ≤ r < 1; `self` is the name under which others know us. */
+export function createScheduler(size: number, pieceBytes: number, random: () => number, self = ""): Scheduler {
   const pieces = pieceCount(size, pieceBytes);
+  const parts = createParts(self);
   const states = new Uint8Array(pieces);
   const orderedBy = new Map<number, LaneId>();
   let keptCount = 0;
@@ -55,7 +68,7 @@ export function createScheduler(size: number, pieceBytes: number, random: () => 
   let keptBytes = 0;
   let openBytes = 0;
   let lowest = 0; // no piece below it is missing
-  let rarity: Uint16Array | undefined; // how many partial holders have each piece; undefined when there are none
+  let rarity = unknownRarity(); // how many partial holders have each piece; undefined: in their order
 
   const lengthOf = (index: number): number => Math.min(pieceBytes, size - index * pieceBytes);
 
@@ -80,6 +93,10 @@ export function createScheduler(size: number, pieceBytes: number, random: () => 
     states[index] = state;
   }
 
+  function unknownRarity(): Uint16Array | undefined {
+    return pieces <= SHUFFLED_PIECES_MAX ? new Uint16Array(pieces) : undefined;
+  }
+
   function next(lane: LaneId, available: Available): Order | undefined {
     while (lowest < pieces && states[lowest] !== MISSING) lowest++;
     const index = rarity === undefined ? first(available) : rarest(available, rarity);
@@ -99,23 +116,27 @@ export function createScheduler(size: number, pieceBytes: number, random: () => 
 
   function rarest(available: Available, counts: Uint16Array): number | undefined {
     let best: number | undefined;
+    let bestRank = 0;
     let ties = 0;
     for (let index = lowest; index < pieces; index++) {
       if (!canOrder(index, available)) continue;
-      const difference = best === undefined ? -1 : (counts[index] as number) - (counts[best] as number);
-      if (difference > 0) continue;
-      ties = difference < 0 ? 1 : ties + 1;
+      const count = counts[index] as number;
+      const rank = count === 0 && available === "all" && !parts.isOurs(index) ? THEIRS : count;
+      if (best !== undefined && rank > bestRank) continue;
+      ties = best === undefined || rank < bestRank ? 1 : ties + 1;
       if (random() * ties < 1) best = index; // each of the ties with the same chance
+      bestRank = rank;
     }
     return best;
   }
 
-  function setPartials(partials: readonly Uint8Array[]): void {
-    rarity = partials.length === 0 ? undefined : new Uint16Array(pieces);
+  function setPartials(partials: readonly PartialHolder[]): void {
+    parts.setOthers(partials.map(({ name }) => name));
+    rarity = partials.length === 0 ? unknownRarity() : new Uint16Array(pieces);
     if (rarity === undefined) return;
-    for (const bits of partials) {
+    for (const partial of partials) {
       for (let index = 0; index < pieces; index++)
-        if (hasBit(bits, index)) rarity[index] = (rarity[index] as number) + 1;
+        if (hasBit(partial.pieces, index)) rarity[index] = (rarity[index] as number) + 1;
     }
   }
 

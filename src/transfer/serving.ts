@@ -66,12 +66,16 @@ export function createServing(shelf: Shelf, clock: Clock, onEvent: (event: Uploa
     if (stocked.pieces === undefined && !file.unchanged()) return changed();
     // Deleted or replaced: who has it already gets the rest, and nobody else is sent here for it.
     if (stocked.pieces === undefined && !file.named()) changed();
-    guest.send(offset, length, (into, from) => {
-      const read = file.read(into, from);
-      if (isFault(read) || read < into.length) return changed();
-      upload.sent += read;
-      upload.movedAt = clock.now();
-      return read;
+    guest.send(offset, length, {
+      fd: file.fd,
+      read(into, from) {
+        const read = file.read(into, from);
+        return isFault(read) || read < into.length ? changed() : read;
+      },
+      onSent(bytes) {
+        upload.sent += bytes;
+        upload.movedAt = clock.now();
+      },
     });
     return undefined;
   }

@@ -8,6 +8,8 @@ import { hasBit, setBit } from "./bits.ts";
 
 /** A file open for serving. */
 export type ReadableFile = {
+  /** Its descriptor, where it is a file of the system's. */
+  readonly fd?: number;
   /** Fills `into` from `offset`; fewer bytes at the file's end. */
   read(into: Uint8Array, offset: number): number | Fault;
   /** Whether size and time are still those of the listing. */

@@ -6,7 +6,7 @@ import { HASH_BYTES, pieceCount, rootOfLayer } from "../content/merkle.ts";
 import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { type Grant, type Root, VERSION } from "../protocol/messages.ts";
-import { type Caller, createCaller, expectReply } from "../transport/caller.ts";
+import { type Answer, type Caller, createCaller, expectReply } from "../transport/caller.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Connect } from "../transport/connection.ts";
 import { createBits } from "./bits.ts";
@@ -18,7 +18,7 @@ export type Wanted = { readonly name: string } | { readonly root: Root };
 export type Source = {
   readonly address: Address;
   readonly grant: Grant;
-  /** How long the first answer took: the distance. Milliseconds. */
+  /** The distance, in milliseconds: how long dialling or the first answer took, whichever was less. */
   readonly roundTripMs: number;
   /** The piece layer, whole and of the right length; NOT_READY while the source still hashes the file. */
   layer(): Promise<Uint8Array | Fault>;
@@ -32,6 +32,8 @@ export type Source = {
 export type SourceOptions = {
   readonly connect: Connect;
   readonly clock: Clock;
+  /** What will be asked next goes along with the first question, so that a far peer answers both at once. */
+  readonly ahead?: "layer" | "pieces";
   /** The peer is busy: our place in its queue. */
   readonly onWait?: (position: number, leave: () => void) => void;
 };
@@ -40,9 +42,10 @@ export type SourceOptions = {
 export async function openSource(
   address: Address,
   wanted: Wanted,
-  { connect, clock, onWait }: SourceOptions,
+  { connect, clock, ahead, onWait }: SourceOptions,
 ): Promise<Source | Fault> {
   let made: Caller | undefined;
+  const dialledAt = clock.now();
   const connection = await connect(address, (opened) => {
     const { caller, handlers } = createCaller(opened, clock);
     made = caller;
@@ -51,14 +54,17 @@ export async function openSource(
   if (isFault(connection)) return connection;
   const caller = made as Caller;
   const askedAt = clock.now();
+  const dialMs = askedAt - dialledAt;
   void caller.call({ verb: "HELLO", version: VERSION });
   // SPEC 5.f: DOWNLOAD goes to the other peer, which accepts or rejects.
   const request =
     "name" in wanted ? ({ verb: "DOWNLOAD", ...wanted } as const) : ({ verb: "FETCH", ...wanted } as const);
   // Half-closing would not do: whoever has only stopped asking may still be waiting for the answer.
   const leave = () => caller.connection.destroy();
-  const answer = await caller.call(request, { onWait: (position) => onWait?.(position, leave) });
-  const accepted = expectReply(answer, "ACCEPT");
+  const asked = caller.call(request, { onWait: (position) => onWait?.(position, leave) });
+  const askLayer = askedBefore(ahead === "layer", () => caller.call({ verb: "LAYER" }));
+  const askPieces = askedBefore(ahead === "pieces", () => caller.call({ verb: "PIECES" }));
+  const accepted = expectReply(await asked, "ACCEPT");
   if (isFault(accepted)) {
     caller.end();
     return accepted;
@@ -71,16 +77,26 @@ export async function openSource(
   return {
     address,
     grant,
-    roundTripMs: clock.now() - askedAt,
-    layer: () => fetchLayer(caller, grant),
-    available: () => fetchPieces(caller, grant),
+    roundTripMs: Math.min(dialMs, clock.now() - askedAt),
+    layer: async () => readLayer(await askLayer(), grant),
+    available: async () => readPieces(await askPieces(), grant),
     closed: caller.closed,
     close: () => caller.end(),
   };
 }
 
-async function fetchLayer(caller: Caller, { size, pieceBytes, root }: Grant): Promise<Uint8Array | Fault> {
-  const answer = expectReply(await caller.call({ verb: "LAYER" }), "LAYER_OK");
+/** A question that may be asked at once: then its first asker gets that answer, and only later ones ask anew. */
+function askedBefore<T>(now: boolean, ask: () => T): () => T {
+  let early = now ? { answer: ask() } : undefined;
+  return () => {
+    const { answer } = early ?? { answer: ask() };
+    early = undefined;
+    return answer;
+  };
+}
+
+function readLayer(answered: Answer | Fault, { size, pieceBytes, root }: Grant): Uint8Array | Fault {
+  const answer = expectReply(answered, "LAYER_OK");
   if (isFault(answer)) return answer;
   const { payload } = answer;
   if (payload.length !== pieceCount(size, pieceBytes) * HASH_BYTES) {
@@ -92,8 +108,8 @@ async function fetchLayer(caller: Caller, { size, pieceBytes, root }: Grant): Pr
   return payload;
 }
 
-async function fetchPieces(caller: Caller, { size, pieceBytes }: Grant): Promise<Available | Fault> {
-  const answer = expectReply(await caller.call({ verb: "PIECES" }), "PIECES_OK");
+function readPieces(answered: Answer | Fault, { size, pieceBytes }: Grant): Available | Fault {
+  const answer = expectReply(answered, "PIECES_OK");
   if (isFault(answer)) return answer;
   const { payload } = answer;
   if (payload.length === 0) return "all";

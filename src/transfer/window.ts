@@ -1,12 +1,12 @@
 // How much one lane may have on order: enough to keep its link full, little enough that a slow one hoards nothing.
-// Invariant: never below what keeps the source busy while one piece is judged, never above ORDERED_BYTES_MAX.
+// Invariant: never below one piece; never above ORDERED_BYTES_MAX and the piece that follows what is nearly here.
 // Never: decides which piece; that is the scheduler's.
 
 import type { Clock } from "../transport/clock.ts";
 import { createMeter } from "./meter.ts";
 
 export type Window = {
-  /** Bytes on order, and how long they will take at the lane's rate; Infinity when nothing has come yet. */
+  /** Bytes on order, and how long what is still to come of them takes at the lane's rate; Infinity when nothing has come yet. */
   readonly ordered: number;
   secondsLeft(): number;
   /** Whether anything has come at all. */
@@ -18,30 +18,43 @@ export type Window = {
   /** Whether `bytes` more may be ordered now. */
   hasRoom(bytes: number): boolean;
   order(bytes: number): void;
+  /** Bytes of what is on order have come. */
+  moved(bytes: number): void;
+  /** A piece is whole. */
   arrived(bytes: number): void;
 };
 
 const ORDERED_BYTES_MAX = 16 * 1024 * 1024;
-/** A large piece alone keeps a source busy; of small ones it takes two. */
-const LARGE_PIECE_BYTES = 4 * 1024 * 1024;
 /** What is on order should last this long, or this many round trips where that is longer. */
 const AHEAD_SECONDS = 0.25;
 const AHEAD_ROUND_TRIPS = 4;
+/** What has come is told a while later. */
+const REPORT_SECONDS = 0.25;
+/** A far link takes so much before the first piece is whole. */
+const FAR_LEAST_BYTES = 512 * 1024;
 
 /** Beyond this distance one connection cannot fill the link (DESIGN, measured facts). */
-const FAR_MS = 10;
+export const FAR_MS = 20;
 
-/** Connections to one source: two keep two threads busy when it is the only one, and a far one needs more to be filled. */
-export function lanesWanted(roundTripMs: number, alone: boolean): number {
-  return (roundTripMs > FAR_MS ? 2 : 1) * (alone ? 2 : 1);
+/** From this rate on (bytes per second), a second thread has something to do. */
+const FAST_RATE = 32 * 1024 * 1024;
+
+/**
+ * Connections to one source: a fast one keeps two threads busy when it is the only one, and a far one needs more to be
+ * filled. A slow one with one connection has less on the way that others may get from it as well.
+ */
+export function lanesWanted(roundTripMs: number, alone: boolean, rate: number): number {
+  const isFar = roundTripMs > FAR_MS;
+  return (isFar ? 2 : 1) * (alone && (isFar || rate >= FAST_RATE) ? 2 : 1);
 }
 
 export function createWindow(pieceBytes: number, roundTripMs: number, clock: Clock): Window {
   const aheadSeconds = Math.max(AHEAD_SECONDS, (AHEAD_ROUND_TRIPS * roundTripMs) / 1000);
   const meter = createMeter(clock);
-  const least = pieceBytes >= LARGE_PIECE_BYTES ? pieceBytes : 2 * pieceBytes;
+  const least = roundTripMs > FAR_MS ? Math.max(FAR_LEAST_BYTES, pieceBytes) : pieceBytes;
   let limit = least;
   let ordered = 0;
+  let came = 0; // of what is on order
   let any = false;
   let since = 0;
   let lastRate = 0;
@@ -53,21 +66,29 @@ export function createWindow(pieceBytes: number, roundTripMs: number, clock: Clo
       return any;
     },
     waitedSeconds: () => (ordered === 0 ? 0 : (clock.now() - since) / 1000),
-    secondsLeft: () => (any ? ordered / Math.max(1, meter.rate()) : Number.POSITIVE_INFINITY),
+    secondsLeft: () => (any ? (ordered - came) / Math.max(1, meter.rate()) : Number.POSITIVE_INFINITY),
     rate: () => lastRate,
-    hasRoom: (bytes) => ordered === 0 || ordered + bytes <= limit,
+    // The next is ordered before the only one is whole: what is left of it lasts until the order is there.
+    hasRoom: (bytes) =>
+      ordered === 0 ||
+      ordered + bytes <= limit ||
+      (ordered <= pieceBytes && ordered - came <= lastRate * (aheadSeconds + REPORT_SECONDS)),
     order(bytes) {
       if (ordered === 0) since = clock.now();
       ordered += bytes;
     },
+    moved(bytes) {
+      came += bytes;
+    },
     arrived(bytes) {
       any = true;
       since = clock.now();
-      lastRate = meter.rate();
       ordered -= bytes;
+      came = ordered === 0 ? 0 : came - bytes;
       meter.add(bytes);
+      lastRate = meter.rate();
       // As TCP opens its window: as much again as came, up to what the rate is good for.
-      const worth = Math.max(least, meter.rate() * aheadSeconds);
+      const worth = Math.max(least, lastRate * aheadSeconds);
       limit = Math.min(limit + bytes, worth, Math.max(least, ORDERED_BYTES_MAX));
     },
   };

@@ -16,7 +16,7 @@ export type Answer = { readonly reply: Reply; readonly payload: Uint8Array };
 export type CallOptions = {
   /** Sent right after the request's line. */
   payload?: Uint8Array;
-  /** Told of each WAIT that comes before the reply; a WAIT also renews the deadline. */
+  /** Told of each WAIT that comes before the reply; a WAIT also renews the deadline, of this call and of those behind it. */
   onWait?: (position: number) => void;
   /** Silence that is allowed before the reply. Default REPLY_SECONDS_MAX. */
   seconds?: number;
@@ -81,7 +81,7 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
     if (reply.verb === "WAIT") {
       const waiting = pending[0];
       if (waiting === undefined) return;
-      arm(waiting);
+      for (const each of pending) arm(each); // those behind it wait as well
       waiting.options.onWait?.(reply.position);
       return;
     }

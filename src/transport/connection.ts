@@ -15,6 +15,11 @@ export type Connection = {
    * Only inside `data`, and only where the system has it; it spares the copy of each chunk into memory of its own.
    */
   readNow?(into: Uint8Array): number;
+  /**
+   * Bytes of an open file, sent without passing through here: how many of `length` from `offset` on, 0 for none now.
+   * Only while nothing is queued, and only where the system has it.
+   */
+  sendFile?(fd: number, offset: number, length: number): number;
   /** Bytes accepted by `send` that have not left. A producer stops above SEND_QUEUE_BYTES_MAX until `drain`. */
   readonly queued: number;
   /** Stops and restarts the arrival of data: back-pressure towards the other side. */

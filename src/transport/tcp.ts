@@ -8,6 +8,7 @@ import type { Address } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault } from "../protocol/fault.ts";
 import { CONNECT_SECONDS_MAX, LINGER_SECONDS_MAX } from "../protocol/limits.ts";
 import { type Connect, type Connection, DEAF, type Handlers, type Listen } from "./connection.ts";
+import { sendFile } from "./sendfile.ts";
 
 /** What one socket carries: its owner's handlers, and what has not left yet. */
 type Wire = {
@@ -68,15 +69,23 @@ function send(socket: Socket<Wire>, wire: Wire, bytes: string | Uint8Array): voi
 /** On Linux a socket is read like a file; elsewhere `data` alone tells what has come. */
 const READS_SOCKETS = process.platform === "linux";
 
+/** Bun's types leave out fd; it is there. */
+const fdOf = (socket: Socket<Wire>): number => (socket as unknown as { fd: number }).fd;
+
 function readNow(socket: Socket<Wire>, into: Uint8Array): number {
   if (socket.readyState <= 0) return 0;
   try {
-    // Bun's types leave out fd; it is there. 0 at the end of the stream too, which Bun tells in its own time.
-    return fs.readSync((socket as unknown as { fd: number }).fd, into, 0, into.length, null);
+    // 0 at the end of the stream too, which Bun tells in its own time.
+    return fs.readSync(fdOf(socket), into, 0, into.length, null);
   } catch {
     return 0; // nothing there now (EAGAIN), or an error that Bun is about to tell
   }
 }
+
+const sendNow = (socket: Socket<Wire>, wire: Wire, fd: number, offset: number, length: number): number =>
+  wire.ending || wire.queue.length > 0 || socket.readyState <= 0
+    ? 0
+    : (sendFile?.(fdOf(socket), fd, offset, length) ?? 0);
 
 /** Our contract over one of Bun's sockets. */
 function wrap(socket: Socket<Wire>): Connection {
@@ -89,6 +98,9 @@ function wrap(socket: Socket<Wire>): Connection {
     local,
     send: (bytes) => send(socket, wire, bytes),
     ...(READS_SOCKETS && { readNow: (into: Uint8Array) => readNow(socket, into) }),
+    ...(sendFile && {
+      sendFile: (fd: number, offset: number, length: number) => sendNow(socket, wire, fd, offset, length),
+    }),
     get queued() {
       return wire.queued;
     },

@@ -69,6 +69,7 @@ export function startLiar(options: LiarOptions): void {
   function converse(connection: Connection): Handlers {
     let rest = "";
     let gets = 0;
+    let queued = false; // what is asked meanwhile waits for its turn, which never comes
     const say = (line: string) => connection.send(`${line}\n`);
     const decoder = new TextDecoder("latin1");
 
@@ -83,6 +84,7 @@ export function startLiar(options: LiarOptions): void {
       say(`ACCEPT ${random.hex(32)} ${said.size} ${pieceBytes} ${said.root}`);
     }
     function queue(place: number): void {
+      queued = true;
       say(`WAIT ${place}`);
       const next = lie === "a dance in the queue" ? 1 + (place % 5) : place;
       clock.after(2000, () => queue(next));
@@ -129,6 +131,7 @@ export function startLiar(options: LiarOptions): void {
     }
 
     function answer(line: string): void {
+      if (queued) return;
       const [verb, first, second] = line.split(" ");
       if (verb === "HELLO") return say("HELLO 1");
       if (verb === "PING") return say("PONG");

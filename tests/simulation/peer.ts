@@ -215,6 +215,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
         findHolders,
         offer: (content) => offers.begin(thread, "", name, content),
         random: random.next,
+        self: { ip, port: PEER_PORT },
         connect,
         clock,
         signal,

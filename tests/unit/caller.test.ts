@@ -62,13 +62,15 @@ describe("a call", () => {
   test("is kept alive by WAIT, which tells the place in the queue", async () => {
     const told: number[] = [];
     const call = caller.call({ verb: "DOWNLOAD", name: "a" }, { onWait: (position) => told.push(position) });
+    const behind = caller.call({ verb: "LAYER" });
     for (const position of [3, 2, 1]) {
       await clock.advance(WAIT_MS - 1);
       far.say(`WAIT ${position}\n`);
     }
-    far.say("REJECT BUSY retry no\n");
+    far.say("REJECT BUSY retry no\nERROR BAD_STATE final no\n");
     expect(verbOf(await call)).toBe("REJECT");
     expect(told).toEqual([3, 2, 1]);
+    expect(verbOf(await behind)).toBe("ERROR"); // it has waited with the one before it
   });
 
   test("whose request is still leaving, a little at a time, is not stalled", async () => {

@@ -92,6 +92,7 @@ const fetchFrom = (from: Address, options: Partial<DownloadOptions> = {}): Promi
     connect,
     clock: quick,
     random: () => 0.5,
+    self: { ip: "127.0.0.1", port: 9 },
     signal: undefined,
     onProgress: undefined,
     ...options,

@@ -16,22 +16,23 @@ import { createVirtualClock } from "./support-clock.ts";
 const PIECES = 6;
 const SIZE = PIECES * PIECE_BYTES_MIN;
 const hashOf = (index: number): Uint8Array => new Uint8Array(HASH_BYTES).fill(index + 1);
-const LAYER = Uint8Array.from(Array.from({ length: PIECES }, (_, i) => [...hashOf(i)]).flat());
+const layerOf = (pieces: number) => Uint8Array.from(Array.from({ length: pieces }, (_, i) => [...hashOf(i)]).flat());
 
 type FakeLane = { source: Address; orders: Order[]; closed: boolean; tell: (event: LaneEvent) => void };
 
-function scene() {
+function scene(pieces = PIECES) {
   const clock = createVirtualClock();
   const lanes: FakeLane[] = [];
   const lost: string[] = [];
   const verified: number[] = [];
   const written: JournalPiece[] = [];
   const fetcher = createFetcher({
-    size: SIZE,
+    size: pieces * PIECE_BYTES_MIN,
     pieceBytes: PIECE_BYTES_MIN,
     fd: -1,
+    self: { ip: "127.0.0.1", port: 9 },
     clock,
-    random: () => 0,
+    random: () => 0.5, // the first of all ties
     meter: createMeter(clock),
     storage: {
       recover: async () => undefined,
@@ -57,16 +58,16 @@ function scene() {
     onVerified: (indexes) => void verified.push(...indexes),
     onSourceLost: (address, why) => void lost.push(`${address.port} ${why.fault}`),
   });
-  fetcher.judge.setLayer(LAYER);
+  fetcher.judge.setLayer(layerOf(pieces));
   return { clock, lanes, lost, verified, fetcher };
 }
 
-function source(port: number): Source {
+function source(port: number, pieces = PIECES): Source {
   return {
     address: { ip: "127.0.0.1", port },
-    grant: { ticket: "0".repeat(32), size: SIZE, pieceBytes: PIECE_BYTES_MIN, root: undefined },
-    roundTripMs: 0,
-    layer: async () => LAYER,
+    grant: { ticket: "0".repeat(32), size: pieces * PIECE_BYTES_MIN, pieceBytes: PIECE_BYTES_MIN, root: undefined },
+    roundTripMs: 100, // far: several lanes, each with two pieces at first
+    layer: async () => layerOf(pieces),
     available: async () => "all",
     closed: new Promise(() => {}),
     close() {},
@@ -84,23 +85,23 @@ describe("a lane that was given up", () => {
   test("keeps its pieces from the others until it has said that it is over", () => {
     const { fetcher, lanes, lost } = scene();
     fetcher.addSource(source(1), "all");
-    const [first, second] = lanes as [FakeLane, FakeLane];
-    expect([indexes(first), indexes(second)]).toEqual([
-      [0, 1],
-      [2, 3],
-    ]);
+    const given = [...lanes];
+    expect(given.map(indexes)).toEqual([[0, 1], [2, 3], [4, 5], []]);
+    const [first] = given as [FakeLane];
     deliver(first, () => new Uint8Array(HASH_BYTES)); // a lie: the source is dropped
     expect(lost).toEqual(["1 CORRUPT"]);
-    expect([first.closed, second.closed]).toEqual([true, true]);
+    expect(given.map(({ closed }) => closed)).toEqual([true, true, true, true]);
 
     fetcher.addSource(source(2), "all");
-    const [, , third, fourth] = lanes as [FakeLane, FakeLane, FakeLane, FakeLane];
-    // Piece 0 was written to its end and is free; 1, 2 and 3 may still be written by the lanes that were told to close.
-    expect([indexes(third), indexes(fourth)]).toEqual([[0, 4], [5]]);
+    const taken = lanes.slice(given.length);
+    const ordered = () => taken.flatMap((lane) => indexes(lane) ?? []).sort();
+    // Piece 0 was written to its end and is free; the others may still be written by the lanes that were told to close.
+    expect(ordered()).toEqual([0]);
     over(first);
-    over(second);
-    expect([...(indexes(third) ?? []), ...(indexes(fourth) ?? [])].sort()).toEqual([0, 1, 4, 5]);
-    for (let i = 0; i < PIECES; i++) for (const lane of [third, fourth]) deliver(lane);
+    expect(ordered()).toEqual([0, 1]);
+    for (const lane of given.slice(1)) over(lane);
+    expect(ordered()).toEqual([0, 1, 2, 3, 4, 5]);
+    for (let i = 0; i < PIECES; i++) for (const lane of taken) deliver(lane);
     expect(fetcher.keptBytes).toBe(SIZE);
   });
 
@@ -123,13 +124,40 @@ describe("a lane that was given up", () => {
   test("has the pieces counted that it finished before it heard of it", () => {
     const { fetcher, lanes, verified } = scene();
     fetcher.addSource(source(1), "all");
-    const [first] = lanes as [FakeLane];
+    const given = [...lanes];
+    const [first] = given as [FakeLane];
     fetcher.drop({ ip: "127.0.0.1", port: 1 }, fault("PEER_GONE", "network"));
     deliver(first);
-    for (const lane of lanes) over(lane);
+    for (const lane of given) over(lane);
     fetcher.addSource(source(2), "all");
-    for (let i = 0; i < PIECES; i++) for (const lane of lanes.slice(2)) deliver(lane);
+    for (let i = 0; i < PIECES; i++) for (const lane of lanes.slice(given.length)) deliver(lane);
     expect(verified.sort()).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+});
+
+describe("a near source", () => {
+  test("has one lane and one piece until it has shown that it is fast", () => {
+    const { fetcher, lanes, clock } = scene(400);
+    fetcher.addSource({ ...source(1, 400), roundTripMs: 0 }, "all");
+    expect(lanes.map(indexes)).toEqual([[0]]);
+    const [first] = lanes as [FakeLane];
+    for (let i = 0; i < 40; i++) deliver(first);
+    expect(lanes.length).toBe(2);
+    expect(indexes(lanes[1])?.length).toBeGreaterThan(0);
+    expect(clock.now()).toBe(0);
+  });
+
+  test("that is slow is asked for the next piece before the one on order is whole", async () => {
+    const { fetcher, lanes, clock } = scene();
+    fetcher.addSource({ ...source(1), roundTripMs: 0 }, "all");
+    const [lane] = lanes as [FakeLane];
+    await clock.advance(4000);
+    deliver(lane); // 64 KiB a second
+    expect(indexes(lane)).toEqual([1]);
+    lane.tell({ type: "moved", bytes: PIECE_BYTES_MIN - 40 * 1024 });
+    expect(indexes(lane)).toEqual([1]);
+    lane.tell({ type: "moved", bytes: 10 * 1024 });
+    expect(indexes(lane)).toEqual([1, 2]);
   });
 });
 
@@ -140,8 +168,8 @@ describe("a download", () => {
     fetcher.addSource(source(2), "all");
     const dead = lanes.filter(({ source: { port } }) => port === 1);
     for (const lane of dead) lane.tell({ type: "over", fault: fault("PEER_GONE", "network", "", true) });
-    const alive = lanes.filter(({ source: { port } }) => port === 2);
-    for (let i = 0; i < PIECES; i++) for (const lane of alive) deliver(lane);
+    const alive = () => lanes.filter(({ source: { port } }) => port === 2);
+    for (let i = 0; i < PIECES; i++) for (const lane of alive()) deliver(lane);
     await fetcher.whole;
     expect(verified.sort()).toEqual([0, 1, 2, 3, 4, 5]);
   });

@@ -50,8 +50,35 @@ describe("a scheduler", () => {
 
   test("begins with the rarest where partial holders are among the sources", () => {
     const scheduler = createScheduler(40, 10, half);
-    scheduler.setPartials([bits(0, 1, 3), bits(0, 1), bits(0)]);
-    expect([0, 1, 2, 3].map(() => scheduler.next(1, "all")?.index)).toEqual([2, 3, 1, 0]);
+    scheduler.setPartials([bits(0, 1, 3), bits(0, 1), bits(0)].map((pieces, i) => ({ name: `${i}`, pieces })));
+    const all = new Uint8Array([0b11110000]); // of a partial holder that happens to have everything
+    expect([0, 1, 2, 3].map(() => scheduler.next(1, all)?.index)).toEqual([2, 3, 1, 0]);
+  });
+
+  test("asks a source of all for what is ours to fetch, then for what others have, then for what is theirs to fetch", () => {
+    const scheduler = createScheduler(60, 10, half, "b");
+    scheduler.setPartials([
+      { name: "a", pieces: bits(0, 4) },
+      { name: "c", pieces: bits(4) },
+    ]);
+    // Dealt to a, b and c in turn: 1 and 4 are ours; a has 0, two have 4; 2, 3 and 5 nobody has.
+    expect([0, 1, 2, 3, 4, 5].map(() => scheduler.next(1, "all")?.index)).toEqual([1, 0, 4, 2, 3, 5]);
+  });
+
+  test("lets those who know each other fetch each piece of a source once", () => {
+    const names = ["a", "b", "c"];
+    const fetched = names.map((name) => {
+      const scheduler = createScheduler(90, 10, half, name);
+      scheduler.setPartials(names.filter((other) => other !== name).map((other) => ({ name: other, pieces: bits() })));
+      return [0, 1, 2].map(() => scheduler.next(1, "all")?.index);
+    });
+    expect(fetched.flat().sort()).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+  });
+
+  test("of a small file begins by lot, of a large one at the beginning", () => {
+    const last = () => 0; // the last of all ties
+    expect(createScheduler(1000 * 10, 10, last).next(1, "all")?.index).toBe(999);
+    expect(createScheduler(1001 * 10, 10, last).next(1, "all")?.index).toBe(0);
   });
 
   test("is done only when every piece is kept", () => {

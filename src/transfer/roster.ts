@@ -1,0 +1,56 @@
+// The sources at work on one download, each with what it has and its lanes.
+// Invariant: a source is in it once, by its address.
+// Never: orders a piece or decides who is in; fetcher.ts does.
+
+import { type Address, formatAddress } from "../protocol/address.ts";
+import type { Lane } from "./lane.ts";
+import type { Available, LaneId, PartialHolder } from "./scheduler.ts";
+import type { Source } from "./source.ts";
+import type { Window } from "./window.ts";
+
+/** A source at work, and its lanes. */
+export type Active = {
+  readonly source: Source;
+  available: Available;
+  readonly lanes: Map<LaneId, { readonly lane: Lane; readonly window: Window }>;
+  failures: number;
+};
+
+export type Roster = {
+  /** Undefined when it is there already. */
+  add(source: Source, available: Available): Active | undefined;
+  /** Whether it was there. */
+  remove(entry: Active): boolean;
+  at(address: Address): Active | undefined;
+  all(): Active[];
+  /** Those that are still downloading it themselves. */
+  partials(): Active[];
+  /** The same as the scheduler wants to know them. */
+  holders(): PartialHolder[];
+  readonly size: number;
+};
+
+export function createRoster(): Roster {
+  const entries = new Map<string, Active>(); // by ip:port
+  return {
+    add(source, available) {
+      const key = formatAddress(source.address);
+      if (entries.has(key)) return undefined;
+      const entry: Active = { source, available, lanes: new Map(), failures: 0 };
+      entries.set(key, entry);
+      return entry;
+    },
+    remove(entry) {
+      const key = formatAddress(entry.source.address);
+      return entries.get(key) === entry && entries.delete(key);
+    },
+    at: (address) => entries.get(formatAddress(address)),
+    all: () => [...entries.values()],
+    partials: () => [...entries.values()].filter(({ available }) => available !== "all"),
+    holders: () =>
+      [...entries].flatMap(([name, { available }]) => (available === "all" ? [] : [{ name, pieces: available }])),
+    get size() {
+      return entries.size;
+    },
+  };
+}
