@@ -49,8 +49,8 @@ export type Fetcher = {
   readonly whole: Promise<void>;
   readonly keptBytes: number;
   readonly sources: readonly Source[];
-  /** Those that are still downloading it themselves. */
-  readonly partialSources: readonly Source[];
+  /** Those that are still downloading it themselves; `idle` says that nothing we lack is on order there. */
+  readonly partialSources: readonly { readonly source: Source; readonly idle: boolean }[];
   readonly paused: Fault | undefined;
 };
 
@@ -131,10 +131,8 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     else if (event.type === "over") closing.delete(id) ? confirmClosed(id) : endLane(entry, id, event.fault);
   }
 
-  /**
-   * A lane on another thread may still be writing when we give it up. Its pieces are nobody else's, and the file stays
-   * open, until it has said that it is over.
-   */
+  // A lane on another thread may still be writing when we give it up. Its pieces are nobody else's, and the file stays
+  // open, until it has said that it is over.
   function closeLane(entry: Active, id: LaneId): void {
     const working = entry.lanes.get(id);
     if (working === undefined) return;
@@ -239,7 +237,8 @@ export function createFetcher(options: FetcherOptions): Fetcher {
       return roster.all().map(({ source }) => source);
     },
     get partialSources() {
-      return roster.partials().map(({ source }) => source);
+      const isIdle = ({ lanes }: Active) => [...lanes.values()].every(({ window }) => window.ordered === 0);
+      return roster.partials().map((entry) => ({ source: entry.source, idle: isIdle(entry) }));
     },
     get paused() {
       return paused;

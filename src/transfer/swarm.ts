@@ -133,8 +133,12 @@ export function createSwarm(options: SwarmOptions): Swarm {
       losses.clear();
     }
     if (options.quietMs() > FRUITLESS_MS) return true;
-    const hopeless = ({ address }: Source) => (losses.get(formatAddress(address)) ?? 0) >= LOSSES_MAX;
-    return clock.now() - keptAt > FRUITLESS_MS && fetcher.sources.every(hopeless);
+    if (clock.now() - keptAt <= FRUITLESS_MS) return false;
+    // Other downloaders that have nothing for us wait for the same pieces, perhaps for ours: they are no hope.
+    const idle = new Set(fetcher.partialSources.flatMap((partial) => (partial.idle ? [partial.source] : [])));
+    return fetcher.sources.every(
+      (source) => idle.has(source) || (losses.get(formatAddress(source.address)) ?? 0) >= LOSSES_MAX,
+    );
   }
 
   function starve(): void {
@@ -160,7 +164,7 @@ export function createSwarm(options: SwarmOptions): Swarm {
     if (root !== undefined && !options.only) {
       const due = count < HOLDERS_FIRST_TURNS || count % HOLDERS_EVERY_TURNS === 0;
       if (due && fetcher.sources.length + opening.size < SOURCES_MAX) void findMore(root);
-      for (const source of fetcher.partialSources) void askPieces(source);
+      for (const { source } of fetcher.partialSources) void askPieces(source);
     }
     starve();
   }
