@@ -214,6 +214,8 @@ describe.skipIf(!hasRedis)("servers on one index (skipped where redis-server is 
     })();
     await redis.stop();
     await a.complains("[INDEX_UNREACHABLE]");
+    const before = asked;
+    await until("searches to be answered meanwhile", async () => asked > before);
     expect(await search(one, "a.mp4")).toEqual(["127.0.0.1:5021"]);
     using three = await enter(a, 5023, "a.mp4");
     expect(await search(three, "a.mp4")).toEqual(["127.0.0.1:5021", "127.0.0.1:5023"]);
@@ -223,7 +225,6 @@ describe.skipIf(!hasRedis)("servers on one index (skipped where redis-server is 
     expect(a.stderr().split("[INDEX_UNREACHABLE]").length - 1).toBe(1);
     running = false;
     await load;
-    expect(asked).toBeGreaterThan(5);
     await back.stop();
   }, 40_000);
 });
