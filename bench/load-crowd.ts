@@ -2,6 +2,7 @@
 // Invariant: each number is printed with what it was taken under; nothing is left running.
 // Never: lowers a goal to what was reached.
 
+import { openDoor } from "./load-door.ts";
 import { createHistogram, type Histogram, percentiles } from "./load-histogram.ts";
 import { nameOf } from "./load-names.ts";
 import { type Running, startNapster } from "./load-servers.ts";
@@ -135,7 +136,8 @@ export async function bigJoin({ program, flags }: CrowdOptions): Promise<void> {
   const asker = startWorker();
   const count = 100_000;
   const payload = Array.from({ length: count }, (_, i) => `1000000000 - ${nameOf(i)}\n`).join("");
-  const bytes = Buffer.from(`JOIN 127.3.0.1:7000 ${Buffer.byteLength(payload)}\n${payload}`);
+  const address = `127.3.0.1:${openDoor()}`;
+  const bytes = Buffer.from(`JOIN ${address} ${Buffer.byteLength(payload)}\n${payload}`);
   for (let round = 0; round < 3; round++) {
     const searching = asker.ask({
       do: "search",
@@ -165,7 +167,7 @@ export async function bigJoin({ program, flags }: CrowdOptions): Promise<void> {
       socket: {
         data(_, chunk) {
           if (all === undefined) return answered.resolve();
-          heard += chunk.toString("latin1").split("127.3.0.1:7000\n").length - 1;
+          heard += chunk.toString("latin1").split(`${address}\n`).length - 1;
           tail = chunk.toString("latin1").slice(-40);
           if (heard >= count) all.resolve();
         },

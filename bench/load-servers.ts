@@ -85,7 +85,9 @@ export async function startNapster({
   flags = [],
 }: NapsterOptions = {}): Promise<Running> {
   const command = program === undefined ? [process.execPath, join(ROOT, "src/napster-server.ts")] : [program];
-  const child = Bun.spawn([...command, "--host", "0.0.0.0", "--port", String(port), ...flags], {
+  // The whole crowd comes from this machine.
+  const crowd = ["--max-connections-per-address", "1000000"];
+  const child = Bun.spawn([...command, "--host", "0.0.0.0", "--port", String(port), ...crowd, ...flags], {
     stdin: "ignore",
     stdout: "ignore",
     stderr: "pipe",

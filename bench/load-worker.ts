@@ -3,6 +3,7 @@
 // Never: measures anything but what a peer waits for.
 
 import type { Socket } from "bun";
+import { openDoor } from "./load-door.ts";
 import { createHistogram } from "./load-histogram.ts";
 import { createRandom, libraryOf, nameOf, pickTitle, shareOf } from "./load-names.ts";
 
@@ -39,7 +40,9 @@ const peers: Peer[] = [];
 let joined = 0;
 let joinLatency = createHistogram();
 
-const addressOf = (id: number): string => `127.${1 + (id >> 16)}.${(id >> 8) & 255}.${id & 255}:${7000 + (id % 1000)}`;
+const door = openDoor();
+
+const addressOf = (id: number): string => `127.${1 + (id >> 16)}.${(id >> 8) & 255}.${id & 255}:${door}`;
 
 function ask(peer: Peer, text: string, done: Waiter["done"]): void {
   peer.waiting.push({ at: performance.now(), done });

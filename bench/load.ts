@@ -12,6 +12,7 @@
 
 import { parseArgs } from "node:util";
 import { bigJoin, type CrowdOptions, idle, limit } from "./load-crowd.ts";
+import { openDoor } from "./load-door.ts";
 import { percentiles } from "./load-histogram.ts";
 import { runLoop, type Target } from "./load-loop.ts";
 import { type Running, startNapster, startRedis } from "./load-servers.ts";
@@ -34,7 +35,8 @@ const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const median = (list: number[]): number => list.sort((a, b) => a - b)[Math.floor(list.length / 2)] ?? 0;
 
 const nameOf = (i: number): string => `Aula de redes (2026) parte ${String(i).padStart(3, "0")}.mp4`;
-const HOLDERS = ["127.0.0.1:50011", "127.0.0.1:50012", "127.0.0.1:50013"];
+const door = openDoor();
+const HOLDERS = [`127.0.0.11:${door}`, `127.0.0.12:${door}`, `127.0.0.13:${door}`];
 
 const holding: (() => void)[] = [];
 const hangUp = (): void => {
@@ -68,7 +70,7 @@ async function napsterTargets(...servers: readonly [Running, ...Running[]]): Pro
   const list = HOLDERS.map((holder) => `${holder}\n`).join("");
   return names.map((name, i) => ({
     ...server,
-    greeting: bytes(`JOIN 127.0.0.2:${20_000 + i} 0\n`),
+    greeting: bytes(`JOIN 127.0.0.2:${20_000 + i} 0 -\n`),
     greetingReply: bytes(`JOIN_OK 127.0.0.2:${20_000 + i}\n`),
     request: bytes(`SEARCH ${name}\n`),
     reply: bytes(`SEARCH_OK ${list.length}\n${list}`),

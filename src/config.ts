@@ -3,35 +3,48 @@
 // one row of a command table, as every flag is one row of config/flags.ts.
 // Never: prints, exits, touches the disk or asks anything.
 
-import {
-  type Asked,
-  type Commands,
-  isUsage,
-  readAddress,
-  readArgs,
-  SERVER_VARIABLE,
-  type Usage,
-  usageOf,
-  WAIT_SECONDS_DEFAULT,
-} from "./config/flags.ts";
-import type { Address } from "./protocol/address.ts";
+import { type Asked, type Commands, readArgs, usageOf, WAIT_SECONDS_DEFAULT } from "./config/flags.ts";
+import { isUsage, readAddress, SERVER_VARIABLE, type Usage } from "./config/readers.ts";
+import type { Address, Range } from "./protocol/address.ts";
 import { UPLOADS_DEFAULT } from "./protocol/limits.ts";
+import { LIMITS, type Limits } from "./protocol/server-limits.ts";
 
 export { isUsage, WAIT_SECONDS_DEFAULT };
 
 /** SPEC 5.i: where the server is unless a flag or the environment says otherwise. */
 export const SERVER_DEFAULT: Address = { ip: "127.0.0.1", port: 1099 };
 
-const OF_A_PEER = ["host", "port", "server", "max-uploads", "reject-all"] as const;
+const OF_A_PEER = ["host", "port", "server", "max-uploads", "min-rate", "reject-all"] as const;
 const RATES = ["max-upload-rate", "max-download-rate"] as const;
-const OF_A_DOWNLOAD = ["only", "max-wait"] as const;
+const OF_A_DOWNLOAD = ["only", "max-wait", "stall-timeout"] as const;
 const NAME = { takes: "NOME", help: "o nome do arquivo com extensão" } as const;
+
+const OF_LIMITS = [
+  "max-peers",
+  "max-connections",
+  "max-connections-per-address",
+  "join-timeout",
+  "idle-timeout",
+  "max-names",
+  "max-searches",
+] as const;
 
 /** `menu` is what runs when no subcommand is named. */
 const SERVER_COMMANDS: Commands<"menu"> = {
   menu: {
     help: "pergunta IP e porta (só o que não veio em opções) e atende",
-    flags: ["host", "port", "catalog", "metrics", "log", "quiet", "verbose"],
+    flags: [
+      "host",
+      "port",
+      "catalog",
+      "trust-addresses",
+      "no-probe",
+      ...OF_LIMITS,
+      "metrics",
+      "log",
+      "quiet",
+      "verbose",
+    ],
   },
 };
 
@@ -72,6 +85,11 @@ export type ServerConfig = {
   /** Where /metrics is served. */
   readonly metrics: Address | undefined;
   readonly log: "lines" | "json";
+  /** Connections from there may declare any address. */
+  readonly trusted: readonly Range[];
+  /** Whether a peer that joins is dialled back. */
+  readonly probe: boolean;
+  readonly limits: Limits;
 };
 
 /** What needs no network: roots of files, or a folder against its record. */
@@ -88,6 +106,10 @@ type PeerOptions = {
   readonly json: boolean;
   readonly maxUploads: number;
   readonly rejectAll: boolean;
+  /** Bytes per second below which an upload loses its slot. */
+  readonly minUploadRate: number | undefined;
+  /** Seconds without a byte after which a download leaves a source. */
+  readonly stallSeconds: number | undefined;
   /** Bytes per second; undefined for no limit. */
   readonly maxUploadRate: number | undefined;
   readonly maxDownloadRate: number | undefined;
@@ -110,8 +132,20 @@ export type PeerConfig = PeerOptions &
 export function parseServer(args: readonly string[]): ServerConfig | Asked | Usage {
   const read = readArgs(args, SERVER_COMMANDS);
   if ("usage" in read || "asked" in read) return read;
-  const { host, port, quiet = false, verbose = false, catalog, metrics, log = "lines" } = read.flags;
-  return { host, port, quiet, verbose, catalog, metrics, log };
+  const { flags } = read;
+  const { host, port, quiet = false, verbose = false, catalog, metrics, log = "lines" } = flags;
+  const limits: Limits = {
+    ...LIMITS,
+    peers: flags["max-peers"] ?? LIMITS.peers,
+    connections: flags["max-connections"] ?? LIMITS.connections,
+    connectionsPerAddress: flags["max-connections-per-address"] ?? LIMITS.connectionsPerAddress,
+    unjoinedSeconds: flags["join-timeout"] ?? LIMITS.unjoinedSeconds,
+    idleSeconds: flags["idle-timeout"] ?? LIMITS.idleSeconds,
+    names: flags["max-names"] ?? LIMITS.names,
+    searchesPerSecond: flags["max-searches"] ?? LIMITS.searchesPerSecond,
+  };
+  const trusted = flags["trust-addresses"] ?? [];
+  return { host, port, quiet, verbose, catalog, metrics, log, trusted, probe: !flags["no-probe"], limits };
 }
 
 /** `args` are the words after the program's name; `environment` may name the server. */
@@ -136,6 +170,8 @@ export function parsePeer(
     json,
     maxUploads: flags["max-uploads"] ?? UPLOADS_DEFAULT,
     rejectAll: flags["reject-all"] ?? false,
+    minUploadRate: flags["min-rate"],
+    stallSeconds: flags["stall-timeout"],
     maxUploadRate: flags["max-upload-rate"],
     maxDownloadRate: flags["max-download-rate"],
     only: flags.only ?? false,

@@ -3,8 +3,9 @@
 // Never: holds logic of its own; every step is one call into the part that knows.
 
 import { type HashConfig, isUsage, type PeerConfig, parsePeer, peerUsage, WAIT_SECONDS_DEFAULT } from "./config.ts";
-import { UNRECORDED, withdrawnComplaint } from "./console/complaints.ts";
+import { serverLostComplaint, withdrawnComplaint } from "./console/complaints.ts";
 import { runHash, runVerify } from "./console/hash.ts";
+import { UNRECORDED } from "./console/hash-complaints.ts";
 import { runTask } from "./console/headless.ts";
 import { peerHelp } from "./console/help.ts";
 import { runMenu } from "./console/menu.ts";
@@ -16,7 +17,6 @@ import { createHashCache } from "./content/hash-cache.ts";
 import { createHasher } from "./content/hasher.ts";
 import { hashFiles, verifyFolder } from "./content/verify.ts";
 import { Peer, type PeerEvent } from "./peer.ts";
-import { fault } from "./protocol/fault.ts";
 import { versionLine } from "./version.ts";
 
 const PROGRAM = "napster-peer";
@@ -26,22 +26,23 @@ const LEAVE_MS_MAX = 2000;
 
 async function main(config: PeerConfig): Promise<never> {
   return runProgram(async ({ output, reportParts, life, openAsker }) => {
-    const { server, maxUploads, rejectAll, maxUploadRate, maxDownloadRate, only } = config;
+    const { server, only } = config;
     const report = config.json ? createJsonReport(reportParts) : createReport(reportParts);
 
     function onEvent(event: PeerEvent): void {
-      // Whoever only searches hears of it as the answer to the search.
-      if (event.type === "server-lost" && config.command !== "search") {
-        report.failed(fault("SERVER_GONE", "network"), { server });
-      }
+      // A command that ends hears of the server in the answer it waits for, a download goes on without it, and whoever
+      // came for one answer, or one file, is not bothered with what it takes to be found.
+      const stays = config.command === "menu" || config.command === "share";
+      if (event.type === "server-lost" && stays) report.complain(serverLostComplaint(server));
       if (event.type === "server-back") report.ready(event.address);
+      if (event.type === "reach" && stays) report.reach(event.address, event.reached);
       if (event.type === "skipped") showSkipped(report, event.files);
       if (event.type === "withdrawn") report.complain(withdrawnComplaint(event.name));
       if (event.type === "hashed") report.hashed(event.name, event.root);
       if (event.type === "uploaded") report.uploaded(event.name, event.to, event.bytes);
     }
 
-    const peer = new Peer({ server, maxUploads, rejectAll, maxUploadRate, maxDownloadRate, onEvent });
+    const peer = new Peer({ ...config, onEvent });
     const asker = config.command === "menu" ? openAsker() : undefined;
     // A person at a terminal sees the place in the queue and has Ctrl+C; a script is told to come back.
     const patience = asker?.interactive ? Number.POSITIVE_INFINITY : WAIT_SECONDS_DEFAULT;

@@ -35,7 +35,9 @@ async function main(config: ServerConfig): Promise<never> {
 
     let servidor: Servidor | undefined;
     function listen(host: string, port: number): Address | Fault {
-      const candidate = new Servidor({ host, port, onEvent, tellSearches: !config.quiet, redis: config.catalog });
+      const { catalog: redis, probe, limits, trusted } = config;
+      const tellSearches = !config.quiet;
+      const candidate = new Servidor({ host, port, onEvent, tellSearches, redis, probe, limits, trusted });
       const address = candidate.listen();
       if (!isFault(address)) servidor = candidate;
       return address;

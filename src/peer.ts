@@ -9,7 +9,7 @@ import { createHasher } from "./content/hasher.ts";
 import { hasFile } from "./content/inside.ts";
 import { createLibrary, type Held, type Library } from "./content/library.ts";
 import { openWorkplace } from "./content/workplace.ts";
-import type { Done, DownloadRequest, JoinAt, Joined } from "./peer/requests.ts";
+import type { Done, DownloadRequest, JoinAt, Joined, NotJoined } from "./peer/requests.ts";
 import { type Address, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import type { Found, Holder, Root } from "./protocol/messages.ts";
@@ -27,12 +27,14 @@ import { findWords } from "./transport/find.ts";
 import { createServerLink, type ServerLink } from "./transport/server-link.ts";
 import { connect } from "./transport/tcp.ts";
 
-export type { Done, DownloadRequest, JoinAt, Joined } from "./peer/requests.ts";
+export type { Done, DownloadRequest, JoinAt, Joined, NotJoined } from "./peer/requests.ts";
 export type { Progress, Waiting } from "./transfer/progress.ts";
 
 export type PeerEvent =
   | { readonly type: "server-lost" }
   | { readonly type: "server-back"; readonly address: Address }
+  /** Others can connect to us, or no longer can, as the server finds; what JOIN says of it is not repeated here. */
+  | { readonly type: "reach"; readonly reached: boolean; readonly address: Address }
   /** Files in the folder that cannot be shared. */
   | { readonly type: "skipped"; readonly files: readonly Skipped[] }
   /** A file that was shared is no longer: it changed, is gone, or cannot be read. */
@@ -47,6 +49,9 @@ export type PeerOptions = {
   /** Bytes per second for all uploads together, and for a download; no limit when not given. */
   readonly maxUploadRate?: number | undefined;
   readonly maxDownloadRate?: number | undefined;
+  /** Bytes per second below which an upload loses its slot, and seconds without a byte that end a lane. */
+  readonly minUploadRate?: number | undefined;
+  readonly stallSeconds?: number | undefined;
   readonly onEvent: (event: PeerEvent) => void;
 };
 
@@ -66,6 +71,7 @@ export class Peer {
   readonly #link: ServerLink;
   readonly #cache = createHashCache();
   readonly #hasher = createHasher({ cache: this.#cache });
+  readonly #key = crypto.getRandomValues(new Uint8Array(16)).toHex();
   #uploads: UploadThread | undefined;
   #place: Place | undefined;
   #lastSearched: string | undefined;
@@ -79,6 +85,9 @@ export class Peer {
       clock: systemClock,
       random: Math.random,
       shares: () => this.#place?.library.shares() ?? [],
+      key: this.#key,
+      onListed: () => this.#offers.renew(),
+      onReach: (reached, address) => options.onEvent({ type: "reach", reached, address }),
       onLost: () => options.onEvent({ type: "server-lost" }),
       onBack: (address) => {
         this.#offers.renew();
@@ -92,7 +101,7 @@ export class Peer {
   }
 
   /** SPEC 5.b, 5.i: enters the network with a folder, or moves there when already in. On a fault nothing has changed. */
-  async join(at: JoinAt): Promise<Joined | Fault> {
+  async join(at: JoinAt): Promise<Joined | NotJoined> {
     const listing = await listFolder(at.folder);
     if (isFault(listing)) return listing;
     this.#options.onEvent({ type: "skipped", files: listing.skipped });
@@ -105,9 +114,9 @@ export class Peer {
     });
     const before = this.#place;
     // SPEC 5.a: uploads have a thread of their own, so that other peers are answered whatever this one is doing.
-    const { maxUploads, rejectAll, maxUploadRate } = this.#options;
-    const policy = { maxUploads, rejectAll, maxUploadRate };
-    this.#uploads ??= startUploadThread(policy, (event) => this.#hearUploads(event));
+    const { maxUploads, rejectAll, maxUploadRate, minUploadRate } = this.#options;
+    const policy = { maxUploads, rejectAll, maxUploadRate, minUploadRate };
+    this.#uploads ??= startUploadThread(policy, this.#key, (event) => this.#hearUploads(event));
     this.#uploads.restock(stocksOf(library));
     const listening = await this.#uploads.listen({ ip: at.host, port: at.port });
     if (isFault(listening)) {
@@ -115,16 +124,16 @@ export class Peer {
       return listening;
     }
     this.#place = { typed: at.folder, library, listening, published: listening };
-    const published = await this.#link.join(listening);
-    if (isFault(published)) {
+    const entered = await this.#link.join(listening, at.listing);
+    if (isFault(entered)) {
       await this.#goBack(library, before);
-      return published;
+      return { ...entered, at: listening };
     }
-    this.#place = { ...this.#place, published };
+    this.#place = { ...this.#place, published: entered.address };
     before?.library.close();
     this.#offers.renew(); // a JOIN leaves the server with nothing but what it carries
     void library.hashAll();
-    return { address: published, names: library.names };
+    return { ...entered, names: library.names };
   }
 
   /** SPEC 5.d: the peers that have exactly this file. It becomes the file that DOWNLOAD is about. */
@@ -153,7 +162,7 @@ export class Peer {
     const flaw = nameFlaw(name);
     if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
     if (await hasFile(place.library.folder, name)) return fault("FILE_EXISTS", "ours", "the folder has this file");
-    const threads = createLaneThreads(LANE_THREADS, this.#options.maxDownloadRate);
+    const threads = createLaneThreads(LANE_THREADS, this.#options);
     const rechecking = createHashPool(1);
     const downloaded = await download({
       name,

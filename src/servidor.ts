@@ -2,56 +2,77 @@
 // Invariant: a peer is in the catalog exactly as long as its connection lives; its replies leave in request order.
 // Never: prints. It tells what happened through onEvent; the console decides what a person sees.
 
-import { answer } from "./catalog/answer.ts";
-import { after, type Catalog, type MaybePromise } from "./catalog/contract.ts";
-import { runInSlices, runSoon } from "./catalog/slices.ts";
-import { type Address, formatAddress } from "./protocol/address.ts";
-import { nextServerState } from "./protocol/conversation.ts";
+import type { Catalog } from "./catalog/contract.ts";
+import type { Address } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
-import { JOIN_BYTES_PER_SECOND_MIN, READ_AHEAD_BYTES_MAX } from "./protocol/limits.ts";
-import type { ServerRequest, Share } from "./protocol/messages.ts";
-import type { Order } from "./protocol/orders.ts";
-import { readShares } from "./protocol/payloads.ts";
-import { encodeReply } from "./protocol/replies.ts";
-import { eventOf, type LeftReason, type ServidorOptions } from "./servidor/events.ts";
+import { READ_AHEAD_BYTES_MAX } from "./protocol/limits.ts";
+import { LIMITS, type Limits } from "./protocol/server-limits.ts";
+import { createDesk, type Desk } from "./servidor/desk.ts";
+import type { ServidorOptions } from "./servidor/events.ts";
 import { gaugesOf, type Index, openIndex } from "./servidor/index.ts";
 import { createMetrics } from "./servidor/metrics.ts";
 import { serveOperations } from "./servidor/operations.ts";
 import { createOutbox } from "./servidor/outbox.ts";
+import { createProbes } from "./servidor/probes.ts";
+import { createPump, TURN_ORDERS } from "./servidor/pump.ts";
 import { createQuick, type Quick } from "./servidor/quick.ts";
-import { createDoorway, errorLine, FATAL, putOff, type Session, setPaused, silence, stay } from "./servidor/session.ts";
+import {
+  createDoorway,
+  type Doorway,
+  putOff,
+  type Session,
+  searchesOf,
+  setPaused,
+  silence,
+  stay,
+} from "./servidor/session.ts";
 import { type Clock, every, systemClock } from "./transport/clock.ts";
 import { type Connection, DEAF, type Handlers, type Listener } from "./transport/connection.ts";
-import { listen } from "./transport/tcp.ts";
+import { connect, listen } from "./transport/tcp.ts";
 
 export type { ServidorEvent, ServidorOptions } from "./servidor/events.ts";
 
 const SWEEP_MS = 1000;
-const TURN_ORDERS = 256;
-/** A JOIN's payload up to this size is read at once; it takes less than a millisecond. */
-const READ_AT_ONCE_BYTES_MAX = 32 * 1024;
+const newNonce = (): string => crypto.getRandomValues(new Uint8Array(16)).toHex();
 
 export class Servidor {
   readonly #options: ServidorOptions;
   readonly #catalog: Catalog & Partial<Index>;
   readonly #clock: Clock;
-  readonly #sessions = new Set<Session>();
-  readonly #doorway = createDoorway();
+  readonly #limits: Limits;
+  readonly #doorway: Doorway;
+  readonly #desk: Desk;
   readonly #metrics = createMetrics();
   readonly #outbox = createOutbox(this.#metrics.sent);
   readonly #quick: Quick | undefined;
+  readonly #pump: (session: Session) => void;
   #listener: Listener | undefined;
   #operations: Listener | undefined;
   #stopSweep: () => void = () => {};
-  #chunkAt = 0; // when the chunk that is being answered quickly arrived
+  #chunkAt = 0; // when the chunk that is being answered quickly arrived…
+  #asker: Session | undefined; // …and whose it is
 
   constructor(options: ServidorOptions) {
     this.#options = options;
     this.#catalog = options.catalog ?? openIndex(options.redis, options.onEvent);
     this.#clock = options.clock ?? systemClock;
-    this.#quick = createQuick(this.#catalog, this.#outbox, options, (searches) =>
-      this.#metrics.answered("SEARCH", "ok", this.#clock.now() - this.#chunkAt, searches),
-    );
+    this.#limits = { ...LIMITS, ...options.limits };
+    this.#doorway = createDoorway(this.#limits, options.trusted);
+    const dial = { connect: options.connect ?? connect, clock: this.#clock, newNonce };
+    this.#desk = createDesk({
+      options,
+      limits: this.#limits,
+      catalog: this.#catalog,
+      clock: this.#clock,
+      metrics: this.#metrics,
+      outbox: this.#outbox,
+      probes: options.probe === false ? undefined : createProbes(dial),
+    });
+    this.#pump = createPump(this.#desk.serve, this.#outbox);
+    this.#quick = createQuick(this.#catalog, this.#outbox, options, (searches) => {
+      this.#metrics.answered("SEARCH", "ok", this.#clock.now() - this.#chunkAt, searches);
+      this.#asker?.searches?.spend(searches);
+    });
   }
 
   /** Starts to accept peers; the address says which port was taken. Faults: PORT_IN_USE, HOST_UNAVAILABLE, PORT_DENIED. */
@@ -70,7 +91,7 @@ export class Servidor {
 
   /** Serves /metrics and /healthz there, until close; the address says which port was taken. Faults as those of listen. */
   serveOperations(at: Address): Address | Fault {
-    const gauges = () => gaugesOf(this.#catalog, this.#sessions.size, this.#listener !== undefined);
+    const gauges = () => gaugesOf(this.#catalog, this.#desk.counts(), this.#listener !== undefined);
     const door = serveOperations(at, this.#metrics, this.#clock, gauges);
     if (isFault(door)) return door;
     this.#operations = door;
@@ -82,13 +103,13 @@ export class Servidor {
     this.#stopSweep();
     this.#listener?.close();
     this.#listener = undefined;
-    for (const session of [...this.#sessions]) {
-      this.#refuse(session, fault("SHUTTING_DOWN", "ours", "the server is stopping", true));
+    for (const session of [...this.#desk.sessions]) {
+      this.#desk.refuse(session, fault("SHUTTING_DOWN", "ours", "the server is stopping", true));
       session.connection.end();
     }
     // What was queued leaves with the event loop's next turns; a peer that does not read is not waited for.
     await new Promise<void>((resolve) => this.#clock.after(50, resolve));
-    for (const session of [...this.#sessions]) session.connection.destroy();
+    for (const session of [...this.#desk.sessions]) session.connection.destroy();
     await this.#catalog.close?.();
     this.#operations?.close();
   }
@@ -96,7 +117,7 @@ export class Servidor {
   #accept(connection: Connection): Handlers {
     const session = this.#doorway.enter(connection, this.#clock.now());
     if (session === undefined) return DEAF;
-    this.#sessions.add(session);
+    this.#desk.sessions.add(session);
     return {
       data: (chunk) => {
         if (session.state === "left") return; // whatever follows a goodbye is not kept
@@ -104,17 +125,21 @@ export class Servidor {
         const answered = this.#answerQuickly(session, chunk);
         if (answered === chunk.length) return this.#outbox.flush();
         session.reader.push(answered === 0 ? chunk : chunk.subarray(answered));
-        if (session.orders.joining)
-          putOff(session, (chunk.length / JOIN_BYTES_PER_SECOND_MIN) * 1000, this.#clock.now());
-        if (session.busy && session.reader.size > READ_AHEAD_BYTES_MAX) setPaused(session, true);
+        const { orders, reader } = session;
+        if (orders.joining) putOff(session, chunk.length, this.#clock.now(), this.#limits);
+        if (session.busy && reader.size > READ_AHEAD_BYTES_MAX) setPaused(session, true);
         this.#pump(session);
+        if (orders.joining) this.#desk.hold(session, reader.size);
       },
       drain: () => this.#pump(session),
       end: () => {
         session.ended = true;
         this.#pump(session);
       },
-      close: () => this.#forget(session, "closed"),
+      close: () => {
+        this.#doorway.leave(session);
+        this.#desk.forget(session, "closed");
+      },
     };
   }
 
@@ -124,117 +149,22 @@ export class Servidor {
     if (client.member === undefined || session.busy || reader.size > 0 || orders.joining) return 0;
     if (this.#quick === undefined || connection.queued > 0) return 0;
     this.#chunkAt = this.#clock.now();
-    const answered = this.#quick(connection, client.member, chunk, TURN_ORDERS);
-    if (answered > 0) stay(session, this.#chunkAt);
+    this.#asker = session;
+    const allowed = searchesOf(session, this.#chunkAt, this.#limits).may(TURN_ORDERS, this.#chunkAt);
+    const answered = this.#quick(connection, client.member, chunk, allowed);
+    if (answered > 0) stay(session, this.#chunkAt, this.#limits);
     return answered;
-  }
-
-  /** Answers, one after another, every request that has arrived whole. */
-  #pump(session: Session): void {
-    if (session.busy) return;
-    session.busy = true;
-    const goOn = (): void => {
-      session.busy = false;
-      this.#pump(session);
-    };
-    // Back-pressure: a client that does not read its replies gets no further ones computed.
-    for (let served = 1; session.connection.queued === 0; served++) {
-      const order = session.state === "left" ? undefined : session.orders.next();
-      if (order === undefined) break;
-      const work = this.#serve(session, order);
-      if (work === undefined && served < TURN_ORDERS) continue;
-      this.#outbox.flush();
-      // One that asks a great deal at once must not keep the others from their turn.
-      if (work === undefined) setImmediate(goOn);
-      else void work.then(goOn);
-      return;
-    }
-    this.#outbox.flush();
-    session.busy = false;
-    const { connection, reader, orders } = session;
-    if (session.ended && connection.queued === 0) connection.end();
-    // One that sends without reading is read no further: only a JOIN's payload may pile up here.
-    else setPaused(session, connection.queued > 0 && !orders.joining && reader.size > READ_AHEAD_BYTES_MAX);
-  }
-
-  #serve(session: Session, order: Order | Fault): Promise<void> | undefined {
-    if (isFault(order)) {
-      this.#metrics.answered("unknown", order.fault, 0);
-      return this.#refuse(session, order);
-    }
-    const { request, payload } = order;
-    const arrivedAt = this.#clock.now();
-    if (request.verb !== "JOIN") return this.#answer(session, request, NO_SHARES, arrivedAt);
-    const job = readShares(payload);
-    const shares = request.payloadBytes > READ_AT_ONCE_BYTES_MAX ? runInSlices(job) : runSoon(job);
-    return settled(after(shares, (list) => this.#answer(session, request, list, arrivedAt)));
-  }
-
-  #answer(
-    session: Session,
-    request: ServerRequest,
-    shares: readonly Share[] | Fault,
-    arrivedAt: number,
-  ): Promise<void> | undefined {
-    const { member } = session.client;
-    const next = nextServerState(session.state, request.verb);
-    const why = isFault(shares) ? shares : isFault(next) ? next : undefined;
-    const answered = why ?? answer(request, shares as readonly Share[], session.client, this.#catalog);
-    return settled(
-      after(answered, (result): MaybePromise<void> => {
-        // It went away while the catalog was at work: nothing of it may stay behind.
-        if (!this.#sessions.has(session)) return session.client.member && this.#catalog.leave(session.client.member);
-        const now = this.#clock.now();
-        this.#metrics.answered(request.verb, isFault(result) ? result.fault : "ok", now - arrivedAt);
-        if (isFault(result)) return this.#refuse(session, result);
-        if (!isFault(next)) session.state = next;
-        if (session.client.member !== undefined) stay(session, now);
-        const event = eventOf(request, shares as readonly Share[], session.client.member, this.#options);
-        if (event !== undefined) this.#options.onEvent(event);
-        this.#outbox.put(session.connection, encodeReply(result.reply), result.payload);
-        if (request.verb !== "LEAVE") return;
-        if (member !== undefined) this.#options.onEvent({ type: "left", address: member.address, reason: "left" });
-        this.#outbox.flush();
-        session.connection.end();
-      }),
-    );
-  }
-
-  /** An ERROR in the reply's place; a fault after which the stream cannot be understood ends the connection. */
-  #refuse(session: Session, why: Fault): undefined {
-    const { connection } = session;
-    this.#metrics.fault(why.fault);
-    this.#options.onEvent({ type: "fault", remote: formatAddress(connection.remote), fault: why });
-    this.#outbox.put(connection, errorLine(why));
-    if (FATAL.has(why.fault) || session.orders.lost) session.state = "left";
-    if (session.state !== "left") return undefined;
-    this.#outbox.flush();
-    connection.end();
-    return undefined;
-  }
-
-  #forget(session: Session, reason: LeftReason): void {
-    const { member } = session.client;
-    session.known();
-    if (!this.#sessions.delete(session) || member === undefined) return;
-    this.#options.onEvent({ type: "left", address: member.address, reason });
-    if (!session.busy) void this.#catalog.leave(member); // a busy one leaves once the catalog has answered it
   }
 
   /** Closes, once a second, whoever has been silent past the deadline of its state. */
   #sweep(): void {
     const now = this.#clock.now();
-    for (const session of this.#sessions) {
-      if (now < session.dueAt) continue;
-      this.#refuse(session, silence(session));
+    for (const session of this.#desk.sessions) {
+      if (now < session.dueAt || session.probing !== undefined) continue;
+      this.#desk.refuse(session, silence(session, this.#limits));
       // One that does not read would never hear it.
       if (session.connection.queued > 0) session.connection.destroy();
-      this.#forget(session, "silent");
+      this.#desk.forget(session, "silent");
     }
   }
 }
-
-const NO_SHARES: readonly never[] = [];
-
-/** A promise to wait for, or nothing to wait for. */
-const settled = (work: MaybePromise<void>): Promise<void> | undefined => (work instanceof Promise ? work : undefined);

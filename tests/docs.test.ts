@@ -117,7 +117,7 @@ describe("the annotated exchange", () => {
 
   test.each([0, 1])("with the server is what the server answers (block %d)", async (index) => {
     const block = blocks[index]?.[1] ?? "";
-    const servidor = new Servidor({ host: "127.0.0.1", port: 0, onEvent: () => {} });
+    const servidor = new Servidor({ host: "127.0.0.1", port: 0, probe: false, onEvent: () => {} });
     const at = servidor.listen();
     if (isFault(at)) throw new Error(at.fault);
     const first = await converse(at.port, `JOIN 127.0.0.1:8776 ${share.length}\n${share}`, "JOIN_OK 127.0.0.1:8776\n");

@@ -14,19 +14,28 @@ export type Client = {
   readonly observedIp: string;
   /** Addresses of this machine other than 127.0.0.0/8. */
   readonly machineIps: ReadonlySet<string>;
+  /** The operator lets connections from there declare any address: a proxy, a VPN. */
+  readonly trusted?: boolean;
   member: Member | undefined;
 };
 
 export type Answered = { readonly reply: Reply; readonly payload?: Uint8Array };
 
-/** `shares` is JOIN's payload. A fault becomes an ERROR line in the reply's place. */
+/**
+ * How a JOIN is taken: in the lists that others get; or a member that is in none, because nobody can reach it or
+ * because it wants so.
+ */
+export type Standing = "listed" | "unlisted" | "unreached";
+
+/** `shares` is JOIN's payload, `standing` how it is taken. A fault becomes an ERROR line in the reply's place. */
 export function answer(
   request: ServerRequest,
   shares: readonly Share[],
   from: Client,
   catalog: Catalog,
+  standing: Standing = "listed",
 ): MaybePromise<Answered | Fault> {
-  if (request.verb === "JOIN") return join(request.address, shares, from, catalog);
+  if (request.verb === "JOIN") return join(request.address, shares, from, catalog, standing);
   if (request.verb === "HELLO") return { reply: { verb: "HELLO", version: Math.min(request.version, VERSION) } };
   if (request.verb === "PING") return PONG;
   const { member } = from;
@@ -41,10 +50,10 @@ export function answer(
       return after(catalog.search(request.name), (found) => list("SEARCH_OK", encodeAddresses(found)));
     // SPEC 4.d: UPDATE adds the file to the entry of the peer that sends it.
     case "UPDATE":
-      return after(catalog.update(member, request.share), () => UPDATE_OK);
+      return after(catalog.update(member, request.share), (refused) => refused ?? UPDATE_OK);
     case "OFFER":
       if (request.share.root === undefined) return fault("BAD_REQUEST", "theirs", "OFFER needs a root");
-      return after(catalog.offer(member, request.share), () => OFFER_OK);
+      return after(catalog.offer(member, request.share), (refused) => refused ?? OFFER_OK);
     case "WITHDRAW":
       return after(catalog.withdraw(member, request.name), () => WITHDRAW_OK);
     case "FIND":
@@ -75,23 +84,33 @@ function join(
   shares: readonly Share[],
   from: Client,
   catalog: Catalog,
+  standing: Standing,
 ): MaybePromise<Answered | Fault> {
   const address = publishedAddress(declared, from);
   if (isFault(address)) return address;
+  const answered: Answered = { reply: { verb: "JOIN_OK", address, reached: standing !== "unreached" } };
+  if (standing !== "listed") {
+    // A member that the catalog does not know: it may ask, and whatever it announces is kept nowhere.
+    const { member } = from;
+    from.member = { address };
+    return after(member && catalog.leave(member), () => answered);
+  }
   return after(catalog.join(address, shares, from.member), (member): Answered | Fault => {
     if (isFault(member)) return member;
     from.member = member;
-    return { reply: { verb: "JOIN_OK", address } };
+    return answered;
   });
 }
 
 /**
  * The address to hand out for a peer: the observed one. A peer on the server's own machine may name any address of
- * that machine. An index that repeats whatever it is told would be a weapon (DESIGN 9).
+ * that machine, and whom the operator trusts any at all. An index that repeats whatever it is told would be a weapon
+ * (DESIGN 9).
  */
 export function publishedAddress(declared: Address, from: Client): Address | Fault {
-  const { observedIp, machineIps } = from;
+  const { observedIp, machineIps, trusted } = from;
   if (declared.ip === observedIp || declared.ip === "0.0.0.0") return { ip: observedIp, port: declared.port };
+  if (trusted) return declared;
   const local = isLoopback(observedIp) || machineIps.has(observedIp);
   if (local && (isLoopback(declared.ip) || machineIps.has(declared.ip))) return declared;
   return fault("ADDRESS_MISMATCH", "theirs", `you reach this server from ${observedIp}`);

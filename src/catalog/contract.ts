@@ -21,7 +21,10 @@ export function after<T, U>(value: MaybePromise<T>, use: (value: T) => MaybeProm
 export type Page = { readonly found: readonly Found[]; readonly next: number };
 
 export type Catalog = {
-  /** A peer enters, or moves when `replacing` is its present membership. ADDRESS_TAKEN when another live peer has the address. */
+  /**
+   * A peer enters, or moves when `replacing` is its present membership. ADDRESS_TAKEN when another live peer has the
+   * address. A member that the catalog does not know replaces nobody, here as everywhere: what it says changes nothing.
+   */
   join(address: Address, shares: readonly Share[], replacing: Member | undefined): MaybePromise<Member | Fault>;
   /** Everyone who has the whole of a file of exactly this name: a server's own peers in the order in which they had it, then others'. */
   search(name: string): MaybePromise<readonly Address[]>;
@@ -31,10 +34,13 @@ export type Catalog = {
    * that name or they would take more than `most`.
    */
   writeHolders?(bytes: Uint8Array, from: number, to: number, into: Uint8Array, at: number, most: number): number;
-  /** The member now has this file whole; a new root or size replaces what it said of that name before. */
-  update(member: Member, share: Share): MaybePromise<void>;
-  /** The member is downloading this content and can send its verified pieces. `share.root` is known. */
-  offer(member: Member, share: Share): MaybePromise<void>;
+  /**
+   * The member now has this file whole; a new root or size replaces what it said of that name before. TOO_MANY for one
+   * name more than a JOIN may hold.
+   */
+  update(member: Member, share: Share): MaybePromise<Fault | undefined>;
+  /** The member is downloading this content and can send its verified pieces. `share.root` is known. Faults as those of update. */
+  offer(member: Member, share: Share): MaybePromise<Fault | undefined>;
   /** The member no longer has the file. */
   withdraw(member: Member, name: string): MaybePromise<void>;
   /** Everyone who holds some of this content, complete holders first. */

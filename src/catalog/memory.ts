@@ -4,7 +4,7 @@
 
 import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
-import { SEARCH_PEERS_MAX } from "../protocol/limits.ts";
+import { JOIN_NAMES_MAX, SEARCH_PEERS_MAX } from "../protocol/limits.ts";
 import type { Holder, Root, Share } from "../protocol/messages.ts";
 import { after, type Catalog, type MaybePromise, type Member } from "./contract.ts";
 import { gather } from "./find.ts";
@@ -102,7 +102,7 @@ export function createMemoryCatalog(watch?: Watch): MemoryCatalog {
     const record: Record = { address, row: store.addMember(), seen: false, entries: shares.length };
     records[record.row] = record;
     lines.hide(record.row);
-    const before = replacing as Record | undefined;
+    const before = replacing && rowOf(replacing);
     // From now on the address is not free, although whoever has it is not seen yet.
     if (present === undefined) byAddress.set(key, record);
     entering.set(key, record);
@@ -156,12 +156,19 @@ export function createMemoryCatalog(watch?: Watch): MemoryCatalog {
 
   /** The row of a member that is in; one that has left changes nothing. */
   const rowOf = (member: Member): Record | undefined => ((member as Record).seen ? (member as Record) : undefined);
-  function put(member: Member, share: Share, complete: boolean): void {
+  function put(member: Member, share: Share, complete: boolean): Fault | undefined {
     const record = rowOf(member);
+    if (record === undefined) return undefined;
+    const { row } = record;
     // What is whole stays whole: an offer never takes a complete file out of SEARCH.
-    if (record === undefined || (!complete && store.isComplete(record.row, share.name))) return;
-    store.put(record.row, share, complete);
-    record.entries++; // at most so many: what it costs to empty
+    if (!complete && store.isComplete(row, share.name)) return undefined;
+    // One peer's names are bounded however they come: nobody fills the index by UPDATE with what JOIN would refuse.
+    if (record.entries >= JOIN_NAMES_MAX && !store.has(row, share.name))
+      return fault("TOO_MANY", "theirs", `at most ${JOIN_NAMES_MAX} names`);
+    const before = store.entries;
+    store.put(row, share, complete);
+    record.entries += store.entries - before;
+    return undefined;
   }
 
   return {
@@ -173,7 +180,10 @@ export function createMemoryCatalog(watch?: Watch): MemoryCatalog {
     offer: (member, share) => put(member, share, false),
     withdraw(member, name) {
       const record = rowOf(member);
-      if (record !== undefined) store.remove(record.row, name);
+      if (record === undefined) return;
+      const before = store.entries;
+      store.remove(record.row, name);
+      record.entries += store.entries - before;
     },
     leave: (member) => (rowOf(member) === undefined ? undefined : dismiss(member as Record)),
     async find(text, offset, count) {

@@ -178,14 +178,14 @@ export function createStore(watcher?: Watcher) {
     /** Takes out one of the member's entries, or says that there is none left. */
     removeOne(member: number): boolean {
       const first = members.get(member, HEAD);
-      if (first === NONE) return false;
-      removeEntry(first);
-      return true;
+      if (first !== NONE) removeEntry(first);
+      return first !== NONE;
     },
     remove(member: number, text: string): void {
       const entry = entryOf(member, text);
       if (entry >= 0) removeEntry(entry);
     },
+    has: (member: number, text: string): boolean => entryOf(member, text) >= 0,
     isComplete(member: number, text: string): boolean {
       const entry = entryOf(member, text);
       return entry >= 0 && (entries.get(entry, SIZE_HIGH) & COMPLETE) !== 0;

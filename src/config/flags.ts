@@ -3,12 +3,36 @@
 // Never: prints, exits, or knows what a flag is for.
 
 import { parseArgs } from "node:util";
-import { type Address, isIp, parseAddress, parsePort } from "../protocol/address.ts";
-import { isFault } from "../protocol/fault.ts";
-import { FILE_BYTES_MAX, UPLOADS_DEFAULT } from "../protocol/limits.ts";
-
-/** The environment's name for --server. */
-export const SERVER_VARIABLE = "NAPSTER_SERVER";
+import {
+  CONNECTIONS_MAX,
+  CONNECTIONS_PER_ADDRESS_MAX,
+  IDLE_SECONDS_MAX,
+  JOIN_NAMES_MAX,
+  PACE_BYTES_PER_SECOND_MIN,
+  PEERS_MAX,
+  PING_SECONDS,
+  SEARCHES_PER_SECOND_MAX,
+  STALL_SECONDS_MAX,
+  UNJOINED_SECONDS_MAX,
+  UPLOADS_DEFAULT,
+} from "../protocol/limits.ts";
+import {
+  isUsage,
+  readAddress,
+  readDoor,
+  readFolder,
+  readIndex,
+  readIp,
+  readLog,
+  readNumber,
+  readPort,
+  readRanges,
+  readRate,
+  readSeconds,
+  SERVER_VARIABLE,
+  type Usage,
+  yes,
+} from "./readers.ts";
 
 /** More uploads at once than this help nobody and exhaust the system's descriptors. */
 const UPLOADS_MAX = 1000;
@@ -17,23 +41,9 @@ const UPLOADS_MAX = 1000;
 export const WAIT_SECONDS_DEFAULT = 30;
 const WAIT_SECONDS_MAX = 86_400;
 
-/** K, M and G count in thousands, as network cards and the progress line do; Ki, Mi and Gi in 1024s (IEC 80000-13). */
-const RATE_UNITS: Readonly<Record<string, number>> = {
-  "": 1,
-  k: 1000,
-  m: 1000 ** 2,
-  g: 1000 ** 3,
-  ki: 1024,
-  mi: 1024 ** 2,
-  gi: 1024 ** 3,
-};
-
-/** A mistake of the person who typed the command: one sentence in Portuguese. */
-export type Usage = { readonly usage: string };
-
-export function isUsage(value: unknown): value is Usage {
-  return typeof value === "object" && value !== null && "usage" in value;
-}
+/** No limit that a flag moves goes further: beyond it a number is a slip of the finger. */
+const COUNT_MAX = 1_000_000;
+const SECONDS_MAX = 3600;
 
 /** What the person asked instead of a run. */
 export type Asked = { readonly asked: "help" | "version" };
@@ -46,64 +56,6 @@ type Row<T> = {
 };
 
 const row = <T>(takes: string, help: string, read: (text: string) => T | Usage): Row<T> => ({ takes, help, read });
-const yes = (): true => true;
-
-function readIp(text: string): string | Usage {
-  return isIp(text) ? text : { usage: "pede um IPv4, por exemplo 127.0.0.1" };
-}
-
-function readPort(text: string): number | Usage {
-  return parsePort(text, 0) ?? { usage: "pede uma porta de 0 a 65535 (0 = qualquer porta livre)" };
-}
-
-export function readAddress(text: string): Address | Usage {
-  const address = parseAddress(text);
-  return isFault(address) ? { usage: "pede IP:PORTA, por exemplo 127.0.0.1:1099" } : address;
-}
-
-function readFolder(text: string): string | Usage {
-  return text === "" ? { usage: "pede o caminho de uma pasta" } : text;
-}
-
-function readUploads(text: string): number | Usage {
-  return /^\d{1,4}$/.test(text) && Number(text) <= UPLOADS_MAX
-    ? Number(text)
-    : { usage: `pede um número de 0 a ${UPLOADS_MAX}` };
-}
-
-function readRate(text: string): number | Usage {
-  const [, digits, unit = ""] = /^(\d+)([kmg]i?)?$/i.exec(text) ?? [];
-  const rate = Number(digits) * (RATE_UNITS[unit.toLowerCase()] ?? Number.NaN);
-  return rate >= 1 && rate <= FILE_BYTES_MAX
-    ? rate
-    : { usage: "pede bytes por segundo, por exemplo 800000, 500K, 5M ou 2Mi" };
-}
-
-function readWait(text: string): number | Usage {
-  return /^\d{1,5}$/.test(text) && Number(text) <= WAIT_SECONDS_MAX
-    ? Number(text)
-    : { usage: `pede segundos, de 0 a ${WAIT_SECONDS_MAX}` };
-}
-
-/** An IP is this machine's own unless it is given. */
-function readDoor(text: string): Address | Usage {
-  const [ip, port] = text.includes(":") ? text.split(":", 2) : ["127.0.0.1", text];
-  const number = parsePort(port ?? "", 0);
-  return isIp(ip ?? "") && number !== undefined && text.split(":").length < 3
-    ? { ip: ip as string, port: number }
-    : { usage: "pede [IP:]PORTA, por exemplo 9099 ou 0.0.0.0:9099" };
-}
-
-function readIndex(text: string): string | Usage {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const well = url?.protocol === "redis:" && url.hostname !== "" && /^(?:\/\d{0,3})?$/.test(url.pathname);
-  return well && url.search === "" && url.hash === "" ? text : { usage: "pede redis://HOST:PORTA[/BANCO]" };
-}
-
-function readLog(text: string): "lines" | "json" | Usage {
-  return text === "lines" || text === "json" ? text : { usage: "pede lines ou json" };
-}
-
 const FLAGS = {
   host: row("IP", "IP em que escuta", readIp),
   port: row("N", "porta em que escuta; 0 = qualquer porta livre", readPort),
@@ -111,14 +63,37 @@ const FLAGS = {
   server: row("IP:PORTA", `servidor (ou ${SERVER_VARIABLE}); padrão 127.0.0.1:1099`, readAddress),
   from: row("IP:PORTA", "baixa deste peer; sem ela, do primeiro que atender", readAddress),
   only: row("", "baixa só do peer escolhido, ainda que haja outros", yes),
-  "max-wait": row("SEGUNDOS", `espera na fila de um peer sem avançar; padrão ${WAIT_SECONDS_DEFAULT}`, readWait),
-  "max-uploads": row("N", `envios ao mesmo tempo; padrão ${UPLOADS_DEFAULT}`, readUploads),
+  "max-wait": row(
+    "SEGUNDOS",
+    `espera na fila de um peer sem avançar; padrão ${WAIT_SECONDS_DEFAULT}`,
+    readSeconds(0, WAIT_SECONDS_MAX),
+  ),
+  "max-uploads": row("N", `envios ao mesmo tempo; padrão ${UPLOADS_DEFAULT}`, readNumber(0, UPLOADS_MAX)),
   "max-upload-rate": row("TAXA", "limite de todos os envios juntos", readRate),
   "max-download-rate": row("TAXA", "limite de um download", readRate),
+  "min-rate": row("TAXA", `envio mais lento perde a vaga; padrão ${PACE_BYTES_PER_SECOND_MIN}`, readRate),
+  "stall-timeout": row(
+    "SEGUNDOS",
+    `silêncio que faz deixar uma fonte; padrão ${STALL_SECONDS_MAX}`,
+    readSeconds(3, SECONDS_MAX),
+  ),
   "reject-all": row("", "recusa todo pedido de download", yes),
   verify: row("PASTA", "confere os arquivos da pasta com o registro deles", readFolder),
   json: row("", "um objeto JSON por evento na saída padrão", yes),
   catalog: row("URL", "índice comum a vários: redis://HOST:PORTA[/BANCO]", readIndex),
+  "trust-addresses": row("CIDR[,CIDR]", "redes cujos peers podem declarar outro IP", readRanges),
+  "no-probe": row("", "lista cada peer sem conferir se dá para conectar nele", yes),
+  "max-peers": row("N", `peers na rede; padrão ${PEERS_MAX}`, readNumber(1, COUNT_MAX)),
+  "max-connections": row("N", `conexões ao todo; padrão ${CONNECTIONS_MAX}`, readNumber(1, COUNT_MAX)),
+  "max-connections-per-address": row("N", `de um IP; padrão ${CONNECTIONS_PER_ADDRESS_MAX}`, readNumber(1, COUNT_MAX)),
+  "join-timeout": row("SEGUNDOS", `espera por um JOIN; padrão ${UNJOINED_SECONDS_MAX}`, readSeconds(3, SECONDS_MAX)),
+  "idle-timeout": row(
+    "SEGUNDOS",
+    `silêncio que tira um peer da rede; padrão ${IDLE_SECONDS_MAX}`,
+    readSeconds(PING_SECONDS + 5, SECONDS_MAX), // who says PING on time must not be taken for gone
+  ),
+  "max-names": row("N", `arquivos em um JOIN; padrão ${JOIN_NAMES_MAX}`, readNumber(1, COUNT_MAX)),
+  "max-searches": row("N", `SEARCH por segundo e conexão; padrão ${SEARCHES_PER_SECOND_MAX}`, readNumber(1, COUNT_MAX)),
   metrics: row("[IP:]PORTA", "serve /metrics e /healthz; sem IP, em 127.0.0.1", readDoor),
   log: row("FORMA", "o que sai em stderr: lines (padrão) ou json", readLog),
   quiet: row("", "não mostra as linhas de JOIN e SEARCH", yes),
@@ -196,6 +171,9 @@ export function readArgs<Name extends string>(
   return { command, flags: flags as Flags, words };
 }
 
+/** Where the words begin in --help; a longer flag has a line of its own. */
+const FLAG_COLUMNS = 24;
+
 /** The part of --help that follows from the rows. */
 export function usageOf(program: string, commands: Commands<string>): string {
   const lines = Object.entries(commands).map(([name, { help, operand, instead, needs = [] }]) => {
@@ -212,6 +190,9 @@ export function usageOf(program: string, commands: Commands<string>): string {
   const rows = (Object.keys(FLAGS) as FlagName[]).filter(
     (name) => used.has(name) || name === "help" || name === "version",
   );
-  const options = rows.map((name) => `  ${`--${name} ${FLAGS[name].takes}`.padEnd(24)} ${FLAGS[name].help}`);
+  const options = rows.map((name) => {
+    const flag = `--${name} ${FLAGS[name].takes}`.trimEnd();
+    return `  ${flag.length <= FLAG_COLUMNS ? flag.padEnd(FLAG_COLUMNS) : `${flag}\n${" ".repeat(2 + FLAG_COLUMNS)}`} ${FLAGS[name].help}`;
+  });
   return `Uso:\n${lines.join("\n")}\n\nOpções:\n${options.join("\n")}\n`;
 }

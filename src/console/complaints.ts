@@ -3,7 +3,7 @@
 // Never: shows a text from the wire raw, or anything of a stack trace.
 
 import { type Address, formatAddress } from "../protocol/address.ts";
-import type { Fault, FaultCode } from "../protocol/fault.ts";
+import { type Fault, type FaultCode, fault } from "../protocol/fault.ts";
 import { NAME_BYTES_MAX } from "../protocol/limits.ts";
 import { type NameFlaw, nameFlaw } from "../protocol/names.ts";
 import { showFile, showFolder } from "./lines.ts";
@@ -79,45 +79,11 @@ export function withdrawnComplaint(name: string): Complaint {
   };
 }
 
-/** A file that was to be hashed; `shown` is its name or path. */
-export function unreadComplaint(shown: string, why: Fault): Complaint {
-  const [what, hint] = UNREAD[why.fault] ?? [];
-  if (what === undefined || hint === undefined) return complaintOf(why, { name: shown });
-  return { cause: `o arquivo ${showFolder(shown)} ${what}`, code: why.fault, hint };
+/** Told when it happens, to whoever stays: the link joins again by itself. */
+export function serverLostComplaint(at: Address): Complaint {
+  const { cause, code } = complaintOf(fault("SERVER_GONE", "network"), { server: at });
+  return { cause, code, hint: "o peer volta à rede sozinho assim que o servidor voltar" };
 }
-
-const UNREAD: Partial<Record<FaultCode, readonly [what: string, hint: string]>> = {
-  FILE_MISSING: ["não existe", "confira o caminho"],
-  CHANGED: ["mudou enquanto era lido", "espere a gravação terminar e tente de novo"],
-  DISK_ERROR: ["não pôde ser lido", "confira se é um arquivo comum que você pode ler, e se o disco está bom"],
-};
-
-/** What --verify ends with when not all is well. */
-export function damagedComplaint(damaged: number, total: number): Complaint {
-  return {
-    cause: `arquivos danificados: ${damaged} de ${total}`,
-    code: "CORRUPT",
-    hint: "restaure cada um de uma cópia, ou apague-o e baixe de novo",
-  };
-}
-
-/** --verify without its record: every file looks new. */
-export const UNRECORDED: Complaint = {
-  cause: "o registro das verificações não pôde ser aberto, e sem ele todo arquivo parece novo",
-  code: "DISK_ERROR",
-  hint: "confira se sua pasta de cache aceita gravação, ou indique outra em NAPSTER_CACHE",
-};
-
-/** One line for the person about a source that lied; the download goes on, with it or without. */
-export function liarNote(address: Address, why: Fault): string | undefined {
-  const what = LIES[why.fault];
-  return what && `aviso: o peer ${formatAddress(address)} ${what} [${why.fault}]`;
-}
-
-const LIES: Partial<Record<FaultCode, string>> = {
-  CORRUPT: "enviou dados errados, que foram descartados",
-  BAD_REPLY: "respondeu fora do protocolo, e a conversa com ele foi encerrada",
-};
 
 const address = (prefix: string, value: Address | undefined): string =>
   value === undefined ? prefix : `${prefix} ${formatAddress(value)}`;
@@ -135,7 +101,7 @@ const AGAIN = "repita o mesmo DOWNLOAD: ele continua de onde parou";
 const OTHER_SOURCE = "faça SEARCH de novo e escolha outro peer da lista";
 const FREE_PORT = "escolha outra porta, ou feche o programa que a usa";
 
-type Sentence = (subject: Subject) => readonly [cause: string, hint: string];
+type Sentence = (subject: Subject, whose: Fault["whose"]) => readonly [cause: string, hint: string];
 
 const SENTENCES: Record<FaultCode, Sentence> = {
   BAD_REQUEST: (s) => [`${other(s)} não entendeu o pedido`, SAME_VERSION],
@@ -171,14 +137,21 @@ const SENTENCES: Record<FaultCode, Sentence> = {
   NOT_READY: (s) => [`${peer(s)} ainda prepara ${file(s)}`, LATER],
   UNAVAILABLE: (s) => [`${other(s)} não faz esta busca`, "procure pelo nome exato, com search"],
   SHUTTING_DOWN: (s) => [`${other(s)} está saindo da rede`, LATER],
-  INTERNAL: () => ["falha interna do programa", "tente de novo; se continuar, relate o defeito com esta linha"],
+  INTERNAL: (s, whose) => [
+    whose === "theirs" ? `falha interna n${other(s)}` : "falha interna do programa",
+    whose === "theirs" ? LATER : "tente de novo; se continuar, relate o defeito com esta linha",
+  ],
 
   USAGE: () => ["o comando não foi entendido", "veja --help"],
   SERVER_UNREACHABLE: (s) => [
     `${server(s)} não responde`,
     "confira se napster-server está no ar e se --server tem o IP e a porta dele",
   ],
-  SERVER_GONE: (s) => [`a conexão com ${server(s)} caiu`, "o peer volta à rede sozinho assim que o servidor voltar"],
+  SERVER_GONE: (s) => [`a conexão com ${server(s)} caiu`, "confira se napster-server está no ar e tente de novo"],
+  UNREACHABLE: (s) => [
+    `outros peers não conseguem conectar a${s.at ? ` ${formatAddress(s.at)}` : " esta máquina"}, então ninguém verá seus arquivos`,
+    `permita o napster-peer no firewall (no Windows, "Permitir o acesso" no Firewall do Windows) e, atrás de um roteador, redirecione ${s.at ? `a porta ${s.at.port}` : "a porta"} para esta máquina; seus downloads funcionam assim mesmo`,
+  ],
   PEER_UNREACHABLE: (s) => [
     `${peer(s)} não responde`,
     "confira IP e porta, ou faça SEARCH de novo e escolha outro peer",
@@ -217,6 +190,14 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     "faça JOIN de novo para anunciar o que a pasta tem agora",
   ],
   CORRUPT: (s) => [`os dados que ${peer(s)} enviou não são os d${file(s)}`, OTHER_SOURCE],
+  PART_BLOCKED: (s) => [
+    `${folder(s)} tem um link, uma pasta ou outra coisa no lugar d${file(s)}.part, ou do .part.journal dele`,
+    "veja o que é, tire de lá e repita o DOWNLOAD, ou faça JOIN com outra pasta",
+  ],
+  PART_LOST: (s) => [
+    `${file(s)}.part foi apagado, trocado ou tirado d${folder(s)} enquanto era baixado`,
+    "se foi movido, ponha-o de volta; depois repita o DOWNLOAD, e deixe os .part como estão até o fim",
+  ],
   OTHER_CONTENT: (s) => [
     `n${folder(s)} há um download incompleto de outro arquivo com o nome d${file(s)}`,
     "apague o arquivo .part de lá, ou faça JOIN com outra pasta",
@@ -236,8 +217,25 @@ const SENTENCES: Record<FaultCode, Sentence> = {
   CANCELLED: (s) => [`o download foi cancelado${s.name === undefined ? "" : `: ${showFile(s.name)}`}`, AGAIN],
 };
 
+/** What only a server, and what only a peer has reason to answer: from the other one it would be a lie about us. */
+const SERVERS: readonly FaultCode[] = [
+  "NOT_JOINED",
+  "BAD_ADDRESS",
+  "ADDRESS_MISMATCH",
+  "ADDRESS_TAKEN",
+  "PAYLOAD_TOO_LARGE",
+  "UNAVAILABLE",
+];
+const PEERS: readonly FaultCode[] = ["NOT_SHARED", "BUSY", "REFUSED", "CHANGED", "BAD_RANGE", "NOT_READY"];
+
+function codeOf({ fault, whose }: Fault, { peer, server }: Subject): FaultCode {
+  const others = peer !== undefined ? SERVERS : server !== undefined ? PEERS : [];
+  return whose === "theirs" && others.includes(fault) ? "BAD_REPLY" : fault;
+}
+
 /** The sentence and hint of a fault. The detail stays out: it is English, and may come from the wire. */
 export function complaintOf(fault: Fault, subject: Subject = {}): Complaint {
-  const [cause, hint] = SENTENCES[fault.fault](subject);
-  return { cause, code: fault.fault, hint };
+  const code = codeOf(fault, subject);
+  const [cause, hint] = SENTENCES[code](subject, fault.whose);
+  return { cause, code, hint };
 }

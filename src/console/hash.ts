@@ -3,7 +3,7 @@
 // Never: reads a file itself; the results come in as they are found.
 
 import { type Fault, isFault } from "../protocol/fault.ts";
-import { damagedComplaint, unreadComplaint } from "./complaints.ts";
+import { damagedComplaint, unreadComplaint } from "./hash-complaints.ts";
 import type { HashedFile, Verdict } from "./hash-lines.ts";
 import { EXIT } from "./headless.ts";
 import type { Life } from "./life.ts";

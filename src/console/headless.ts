@@ -45,6 +45,9 @@ const at = ({ host, port }: Where, folder: string | undefined) => ({
   folder,
 });
 
+/** Whoever only asks shares nothing, and need not be found, nor wait until the server knows whether it could be. */
+const toAsk = (where: Where) => ({ ...at(where, undefined), listing: "never" as const });
+
 /** Leaving on request is a failure for whoever wanted an answer. */
 const codeOf = (result: Fault | Stop): number =>
   isFault(result) && REJECTIONS.includes(result.fault) ? EXIT.rejected : EXIT.failed;
@@ -63,7 +66,7 @@ async function find(session: Session, where: Where, name: string): Promise<numbe
     return EXIT.usage;
   }
   // It has nothing to share, but the server answers only who has joined.
-  const joined = await join(session, at(where, undefined));
+  const joined = await join(session, toAsk(where));
   if (isFault(joined) || isStop(joined)) return EXIT.failed;
   const found = await search(session, name);
   if (isFault(found) || isStop(found)) return EXIT.failed;
@@ -73,7 +76,7 @@ async function find(session: Session, where: Where, name: string): Promise<numbe
 }
 
 async function findByWords(session: Session, where: Where, words: string): Promise<number> {
-  const joined = await join(session, at(where, undefined));
+  const joined = await join(session, toAsk(where));
   if (isFault(joined) || isStop(joined)) return EXIT.failed;
   const { peer, report, life, server } = session;
   report.working("Procurando...");
@@ -109,7 +112,8 @@ async function get(session: Session, where: Where, { name, folder, from }: Wante
     session.report.complain(flaw);
     return EXIT.usage;
   }
-  const self = await join(session, at(where, folder));
+  // Its own file comes first; others find what it has as soon as that is asked for.
+  const self = await join(session, { ...at(where, folder), listing: "later" });
   if (isFault(self) || isStop(self)) return EXIT.failed;
   const found = await search(session, name);
   if (isFault(found) || isStop(found)) return EXIT.failed;

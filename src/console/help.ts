@@ -59,6 +59,8 @@ o registro); novo (não havia registro; agora há); ilegível.
 
 Com --json, cada linha de stdout é um objeto, com "event" entre:
   joined (ip, port, files)              ready (ip, port): de volta à rede
+  unreachable (ip, port, code): outros não conseguem conectar a este peer, e não
+    veem seus arquivos                  reachable (ip, port): agora conseguem
   contents (words, contents)
   found (name, peers)                   queued (name, from, position)
   progress (name, bytes, size, rate, etaSeconds, sources, waiting): uma vez por

@@ -18,12 +18,12 @@ export type Life = {
 
 export function createLife(): Life {
   const controller = new AbortController();
-  const { promise: left, resolve } = Promise.withResolvers<Stop>();
+  const waiting = new Set<(stop: Stop) => void>();
   let cancelling: (() => void) | undefined;
 
   function leave(): void {
     controller.abort();
-    resolve({ stop: "leave" });
+    for (const stop of waiting) stop({ stop: "leave" });
   }
 
   return {
@@ -41,7 +41,14 @@ export function createLife(): Life {
         if (cancelling === cancel) cancelling = undefined;
       };
     },
-    during: (work) => Promise.race([work, left]),
+    during<T>(work: Promise<T>) {
+      if (controller.signal.aborted) return Promise.race([work, Promise.resolve<Stop>({ stop: "leave" })]);
+      // Forgotten when it is over: a run that does a million things remembers none of them.
+      const { promise, resolve, reject } = Promise.withResolvers<T | Stop>();
+      waiting.add(resolve);
+      work.then(resolve, reject).finally(() => waiting.delete(resolve));
+      return promise;
+    },
   };
 }
 

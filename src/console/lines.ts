@@ -31,9 +31,9 @@ export function downloadedLine(name: string, folder: string): string {
   return `Arquivo ${showFile(name)} baixado com sucesso na pasta ${showFolder(folder)}`;
 }
 
-// SPEC 6: the server, on JOIN.
+// SPEC 6: the server, on JOIN. A list may name a file twice; the peer has it once.
 export function addedLine(address: Address, names: readonly string[]): string {
-  return listed(`Peer ${formatAddress(address)} adicionado com arquivos`, names.map(showFile));
+  return listed(`Peer ${formatAddress(address)} adicionado com arquivos`, [...new Set(names)].map(showFile));
 }
 
 // SPEC 6: the server, on SEARCH.
@@ -47,4 +47,16 @@ export function readyLine(address: Address): string {
 }
 
 /** One content that FIND has found: sources, size in bytes, name. */
-export const contentLine = ({ sources, size, name }: Found): string => `${sources}\t${size}\t${name}`;
+export const contentLine = ({ sources, size, name }: Found): string => `${sources}\t${size}\t${showFile(name)}`;
+
+// What JSON.stringify leaves raw and a terminal may obey or hide: DEL, C1 controls, bidi controls, invisibles.
+const STEERING = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/** One object as a line of JSON that reads back the same, and that a terminal can be shown. */
+export function jsonLine(value: object): string {
+  const escaped = (character: string): string =>
+    Array.from({ length: character.length }, (_, i) => character.charCodeAt(i))
+      .map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`)
+      .join("");
+  return JSON.stringify(value).replace(STEERING, escaped);
+}

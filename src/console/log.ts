@@ -6,7 +6,7 @@ import { type Address, formatAddress } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
 import { showName } from "../protocol/names.ts";
 import { complaintOf, complaintText } from "./complaints.ts";
-import { readyLine } from "./lines.ts";
+import { jsonLine, readyLine } from "./lines.ts";
 import type { Output } from "./output.ts";
 
 export type Log = {
@@ -45,7 +45,7 @@ export function createLog({ output, errIsTerminal }: LogParts): Log {
 /** --log json. */
 export function createJsonLog({ output, now }: LogParts): Log {
   const say = (level: "info" | "warn" | "error", event: string, values: object = {}): void =>
-    output.err(`${JSON.stringify({ time: now().toISOString(), level, event, ...values })}\n`);
+    output.err(`${jsonLine({ time: now().toISOString(), level, event, ...values })}\n`);
   const values = (fault: Fault): object => ({
     code: fault.fault,
     message: complaintOf(fault).cause,

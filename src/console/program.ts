@@ -97,7 +97,8 @@ export async function answerAndExit(
 ): Promise<never> {
   return runProgram(async ({ output }) => {
     if ("usage" in asked) {
-      output.err(`${complaintText({ cause: asked.usage, code: "USAGE", hint: `${program} --help mostra o uso` })}\n`);
+      const cause = showName(asked.usage, DETAIL_CHARACTERS_MAX);
+      output.err(`${complaintText({ cause, code: "USAGE", hint: `${program} --help mostra o uso` })}\n`);
       return EXIT.usage;
     }
     output.out(asked.asked === "help" ? texts.help : `${texts.version}\n`);

@@ -150,10 +150,16 @@ export function createPicker(options: readonly string[]): (key: string) => reado
 
 /** Answers from lines, for scripts. A refused answer is an error on stderr, and the next line answers again. */
 export function createPipedAsker(lines: AsyncIterator<string>, err: Writer): Asker {
-  const aborted = Promise.withResolvers<Stop>();
+  // Not one promise that every line is raced with: it would remember each of them for as long as it waits.
+  let closed = false;
+  let giveUp = (_: Stop): void => {};
 
   async function next(): Promise<string | Stop> {
-    const line = await Promise.race([lines.next(), aborted.promise]);
+    if (closed) return { stop: "leave" };
+    const { promise, resolve, reject } = Promise.withResolvers<IteratorResult<string> | Stop>();
+    giveUp = resolve;
+    lines.next().then(resolve, reject);
+    const line = await promise;
     if (isStop(line)) return line;
     return line.done === true ? { stop: "end" } : line.value;
   }
@@ -194,7 +200,10 @@ export function createPipedAsker(lines: AsyncIterator<string>, err: Writer): Ask
         return passable >= 0 ? undefined : notAnOption(line, options);
       });
     },
-    close: () => aborted.resolve({ stop: "leave" }),
+    close() {
+      closed = true;
+      giveUp({ stop: "leave" });
+    },
   };
 }
 
@@ -213,17 +222,25 @@ function notAnOption(line: string, options: readonly string[]): Complaint {
 /** Longest line a script may send; a longer one is cut there, and its check refuses it. */
 const ANSWER_CHARACTERS_MAX = 40_000;
 
+// An input without end that asks for nothing (yes, /dev/zero) would keep signals, and everything else, from their turn.
+const LINES_A_TURN = 64;
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 /** Lines of a byte stream, read only as fast as they are asked for. The last one needs no newline. */
 export async function* readLines(source: AsyncIterable<Uint8Array>): AsyncGenerator<string, void> {
   // Ignores a byte order mark, which PowerShell puts in front of what it pipes.
   const decoder = new TextDecoder("utf-8");
   let rest = "";
+  let given = 0;
   for await (const chunk of source) {
+    await turn();
     rest += decoder.decode(chunk, { stream: true });
     for (let end = rest.indexOf("\n"); end >= 0; end = rest.indexOf("\n")) {
       const line = rest.slice(0, end).replace(/\r$/, "");
       rest = rest.slice(end + 1);
       yield line.slice(0, ANSWER_CHARACTERS_MAX);
+      given += 1;
+      if (given % LINES_A_TURN === 0) await turn();
     }
     rest = rest.slice(0, ANSWER_CHARACTERS_MAX);
   }

@@ -6,9 +6,10 @@
 import { type Address, formatAddress } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
 import type { Found } from "../protocol/messages.ts";
-import { type Complaint, complaintOf, complaintText, liarNote, type Subject } from "./complaints.ts";
+import { type Complaint, complaintOf, complaintText, type Subject } from "./complaints.ts";
 import { fileLine, type HashedFile, type Verdict, verdictLine } from "./hash-lines.ts";
-import { contentLine, downloadedLine, foundLine, joinedLine, readyLine } from "./lines.ts";
+import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine } from "./lines.ts";
+import { liarNote, reachNote } from "./notes.ts";
 import type { Output } from "./output.ts";
 import { type Progress, progressLine, type Waiting, waitingWords } from "./progress.ts";
 import type { Screen } from "./screen.ts";
@@ -20,6 +21,8 @@ export type Report = {
   joined(address: Address, names: readonly string[]): Promise<void>;
   /** Listening, or back in the network: for scripts that wait for it. */
   ready(address: Address): void;
+  /** Whether others can connect to us there, when it is news. */
+  reach(at: Address, reached: boolean): void;
   found(name: string, peers: readonly Address[]): void;
   /** What FIND found: none of the dictated lines. */
   contents(words: string, found: readonly Found[]): void;
@@ -56,12 +59,16 @@ export type ReportParts = {
 const DRAW_MS = 100;
 const PROGRESS_EVENT_MS = 1000;
 
+/** A place in the queue is told again every WAIT_SECONDS, so that the last one is never missed for long. */
+const PLACE_MS = 200;
+
 /** How long readiness waits for the line before it to be read. */
 const LINE_MS_MAX = 1000;
 
 export function createReport(parts: ReportParts): Report {
   const { output, screen } = parts;
   const due = every(DRAW_MS, parts.now);
+  const told = every(PLACE_MS, parts.now);
   const news = createNews();
   const warned = new Set<string>();
   const say = (line: string): void => screen.above(() => output.out(`${line}\n`));
@@ -76,6 +83,7 @@ export function createReport(parts: ReportParts): Report {
       ready(address);
     },
     ready,
+    reach: (at, reached) => warn(reachNote(at, reached)),
     found: (_name, peers) => say(foundLine(peers)),
     contents(_words, found) {
       for (const one of found) say(contentLine(one));
@@ -86,9 +94,10 @@ export function createReport(parts: ReportParts): Report {
     progress(_name, progress) {
       const { waiting } = progress;
       const queued = waiting?.for === "slot";
-      // A place is told once in seconds, and each time counts.
+      // A place is told once in seconds, and each time counts on a screen; lines that stay are not for a flood of them.
       if (parts.watched && (queued || due())) screen.show(progressLine(progress, parts.columns()));
-      if (!parts.watched && !parts.errIsTerminal && news.isNew(waiting)) warn(waitingWords(waiting));
+      if (!parts.watched && !parts.errIsTerminal && (!queued || told()) && news.isNew(waiting))
+        warn(waitingWords(waiting));
     },
     settled() {
       news.forget();
@@ -115,6 +124,8 @@ export function createReport(parts: ReportParts): Report {
  * One JSON object a line on stdout (--json), in place of the dictated lines; stderr stays as it is without it.
  *   {"event":"joined","ip":"127.0.0.1","port":8776,"files":["aula1.mp4"]}
  *   {"event":"ready","ip":"127.0.0.1","port":8776}                      back in the network after the server returned
+ *   {"event":"unreachable","ip":"127.0.0.1","port":8776,"code":"UNREACHABLE"}   nobody can connect to us, nor finds our files
+ *   {"event":"reachable","ip":"127.0.0.1","port":8776}                  that is over
  *   {"event":"contents","words":"redes aula","contents":[{"name":"aula1.mp4","size":2,"root":"…","sources":1}]}
  *   {"event":"found","name":"aula1.mp4","peers":["127.0.0.1:8776"]}
  *   {"event":"queued","name":"aula1.mp4","from":"127.0.0.1:8776","position":2}   at each change of the place
@@ -135,8 +146,9 @@ export function createJsonReport(parts: ReportParts): Report {
   const { output } = parts;
   const people = createReport(parts);
   const due = every(PROGRESS_EVENT_MS, parts.now);
+  const told = every(PLACE_MS, parts.now);
   const news = createNews();
-  const tell = (event: string, values: object): void => output.out(`${JSON.stringify({ event, ...values })}\n`);
+  const tell = (event: string, values: object): void => output.out(`${jsonLine({ event, ...values })}\n`);
   const complain = (complaint: Complaint): void => {
     tell("error", { code: complaint.code, message: complaint.cause, hint: complaint.hint });
     people.complain(complaint);
@@ -151,13 +163,17 @@ export function createJsonReport(parts: ReportParts): Report {
       tell("ready", address);
       people.ready(address);
     },
+    reach(at, reached) {
+      tell(reached ? "reachable" : "unreachable", { ...at, ...(!reached && { code: "UNREACHABLE" }) });
+      people.reach(at, reached);
+    },
     found: (name, peers) => tell("found", { name, peers: peers.map(formatAddress) }),
     contents: (words, contents) =>
       tell("contents", { words, contents: contents.map((c) => ({ ...c, root: c.root ?? null })) }),
     progress(name, { waiting, rate, etaSeconds, ...progress }) {
       if (waiting?.for === "slot") {
         const { from, position } = waiting;
-        if (news.isNew(waiting)) tell("queued", { name, from: formatAddress(from), position });
+        if (told() && news.isNew(waiting)) tell("queued", { name, from: formatAddress(from), position });
       } else if (due()) {
         const pace = { rate: Math.round(rate), etaSeconds: etaSeconds && Math.ceil(etaSeconds) };
         tell("progress", { name, ...progress, ...pace, waiting: waitingValues(waiting) });

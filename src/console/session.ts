@@ -14,7 +14,7 @@ import type { Downloaded, Report } from "./report.ts";
 
 /** The shape of the class Peer; the mains hand one in. */
 export type PeerApi = {
-  join(at: JoinAt): Promise<{ address: Address; names: readonly string[] } | Fault>;
+  join(at: JoinAt): Promise<{ address: Address; reached: boolean; names: readonly string[] } | NotJoined>;
   search(name: string): Promise<readonly Address[] | Fault>;
   download(
     from: Address,
@@ -30,8 +30,16 @@ export type PeerApi = {
   readonly lastSearched: string | undefined;
 };
 
-/** `folder` undefined: to search only. */
-export type JoinAt = { readonly host: string; readonly port: number; readonly folder: string | undefined };
+/** `at`: the address that was refused, where it came so far. */
+type NotJoined = Fault & { readonly at?: Address };
+
+/** `folder` undefined: to search only. `listing`: whether others shall find us; at once when not given. */
+export type JoinAt = {
+  readonly host: string;
+  readonly port: number;
+  readonly folder: string | undefined;
+  readonly listing?: "later" | "never";
+};
 
 /** How downloads are made. */
 export type Policy = {
@@ -55,8 +63,12 @@ export async function join({ peer, report, life, server }: Session, at: JoinAt):
   const joined = await life.during(peer.join(at));
   report.settled();
   if (isStop(joined)) return joined;
-  if (isFault(joined)) report.failed(joined, { server, at: { ip: at.host, port: at.port }, folder: at.folder });
-  else await report.joined(joined.address, joined.names);
+  const asked = { ip: at.host, port: at.port };
+  if (isFault(joined)) report.failed(joined, { server, at: joined.at ?? asked, folder: at.folder });
+  else {
+    await report.joined(joined.address, joined.names);
+    if (!joined.reached) report.reach(joined.address, false);
+  }
   return isFault(joined) ? joined : joined.address;
 }
 

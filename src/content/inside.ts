@@ -169,9 +169,11 @@ async function taken(path: string): Promise<boolean> {
   }
 }
 
+const blocked = (detail: string): Fault => fault("PART_BLOCKED", "disk", detail);
+
 /**
  * Opens `name`'s .part or journal for reading and writing, making it where there is none (`fresh`: nothing in it).
- * FILE_EXISTS when the final name is taken. A .part that is also another file's name (a publish that was cut short)
+ * FILE_EXISTS when the final name is taken, PART_BLOCKED when a link or a folder is in its place. A .part that is also another file's name (a publish that was cut short)
  * is given up, never written through.
  */
 export async function createInside(
@@ -187,16 +189,19 @@ export async function createInside(
   try {
     if (work === "part" && (await taken(final))) return fault("FILE_EXISTS", "ours", "the final name is taken");
     const found = await lstat(path, { bigint: true }).catch(() => undefined);
-    if (found?.isFile() && found.nlink > 1n) await fs.promises.unlink(path);
+    if (found?.isFile() === false) return blocked(`the ${work} is no regular file`);
+    if (found !== undefined && found.nlink > 1n) await fs.promises.unlink(path);
     else if (found !== undefined) {
       const file = await opened(await openFd(path, fs.constants.O_RDWR | CAREFULLY), undefined);
-      if (isFault(file) || file.ino === found.ino) return isFault(file) ? file : { ...file, fresh: false };
+      if (isFault(file)) return blocked(`the ${work} is no regular file`);
+      if (file.ino === found.ino) return { ...file, fresh: false };
       await file.close();
-      return fault("CHANGED", "ours", `${work} was replaced while it was opened`);
+      return blocked(`the ${work} was replaced while it was opened`);
     }
     const file = await opened(await openFd(path, make, 0o666), undefined);
     return isFault(file) ? file : { ...file, fresh: true };
   } catch (error) {
+    if (errorCode(error) === "ELOOP") return blocked(`the ${work} became a link`);
     if (FORBIDDEN.has(errorCode(error))) return fault("FOLDER_DENIED", "disk", `create ${work}: ${errorCode(error)}`);
     return diskFault(error, `create ${work}`);
   }

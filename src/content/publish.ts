@@ -15,17 +15,61 @@ export type Disk = {
   link(from: string, to: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
-  lstat(path: string): Promise<unknown>;
+  lstat(path: string): Promise<Pick<fs.BigIntStats, "ino" | "size">>;
   wait(ms: number): Promise<void>;
 };
 
-const { link, rename, unlink, lstat } = fs.promises;
+/** The file that was written and verified: what the .part's name must still lead to. */
+export type Written = { readonly ino: bigint; readonly size: number };
+
+const { link, rename, unlink } = fs.promises;
+const lstat: Disk["lstat"] = (path) => fs.promises.lstat(path, { bigint: true });
 const DISK: Disk = { link, rename, unlink, lstat, wait: (ms) => Bun.sleep(ms) };
 
 // What link answers when the trouble is not that the system has no links (exFAT, Wine, some network folders).
 const NOT_ABOUT_LINKS = new Set(["ENOENT", "ENOSPC", "EDQUOT", "EROFS", "EIO", "EBUSY", "EINTR"]);
 
 const exists = (): Fault => fault("FILE_EXISTS", "ours", "the final name is taken");
+
+const lost = (detail: string): Fault => fault("PART_LOST", "disk", detail);
+
+/** Why `path` is not the file that was written: somebody has put a link or another file in its place. */
+async function swapped(disk: Disk, path: string, written: Written | undefined): Promise<Fault | undefined> {
+  if (written === undefined) return undefined;
+  try {
+    const { ino, size } = await disk.lstat(path);
+    const same = ino === written.ino && Number(size) === written.size;
+    return same ? undefined : lost("another file is in the .part's place");
+  } catch (error) {
+    const failed = diskFault(error, "publish");
+    return failed.fault === "FILE_MISSING" ? lost("the .part is gone") : failed;
+  }
+}
+
+/** The name goes to the file that was written, or to none: a file swapped in between look and link gives it back. */
+async function placeWritten(
+  disk: Disk,
+  part: string,
+  final: string,
+  written: Written | undefined,
+): Promise<Fault | undefined> {
+  const wrong = await swapped(disk, part, written);
+  // Two programs that know nothing of each other may have had one .part, and one of them was first.
+  if (wrong?.fault === "PART_LOST" && (await disk.lstat(final).catch(() => undefined)) !== undefined) return exists();
+  const unplaced = wrong ?? (await place(disk, part, final));
+  if (unplaced !== undefined) return unplaced;
+  const late = await swapped(disk, final, written);
+  if (late?.fault === "PART_LOST") await giveBack(disk, part, final).catch(() => {});
+  return late;
+}
+
+/** A link is one name more of the same file, a renamed one has no other. */
+async function giveBack(disk: Disk, part: string, final: string): Promise<void> {
+  const other = await disk.lstat(part).catch(() => undefined);
+  const linked = other?.ino === (await disk.lstat(final)).ino;
+  if (linked) await disk.unlink(final);
+  else if (other === undefined) await disk.rename(final, part);
+}
 
 async function place(disk: Disk, part: string, final: string): Promise<Fault | undefined> {
   try {
@@ -84,9 +128,15 @@ function syncFolder(folder: string): void {
 
 /**
  * SPEC 5.h: gives a whole, verified, synced download its final name, and removes its journal. FILE_EXISTS when the
- * name is taken (the .part stays), DISK_FULL or DISK_ERROR with `retry` when the disk refused for about 1.5 seconds.
+ * name is taken (the .part stays), PART_LOST when the .part is no longer what was `written`, DISK_FULL or DISK_ERROR
+ * with `retry` when the disk refused for about 1.5 seconds.
  */
-export async function publish(folder: string, name: string, disk: Disk = DISK): Promise<Fault | undefined> {
+export async function publish(
+  folder: string,
+  name: string,
+  disk: Disk = DISK,
+  written?: Written,
+): Promise<Fault | undefined> {
   const final = finalPath(folder, name);
   const part = workPath(folder, name, "part");
   const journal = workPath(folder, name, "journal");
@@ -94,7 +144,7 @@ export async function publish(folder: string, name: string, disk: Disk = DISK): 
   if (isFault(part)) return part;
   if (isFault(journal)) return journal;
 
-  const failed = await patiently(disk, () => place(disk, part, final));
+  const failed = await patiently(disk, () => placeWritten(disk, part, final, written));
   if (failed !== undefined) return failed;
   // A second name that cannot be removed is untidy, no failure: createInside never writes through it.
   await patiently(disk, () => remove(disk, part));

@@ -19,9 +19,13 @@ const writeFd = promisify(fs.write) as (
   at: number,
 ) => Promise<number | { bytesWritten: number }>;
 
+/** More than the journal of any file is long; whoever put a larger one there shall not have it read into memory. */
+const READ_BYTES_MAX = 96 * 1024 * 1024;
+
 /** One of the two files, as storage needs it. */
 export type WorkFile = {
   readonly size: number;
+  /** What it holds, the first READ_BYTES_MAX of it. */
   readAll(): Promise<Uint8Array | Fault>;
   writeAt(bytes: Uint8Array, offset: number): Promise<Fault | undefined>;
   truncate(size: number): Promise<Fault | undefined>;
@@ -38,8 +42,11 @@ export type Workplace = {
   readonly journal: WorkFile;
   /** Bytes that the folder's disk has left for us. */
   freeBytes(): Promise<number>;
-  /** Closes the files and gives the .part its final name. FILE_EXISTS when the name was taken meanwhile. */
-  publish(): Promise<Fault | undefined>;
+  /**
+   * Closes the files and gives the .part, `size` bytes long, its final name. FILE_EXISTS when the name was taken
+   * meanwhile, PART_LOST when something else is in the .part's place.
+   */
+  publish(size: number): Promise<Fault | undefined>;
   /** Closes the files and leaves them for another time; removes them when `worthless`. */
   leave(worthless: boolean): Promise<void>;
 };
@@ -75,9 +82,9 @@ export async function openWorkplace(folder: string, name: string): Promise<Workp
       const disk = await fs.promises.statfs(folder);
       return disk.bavail * disk.bsize;
     },
-    async publish() {
+    async publish(size) {
       await close();
-      return publish(folder, name);
+      return publish(folder, name, undefined, { ino: (part as OpenFile).ino, size });
     },
     async leave(worthless) {
       await close();
@@ -106,7 +113,7 @@ function workFile(file: OpenFile): WorkFile {
   return {
     size: file.size,
     async readAll() {
-      const bytes = new Uint8Array(file.size);
+      const bytes = new Uint8Array(Math.min(file.size, READ_BYTES_MAX));
       const failed = await attempt("read", async () => {
         for (let at = 0; at < bytes.length; ) {
           const read = fs.readSync(fd, bytes, at, bytes.length - at, at);

@@ -5,6 +5,7 @@
 import type { Address } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
 import type { Progress } from "../transfer/progress.ts";
+import type { Listing } from "../transport/server-link.ts";
 
 export type JoinAt = {
   readonly host: string;
@@ -12,8 +13,13 @@ export type JoinAt = {
   readonly port: number;
   /** Undefined for a peer that only searches: it shares nothing and cannot download. */
   readonly folder: string | undefined;
+  /** Whether others shall find us: at once when not given. */
+  readonly listing?: Listing;
 };
-export type Joined = { readonly address: Address; readonly names: readonly string[] };
+/** Why there is no JOIN, and the address that was refused where it came so far: it has the port that the system chose. */
+export type NotJoined = Fault & { readonly at?: Address };
+/** `reached`: others can connect to us, as far as the server could find out; nobody finds us otherwise. */
+export type Joined = { readonly address: Address; readonly reached: boolean; readonly names: readonly string[] };
 export type DownloadRequest = {
   /** The file's name; the last searched one when not given. */
   readonly name?: string;

@@ -43,3 +43,22 @@ export function sameAddress(a: Address, b: Address): boolean {
 export function isLoopback(ip: string): boolean {
   return ip.startsWith("127.");
 }
+
+/** Addresses whose first `bits` are those of `ip`. */
+export type Range = { readonly ip: string; readonly bits: number };
+
+/** `a.b.c.d/n`, n from 0 to 32, whose other bits are zero: what is written is what is meant. */
+export function parseRange(text: string): Range | Fault {
+  const [ip = "", digits = "", ...more] = text.split("/");
+  const bits = /^(?:0|[1-9]\d?)$/.test(digits) ? Number(digits) : Number.NaN;
+  const range = { ip, bits };
+  if (more.length > 0 || !isIp(ip) || !(bits <= 32)) return fault("BAD_ADDRESS", "theirs", "expected a.b.c.d/n");
+  return numberOf(ip) % 2 ** (32 - bits) === 0 ? range : fault("BAD_ADDRESS", "theirs", "bits beyond the prefix");
+}
+
+export function isIn(ip: string, { ip: first, bits }: Range): boolean {
+  const rest = 2 ** (32 - bits);
+  return Math.floor(numberOf(ip) / rest) === Math.floor(numberOf(first) / rest);
+}
+
+const numberOf = (ip: string): number => ip.split(".").reduce((sum, octet) => sum * 256 + Number(octet), 0);

@@ -31,7 +31,7 @@ export const SERVER_TABLE: Table<ServerState, ServerRequest["verb"]> = {
 };
 
 export const PEER_TABLE: Table<PeerState, PeerRequest["verb"]> = {
-  new: { HELLO: "new", DOWNLOAD: "granted", FETCH: "granted", LANE: "lane", PING: "new" },
+  new: { HELLO: "new", DOWNLOAD: "granted", FETCH: "granted", LANE: "lane", PING: "new", PROBE: "new" },
   granted: { HELLO: "granted", LAYER: "granted", PIECES: "granted", GET: "granted", PING: "granted" },
   lane: { HELLO: "lane", GET: "lane", PING: "lane" },
 };

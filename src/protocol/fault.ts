@@ -32,6 +32,7 @@ export const WIRE_CODES = [
 export const LOCAL_CODES = [
   "USAGE",
   "SERVER_UNREACHABLE",
+  "UNREACHABLE", // the server could not connect to us, and nobody else can
   "SERVER_GONE",
   "PEER_UNREACHABLE",
   "PEER_GONE",
@@ -50,6 +51,8 @@ export const LOCAL_CODES = [
   "DISK_ERROR",
   "FILE_MISSING",
   "CORRUPT", // bytes that do not match the root
+  "PART_BLOCKED", // a link, a folder or a pipe where the .part or its journal would be
+  "PART_LOST", // the .part was removed or replaced while it grew
   "OTHER_CONTENT", // a .part of this name belongs to another content
   "CANCELLED",
   "INDEX_UNREACHABLE", // the index that servers share: nobody answers there

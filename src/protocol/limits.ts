@@ -8,7 +8,7 @@ export const LINE_BYTES_MAX = 1024;
 /** The longest file name of ext4, NTFS and APFS, in bytes of UTF-8. */
 export const NAME_BYTES_MAX = 255;
 
-/** Names in one JOIN: twice the largest library that we promise (100,000). */
+/** Names in one JOIN, and of one peer in all: twice the largest library that we promise (100,000). */
 export const JOIN_NAMES_MAX = 200_000;
 
 /** JOIN's payload: 200,000 names of 100 bytes with size and root, rounded up. */
@@ -102,10 +102,16 @@ export const QUEUE_MAX = 100;
 /** A waiting peer is told its place at least this often, which also keeps its own deadline away. */
 export const WAIT_SECONDS = 5;
 
+/** More WAITs than a queue that moves ever has to tell: a flood, and the end of the conversation. */
+export const WAITS_PER_SECOND_MAX = 1000;
+
 /** A downloader that takes less than this while others may be waiting for its slot loses it… */
 export const PACE_BYTES_PER_SECOND_MIN = 4 * 1024;
 /** …when it has been so slow for this long. */
 export const PACE_SECONDS = 30;
+
+/** Connections beyond these that a peer still reads one line of, so that the server's PROBE finds it however busy it is. */
+export const PORCH_MAX = 64;
 
 /** Connections to one peer: eight uploads of a class behind one address, each with its lanes, and as many who wait. */
 export const GUESTS_MAX = 2048;
@@ -114,3 +120,34 @@ export const GUESTS_PER_ADDRESS_MAX = 1024;
 /** Connections to the server that have not joined, in all and of one address: room for a class, and for its return. */
 export const STRANGERS_MAX = 8192;
 export const STRANGERS_PER_ADDRESS_MAX = 4096;
+
+/** Connections to the server, in all and of one address: a hundred classes behind one, and far more than one machine has reasons for. */
+export const CONNECTIONS_MAX = 100_000;
+export const CONNECTIONS_PER_ADDRESS_MAX = 8192;
+
+/** Peers that are in at once; the system's descriptors end sooner on most machines. */
+export const PEERS_MAX = 100_000;
+
+/** The server's dial back to a peer that joins, from the SYN to the proof: one lost SYN and a slow line fit, and a person waits. */
+export const PROBE_SECONDS_MAX = 2;
+
+/** Such dials at once, in all and to one address; the rest wait, address by address in turn. A class joins in one go. */
+export const PROBES_MAX = 1024;
+export const PROBES_PER_ADDRESS_MAX = 64;
+
+/** A peer that nobody can reach joins again by itself: first wait, doubled up to the longest. */
+export const UNREACHED_SECONDS_MIN = 5;
+export const UNREACHED_SECONDS_MAX = 300;
+
+/** A peer that came for one answer has itself listed after this long, if it is still there. */
+export const LISTED_LATER_SECONDS = 1;
+
+/** SEARCH and SOURCES of one connection: a twentieth of what a core answers. More wait unread, and one second's worth may come at once. */
+export const SEARCHES_PER_SECOND_MAX = 50_000;
+
+/** The same for FIND, of which each may cost milliseconds. */
+export const FINDS_PER_SECOND_MAX = 20;
+
+/** Payloads of JOINs that are not answered yet, in all and of one address: beyond it the largest is refused. */
+export const JOIN_BYTES_HELD_MAX = 256 * 1024 * 1024;
+export const JOIN_BYTES_HELD_PER_ADDRESS_MAX = 128 * 1024 * 1024;

@@ -20,10 +20,13 @@ export type Holder = { readonly address: Address; readonly complete: boolean };
 /** A content that FIND has found, under one of its names. Without a root it is one name and size. */
 export type Found = Share & { readonly sources: number };
 
+/** What a peer says with JOIN: 32 hex digits that prove it at its door, or "-" when it is not to be listed. */
+export type Key = string;
+
 /** What a peer asks the server. JOIN's shares arrive as payload and are decoded apart (decodeShares). */
 export type ServerRequest =
   | { readonly verb: "HELLO"; readonly version: number }
-  | { readonly verb: "JOIN"; readonly address: Address; readonly payloadBytes: number }
+  | { readonly verb: "JOIN"; readonly address: Address; readonly payloadBytes: number; readonly key?: Key }
   | { readonly verb: "SEARCH"; readonly name: string }
   | { readonly verb: "UPDATE"; readonly share: Share }
   | { readonly verb: "OFFER"; readonly share: Share }
@@ -42,6 +45,7 @@ export type PeerRequest =
   | { readonly verb: "LAYER" }
   | { readonly verb: "PIECES" }
   | { readonly verb: "GET"; readonly offset: number; readonly length: number }
+  | { readonly verb: "PROBE"; readonly nonce: string }
   | { readonly verb: "PING" };
 
 /** What is granted to a download: its size, how it is cut, and the ticket that opens more lanes. */
@@ -55,7 +59,8 @@ export type Grant = {
 /** A reply as its line says it. `payloadBytes` raw bytes follow the line where there are any. */
 export type Reply =
   | { readonly verb: "HELLO"; readonly version: number }
-  | { readonly verb: "JOIN_OK"; readonly address: Address }
+  /** `reached`: nobody is told of a peer that the server could not connect to. */
+  | { readonly verb: "JOIN_OK"; readonly address: Address; readonly reached: boolean }
   | { readonly verb: "SEARCH_OK"; readonly payloadBytes: number }
   | { readonly verb: "UPDATE_OK" }
   | { readonly verb: "OFFER_OK" }
@@ -67,6 +72,7 @@ export type Reply =
   | { readonly verb: "ACCEPT"; readonly grant: Grant }
   | { readonly verb: "WAIT"; readonly position: number }
   | { readonly verb: "LANE_OK" }
+  | { readonly verb: "PROBE_OK"; readonly proof: string }
   | { readonly verb: "LAYER_OK"; readonly payloadBytes: number }
   | { readonly verb: "PIECES_OK"; readonly payloadBytes: number }
   | { readonly verb: "DATA"; readonly offset: number; readonly payloadBytes: number }

@@ -19,9 +19,9 @@ export type NameFlaw =
 
 // C0, DEL and C1 controls: terminal escapes, CR and LF start here.
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
-// Zero-width, bidi embeddings and overrides, isolates, invisible operators, BOM, line and paragraph separators, soft hyphen.
+// Zero-width, bidi embeddings and overrides, isolates, invisible operators, BOM, line and paragraph separators, soft hyphen, fillers.
 const INVISIBLE =
-  /[\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/u;
+  /[\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/u;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const SEPARATOR = /[/\\]/;
 const FORBIDDEN = /[<>:"|?*]/;

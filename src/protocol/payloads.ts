@@ -30,7 +30,10 @@ export function decodeShares(payload: Uint8Array): Share[] | Fault {
 const READ_BYTES = 16 * 1024;
 
 /** The same from the parts in which it arrived, giving way now and then: a library of 100,000 names takes a while. */
-export function* readShares(parts: Iterable<Uint8Array>): Generator<undefined, Share[] | Fault, undefined> {
+export function* readShares(
+  parts: Iterable<Uint8Array>,
+  namesMax = JOIN_NAMES_MAX,
+): Generator<undefined, Share[] | Fault, undefined> {
   const shares: Share[] = [];
   let rest: Uint8Array = EMPTY; // the line that the bytes before break off in
   for (const bytes of inPieces(parts)) {
@@ -39,7 +42,7 @@ export function* readShares(parts: Iterable<Uint8Array>): Generator<undefined, S
     const lines = last < 0 ? EMPTY : concat(rest, bytes.subarray(0, last + 1));
     rest = last < 0 ? concat(rest, bytes) : bytes.subarray(last + 1);
     if (rest.length > LINE_BYTES_MAX) return fault("BAD_NAME", "theirs", "too-long");
-    const flaw = takeShares(lines, shares);
+    const flaw = takeShares(lines, shares, namesMax);
     if (flaw !== undefined) return flaw;
   }
   return rest.length > 0 ? bad("the last share has no newline") : shares;
@@ -62,14 +65,14 @@ function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
 }
 
 /** Adds the shares of whole lines; the flaw of the first that has one. */
-function takeShares(lines: Uint8Array, shares: Share[]): Fault | undefined {
+function takeShares(lines: Uint8Array, shares: Share[], namesMax: number): Fault | undefined {
   const text = decodeText(lines);
   if (text === undefined) return bad("names are not UTF-8");
   for (let from = 0; from < text.length; ) {
     const to = text.indexOf("\n", from);
     const share = parseShare(text.slice(from, to));
     if (isFault(share)) return share;
-    if (shares.length === JOIN_NAMES_MAX) return fault("TOO_MANY", "theirs", `at most ${JOIN_NAMES_MAX} names`);
+    if (shares.length === namesMax) return fault("TOO_MANY", "theirs", `at most ${namesMax} names`);
     shares.push(share);
     from = to + 1;
   }

@@ -15,6 +15,8 @@ export type Reader = {
   some(most: number): Uint8Array | undefined;
   /** A payload of exactly `length` bytes, once all of them are here; undefined before. */
   exactly(length: number): Uint8Array | undefined;
+  /** Lets go of everything at hand. */
+  clear(): void;
   /** Bytes at hand. */
   readonly size: number;
 };
@@ -22,9 +24,11 @@ export type Reader = {
 const NEWLINE = 10;
 const RETURN = 13;
 const NOTHING = new Uint8Array(0);
-/** Chunks up to this size that come behind others are gathered in chunks of our own. */
-const SCRAP_BYTES_MAX = 256;
-const GATHER_BYTES = 4096;
+/** Chunks up to this size that come behind others are gathered in chunks of our own… */
+const SCRAP_BYTES_MAX = 2048;
+/** …of this size, or as large as what is held already: a long payload is few chunks, and at most half of it is room. */
+const GATHER_BYTES_MIN = 4096;
+const GATHER_BYTES_MAX = 256 * 1024;
 
 /** A reader for one direction of one connection. */
 export function createReader(): Reader {
@@ -40,22 +44,30 @@ export function createReader(): Reader {
     const { length } = chunk;
     if (length === 0) return;
     size += length;
-    if (length > SCRAP_BYTES_MAX || head === chunks.length) {
-      room = 0;
+    const isScrap = length <= SCRAP_BYTES_MAX && head < chunks.length;
+    if (!isScrap || length > room) stopGathering();
+    if (!isScrap) {
       chunks.push(chunk);
       return;
     }
     // Bytes that trickle in are gathered: each by itself would cost a hundred times what it holds.
-    if (length > room) {
-      own = new Uint8Array(GATHER_BYTES);
-      room = GATHER_BYTES;
+    if (room === 0) {
+      room = Math.min(GATHER_BYTES_MAX, Math.max(GATHER_BYTES_MIN, size - length));
+      own = new Uint8Array(room);
       chunks.push(own.subarray(0, 0));
     }
-    const from = GATHER_BYTES - room;
+    const from = own.length - room;
     own.set(chunk, from);
     room -= length;
     const last = chunks[chunks.length - 1] as Uint8Array;
     chunks[chunks.length - 1] = own.subarray(last.byteOffset, from + length);
+  }
+
+  /** Gives back the room that the last chunk has left: what is waited for next comes in a chunk of its own. */
+  function stopGathering(): void {
+    if (room > 0 && head < chunks.length) chunks.push((chunks.pop() as Uint8Array).slice());
+    room = 0;
+    own = NOTHING;
   }
 
   /** Takes the first `length` bytes, which must be at hand. */
@@ -85,7 +97,7 @@ export function createReader(): Reader {
     if (used < first.length) return;
     used = 0;
     head++;
-    if (head === chunks.length) room = 0;
+    if (head === chunks.length) stopGathering();
     if (head === chunks.length || (head > 1024 && head * 2 > chunks.length)) {
       chunks = chunks.slice(head);
       head = 0;
@@ -124,6 +136,11 @@ export function createReader(): Reader {
       return first === undefined || most <= 0 ? undefined : takeFromFirst(first, Math.min(first.length - used, most));
     },
     exactly: (length) => (size < length ? undefined : take(length)),
+    clear() {
+      chunks = [];
+      own = NOTHING;
+      head = used = size = room = 0;
+    },
     get size() {
       return size;
     },

@@ -15,6 +15,10 @@ import {
   PIECE_BYTES_MIN,
 } from "./limits.ts";
 import type { Grant, Reply } from "./messages.ts";
+import { isHex128, isProof } from "./proof.ts";
+
+/** What follows the address in JOIN_OK for a peer that the server could not connect to. */
+const UNREACHABLE = "unreachable";
 
 /** A reply's line, as the side that asked reads it. A fault here is BAD_REPLY: the other side broke the protocol. */
 export function decodeReply(line: string): Reply | Fault {
@@ -37,8 +41,10 @@ function parseReply(line: string): Reply | undefined {
       return version ? { verb, version } : undefined;
     }
     case "JOIN_OK": {
-      const address = parseAddress(rest);
-      return isFault(address) ? undefined : { verb, address };
+      const [where, state, ...more] = rest.split(" ");
+      const address = parseAddress(where ?? "");
+      if (isFault(address) || more.length > 0 || (state !== undefined && state !== UNREACHABLE)) return undefined;
+      return { verb, address, reached: state === undefined };
     }
     case "SEARCH_OK":
     case "SOURCES_OK":
@@ -62,6 +68,8 @@ function parseReply(line: string): Reply | undefined {
     case "LANE_OK":
     case "PONG":
       return line === verb ? { verb } : undefined;
+    case "PROBE_OK":
+      return isProof(rest) ? { verb, proof: rest } : undefined;
     case "WAIT": {
       const position = parseCount(rest, FILE_BYTES_MAX);
       return position ? { verb, position } : undefined;
@@ -92,11 +100,11 @@ function parseAccept(rest: string): Reply | undefined {
   const [ticket, bytes, piece, root, ...more] = rest.split(" ");
   const size = parseCount(bytes, FILE_BYTES_MAX);
   const pieceBytes = parseCount(piece, PIECE_BYTES_MAX);
-  if (more.length > 0 || !/^[0-9a-f]{32}$/.test(ticket ?? "") || size === undefined) return undefined;
+  if (more.length > 0 || !isHex128(ticket) || size === undefined) return undefined;
   if (pieceBytes === undefined || pieceBytes < PIECE_BYTES_MIN || (pieceBytes & (pieceBytes - 1)) !== 0)
     return undefined;
   if (root !== "-" && !isRoot(root)) return undefined;
-  const grant: Grant = { ticket: ticket as string, size, pieceBytes, root: root === "-" ? undefined : root };
+  const grant: Grant = { ticket, size, pieceBytes, root: root === "-" ? undefined : root };
   return { verb: "ACCEPT", grant };
 }
 
@@ -110,7 +118,9 @@ function replyWords(reply: Reply): string {
     case "HELLO":
       return `HELLO ${reply.version}`;
     case "JOIN_OK":
-      return `JOIN_OK ${formatAddress(reply.address)}`;
+      return `JOIN_OK ${formatAddress(reply.address)}${reply.reached ? "" : ` ${UNREACHABLE}`}`;
+    case "PROBE_OK":
+      return `PROBE_OK ${reply.proof}`;
     case "SEARCH_OK":
     case "SOURCES_OK":
     case "LAYER_OK":

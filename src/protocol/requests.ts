@@ -7,6 +7,7 @@ import { type Fault, fault, isFault } from "./fault.ts";
 import { bad, formatShare, isRoot, parseCount, parseName, parseShare, parseWords, splitVerb } from "./fields.ts";
 import { FILE_BYTES_MAX, FIND_COUNT_MAX, FIND_OFFSET_MAX, GET_BYTES_MAX, JOIN_PAYLOAD_BYTES_MAX } from "./limits.ts";
 import type { PeerRequest, ServerRequest } from "./messages.ts";
+import { isHex128 } from "./proof.ts";
 
 /** A line from a peer, as the server reads it. */
 export function decodeServerRequest(line: string): ServerRequest | Fault {
@@ -15,15 +16,16 @@ export function decodeServerRequest(line: string): ServerRequest | Fault {
     case "HELLO":
       return decodeHello(rest);
     case "JOIN": {
-      const [where, count, ...more] = rest.split(" ");
+      const [where, count, key, ...more] = rest.split(" ");
       const address = parseAddress(where ?? "");
       if (isFault(address)) return address;
       if (more.length > 0 || parseCount(count, FILE_BYTES_MAX) === undefined)
-        return bad("expected: JOIN ip:port bytes");
+        return bad("expected: JOIN ip:port bytes [key]");
+      if (key !== undefined && key !== "-" && !isHex128(key)) return bad("a key is 32 hex digits or -");
       const payloadBytes = parseCount(count, JOIN_PAYLOAD_BYTES_MAX);
       return payloadBytes === undefined
         ? fault("PAYLOAD_TOO_LARGE", "theirs", `at most ${JOIN_PAYLOAD_BYTES_MAX} bytes`)
-        : { verb, address, payloadBytes };
+        : { verb, address, payloadBytes, ...(key !== undefined && { key }) };
     }
     case "SEARCH":
     case "WITHDRAW": {
@@ -69,7 +71,9 @@ export function decodePeerRequest(line: string): PeerRequest | Fault {
     case "FETCH":
       return isRoot(rest) ? { verb, root: rest } : bad("expected: FETCH root");
     case "LANE":
-      return /^[0-9a-f]{32}$/.test(rest) ? { verb, ticket: rest } : bad("expected: LANE ticket");
+      return isHex128(rest) ? { verb, ticket: rest } : bad("expected: LANE ticket");
+    case "PROBE":
+      return isHex128(rest) ? { verb, nonce: rest } : bad("expected: PROBE nonce");
     case "GET": {
       const [from, count, ...more] = rest.split(" ");
       const offset = parseCount(from, FILE_BYTES_MAX);
@@ -102,7 +106,7 @@ function requestWords(request: ServerRequest | PeerRequest): string {
     case "HELLO":
       return `HELLO ${request.version}`;
     case "JOIN":
-      return `JOIN ${formatAddress(request.address)} ${request.payloadBytes}`;
+      return `JOIN ${formatAddress(request.address)} ${request.payloadBytes}${request.key === undefined ? "" : ` ${request.key}`}`;
     case "SEARCH":
     case "WITHDRAW":
     case "DOWNLOAD":
@@ -117,6 +121,8 @@ function requestWords(request: ServerRequest | PeerRequest): string {
       return `${request.verb} ${request.root}`;
     case "LANE":
       return `LANE ${request.ticket}`;
+    case "PROBE":
+      return `PROBE ${request.nonce}`;
     case "GET":
       return `GET ${request.offset} ${request.length}`;
     default:

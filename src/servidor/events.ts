@@ -3,14 +3,15 @@
 // Never: tells what a client asked before it has been answered.
 
 import type { Catalog, Member } from "../catalog/contract.ts";
-import type { Address } from "../protocol/address.ts";
+import type { Address, Range } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
 import type { ServerRequest, Share } from "../protocol/messages.ts";
+import type { Limits } from "../protocol/server-limits.ts";
 import type { Clock } from "../transport/clock.ts";
-import type { Listen } from "../transport/connection.ts";
+import type { Connect, Listen } from "../transport/connection.ts";
 import type { IndexEvent } from "./index.ts";
 
-export type LeftReason = "left" | "closed" | "silent";
+export type LeftReason = "left" | "closed" | "silent" | "displaced";
 
 export type ServidorEvent =
   | { readonly type: "joined"; readonly address: Address; readonly names: readonly string[] }
@@ -30,6 +31,14 @@ export type ServidorOptions = {
   /** `redis://HOST:PORT[/DB]` of an index that several servers share, in place of `catalog`. */
   readonly redis?: string | undefined;
   readonly listen?: Listen;
+  /** How a peer that joins is dialled back. */
+  readonly connect?: Connect;
+  /** Whether it is; yes when not given. */
+  readonly probe?: boolean;
+  /** Those that the operator moved. */
+  readonly limits?: Partial<Limits>;
+  /** Connections from there may declare any address. */
+  readonly trusted?: readonly Range[];
   readonly clock?: Clock;
 };
 
@@ -38,7 +47,7 @@ export function eventOf(
   request: ServerRequest,
   shares: readonly Share[],
   member: Member | undefined,
-  { tellSearches }: ServidorOptions,
+  { tellSearches }: Pick<ServidorOptions, "tellSearches">,
 ): ServidorEvent | undefined {
   if (member === undefined) return undefined;
   const { address } = member;

@@ -24,9 +24,13 @@ export type Index = Catalog &
   };
 
 /** What an operator reads of it; a catalog that a test hands in need not tell. */
-export function gaugesOf(index: Partial<Index>, connections: number, listening: boolean): Gauges {
+export function gaugesOf(
+  index: Partial<Index>,
+  counts: Pick<Gauges, "connections" | "unlisted">,
+  listening: boolean,
+): Gauges {
   const { peers = 0, entries = 0, bytes = 0, shared } = index;
-  return { peers, entries, catalogBytes: bytes, connections, listening, indexShared: shared };
+  return { peers, entries, catalogBytes: bytes, ...counts, listening, indexShared: shared };
 }
 
 /** `redis` is `redis://HOST:PORT[/DB]`; without it the catalog is in memory. */

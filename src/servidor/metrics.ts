@@ -14,6 +14,7 @@ export type Gauges = {
   readonly entries: number;
   readonly catalogBytes: number;
   readonly connections: number;
+  readonly unlisted: number;
   readonly listening: boolean;
   /** Whether the shared index is there; undefined when there is none. */
   readonly indexShared: boolean | undefined;
@@ -23,6 +24,8 @@ export type Metrics = {
   /** `count` requests of this verb came to "ok" or a fault after `ms`. */
   answered(verb: string, outcome: "ok" | FaultCode, ms: number, count?: number): void;
   fault(code: FaultCode): void;
+  /** What a dial back to a peer came to. */
+  probed(outcome: string): void;
   received(bytes: number): void;
   sent(bytes: number): void;
   /** The event loop was late by so much. */
@@ -33,6 +36,7 @@ export type Metrics = {
 export function createMetrics(): Metrics {
   const requests = new Map<string, Map<string, number>>(); // verb -> outcome
   const faults = new Map<string, number>();
+  const probes = new Map<string, number>();
   const buckets = new Float64Array(BOUNDS.length + 1);
   let seconds = 0;
   let bytesIn = 0;
@@ -66,6 +70,7 @@ export function createMetrics(): Metrics {
       seconds += (ms / 1000) * count;
     },
     fault: (code) => add(faults, code, 1),
+    probed: (outcome) => add(probes, outcome, 1),
     received(bytes) {
       bytesIn += bytes;
     },
@@ -79,7 +84,8 @@ export function createMetrics(): Metrics {
     text(gauges) {
       const { user, system } = process.cpuUsage();
       const families: [name: string, type: string, help: string, lines: readonly string[]][] = [
-        gauge("napster_peers", "Peers that are in.", gauges.peers),
+        gauge("napster_peers", "Peers that are in and listed.", gauges.peers),
+        gauge("napster_unlisted_peers", "Peers that are in and in no list.", gauges.unlisted),
         gauge("napster_entries", "Files announced by them.", gauges.entries),
         gauge("napster_catalog_bytes", "Memory of the catalog's tables.", gauges.catalogBytes),
         gauge("napster_connections", "Open connections, joined or not.", gauges.connections),
@@ -92,6 +98,12 @@ export function createMetrics(): Metrics {
           ),
         ],
         ["napster_request_seconds", "histogram", "From a request's arrival to its reply.", latencyLines()],
+        [
+          "napster_probes_total",
+          "counter",
+          "Peers dialled back when they joined, by outcome: reached, unreached, unknown (we could not dial).",
+          [...probes].map(([outcome, n]) => `napster_probes_total{outcome="${outcome}"} ${n}`),
+        ],
         counter("napster_received_bytes_total", "Bytes from peers.", bytesIn),
         counter("napster_sent_bytes_total", "Bytes handed to the system for peers.", bytesOut),
         [

@@ -4,19 +4,19 @@
 
 import { networkInterfaces } from "node:os";
 import type { Client } from "../catalog/answer.ts";
+import { isIn, type Range } from "../protocol/address.ts";
 import type { ServerState } from "../protocol/conversation.ts";
 import { type Fault, fault, type WireCode } from "../protocol/fault.ts";
-import {
-  IDLE_SECONDS_MAX,
-  STRANGERS_MAX,
-  STRANGERS_PER_ADDRESS_MAX,
-  UNJOINED_SECONDS_MAX,
-} from "../protocol/limits.ts";
+import { JOIN_BYTES_PER_SECOND_MIN, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX } from "../protocol/limits.ts";
+import type { ServerRequest } from "../protocol/messages.ts";
 import { createOrders, type Orders } from "../protocol/orders.ts";
 import { createReader, type Reader } from "../protocol/reader.ts";
 import { encodeReply } from "../protocol/replies.ts";
+import type { Limits } from "../protocol/server-limits.ts";
 import type { Connection } from "../transport/connection.ts";
 import { createCrowd } from "../transport/crowd.ts";
+import { type Allowance, createAllowance } from "./allowance.ts";
+import type { Probe } from "./probes.ts";
 
 /** One connected client. */
 export type Session = {
@@ -27,6 +27,15 @@ export type Session = {
   state: ServerState;
   /** A request is being answered; the next waits its turn in the reader. */
   busy: boolean;
+  /** Its address is being dialled, or waits for that. */
+  probing: Probe | undefined;
+  /** The address under which others find it. */
+  listedAt: string | undefined;
+  /** The length of the payload with which it joined in vain: nobody finds it. */
+  unlistedBytes: number | undefined;
+  /** What it may still ask; there from the first time on. */
+  searches?: Allowance;
+  finds?: Allowance;
   /** We do not read it for now. */
   paused: boolean;
   /** The client will send no more: goodbye once everything is answered. */
@@ -41,25 +50,23 @@ export type Session = {
 const machineAddresses = (): ReadonlySet<string> =>
   new Set(Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map((one) => one.address)));
 
-/** A client that has just connected, at `now` milliseconds; `onKnown` is called once. */
-function createSession(
-  connection: Connection,
-  machineIps: ReadonlySet<string>,
-  now: number,
-  onKnown: () => void,
-): Session {
+/** A client that has just connected and may take until `dueAt` to join; `onKnown` is called once. */
+function createSession(connection: Connection, client: Client, dueAt: number, onKnown: () => void): Session {
   const reader = createReader();
   let isKnown = false;
   return {
     connection,
     reader,
     orders: createOrders(reader),
-    client: { observedIp: connection.remote.ip, machineIps, member: undefined },
+    client,
     state: "new",
     busy: false,
+    probing: undefined,
+    listedAt: undefined,
+    unlistedBytes: undefined,
     paused: false,
     ended: false,
-    dueAt: now + UNJOINED_SECONDS_MAX * 1000,
+    dueAt,
     known() {
       if (!isKnown) onKnown();
       isKnown = true;
@@ -67,33 +74,68 @@ function createSession(
   };
 }
 
-/** Lets clients in, but not too many at once that have not joined. */
-export function createDoorway(machineIps: ReadonlySet<string> = machineAddresses()): {
+export type Doorway = {
   /** Undefined for one too many, which has been told so. */
   enter(connection: Connection, now: number): Session | undefined;
-} {
+  /** Its connection is closed. */
+  leave(session: Session): void;
+};
+
+/** Lets clients in, but not too many at once, and fewer that have not joined. */
+export function createDoorway(
+  limits: Pick<Limits, "connections" | "connectionsPerAddress" | "unjoinedSeconds">,
+  trusted: readonly Range[] = [],
+  machineIps: ReadonlySet<string> = machineAddresses(),
+): Doorway {
+  const everyone = createCrowd(limits.connections, limits.connectionsPerAddress);
   const strangers = createCrowd(STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX);
+
+  function refuse(connection: Connection, text: string): undefined {
+    connection.send(encodeReply({ verb: "ERROR", code: "TOO_MANY", retry: true, text }));
+    connection.end();
+  }
+
   return {
     enter(connection, now) {
       const { ip } = connection.remote;
-      if (strangers.admit(ip)) return createSession(connection, machineIps, now, () => strangers.release(ip));
-      const text = "connections that have not joined";
-      connection.send(encodeReply({ verb: "ERROR", code: "TOO_MANY", retry: true, text }));
-      connection.end();
-      return undefined;
+      const isTrusted = trusted.some((range) => isIn(ip, range));
+      if (!everyone.admit(ip, isTrusted)) return refuse(connection, "connections");
+      if (!strangers.admit(ip, isTrusted)) {
+        everyone.release(ip);
+        return refuse(connection, "connections that have not joined");
+      }
+      const client: Client = { observedIp: ip, machineIps, trusted: isTrusted, member: undefined };
+      return createSession(connection, client, now + limits.unjoinedSeconds * 1000, () => strangers.release(ip));
     },
+    leave: ({ connection }) => everyone.release(connection.remote.ip),
   };
 }
 
 /** It is in, and was heard of at `now`. */
-export function stay(session: Session, now: number): void {
+export function stay(session: Session, now: number, { idleSeconds }: Limits): void {
   session.known();
-  putOff(session, Number.POSITIVE_INFINITY, now);
+  session.dueAt = now + idleSeconds * 1000;
 }
 
-/** A peer's deadline moves by `ms`, at most to a whole IDLE_SECONDS_MAX from `now`. */
-export function putOff(session: Session, ms: number, now: number): void {
-  session.dueAt = Math.min(session.dueAt + ms, now + IDLE_SECONDS_MAX * 1000);
+/** So many bytes of a JOIN have come by `now`: its deadline moves with them, at most to a whole idle time from now. */
+export function putOff(session: Session, bytes: number, now: number, { idleSeconds }: Limits): void {
+  const ms = (bytes / JOIN_BYTES_PER_SECOND_MIN) * 1000;
+  session.dueAt = Math.min(session.dueAt + ms, Math.max(session.dueAt, now + idleSeconds * 1000));
+}
+
+/** What it may search now. */
+export const searchesOf = (session: Session, now: number, { searchesPerSecond }: Limits): Allowance =>
+  (session.searches ??= createAllowance(searchesPerSecond, now));
+
+/** Takes one request of this verb from what it may ask; how many milliseconds to wait first, if any. */
+export function takeTurn(session: Session, verb: ServerRequest["verb"], now: number, limits: Limits): number {
+  if (verb !== "SEARCH" && verb !== "SOURCES" && verb !== "FIND") return 0;
+  const isFind = verb === "FIND";
+  if (isFind) session.finds ??= createAllowance(limits.findsPerSecond, now);
+  const allowance = (isFind && session.finds) || searchesOf(session, now, limits);
+  const waitMs = allowance.waitMs(now);
+  if (waitMs === 0) allowance.spend(1);
+  return waitMs;
 }
 
 export function setPaused(session: Session, paused: boolean): void {
@@ -104,8 +146,8 @@ export function setPaused(session: Session, paused: boolean): void {
 }
 
 /** Why a session whose deadline has passed is closed. */
-export function silence({ client }: Session): Fault {
-  return fault("TIMEOUT", "theirs", client.member === undefined ? "no JOIN" : `silent for ${IDLE_SECONDS_MAX} s`, true);
+export function silence({ client }: Session, { idleSeconds }: Limits): Fault {
+  return fault("TIMEOUT", "theirs", client.member === undefined ? "no JOIN" : `silent for ${idleSeconds} s`, true);
 }
 
 /** What stands in the place of a reply. */

@@ -2,9 +2,12 @@
 // Invariant: a bit beyond the last byte counts as not set.
 // Never: grows.
 
+/** The bytes that `pieces` bits take. */
+export const bytesOfBits = (pieces: number): number => Math.ceil(pieces / 8);
+
 /** Room for `pieces` bits, none set. */
 export function createBits(pieces: number): Uint8Array {
-  return new Uint8Array(Math.ceil(pieces / 8));
+  return new Uint8Array(bytesOfBits(pieces));
 }
 
 export function hasBit(bits: Uint8Array, index: number): boolean {

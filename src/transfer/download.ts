@@ -36,9 +36,9 @@ export async function download(options: DownloadOptions): Promise<Hashed | Fault
     await place.leave(run.keptBytes() === 0);
     return layer;
   }
-  const unpublished = await place.publish();
-  if (unpublished !== undefined) return unpublished;
   const { size, pieceBytes } = source.grant;
+  const unpublished = await place.publish(size);
+  if (unpublished !== undefined) return unpublished;
   return { size, pieceBytes, layer, root: rootOfLayer(layer, pieceBytes) };
 }
 
@@ -86,7 +86,13 @@ async function ask(options: DownloadOptions): Promise<Source | Fault> {
   const source = await Promise.race([gaveUp.promise, asking]);
   cancelTimer();
   signal?.removeEventListener("abort", abort);
-  return source;
+  return isFault(source) ? unanswered(source) : source;
+}
+
+/** Nothing was under way that could have broken off or stopped: the peer does not answer, and another one may. */
+function unanswered(why: Fault): Fault {
+  if (why.fault === "PEER_GONE") return { ...why, fault: "PEER_UNREACHABLE" };
+  return why.fault === "STALLED" ? { ...why, fault: "TIMEOUT" } : why;
 }
 
 const AT_REST = { bytes: 0, size: 0, rate: 0, etaSeconds: undefined, sources: 0 };

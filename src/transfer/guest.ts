@@ -71,7 +71,9 @@ export function createGuest(options: GuestOptions): { guest: Guest; handlers: Ha
     refuse(why, verb = "ERROR") {
       guest.reply({ verb, code: why.fault as WireCode, retry: why.retry, text: why.detail });
       if (verb === "REJECT" || !FATAL.has(why.fault)) return;
-      // Its slot is free from now on, however long the goodbye takes.
+      // Its slot is free from now on, however long the goodbye takes, and whatever it still asks is not heard.
+      gone = true;
+      left = 0;
       connection.end();
       options.onClose(guest);
     },
@@ -156,6 +158,7 @@ export function createGuest(options: GuestOptions): { guest: Guest; handlers: Ha
 
   const handlers: Handlers = {
     data(chunk) {
+      if (gone) return;
       reader.push(chunk);
       if (reader.size > READ_AHEAD_BYTES_MAX) connection.pause();
       void pump();

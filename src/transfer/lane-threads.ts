@@ -4,7 +4,7 @@
 
 import { fault } from "../protocol/fault.ts";
 import type { Lane, LaneEvent } from "./lane.ts";
-import type { LaneMessage, LaneReport, LaneStart } from "./lane-worker.ts";
+import type { LaneMessage, LanePolicy, LaneReport, LaneStart } from "./lane-worker.ts";
 import type { LaneId } from "./scheduler.ts";
 
 export type OpenLane = (start: LaneStart, onEvent: (event: LaneEvent) => void) => Lane;
@@ -18,11 +18,11 @@ export type LaneThreads = {
 type Thread = { readonly worker: Worker; readonly lanes: Map<LaneId, (event: LaneEvent) => void> };
 
 /**
- * So many threads, which start while the source is still being asked; lanes are dealt to them in turn. With `maxRate` (bytes per
- * second for all lanes together) there is one thread only, because a rate cannot be shared by two without waste.
+ * So many threads, which start while the source is still being asked; lanes are dealt to them in turn. With `maxDownloadRate` (bytes
+ * per second for all lanes together) there is one thread only, because a rate cannot be shared by two without waste.
  */
-export function createLaneThreads(threadCount: number, maxRate: number | undefined): LaneThreads {
-  const count = maxRate === undefined ? threadCount : 1;
+export function createLaneThreads(threadCount: number, { maxDownloadRate, stallSeconds }: LanePolicy): LaneThreads {
+  const count = maxDownloadRate === undefined ? threadCount : 1;
   const threads = Array.from({ length: count }, startThread);
   let opened = 0;
 
@@ -39,7 +39,7 @@ export function createLaneThreads(threadCount: number, maxRate: number | undefin
       for (const tell of lanes.values()) tell({ type: "over", fault: why });
       lanes.clear();
     };
-    worker.postMessage({ type: "start", maxRate } satisfies LaneMessage);
+    worker.postMessage({ type: "start", policy: { maxDownloadRate, stallSeconds } } satisfies LaneMessage);
     return { worker, lanes };
   }
 

@@ -20,9 +20,14 @@ export type LaneStart = {
   readonly fd: number;
 };
 
+export type LanePolicy = {
+  readonly maxDownloadRate?: number | undefined;
+  readonly stallSeconds?: number | undefined;
+};
+
 /** Main thread -> lanes. */
 export type LaneMessage =
-  | { readonly type: "start"; readonly maxRate: number | undefined }
+  | { readonly type: "start"; readonly policy: LanePolicy }
   | { readonly type: "open"; readonly lane: LaneId; readonly start: LaneStart }
   | { readonly type: "fetch"; readonly lane: LaneId; readonly order: Order }
   | { readonly type: "close"; readonly lane: LaneId };
@@ -34,6 +39,7 @@ declare const self: Worker & { onmessage: (event: MessageEvent<LaneMessage>) => 
 
 const lanes = new Map<LaneId, Lane>();
 let bucket: Bucket = createBucket(undefined, systemClock);
+let stallSeconds: number | undefined;
 
 function open(id: LaneId, { source, ticket, size, pieceBytes, fd }: LaneStart): void {
   const lane = createLane({
@@ -42,6 +48,7 @@ function open(id: LaneId, { source, ticket, size, pieceBytes, fd }: LaneStart): 
     connect,
     clock: systemClock,
     bucket,
+    stallSeconds,
     hasher: createPieceHasher(size, pieceBytes),
     write: (chunk, offset) => writeAt(fd, chunk, offset),
     onEvent(event) {
@@ -53,8 +60,10 @@ function open(id: LaneId, { source, ticket, size, pieceBytes, fd }: LaneStart): 
 }
 
 self.onmessage = ({ data: message }) => {
-  if (message.type === "start") bucket = createBucket(message.maxRate, systemClock);
-  else if (message.type === "open") open(message.lane, message.start);
+  if (message.type === "start") {
+    bucket = createBucket(message.policy.maxDownloadRate, systemClock);
+    stallSeconds = message.policy.stallSeconds;
+  } else if (message.type === "open") open(message.lane, message.start);
   else if (message.type === "fetch") lanes.get(message.lane)?.fetch(message.order);
   else lanes.get(message.lane)?.close();
 };

@@ -33,6 +33,8 @@ export type LaneOptions = {
   readonly hasher: PieceHasher;
   /** What may arrive per second, shared by the lanes of a thread. */
   readonly bucket: Bucket;
+  /** Without a byte for so long, the lane is over; STALL_SECONDS_MAX when not given. */
+  readonly stallSeconds?: number | undefined;
   /** Writes all of `chunk` at `offset` of the .part file. */
   readonly write: (chunk: Uint8Array, offset: number) => Fault | undefined;
   readonly onEvent: (event: LaneEvent) => void;
@@ -49,7 +51,7 @@ const READ_ON_BYTES = 512 * 1024;
 const READ_ON_TURNS = 16;
 
 export function createLane(options: LaneOptions): Lane {
-  const { clock, hasher, onEvent } = options;
+  const { clock, hasher, onEvent, stallSeconds = STALL_SECONDS_MAX } = options;
   const reader = createReader();
   const orders: Order[] = [];
   let connection: Connection | undefined;
@@ -81,8 +83,8 @@ export function createLane(options: LaneOptions): Lane {
   function tick(): void {
     stopTick = clock.after(REPORT_MS, () => {
       report();
-      if (orders.length > 0 && clock.now() - movedAt > STALL_SECONDS_MAX * 1000) {
-        return stop(fault("STALLED", "network", `no data for ${STALL_SECONDS_MAX} s`, true));
+      if (orders.length > 0 && clock.now() - movedAt > stallSeconds * 1000) {
+        return stop(fault("STALLED", "network", `no data for ${stallSeconds} s`, true));
       }
       tick();
     });

@@ -9,8 +9,8 @@ export type Pace = {
   tooSlow(now: number, sent: number, sending: boolean): boolean;
 };
 
-/** `fairShare` is what our own limit leaves to each upload, in bytes per second; Infinity without a limit. */
-export function createPace(startedAt: number, fairShare: () => number): Pace {
+/** `fairShare` is what our own limit leaves to each upload, in bytes per second; Infinity without a limit; `leastRate` is the slowest that may be. */
+export function createPace(startedAt: number, fairShare: () => number, leastRate = PACE_BYTES_PER_SECOND_MIN): Pace {
   let spanAt = startedAt;
   let spanSent = 0;
   return {
@@ -26,7 +26,7 @@ export function createPace(startedAt: number, fairShare: () => number): Pace {
       spanAt = now;
       spanSent = sent;
       // Half of a fair share: turns are never quite even.
-      return rate < Math.min(PACE_BYTES_PER_SECOND_MIN, fairShare() / 2);
+      return rate < Math.min(leastRate, fairShare() / 2);
     },
   };
 }

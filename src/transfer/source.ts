@@ -9,7 +9,7 @@ import { type Grant, type Root, VERSION } from "../protocol/messages.ts";
 import { type Answer, type Caller, createCaller, expectReply } from "../transport/caller.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Connect } from "../transport/connection.ts";
-import { createBits } from "./bits.ts";
+import { bytesOfBits } from "./bits.ts";
 import type { Available } from "./scheduler.ts";
 
 /** By name, as the person asked, or by content, from anyone who holds it. */
@@ -61,9 +61,19 @@ export async function openSource(
     "name" in wanted ? ({ verb: "DOWNLOAD", ...wanted } as const) : ({ verb: "FETCH", ...wanted } as const);
   // Half-closing would not do: whoever has only stopped asking may still be waiting for the answer.
   const leave = () => caller.connection.destroy();
-  const asked = caller.call(request, { onWait: (position) => onWait?.(position, leave) });
-  const askLayer = askedBefore(ahead === "layer", () => caller.call({ verb: "LAYER" }));
-  const askPieces = askedBefore(ahead === "pieces", () => caller.call({ verb: "PIECES" }));
+  let pieces = 0; // of the content that was granted
+  const asked = caller.call(request, {
+    onWait: (position) => onWait?.(position, leave),
+    onReply(reply) {
+      if (reply.verb === "ACCEPT") pieces = pieceCount(reply.grant.size, reply.grant.pieceBytes);
+    },
+  });
+  const askLayer = askedBefore(ahead === "layer", () =>
+    caller.call({ verb: "LAYER" }, { payloadBytesMax: () => pieces * HASH_BYTES }),
+  );
+  const askPieces = askedBefore(ahead === "pieces", () =>
+    caller.call({ verb: "PIECES" }, { payloadBytesMax: () => bytesOfBits(pieces) }),
+  );
   const accepted = expectReply(await asked, "ACCEPT");
   if (isFault(accepted)) {
     caller.end();
@@ -113,6 +123,7 @@ function readPieces(answered: Answer | Fault, { size, pieceBytes }: Grant): Avai
   if (isFault(answer)) return answer;
   const { payload } = answer;
   if (payload.length === 0) return "all";
-  const wanted = createBits(pieceCount(size, pieceBytes)).length;
-  return payload.length === wanted ? payload : fault("BAD_REPLY", "theirs", "a set of pieces of the wrong length");
+  return payload.length === bytesOfBits(pieceCount(size, pieceBytes))
+    ? payload
+    : fault("BAD_REPLY", "theirs", "a set of pieces of the wrong length");
 }

@@ -3,7 +3,7 @@
 // Never: touches a piece; it finds sources and hands them to the fetcher.
 
 import { type Address, formatAddress, sameAddress } from "../protocol/address.ts";
-import { type Fault, isFault } from "../protocol/fault.ts";
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { Holder, Root } from "../protocol/messages.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Fetcher } from "./fetcher.ts";
@@ -114,8 +114,10 @@ export function createSwarm(options: SwarmOptions): Swarm {
     const source = await options.reopen();
     reopening = false;
     if (isFault(source)) {
-      // Why the transfer broke off says more than why it cannot be taken up again, unless the content is another now.
+      // Why the transfer broke off says more than why it cannot be taken up again, unless the content is another now,
+      // or gone: a sharer cuts the connection when it finds its file changed, and then no longer has it.
       if (source.fault === "CHANGED") lastLoss = source;
+      if (source.fault === "NOT_SHARED") lastLoss = fault("CHANGED", "theirs", "the file is no longer shared there");
       refused = source.detail.endsWith("ECONNREFUSED") || source.fault === "NOT_SHARED";
       return;
     }

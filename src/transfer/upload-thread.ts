@@ -24,7 +24,12 @@ export type UploadThread = {
   close(): Promise<void>;
 };
 
-export function startUploadThread(policy: UploadPolicy, onEvent: (event: UploadsEvent) => void): UploadThread {
+/** `key` is what the peer proves at its door. */
+export function startUploadThread(
+  policy: UploadPolicy,
+  key: string,
+  onEvent: (event: UploadsEvent) => void,
+): UploadThread {
   const worker = new Worker(new URL("./upload-worker.ts", import.meta.url).href);
   const closed = Promise.withResolvers<void>();
   const asked: ((result: Address | Fault) => void)[] = [];
@@ -37,8 +42,10 @@ export function startUploadThread(policy: UploadPolicy, onEvent: (event: Uploads
   worker.onerror = (event) => {
     closed.resolve();
     for (const answer of asked.splice(0)) answer(fault("INTERNAL", "ours", `upload thread: ${event.message}`));
+    // A bug, and nobody serves any more: better a peer that is gone than one that is in the network and answers nobody.
+    throw new Error(`upload thread: ${event.message}`);
   };
-  post({ type: "start", policy });
+  post({ type: "start", policy, key });
   return {
     restock: (stocked) => post({ type: "stock", fresh: true, stocked }),
     stock: (one) => post({ type: "stock", fresh: false, stocked: [one] }),

@@ -21,7 +21,7 @@ export type Listed =
 
 /** Main thread -> uploads. */
 export type UploadMessage =
-  | { readonly type: "start"; readonly policy: UploadPolicy }
+  | { readonly type: "start"; readonly policy: UploadPolicy; readonly key: string }
   | { readonly type: "listen"; readonly at: Address }
   | { readonly type: "stock"; readonly fresh: boolean; readonly stocked: readonly Stocked<Listed>[] }
   | { readonly type: "remove"; readonly name: string }
@@ -54,6 +54,7 @@ self.onmessage = ({ data: message }) => {
         shelf,
         clock: systemClock,
         newTicket: () => randomBytes(16).toString("hex"),
+        key: message.key,
         policy: message.policy,
         onEvent: report,
       });

@@ -12,12 +12,14 @@ import {
   UPLOAD_IDLE_SECONDS_MAX,
 } from "../protocol/limits.ts";
 import { type PeerRequest, VERSION } from "../protocol/messages.ts";
+import { proofOf } from "../protocol/proof.ts";
 import { type Clock, every } from "../transport/clock.ts";
-import { type Connection, DEAF, type Handlers } from "../transport/connection.ts";
+import type { Connection, Handlers } from "../transport/connection.ts";
 import { createCrowd } from "../transport/crowd.ts";
 import { createBucket } from "./bucket.ts";
 import { createGuest, type Guest } from "./guest.ts";
 import { createPace } from "./pace.ts";
+import { createPorch } from "./porch.ts";
 import { createServing, type Upload, type UploadsEvent } from "./serving.ts";
 import type { Shelf, Stocked } from "./shelf.ts";
 import type { Seat } from "./slots.ts";
@@ -32,6 +34,8 @@ export type UploadPolicy = {
   readonly rejectAll: boolean;
   /** Bytes per second for all uploads together; undefined for no limit. */
   readonly maxUploadRate: number | undefined;
+  /** Bytes per second below which a downloader loses its slot; PACE_BYTES_PER_SECOND_MIN when not given. */
+  readonly minUploadRate?: number | undefined;
 };
 
 type UploadsOptions = {
@@ -39,6 +43,8 @@ type UploadsOptions = {
   readonly clock: Clock;
   /** 32 hex digits that nobody can guess. */
   readonly newTicket: () => string;
+  /** What this peer says with its JOIN, and proves here; undefined for one that says none. */
+  readonly key?: string;
   readonly policy: UploadPolicy;
   readonly onEvent: (event: UploadsEvent) => void;
 };
@@ -55,22 +61,19 @@ export type Uploads = {
   close(): void;
 };
 
-export function createUploads({ shelf, clock, newTicket, policy, onEvent }: UploadsOptions): Uploads {
+export function createUploads({ shelf, clock, newTicket, key, policy, onEvent }: UploadsOptions): Uploads {
   const visits = new Map<Guest, Visit>();
   const uploads = new Map<string, Upload>();
   const turns = createTurns(policy.maxUploads, clock);
   const bucket = createBucket(policy.maxUploadRate, clock);
   const serving = createServing(shelf, clock, onEvent);
   const crowd = createCrowd(GUESTS_MAX, GUESTS_PER_ADDRESS_MAX);
+  const porch = createPorch(key, clock);
   const fairShare = () => (policy.maxUploadRate ?? Number.POSITIVE_INFINITY) / Math.max(1, uploads.size);
 
   function accept(connection: Connection): Handlers {
+    if (!crowd.admit(connection.remote.ip)) return porch.accept(connection);
     const { guest, handlers } = createGuest({ connection, bucket, clock, serve, onClose: leave });
-    if (!crowd.admit(connection.remote.ip)) {
-      guest.refuse(fault("TOO_MANY", "theirs", "connections", true));
-      connection.end();
-      return DEAF;
-    }
     visits.set(guest, { since: clock.now(), state: "new", upload: undefined, seat: undefined });
     return handlers;
   }
@@ -85,6 +88,9 @@ export function createUploads({ shelf, clock, newTicket, policy, onEvent }: Uplo
         return undefined;
       case "PING":
         guest.reply({ verb: "PONG" });
+        return undefined;
+      case "PROBE":
+        guest.reply({ verb: "PROBE_OK", proof: proofOf(key, request.nonce) });
         return undefined;
       // SPEC 5.g: DOWNLOAD is answered by what this peer really has, accepted or rejected.
       case "DOWNLOAD":
@@ -124,7 +130,7 @@ export function createUploads({ shelf, clock, newTicket, policy, onEvent }: Uplo
     }
     const ticket = newTicket();
     const now = clock.now();
-    const pace = createPace(now, fairShare);
+    const pace = createPace(now, fairShare, policy.minUploadRate);
     visit.upload = { ticket, stocked, file, guests: new Set([guest]), pace, sent: 0, movedAt: now };
     visit.state = "granted";
     uploads.set(ticket, visit.upload);

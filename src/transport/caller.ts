@@ -3,7 +3,7 @@
 // Never: carries bulk data; lanes read that themselves.
 
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import { REPLY_SECONDS_MAX } from "../protocol/limits.ts";
+import { REPLY_SECONDS_MAX, WAITS_PER_SECOND_MAX } from "../protocol/limits.ts";
 import type { PeerRequest, Reply, ServerRequest } from "../protocol/messages.ts";
 import { createReader } from "../protocol/reader.ts";
 import { decodeReply } from "../protocol/replies.ts";
@@ -16,8 +16,15 @@ export type Answer = { readonly reply: Reply; readonly payload: Uint8Array };
 export type CallOptions = {
   /** Sent right after the request's line. */
   payload?: Uint8Array;
-  /** Told of each WAIT that comes before the reply; a WAIT also renews the deadline, of this call and of those behind it. */
+  /**
+   * Told of each WAIT that comes before the reply; a WAIT also renews the deadline, of this call and of those behind it.
+   * Without it a WAIT is a breach.
+   */
   onWait?: (position: number) => void;
+  /** Told of the reply at once, before anything behind it is read. */
+  onReply?: (reply: Reply) => void;
+  /** What the reply's payload may hold at most, where less is known by then than the limit of its verb. */
+  payloadBytesMax?: () => number;
   /** Silence that is allowed before the reply. Default REPLY_SECONDS_MAX. */
   seconds?: number;
 };
@@ -36,6 +43,10 @@ type Pending = { resolve: (answer: Answer | Fault) => void; options: CallOptions
 
 const NOTHING = new Uint8Array(0);
 
+/** What the answer to this call may hold; decodeReply has held it against its verb's limit. Nobody waits: nothing. */
+const mostBytes = (call: Pending | undefined): number =>
+  call === undefined ? -1 : (call.options.payloadBytesMax?.() ?? Number.POSITIVE_INFINITY);
+
 /** A caller for `connection`, and the handlers that feed it. */
 export function createCaller(connection: Connection, clock: Clock): { caller: Caller; handlers: Handlers } {
   const reader = createReader();
@@ -43,6 +54,8 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
   const { promise: closed, resolve: resolveClosed } = Promise.withResolvers<Fault>();
   let over: Fault | undefined;
   let awaiting: Reply | undefined; // a reply whose payload is still arriving
+  let waits = 0; // since `waitsFrom`
+  let waitsFrom = 0;
 
   function stop(why: Fault): void {
     if (over !== undefined) return;
@@ -77,19 +90,30 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
     return promise;
   }
 
-  function deliver(reply: Reply, payload: Uint8Array): void {
-    if (reply.verb === "WAIT") {
-      const waiting = pending[0];
-      if (waiting === undefined) return;
-      for (const each of pending) arm(each); // those behind it wait as well
-      waiting.options.onWait?.(reply.position);
-      return;
+  function takeWait(position: number): void {
+    const waiting = pending[0];
+    if (waiting === undefined) return;
+    const { onWait } = waiting.options;
+    // It puts the deadline off, which only a queue may do; and a flood of them is work for whoever is told.
+    if (onWait === undefined) return stop(fault("BAD_REPLY", "theirs", "WAIT where there is no queue"));
+    if (clock.now() - waitsFrom >= 1000) {
+      waitsFrom = clock.now();
+      waits = 0;
     }
+    waits += 1;
+    if (waits > WAITS_PER_SECOND_MAX) return stop(fault("BAD_REPLY", "theirs", "too many WAITs"));
+    for (const each of pending) arm(each); // those behind it wait as well
+    onWait(position);
+  }
+
+  function deliver(reply: Reply, payload: Uint8Array): void {
+    if (reply.verb === "WAIT") return takeWait(reply.position);
     const entry = pending.shift();
     // An ERROR that nobody asked for is the other side's last word: the deadline that we missed, its shutdown.
     if (entry === undefined)
       return stop(fault(reply.verb === "ERROR" ? reply.code : "BAD_REPLY", "theirs", "unasked", true));
     entry.cancel();
+    entry.options.onReply?.(reply);
     entry.resolve({ reply, payload });
   }
 
@@ -108,8 +132,9 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
       if (line === undefined) return;
       const reply = isFault(line) ? line : decodeReply(line);
       if (isFault(reply)) return stop(fault("BAD_REPLY", "theirs", reply.detail));
-      if ("payloadBytes" in reply) awaiting = reply;
-      else deliver(reply, NOTHING);
+      if (!("payloadBytes" in reply)) deliver(reply, NOTHING);
+      else if (reply.payloadBytes <= mostBytes(pending[0])) awaiting = reply;
+      else return stop(fault("BAD_REPLY", "theirs", `${reply.verb} with ${reply.payloadBytes} bytes`));
     }
   }
 

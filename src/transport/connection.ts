@@ -49,5 +49,5 @@ export type Listener = { readonly address: Address; close(): void };
 /** Listens on an address of this machine, port 0 for any free one. */
 export type Listen = (at: Address, accept: (connection: Connection) => Handlers) => Listener | Fault;
 
-/** Dials; PEER_UNREACHABLE when nobody answers within CONNECT_SECONDS_MAX. */
+/** Dials; PEER_UNREACHABLE when nobody answers within CONNECT_SECONDS_MAX, "ours" when the dial cannot have left this machine. */
 export type Connect = (to: Address, open: (connection: Connection) => Handlers) => Promise<Connection | Fault>;

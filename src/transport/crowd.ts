@@ -3,8 +3,11 @@
 // Never: closes anything; its owner does.
 
 export type Crowd = {
-  /** Counts one more connection from `ip`; false when it is one too many, and then it is not counted. */
-  admit(ip: string): boolean;
+  /**
+   * Counts one more connection from `ip`; false when it is one too many, and then it is not counted. `brings` says
+   * that many others come through that address, so that only the whole counts.
+   */
+  admit(ip: string, brings?: boolean): boolean;
   /** One that was admitted is gone. */
   release(ip: string): void;
   readonly size: number;
@@ -14,9 +17,9 @@ export function createCrowd(most: number, mostOfAddress: number): Crowd {
   const ofAddress = new Map<string, number>();
   let size = 0;
   return {
-    admit(ip) {
+    admit(ip, brings = false) {
       const present = ofAddress.get(ip) ?? 0;
-      if (size >= most || present >= mostOfAddress) return false;
+      if (size >= most || (present >= mostOfAddress && !brings)) return false;
       ofAddress.set(ip, present + 1);
       size++;
       return true;

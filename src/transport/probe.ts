@@ -4,11 +4,10 @@
 
 import type { Address } from "../protocol/address.ts";
 import { isFault } from "../protocol/fault.ts";
+import { PROBE_SECONDS_MAX } from "../protocol/limits.ts";
 import { createReader } from "../protocol/reader.ts";
 import { systemClock } from "./clock.ts";
 import { connect } from "./tcp.ts";
-
-const PROBE_SECONDS_MAX = 2;
 
 /** The first line, "" when there is none, or undefined when nobody is there. */
 export async function probe(at: Address, question: string): Promise<string | undefined> {

@@ -5,9 +5,10 @@
 import * as fs from "node:fs";
 import type { Socket } from "bun";
 import type { Address } from "../protocol/address.ts";
-import { type Fault, type FaultCode, fault } from "../protocol/fault.ts";
+import { type Fault, type FaultCode, fault, type Whose } from "../protocol/fault.ts";
 import { CONNECT_SECONDS_MAX, LINGER_SECONDS_MAX } from "../protocol/limits.ts";
 import { type Connect, type Connection, DEAF, type Handlers, type Listen } from "./connection.ts";
+import { ownTrouble } from "./route.ts";
 import { sendFile } from "./sendfile.ts";
 
 /** What one socket carries: its owner's handlers, and what has not left yet. */
@@ -185,6 +186,10 @@ export const connect: Connect = (to, open) => {
     resolve(result);
   };
   const refuse = (detail: string) => give(unreachable(to, detail));
+  const fail = async (error: unknown) => {
+    const ours = await ownTrouble(to);
+    give(unreachable(to, ours ?? errorCode(error), ours === undefined ? "network" : "ours"));
+  };
   const deadline = setTimeout(() => refuse("ETIMEDOUT"), CONNECT_SECONDS_MAX * 1000);
   Bun.connect<Wire>({
     hostname: to.ip,
@@ -204,12 +209,12 @@ export const connect: Connect = (to, open) => {
         socket.data.handlers = open(connection);
         give(connection);
       },
-      connectError: (_socket, error) => refuse(errorCode(error)),
+      connectError: (_socket, error) => void fail(error),
     },
-  }).catch((error: unknown) => refuse(errorCode(error)));
+  }).catch(fail);
   return promise;
 };
 
-function unreachable(to: Address, detail: string): Fault {
-  return fault("PEER_UNREACHABLE", "network", `${to.ip}:${to.port} ${detail}`, true);
+function unreachable(to: Address, detail: string, whose: Whose = "network"): Fault {
+  return fault("PEER_UNREACHABLE", whose, `${to.ip}:${to.port} ${detail}`, true);
 }

@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileS
 import { join } from "node:path";
 import { freePorts } from "../support/folders.ts";
 import { type Machine, openNative, search, share, startServer } from "../support/napster.ts";
+import { startNat } from "../support/nat.ts";
 import { type Program, startProgram } from "../support/program.ts";
 import { until } from "../support/until.ts";
 
@@ -78,10 +79,10 @@ describe("exit codes", () => {
   });
 
   test("2: flags that make no sense", async () => {
-    for (const args of [["--nada"], ["get"], ["search"], ["share", "--dir"], ["--server", "aqui"], ["voar"]]) {
+    for (const args of [["--nada"], ["get"], ["search"], ["share", "--dir"], ["--server", "aqui"], ["voar\u001b[2J"]]) {
       await using peer = machine.start("napster-peer", args);
       expect(await peer.exit(), args.join(" ")).toBe(EXIT.usage);
-      expect(peer.stderr()).not.toBe("");
+      expect(peer.stderr()).toMatch(/^erro: [^\u001b]+$/);
       expect(peer.stdout()).toBe("");
     }
     await using badServer = machine.start("napster-server", ["--port", "70000"]);
@@ -165,6 +166,35 @@ describe("--json", () => {
   });
 });
 
+describe("a server that goes away", () => {
+  /** Lets everybody in, and hangs up at the first request after that. */
+  const openRude = () =>
+    Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        data(socket, chunk) {
+          const text = chunk.toString();
+          if (/^(?:SEARCH|FIND)/m.test(text)) return void socket.end();
+          const address = /JOIN (\S+)/.exec(text)?.[1];
+          if (text.includes("HELLO")) socket.write("HELLO 1\n");
+          if (address !== undefined) socket.write(`JOIN_OK ${address}\n`);
+        },
+      },
+    });
+
+  test.each([[["search", "x.mp4"]], [["find", "x"]], [["get", "x.mp4", "--dir", "."]]])(
+    "is told once, without a promise that a command which ends could not keep: %j",
+    async (args) => {
+      using rude = openRude();
+      await using asking = machine.start("napster-peer", [...args, "--server", `127.0.0.1:${rude.port}`]);
+      expect(await asking.exit()).toBe(EXIT.failed);
+      expect(asking.stderr().match(/\[SERVER_GONE\]/g)).toHaveLength(1);
+      expect(asking.stderr()).toContain("\ndica: confira se napster-server está no ar e tente de novo\n");
+    },
+  );
+});
+
 describe("a transfer that breaks", () => {
   test("a killed sender is an error: no success line, no UPDATE, nothing under the final name (SPEC 5.e)", async () => {
     const from = machine.place("breaks");
@@ -240,5 +270,59 @@ describe("a transfer that breaks", () => {
     await using getting = get("some.mp4", machine.place("gone-here").typed);
     expect([EXIT.failed, EXIT.rejected, EXIT.noPeer] as number[]).toContain(await getting.exit());
     expect(getting.stderr().match(/^erro: /gm)?.length).toBe(1);
+  });
+});
+
+describe("a peer behind a router that forwards nothing", () => {
+  test("says so in one line and in an event, is in no list, and says when others reach it", async () => {
+    using nat = startNat(at);
+    const { peer, address } = await share(machine, nat.server, machine.place("nat", { "oculto.mp4": "o" }), "--json");
+    await using _peer = peer;
+    expect(address).toBe(nat.outside);
+    const [ip, port] = nat.outside.split(":");
+    await peer.complains("[UNREACHABLE]");
+    expect(peer.stderr().match(/UNREACHABLE/g)?.length).toBe(1);
+    expect(peer.stderr()).toMatch(/^aviso: .*\[UNREACHABLE\].*firewall.*roteador.*$/m);
+    expect(peer.stdout()).toContain(`{"event":"unreachable","ip":"${ip}","port":${port},"code":"UNREACHABLE"}`);
+    expect(await search(machine, at, "oculto.mp4")).toEqual([]);
+    nat.forward();
+    await peer.complains("[REACHABLE]", 30);
+    expect(peer.stdout()).toContain(`{"event":"reachable","ip":"${ip}","port":${port}}`);
+    expect(await search(machine, at, "oculto.mp4")).toEqual([nat.outside]);
+    expect(peer.stderr().match(/UNREACHABLE/g)?.length).toBe(1);
+    await using getting = get("oculto.mp4", machine.place("nat-out").typed);
+    expect(await getting.exit(), getting.stderr()).toBe(EXIT.done);
+  });
+
+  test("downloads as ever, and whoever only came for that hears nothing of it", async () => {
+    const { peer } = await share(machine, at, machine.place("nat-source", { "visto.mp4": "v" }));
+    await using _peer = peer;
+    using nat = startNat(at);
+    const here = machine.place("nat-get");
+    await using getting = machine.start("napster-peer", [
+      "get",
+      "visto.mp4",
+      "--server",
+      nat.server,
+      "--dir",
+      here.typed,
+    ]);
+    expect(await getting.exit(), getting.stderr()).toBe(EXIT.done);
+    await using searching = machine.start("napster-peer", ["search", "visto.mp4", "--server", nat.server]);
+    expect(await searching.exit()).toBe(EXIT.done);
+    expect(getting.stderr() + searching.stderr()).not.toContain("REACHABLE");
+  });
+
+  test("in the menu says so after its line, and the menu goes on", async () => {
+    using nat = startNat(at);
+    const { typed } = machine.place("nat-menu", { "a.mp4": "a" });
+    await using menu = machine.start(
+      "napster-peer",
+      ["--server", nat.server],
+      ["JOIN", "127.0.0.1", String(freePorts(1)[0]), typed, "SEARCH", "nada.mp4"],
+    );
+    expect(await menu.exit()).toBe(EXIT.done);
+    expect(menu.stdout()).toBe(`Sou peer ${nat.outside} com arquivos a.mp4\npeers com arquivo solicitado:\n`);
+    expect(menu.stderr()).toMatch(/^aviso: .*\[UNREACHABLE\]/m);
   });
 });

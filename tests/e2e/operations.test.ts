@@ -11,9 +11,10 @@ import { until } from "../support/until.ts";
 import { openRaw, type Raw } from "../unit/support-raw.ts";
 
 const SERVER = join(import.meta.dir, "../../src/napster-server.ts");
+/** Nobody is dialled back: the peers here are sockets that listen nowhere. */
 const start = (...flags: string[]): Program =>
   startProgram({
-    command: [process.execPath, SERVER, "--host", "127.0.0.1", "--port", "0", ...flags],
+    command: [process.execPath, SERVER, "--host", "127.0.0.1", "--port", "0", "--no-probe", ...flags],
     stdin: "none",
   });
 
@@ -105,6 +106,20 @@ describe("flags", () => {
       expect(await server.exit(), flags.join(" ")).toBe(2);
       expect(server.stderr()).toMatch(/^erro: .*pede .*\[USAGE\]\ndica: /);
     }
+  });
+
+  test("limits and trusted ranges come into force", async () => {
+    await using server = start("--max-peers", "1", "--max-names", "1", "--trust-addresses", "127.0.0.0/8");
+    using one = await dial(server);
+    one.send("JOIN 203.0.113.9:80 20\n1 - a.mp4\n1 - b.mp4\nJOIN 203.0.113.9:80 10\n1 - a.mp4\n");
+    expect(await one.lines(2)).toEqual(["ERROR TOO_MANY final at most 1 names", "JOIN_OK 203.0.113.9:80"]);
+    using two = await dial(server);
+    two.send("JOIN 127.0.0.1:81 0\n");
+    expect(await two.line()).toBe("ERROR TOO_MANY retry peers");
+    await using small = start("--max-connections-per-address", "1");
+    using _first = await enter(small, 5001);
+    using second = await dial(small);
+    expect(await second.rest()).toBe("ERROR TOO_MANY retry connections\n");
   });
 
   test("a door that is taken is told, and the server does not start", async () => {

@@ -14,7 +14,7 @@ let server: Program;
 let at: string;
 beforeAll(async () => {
   machine = await openNative();
-  ({ server, at } = await startServer(machine));
+  ({ server, at } = await startServer(machine, "--no-probe")); // strangers listen nowhere
 }, 180_000);
 afterAll(async () => {
   await server[Symbol.asyncDispose]();

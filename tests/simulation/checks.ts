@@ -19,8 +19,12 @@ export type Checks = {
   breach(what: string): void;
   /** The folder of a peer, at any time. */
   folder(ip: string): void;
+  /** Whoever of these is in any list of the catalog. */
+  named(catalog: Catalog, ips: readonly string[]): string[];
   /** The catalog names nobody who has been gone for too long. */
   noGhosts(catalog: Catalog, gone: readonly string[]): void;
+  /** The catalog names nobody who could not be connected to when it joined, and cannot be since. */
+  noneUnreached(catalog: Catalog, walled: readonly string[]): void;
   /** The catalog names exactly those who have each file. */
   agrees(catalog: Catalog, holders: (name: string) => readonly string[]): void;
   memory(): void;
@@ -138,20 +142,26 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
   const listed = (catalog: Catalog, name: string): string[] =>
     (catalog.search(name) as readonly Address[]).map(formatAddress).sort();
 
+  const named = (catalog: Catalog, ips: readonly string[]): string[] =>
+    contents.flatMap(({ name, hashed }) => {
+      const held = (catalog.sources(hashed.root) as readonly { address: Address }[]).map((h) =>
+        formatAddress(h.address),
+      );
+      return [...listed(catalog, name), ...held].filter((address) => ips.some((ip) => address.startsWith(`${ip}:`)));
+    });
+
   return {
     watch,
     breaches,
     breach,
     folder,
+    named,
     noGhosts(catalog, gone) {
-      for (const { name, hashed } of contents) {
-        const held = (catalog.sources(hashed.root) as readonly { address: Address }[]).map((h) =>
-          formatAddress(h.address),
-        );
-        for (const address of [...listed(catalog, name), ...held])
-          if (gone.some((ip) => address.startsWith(`${ip}:`)))
-            breach(`the catalog still names ${address}, which is gone`);
-      }
+      for (const address of named(catalog, gone)) breach(`the catalog still names ${address}, which is gone`);
+    },
+    noneUnreached(catalog, walled) {
+      for (const address of named(catalog, walled))
+        breach(`the catalog names ${address}, to which nobody could connect when it joined`);
     },
     agrees(catalog, holders) {
       for (const { name, hashed } of contents) {

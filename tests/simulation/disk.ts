@@ -287,8 +287,8 @@ export function createDisk(time: Time, random: Random): SimDisk {
     publishing(process) {
       const { clock } = process;
       const nameOf = (path: string) => path.slice(path.lastIndexOf("/") + 1);
-      const later = (action: () => void): Promise<void> => {
-        const { promise, resolve, reject } = Promise.withResolvers<void>();
+      const later = <T>(action: () => T): Promise<T> => {
+        const { promise, resolve, reject } = Promise.withResolvers<T>();
         clock.after(random.next() * 3, () => {
           try {
             resolve(action());
@@ -322,7 +322,7 @@ export function createDisk(time: Time, random: Random): SimDisk {
             at(path);
             set(nameOf(path), undefined);
           }),
-        lstat: (path) => later(() => void at(path)),
+        lstat: (path) => later(() => ({ ino: 0n, size: BigInt(at(path).size) })),
         wait: (ms) => {
           const { promise, resolve } = Promise.withResolvers<void>();
           clock.after(ms, resolve);

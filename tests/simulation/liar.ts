@@ -135,6 +135,7 @@ export function startLiar(options: LiarOptions): void {
       const [verb, first, second] = line.split(" ");
       if (verb === "HELLO") return say("HELLO 1");
       if (verb === "PING") return say("PONG");
+      if (verb === "PROBE") return say(`PROBE_OK ${first}`);
       if (verb === "DOWNLOAD" || verb === "FETCH") return grant();
       if (verb === "LAYER") return layer();
       if (verb === "LANE") return lie === "no lanes" ? connection.destroy() : say("LANE_OK");

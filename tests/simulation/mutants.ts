@@ -41,6 +41,13 @@ export const MUTANTS: readonly Mutant[] = [
     find: "rowOf(member) === undefined ? undefined : dismiss(member as Record)",
     put: "void member",
   },
+  {
+    where: "probes",
+    bug: "a peer to which nobody can connect is listed",
+    file: "src/servidor/entrance.ts",
+    find: 'probed === "unreached" ? "unreached" : "listed"',
+    put: 'probed === "unreached" ? "listed" : "listed"',
+  },
 ];
 
 const ROOT = join(import.meta.dir, "..", "..");

@@ -60,6 +60,9 @@ export type Network = {
   abandon(process: Process, silently: boolean): void;
   /** Nothing passes between the two for so long; "*" is everyone. */
   part(a: string, b: string, ms: number): void;
+  /** A firewall that lets nobody connect to the host, and says nothing; what is open stays, and it may dial. */
+  wall(ip: string, up: boolean): void;
+  isWalled(ip: string): boolean;
   /** Heals every partition. */
   heal(): void;
   /** Breaks one of the connections of now; which one is left to chance. */
@@ -78,6 +81,7 @@ export function createNetwork(time: Time, random: Random, weatherOf: (a: string,
   const listeners = new Map<string, { process: Process; accept: (connection: Connection) => Handlers }>();
   const ends = new Set<End>();
   const dark = new Set<string>();
+  const walled = new Set<string>();
   const parted = new Map<string, number>(); // pair -> until
   const corrupted = new Set<string>();
   let nextPort = 40_000;
@@ -289,7 +293,7 @@ export function createNetwork(time: Time, random: Random, weatherOf: (a: string,
       const weather = weatherOf(ip, to.ip);
       time.after(weather.latency, () => {
         if (!process.alive) return;
-        if (dark.has(to.ip) || openAt(ip, to.ip) > time.now) {
+        if (dark.has(to.ip) || walled.has(to.ip) || openAt(ip, to.ip) > time.now) {
           time.after(CONNECT_SECONDS_MAX * 1000 - weather.latency, () => refuse("ETIMEDOUT"));
           return;
         }
@@ -346,6 +350,11 @@ export function createNetwork(time: Time, random: Random, weatherOf: (a: string,
     part(a, b, ms) {
       parted.set(pairOf(a, b), time.now + ms);
     },
+    wall(ip, up) {
+      if (up) walled.add(ip);
+      else walled.delete(ip);
+    },
+    isWalled: (ip) => walled.has(ip),
     heal: () => parted.clear(),
     breakOne(how, among) {
       const able = [...ends].filter((end) => end.process.alive && !end.finished && among(end.ip, end.far.ip));

@@ -97,9 +97,11 @@ export function startPeer(options: SimPeerOptions): SimPeer {
     await wait(random.next());
     return readable(disk, file);
   });
+  const key = random.hex(32);
   const uploads = createUploads({
     shelf,
     clock,
+    key,
     newTicket: () => random.hex(32),
     policy: { maxUploads: options.maxUploads, rejectAll: false, maxUploadRate: options.maxUploadRate },
     onEvent(event) {
@@ -118,8 +120,10 @@ export function startPeer(options: SimPeerOptions): SimPeer {
     clock,
     random: random.next,
     shares: () => shares.values(),
+    key,
     onLost() {},
     onBack: () => offers.renew(),
+    onListed: () => offers.renew(),
   });
   const offers = createOffers((request) => void link.call(request));
 

@@ -12,7 +12,7 @@ import { createNetwork, type Network, pairOf, type Weather } from "./network.ts"
 import { SERVER, type SimPeer, startPeer } from "./peer.ts";
 import { createRandom, type Random } from "./random.ts";
 import { createProcess, createTime, type Process, type Time } from "./time.ts";
-import { TROUBLES, type Trouble } from "./troubles.ts";
+import { openWall, TROUBLES, type Trouble } from "./troubles.ts";
 
 export type Outcome = {
   readonly seed: number;
@@ -33,6 +33,10 @@ export type Machine = {
   readonly disk: SimDisk;
   readonly wants: Content[];
   readonly lie: Lie | undefined;
+  /** Behind a firewall for ever: it dials others, and nobody reaches it. */
+  readonly walled?: boolean;
+  /** Behind a firewall without a break since before its program started. */
+  startedWalled?: boolean;
   process: Process | undefined;
   peer: SimPeer | undefined;
   goneSince: number | undefined;
@@ -101,6 +105,11 @@ export function play(seed: number, verbose = false): Outcome {
       checks.noGhosts(
         stage.server.catalog,
         gone.map(({ ip }) => ip),
+      );
+    if (stage.server.process?.alive)
+      checks.noneUnreached(
+        stage.server.catalog,
+        machines.filter(({ startedWalled }) => startedWalled).map(({ ip }) => ip),
       );
     for (const [attempt, since] of attempts) {
       if (!attempt.process.alive) attempts.delete(attempt);
@@ -178,8 +187,8 @@ export function play(seed: number, verbose = false): Outcome {
     const holders = (name: string): string[] =>
       machines
         .filter(
-          ({ disk, lie, process }) =>
-            process?.alive && (lie === undefined ? disk.file(name) : contents[0]?.name === name),
+          ({ disk, lie, process, walled }) =>
+            process?.alive && !walled && (lie === undefined ? disk.file(name) : contents[0]?.name === name),
         )
         .map(({ ip }) => ip);
     checks.agrees(stage.server.catalog, holders);
@@ -247,12 +256,14 @@ function chooseMachines(time: Time, random: Random, contents: readonly Content[]
     const disk = createDisk(time, random.fork());
     disk.health.syncMs = random.scale(0.5, 400);
     disk.health.links = random.chance(0.8);
+    const walled = kind === "downloader" && random.chance(0.15);
     if (kind === "sharer") for (const content of contents) disk.plant(content.name, content.bytes);
     return {
       ip: `192.0.2.${index + 10}`,
       disk,
       wants: kind === "downloader" ? [...contents] : [],
       lie: kind === "liar" ? random.pick(LIES) : undefined,
+      walled,
       process: undefined,
       peer: undefined,
       goneSince: undefined,
@@ -278,6 +289,7 @@ export function openStage(cast: Cast): Stage {
     isHonest: (ip) => byIp.get(ip)?.lie === undefined,
     lies: machines.flatMap(({ lie }) => lie ?? []),
   });
+  for (const { ip, walled } of machines) if (walled) network.wall(ip, true);
   const server: Stage["server"] = { process: undefined, catalog: createMemoryCatalog(), servidor: undefined };
   const counts = { crashes: 0 };
 
@@ -288,7 +300,11 @@ export function openStage(cast: Cast): Stage {
     network.setPower(ip, true);
     machine.process = process;
     machine.goneSince = undefined;
-    tell(`${ip} starts${lie === undefined ? "" : ` and lies: ${lie}`}`);
+    // An earlier program of this machine may be listed still; that is noGhosts' business.
+    machine.startedWalled = network.isWalled(ip) && checks.named(server.catalog, [ip]).length === 0;
+    tell(
+      `${ip} starts${machine.startedWalled ? " behind a firewall" : ""}${lie === undefined ? "" : ` and lies: ${lie}`}`,
+    );
     if (lie !== undefined) {
       startLiar({ ip, time, process, network, random: random.fork(), content: contents[0] as Content, lie });
       return;
@@ -325,10 +341,18 @@ export function openStage(cast: Cast): Stage {
     server.catalog = createMemoryCatalog();
     network.setPower(SERVER.ip, true);
     tell("the server starts");
-    const { listen } = network.of(SERVER.ip, process);
+    const { listen, connect } = network.of(SERVER.ip, process);
     const { clock } = process;
     const { catalog } = server;
-    server.servidor = new Servidor({ host: SERVER.ip, port: SERVER.port, listen, clock, catalog, onEvent() {} });
+    server.servidor = new Servidor({
+      host: SERVER.ip,
+      port: SERVER.port,
+      listen,
+      connect,
+      clock,
+      catalog,
+      onEvent() {},
+    });
     server.servidor.listen();
   }
 
@@ -384,7 +408,10 @@ function scheduleTroubles(stage: Stage): void {
 function mend(stage: Stage): void {
   stage.tell("all is mended");
   stage.network.heal();
-  for (const { disk } of stage.machines) Object.assign(disk.health, { full: false, sync: "works" });
+  for (const machine of stage.machines) {
+    Object.assign(machine.disk.health, { full: false, sync: "works" });
+    openWall(stage, machine);
+  }
   stage.startServer();
   for (const machine of stage.machines) stage.start(machine);
 }

@@ -52,6 +52,13 @@ function breakOne(stage: Stage, how: "reset" | "fin" | "corrupt" | "stall", amon
   if (stage.network.breakOne(how, among)) stage.tell(`a connection breaks: ${how}`);
 }
 
+/** The firewall of a machine lets others in, unless it is there for ever. */
+export function openWall({ network }: Stage, machine: Machine): void {
+  if (machine.walled) return;
+  network.wall(machine.ip, false);
+  machine.startedWalled = false;
+}
+
 export const TROUBLES = {
   "a downloader is killed": row(["crashes"], (stage) => crash(stage, "kill", downloaders(stage), 8000)),
   "a peer is killed": row(["crashes"], (stage) => crash(stage, "kill", honest(stage), 20_000)),
@@ -91,6 +98,14 @@ export const TROUBLES = {
   }),
   "a peer is alone": row(["network"], (stage) => part(stage, stage.random.pick(stage.machines).ip, "*")),
   "the server is alone": row(["network"], (stage) => part(stage, SERVER_IP, "*")),
+  "a firewall goes up": row(["network"], (stage) => {
+    const machine = stage.random.pick(stage.machines);
+    const ms = stage.random.scale(500, 20_000);
+    stage.tell(`${machine.ip}: nobody can connect to it for ${Math.round(ms)} ms`);
+    stage.network.wall(machine.ip, true);
+    if (stage.random.chance(0.5)) crash(stage, "kill", [machine], ms / 2);
+    stage.time.after(ms, () => openWall(stage, machine));
+  }),
   "a reset": row(["network"], (stage) => breakOne(stage, "reset", anyPair)),
   "an early goodbye": row(["network"], (stage) => breakOne(stage, "fin", anyPair)),
   "a stall": row(["network"], (stage) => breakOne(stage, "stall", anyPair)),

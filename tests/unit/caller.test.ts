@@ -4,7 +4,7 @@
 
 import { beforeEach, describe, expect, test } from "bun:test";
 import { isFault } from "../../src/protocol/fault.ts";
-import { REPLY_SECONDS_MAX } from "../../src/protocol/limits.ts";
+import { REPLY_SECONDS_MAX, WAITS_PER_SECOND_MAX } from "../../src/protocol/limits.ts";
 import { type Answer, type Caller, createCaller, expectReply } from "../../src/transport/caller.ts";
 import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
 import { codeOf, good } from "./support-good.ts";
@@ -136,6 +136,37 @@ describe("the other side breaking the protocol", () => {
   test("by an ERROR that nobody asked for is its last word", async () => {
     far.say("ERROR SHUTTING_DOWN retry bye\n");
     expect(await caller.closed).toMatchObject({ fault: "SHUTTING_DOWN", retry: true });
+  });
+
+  test("by a WAIT before the answer to what has no queue is BAD_REPLY: it would put off the deadline for ever", async () => {
+    const call = caller.call({ verb: "LAYER" });
+    far.say("WAIT 1\n");
+    expect(codeOf(await call)).toBe("BAD_REPLY");
+    expect(far.state).toBe("closed");
+  });
+
+  test("by more WAITs than a queue that moves has to tell is BAD_REPLY, of a busy queue it is not", async () => {
+    let told = 0;
+    const call = caller.call({ verb: "DOWNLOAD", name: "a" }, { onWait: () => void told++ });
+    for (let second = 0; second < 10; second++) {
+      for (let i = 0; i < WAITS_PER_SECOND_MAX; i++) far.say(`WAIT ${1 + (i % 100)}\n`);
+      await clock.advance(1000);
+    }
+    expect([told, far.state]).toEqual([10 * WAITS_PER_SECOND_MAX, "open"]);
+    far.say("WAIT 2\nWAIT 1\n".repeat(WAITS_PER_SECOND_MAX));
+    expect(codeOf(await call)).toBe("BAD_REPLY");
+    expect(told).toBeLessThanOrEqual(11 * WAITS_PER_SECOND_MAX);
+  });
+
+  test("by a payload larger than the answer can be is BAD_REPLY before any of it is kept", async () => {
+    const call = caller.call({ verb: "LAYER" }, { payloadBytesMax: () => 64 });
+    far.say("LAYER_OK 65\n");
+    expect(codeOf(await call)).toBe("BAD_REPLY");
+  });
+
+  test("by a payload that nobody asked for is BAD_REPLY before any of it is kept", async () => {
+    far.say("LAYER_OK 1000000\n");
+    expect(codeOf(await caller.closed)).toBe("BAD_REPLY");
   });
 
   test("by a WAIT that nobody waits for does nothing", async () => {

@@ -3,6 +3,7 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { Catalog, Member } from "../../src/catalog/contract.ts";
 import type { Address } from "../../src/protocol/address.ts";
+import { JOIN_NAMES_MAX } from "../../src/protocol/limits.ts";
 import type { Share } from "../../src/protocol/messages.ts";
 import { codeOf, good } from "./support-good.ts";
 
@@ -55,6 +56,22 @@ export function describeCatalog(kind: string, make: () => Catalog): void {
       expect(await catalog.sources(ROOT)).toEqual([]);
     });
 
+    test("keeps nothing of a member that it does not know, which replaces and removes nobody", async () => {
+      const stranger: Member = { address: at(1) };
+      const known = await join(1, share("a.mp4", ROOT));
+      await catalog.update(stranger, share("b.mp4", OTHER_ROOT));
+      await catalog.offer(stranger, share("c.mp4", OTHER_ROOT));
+      await catalog.withdraw(stranger, "a.mp4");
+      await catalog.leave(stranger);
+      expect(await catalog.sources(OTHER_ROOT)).toEqual([]);
+      expect(await catalog.search("a.mp4")).toEqual([at(1)]);
+      expect(codeOf(await catalog.join(at(1), [], stranger))).toBe("ADDRESS_TAKEN");
+      good(await catalog.join(at(2), [share("a.mp4")], stranger));
+      expect(await catalog.search("a.mp4")).toEqual([at(1), at(2)]);
+      await catalog.leave(known);
+      expect(await catalog.search("a.mp4")).toEqual([at(2)]);
+    });
+
     test("a member that has left cannot touch the one that took its address", async () => {
       const gone = await join(1, share("a.mp4"));
       await catalog.leave(gone);
@@ -98,6 +115,27 @@ export function describeCatalog(kind: string, make: () => Catalog): void {
       expect(await catalog.sources(ROOT)).toEqual([]);
       expect(await catalog.sources(OTHER_ROOT)).toEqual([{ address: at(1), complete: true }]);
     });
+
+    test("a name that a JOIN repeats counts once, as its last line says", async () => {
+      await join(1, share("a.mp4", ROOT), share("b.mp4"), share("a.mp4", OTHER_ROOT));
+      expect(await catalog.search("a.mp4")).toEqual([at(1)]);
+      expect(await catalog.sources(ROOT)).toEqual([]);
+      expect(await catalog.sources(OTHER_ROOT)).toEqual([{ address: at(1), complete: true }]);
+    });
+
+    test("of one member UPDATE and OFFER keep as many names as a JOIN may hold, and WITHDRAW makes room again", async () => {
+      const names = Array.from({ length: JOIN_NAMES_MAX - 1 }, (_, i) => share(`${i}.mp4`));
+      const member = await join(1, ...names);
+      expect(codeOf(await catalog.update(member, share("last.mp4")))).toBe("no fault");
+      expect(codeOf(await catalog.update(member, share("more.mp4")))).toBe("TOO_MANY");
+      expect(codeOf(await catalog.offer(member, share("more.mp4", ROOT)))).toBe("TOO_MANY");
+      expect(codeOf(await catalog.update(member, share("last.mp4", ROOT)))).toBe("no fault");
+      expect(await catalog.search("more.mp4")).toEqual([]);
+      await catalog.withdraw(member, "0.mp4");
+      await catalog.withdraw(member, "0.mp4");
+      expect(codeOf(await catalog.update(member, share("more.mp4")))).toBe("no fault");
+      expect(codeOf(await catalog.update(member, share("yet more.mp4")))).toBe("TOO_MANY");
+    }, 20_000);
 
     test("WITHDRAW takes out one file of one member", async () => {
       const member = await join(1, share("a.mp4", ROOT), share("copy.mp4", ROOT));

@@ -7,7 +7,7 @@ import fc from "fast-check";
 import { answer, type Client, publishedAddress } from "../../src/catalog/answer.ts";
 import type { Member } from "../../src/catalog/contract.ts";
 import { createMemoryCatalog } from "../../src/catalog/memory.ts";
-import { formatAddress } from "../../src/protocol/address.ts";
+import { formatAddress, isIn, parseRange } from "../../src/protocol/address.ts";
 import { isFault } from "../../src/protocol/fault.ts";
 import type { ServerRequest, Share } from "../../src/protocol/messages.ts";
 import { decodeAddresses, decodeHolders } from "../../src/protocol/payloads.ts";
@@ -89,7 +89,27 @@ describe("the server's switch", () => {
 
   test("JOIN answers JOIN_OK with the published address (SPEC 4.b)", async () => {
     const answered = good(await answer(JOIN(5), [share("a.mp4")], client(), createMemoryCatalog()));
-    expect(answered.reply).toEqual({ verb: "JOIN_OK", address: at(5) });
+    expect(answered.reply).toEqual({ verb: "JOIN_OK", address: at(5), reached: true });
+  });
+
+  test("JOIN of a peer that is not to be listed makes a member that no list has, in the place of what it was", async () => {
+    const catalog = createMemoryCatalog();
+    const from = client();
+    for (const [standing, reached] of [
+      ["unreached", false],
+      ["unlisted", true],
+    ] as const) {
+      await answer(JOIN(5), [share("a.mp4")], from, catalog);
+      expect(await catalog.search("a.mp4")).toEqual([at(5)]);
+      const answered = good(await answer(JOIN(6), [share("a.mp4")], from, catalog, standing));
+      expect(answered.reply).toEqual({ verb: "JOIN_OK", address: at(6), reached });
+      expect(from.member?.address).toEqual(at(6));
+      expect(await catalog.search("a.mp4")).toEqual([]);
+      expect(good(await answer({ verb: "UPDATE", share: share("a.mp4") }, [], from, catalog)).reply.verb).toBe(
+        "UPDATE_OK",
+      );
+      expect(await catalog.search("a.mp4")).toEqual([]);
+    }
   });
 
   test("SEARCH answers a list, empty or with the ip:port of each peer that has it (SPEC 4.c)", async () => {
@@ -159,4 +179,27 @@ describe("the server's switch", () => {
       expect(isFault(address) ? address.fault : address.ip).toBe(said);
     });
   }
+
+  test("from a trusted range, a peer is whoever it says, and 0.0.0.0 is where it comes from", () => {
+    const trusted: Client = { ...client("10.1.2.3"), trusted: true };
+    expect(publishedAddress({ ip: "8.8.8.8", port: 80 }, trusted)).toEqual({ ip: "8.8.8.8", port: 80 });
+    expect(publishedAddress({ ip: "0.0.0.0", port: 80 }, trusted)).toEqual({ ip: "10.1.2.3", port: 80 });
+  });
+});
+
+test("an address is in a range when its first bits are the range's", () => {
+  const isWithin = (ip: string, range: string) => isIn(ip, good(parseRange(range)));
+  expect(["10.0.0.0", "10.1.2.3", "10.255.255.255"].map((ip) => isWithin(ip, "10.0.0.0/8"))).toEqual([
+    true,
+    true,
+    true,
+  ]);
+  expect(["9.255.255.255", "11.0.0.0", "138.0.0.1"].map((ip) => isWithin(ip, "10.0.0.0/8"))).toEqual([
+    false,
+    false,
+    false,
+  ]);
+  expect([isWithin("255.255.255.255", "0.0.0.0/0"), isWithin("192.168.1.7", "192.168.1.7/32")]).toEqual([true, true]);
+  expect([isWithin("192.168.1.8", "192.168.1.7/32"), isWithin("172.32.0.1", "172.16.0.0/12")]).toEqual([false, false]);
+  expect([isWithin("172.31.255.255", "172.16.0.0/12"), isWithin("255.0.0.1", "128.0.0.0/1")]).toEqual([true, true]);
 });

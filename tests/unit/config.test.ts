@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { parsePeer, parseServer, peerUsage, SERVER_DEFAULT, serverUsage } from "../../src/config.ts";
 import { UPLOADS_DEFAULT } from "../../src/protocol/limits.ts";
+import { LIMITS } from "../../src/protocol/server-limits.ts";
 
 const peer = (line: string, environment: Record<string, string> = {}) =>
   parsePeer(line === "" ? [] : line.split(" "), environment);
@@ -17,6 +18,8 @@ describe("the peer's command line", () => {
       json: false,
       maxUploads: UPLOADS_DEFAULT,
       rejectAll: false,
+      minUploadRate: undefined,
+      stallSeconds: undefined,
       maxUploadRate: undefined,
       maxDownloadRate: undefined,
       only: false,
@@ -175,6 +178,70 @@ test("the server takes no words", () => {
     catalog: undefined,
     metrics: undefined,
     log: "lines",
+    trusted: [],
+    probe: true,
+    limits: LIMITS,
+  });
+});
+
+describe("the server's limits", () => {
+  const rows = [
+    ["max-peers", "peers", 1, 1_000_000],
+    ["max-connections", "connections", 1, 1_000_000],
+    ["max-connections-per-address", "connectionsPerAddress", 1, 1_000_000],
+    ["join-timeout", "unjoinedSeconds", 3, 3600],
+    ["idle-timeout", "idleSeconds", 15, 3600],
+    ["max-names", "names", 1, 1_000_000],
+    ["max-searches", "searchesPerSecond", 1, 1_000_000],
+  ] as const;
+  test.each(rows)("--%s moves %s, from %d to %d and no further", (flag, key, least, most) => {
+    for (const value of [least, most])
+      expect(server(`--${flag} ${value}`)).toMatchObject({ limits: { ...LIMITS, [key]: value } });
+    for (const text of [String(least - 1), String(most + 1), "-5", "1e3", "10s", "x", "1.5", "99999999999999999999"])
+      expect(parseServer([`--${flag}=${text}`])).toHaveProperty("usage");
+    expect(parseServer([`--${flag}=0`])).toEqual({
+      usage: `--${flag} pede ${flag.endsWith("timeout") ? "segundos," : "um número"} de ${least} a ${most}`,
+    });
+    expect(serverUsage()).toContain(`--${flag} `);
+  });
+
+  test("--no-probe lists without dialling back", () => {
+    expect(server("--no-probe")).toMatchObject({ probe: false });
+    expect(server("--no-probe=1")).toEqual({ usage: "--no-probe não recebe valor" });
+  });
+
+  test("--trust-addresses takes ranges that say what they mean", () => {
+    expect(server("--trust-addresses 10.0.0.0/8,192.168.1.7/32,0.0.0.0/0")).toMatchObject({
+      trusted: [
+        { ip: "10.0.0.0", bits: 8 },
+        { ip: "192.168.1.7", bits: 32 },
+        { ip: "0.0.0.0", bits: 0 },
+      ],
+    });
+    const wrong = [
+      "10.0.0.1/8",
+      "10.0.0.0",
+      "10.0.0.0/33",
+      "10.0.0.0/08",
+      "10.0.0.0/8,",
+      "10.0.0/8",
+      "::/0",
+      "",
+      "a/8",
+    ];
+    for (const text of wrong)
+      expect(parseServer([`--trust-addresses=${text}`])).toEqual({
+        usage:
+          "--trust-addresses pede redes como 10.0.0.0/8 ou 192.168.1.7/32, separadas por vírgula, sem bits depois do prefixo",
+      });
+  });
+});
+
+test("a peer's patience can be set where it counts", () => {
+  expect(peer("share --dir d --min-rate 64Ki")).toMatchObject({ minUploadRate: 65_536 });
+  expect(peer("get x.mp4 --dir d --stall-timeout 60")).toMatchObject({ stallSeconds: 60 });
+  expect(peer("get x.mp4 --dir d --stall-timeout 2")).toEqual({
+    usage: "--stall-timeout pede segundos, de 3 a 3600",
   });
 });
 

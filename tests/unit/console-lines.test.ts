@@ -1,9 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { complaintOf, complaintText, liarNote, nameComplaint } from "../../src/console/complaints.ts";
+import { complaintOf, complaintText, nameComplaint } from "../../src/console/complaints.ts";
 import { peerHelp, serverHelp } from "../../src/console/help.ts";
 import { addedLine, downloadedLine, foundLine, joinedLine, searchedLine } from "../../src/console/lines.ts";
+import { liarNote, reachNote } from "../../src/console/notes.ts";
 import { progressLine, showBytes, showSeconds } from "../../src/console/progress.ts";
-import { fault, LOCAL_CODES, WIRE_CODES } from "../../src/protocol/fault.ts";
+import { type FaultCode, fault, LOCAL_CODES, type Whose, WIRE_CODES } from "../../src/protocol/fault.ts";
 
 const at = { ip: "127.0.0.1", port: 8776 };
 const other = { ip: "127.0.0.1", port: 8777 };
@@ -51,12 +52,37 @@ describe("complaints", () => {
     expect(complaintText(complaintOf(rejected, { peer: at }))).not.toContain("pwned");
   });
 
+  test("what a peer answers is told of that peer, and a code that only a server has reason to say is not believed", () => {
+    const told = (code: FaultCode, whose: Whose) => complaintOf(fault(code, whose, ""), { peer: other });
+    expect(told("INTERNAL", "theirs").cause).toBe("falha interna no peer 127.0.0.1:8777");
+    expect(told("INTERNAL", "ours").cause).toBe("falha interna do programa");
+    for (const code of ["NOT_JOINED", "ADDRESS_TAKEN", "BAD_ADDRESS", "UNAVAILABLE"] as const)
+      expect(told(code, "theirs")).toMatchObject({
+        code: "BAD_REPLY",
+        cause: expect.stringContaining("127.0.0.1:8777"),
+      });
+    expect(told("NOT_JOINED", "ours").code).toBe("NOT_JOINED");
+    expect(complaintOf(fault("BUSY", "theirs"), { server: at }).code).toBe("BAD_REPLY");
+    expect(complaintOf(fault("BUSY", "theirs"), { peer: at }).code).toBe("BUSY");
+  });
+
   test("a bad name says what is wrong with it", () => {
     expect(nameComplaint("Aula 1.mp4")).toBeUndefined();
     expect(nameComplaint("../x")?.cause).toBe("o nome do arquivo tem / ou \\");
     expect(nameComplaint("")?.cause).toBe("o nome do arquivo está vazio");
     expect(nameComplaint("CON.mp4")?.cause).toBe("o nome do arquivo é reservado pelo Windows");
   });
+});
+
+test("a link in a .part's place is blamed on the folder, not on the source", () => {
+  const { cause, hint } = complaintOf(fault("PART_BLOCKED", "ours"), { peer: at, folder: "pasta", name: "x.mp4" });
+  expect(cause).toContain("a pasta pasta");
+  expect(`${cause} ${hint}`).not.toContain("peer");
+  expect(`${cause} ${hint}`).toContain("x.mp4.part");
+});
+
+test("a name that a JOIN repeats is in its line once", () => {
+  expect(addedLine(at, ["b.mp4", "a.mp4", "b.mp4"])).toBe("Peer 127.0.0.1:8776 adicionado com arquivos b.mp4 a.mp4");
 });
 
 describe("a source that lied", () => {
@@ -67,6 +93,15 @@ describe("a source that lied", () => {
     expect(liarNote(other, fault("BAD_REPLY", "theirs"))).toContain("respondeu fora do protocolo");
     expect(liarNote(other, fault("PEER_GONE", "network"))).toBeUndefined();
   });
+});
+
+test("a port that nobody can connect to is told in one line, with what to do; that it is over, in one", () => {
+  const note = reachNote(at, false);
+  expect(note).toStartWith("aviso: outros peers não conseguem conectar a 127.0.0.1:8776, então ninguém verá");
+  for (const part of ["[UNREACHABLE]", "firewall", "Permitir o acesso", "roteador", "a porta 8776", "downloads"])
+    expect(note).toContain(part);
+  expect(note).not.toContain("\n");
+  expect(reachNote(at, true)).toEndWith("[REACHABLE]");
 });
 
 test("an interrupted download's hint says that the same one goes on where it stopped", () => {

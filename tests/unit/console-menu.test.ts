@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { runTask, type Task } from "../../src/console/headless.ts";
 import { createLife } from "../../src/console/life.ts";
+import { createJsonLog, createLog } from "../../src/console/log.ts";
 import { askServer, runMenu } from "../../src/console/menu.ts";
 import type { Output } from "../../src/console/output.ts";
 import type { Waiting } from "../../src/console/progress.ts";
@@ -9,7 +10,7 @@ import { createJsonReport, createReport } from "../../src/console/report.ts";
 import { createScreen } from "../../src/console/screen.ts";
 import { type PeerApi, type Policy, showSkipped } from "../../src/console/session.ts";
 import { type Address, formatAddress } from "../../src/protocol/address.ts";
-import { type Fault, type FaultCode, fault } from "../../src/protocol/fault.ts";
+import { type Fault, type FaultCode, fault, LOCAL_CODES, WIRE_CODES } from "../../src/protocol/fault.ts";
 
 const SERVER = { ip: "127.0.0.1", port: 1099 };
 const SOURCE = { ip: "127.0.0.1", port: 8777 };
@@ -23,13 +24,16 @@ type World = {
   sources?: Address[];
   faults?: Partial<Record<string, FaultCode>>;
   errIsTerminal?: boolean;
+  /** How much time has passed between two looks at the clock. */
+  msPerLook?: number;
   /** What a download goes through before it ends. */
   during?: (options: Parameters<PeerApi["download"]>[1]) => Fault | undefined;
 };
 const POLICY: Policy = { only: true, maxWaitSeconds: 7 };
 
 /** The console around a peer that does what `world` says, and notes what it is asked. */
-function open({ json = false, sources = [SOURCE], faults = {}, errIsTerminal = false, during }: World = {}) {
+function open(world: World = {}) {
+  const { json = false, sources = [SOURCE], faults = {}, errIsTerminal = false, msPerLook = 1000, during } = world;
   const said: { out: string[]; err: string[] } = { out: [], err: [] };
   const asked: string[] = [];
   let time = 0;
@@ -45,15 +49,16 @@ function open({ json = false, sources = [SOURCE], faults = {}, errIsTerminal = f
     columns: () => 80,
     watched: false,
     errIsTerminal,
-    // Every event is due.
-    now: () => (time += 1000),
+    // Unless the test says otherwise every event is due.
+    now: () => (time += msPerLook),
   };
   const life = createLife();
   let lastSearched: string | undefined;
   const peer: PeerApi = {
     async join({ host, port, folder }) {
       asked.push(`join ${host}:${port} ${folder ?? "(no folder)"}`);
-      return faults.join ? fault(faults.join, "ours") : { address: { ip: host, port: port || 9000 }, names: ["a.mp4"] };
+      if (faults.join) return { ...fault(faults.join, "ours"), at: { ip: host, port: port || 9000 } };
+      return { address: { ip: host, port: port || 9000 }, reached: true, names: ["a.mp4"] };
     },
     async search(name) {
       asked.push(`search ${name}`);
@@ -259,6 +264,17 @@ describe("subcommands", () => {
     expect((await run({ ...get, from: SECOND }, { sources: [] })).asked.at(-1)).toBe("download 127.0.0.1:8778");
   });
 
+  test("a JOIN that the server refuses names the port that the system chose, not the 0 that was asked for", async () => {
+    const { code, err } = await run(get, { faults: { join: "ADDRESS_TAKEN" } });
+    expect([code, err()]).toEqual([1, expect.stringMatching(/^erro: .* 127\.0\.0\.1:9000 \[ADDRESS_TAKEN\]\n/)]);
+  });
+
+  test("a command that ends does not promise to come back", async () => {
+    const { code, err } = await run(get, { faults: { search: "SERVER_GONE" } });
+    expect([code, err().match(/\[SERVER_GONE\]/g)?.length]).toEqual([1, 1]);
+    expect(err()).not.toContain("sozinho");
+  });
+
   test("a name that cannot be one is a usage mistake, told before anything is joined", async () => {
     const { code, asked, err } = await run({ ...where, command: "search", name: "a\u0007b" });
     expect([code, asked, err()]).toEqual([2, [], expect.stringMatching(/^erro: .* \[BAD_NAME\]\ndica: /)]);
@@ -316,6 +332,14 @@ describe("on the way of a download", () => {
     const atTerminal = open({ during: QUEUE, errIsTerminal: true });
     await runTask(atTerminal.session, get);
     expect(atTerminal.err()).toBe("");
+  });
+
+  test.each([false, true])("places that come in a flood are not all told (--json: %p)", (json) => {
+    const { report, out, err } = open({ json, msPerLook: 1 });
+    for (let i = 0; i < 10_000; i++) report.progress("x.mp4", place(1 + (i % 9)));
+    const lines = (json ? out() : err()).split("\n").length;
+    expect(lines).toBeGreaterThan(10);
+    expect(lines).toBeLessThan(200);
   });
 
   test("why nothing moves is told where nobody sees the bar, once, and again when it stops again", async () => {
@@ -426,4 +450,46 @@ test("a folder of unusable names does not bury the screen, and says how many the
     err().match(/^erro: o arquivo a\\u\{1b\}\d não foi compartilhado: o nome tem caracteres de controle/gm)?.length,
   ).toBe(5);
   expect(err()).toContain("erro: mais 95 arquivos da pasta ficaram fora, também pelo nome [BAD_NAME]");
+});
+
+describe("a text from outside that steers a terminal", () => {
+  const evil = "a\u001b[2J\u009b31m\u007f\u202e\u{e0041}\r\n.mp4";
+  const raw = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202e]|[\u{e0000}-\u{e007f}]/u;
+  const share = { name: evil, path: evil, size: 1, root: "ab", pieceBytes: 1 };
+
+  test.each([false, true])("reaches neither output raw (--json: %p)", async (json) => {
+    const { report, out, err } = open({ json });
+    await report.joined(SOURCE, [evil]);
+    report.found(evil, [SOURCE]);
+    report.contents(evil, [{ name: evil, size: 1, root: undefined, sources: 1 }]);
+    report.downloaded({ name: evil, folder: evil, bytes: 1 });
+    report.hashed(evil, "ab");
+    report.uploaded(evil, SOURCE, 1);
+    report.file(share);
+    report.verdict({ ...share, verdict: "damaged", pieces: [0] });
+    report.lost(SOURCE, fault("CORRUPT", "theirs", evil));
+    for (const code of [...WIRE_CODES, ...LOCAL_CODES])
+      report.failed(fault(code, "theirs", evil), {
+        name: evil,
+        folder: evil,
+        peer: SOURCE,
+        server: SERVER,
+        at: SERVER,
+      });
+    expect(out() + err()).not.toMatch(raw);
+    if (json) expect(JSON.parse(out().split("\n")[0] ?? "")).toMatchObject({ files: [evil] });
+  });
+
+  test.each([createLog, createJsonLog])("reaches a server's log escaped: %p", (createLog) => {
+    const said: string[] = [];
+    const log = createLog({
+      output: { err: (text) => void said.push(text) },
+      errIsTerminal: true,
+      now: () => new Date(0),
+    });
+    log.refused(evil, fault("BAD_REQUEST", "theirs", evil));
+    log.failed(fault("INDEX_UNUSABLE", "network", evil));
+    expect(said.join("")).not.toMatch(raw);
+    expect(said.join("")).toContain("BAD_REQUEST");
+  });
 });

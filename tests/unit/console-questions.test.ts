@@ -76,6 +76,16 @@ describe("the piped asker", () => {
     expect(errors.length).toBe(1);
   });
 
+  test("lets others have their turn while an input without end says nothing, and stops when it is closed", async () => {
+    async function* endless() {
+      const blank = new TextEncoder().encode("\n".repeat(1000));
+      for (;;) yield blank;
+    }
+    const asker = createPipedAsker(readLines(endless()), () => {});
+    setTimeout(() => asker.close(), 20);
+    expect(await asker.choose("?", COMMANDS)).toEqual({ stop: "leave" });
+  });
+
   test("stops at once when it is closed", async () => {
     const never = { next: () => new Promise<never>(() => {}) } as AsyncIterator<string>;
     const asker = createPipedAsker(never, () => {});

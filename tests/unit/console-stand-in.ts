@@ -2,6 +2,7 @@
 // Invariant: it is wired as napster-peer.ts is; only Peer is replaced, by one whose downloads last until told to end.
 // Never: opens a socket.
 
+import { serverLostComplaint } from "../../src/console/complaints.ts";
 import { runMenu } from "../../src/console/menu.ts";
 import { runProgram } from "../../src/console/program.ts";
 import { createReport } from "../../src/console/report.ts";
@@ -28,11 +29,11 @@ await runProgram(async ({ output, reportParts, life, openAsker }) => {
       if (port === 9999) return fault("SERVER_UNREACHABLE", "network");
       if (port === 8776 && folder !== ".") return fault("PORT_IN_USE", "ours");
       if (port === 6666) throw new Error("defeito\nem duas linhas");
-      return { address: { ip: host, port }, names: ["aula1.mp4", "aula 2.mp4"] };
+      return { address: { ip: host, port }, reached: true, names: ["aula1.mp4", "aula 2.mp4"] };
     },
     async search(name) {
       lastSearched = name;
-      if (name === "cai.mp4") report.failed(fault("SERVER_GONE", "network"), { server });
+      if (name === "cai.mp4") report.complain(serverLostComplaint(server));
       return name.startsWith("nada") ? [] : [{ ip: "127.0.0.1", port: 8777 }];
     },
     async download(from, { signal, onProgress }) {

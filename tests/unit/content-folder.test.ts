@@ -252,9 +252,13 @@ describe("a download's file", () => {
     fs.symlinkSync(outside, join(folder, "v.mp4.part"));
     fs.symlinkSync(outside, join(folder, "v.mp4.part.journal"));
     Bun.spawnSync(["mkfifo", join(folder, "p.mp4.part")]);
-    expect(codeOf(await createInside(folder, "v.mp4"))).toBe("CHANGED");
-    expect(codeOf(await createInside(folder, "v.mp4", "journal"))).toBe("CHANGED");
-    expect(codeOf(await createInside(folder, "p.mp4"))).toBe("DISK_ERROR");
+    fs.mkdirSync(join(folder, "d.mp4.part.journal"));
+    fs.symlinkSync("nothing", join(folder, "l.mp4.part"));
+    expect(codeOf(await createInside(folder, "v.mp4"))).toBe("PART_BLOCKED");
+    expect(codeOf(await createInside(folder, "v.mp4", "journal"))).toBe("PART_BLOCKED");
+    expect(codeOf(await createInside(folder, "p.mp4"))).toBe("PART_BLOCKED");
+    expect(codeOf(await createInside(folder, "d.mp4", "journal"))).toBe("PART_BLOCKED");
+    expect(codeOf(await createInside(folder, "l.mp4"))).toBe("PART_BLOCKED");
     expect(fs.readFileSync(outside, "utf8")).toBe("untouched");
   });
 
@@ -290,7 +294,7 @@ describe("publishing", () => {
     link: fs.promises.link,
     rename: fs.promises.rename,
     unlink: fs.promises.unlink,
-    lstat: fs.promises.lstat,
+    lstat: (path) => fs.promises.lstat(path, { bigint: true }),
     wait: async (ms) => void waited.push(ms),
     ...over,
   });
@@ -341,6 +345,52 @@ describe("publishing", () => {
 
   test("a .part that is gone is FILE_MISSING", async () => {
     expect(codeOf(await publish(folder, "other.mp4"))).toBe("FILE_MISSING");
+  });
+
+  const stamp = () => {
+    const { ino, size } = fs.statSync(join(folder, "v.mp4.part"), { bigint: true });
+    return { ino, size: Number(size) };
+  };
+  for (const [what, put] of [
+    ["a link", (path: string) => fs.symlinkSync("outside", path)],
+    ["another file", (path: string) => fs.writeFileSync(path, "new")],
+    ["a folder", (path: string) => fs.mkdirSync(path)],
+    ["nothing", () => {}],
+  ] as const) {
+    test(`${what} in the place of the .part that was written gets no final name`, async () => {
+      const written = stamp();
+      fs.renameSync(join(folder, "v.mp4.part"), join(folder, "kept"));
+      put(join(folder, "v.mp4.part"));
+      expect(codeOf(await publish(folder, "v.mp4", disk({}), written))).toBe("PART_LOST");
+      expect(fs.readdirSync(folder)).not.toContain("v.mp4");
+      expect(read("kept")).toBe("new");
+    });
+  }
+
+  for (const way of ["link", "rename"] as const) {
+    test(`a .part that is swapped between the look at it and the ${way} gives the name back`, async () => {
+      const written = stamp();
+      const swap: Disk["link"] = async (from, to) => {
+        fs.renameSync(from, join(folder, "kept"));
+        fs.symlinkSync("outside", from);
+        await fs.promises[way](from, to);
+      };
+      const evil = disk(way === "link" ? { link: swap } : { link: failing("EPERM"), rename: swap });
+      expect(codeOf(await publish(folder, "v.mp4", evil, written))).toBe("PART_LOST");
+      expect(fs.readdirSync(folder)).not.toContain("v.mp4");
+    });
+  }
+
+  test("a .part that another program has finished is FILE_EXISTS", async () => {
+    const written = stamp();
+    good(await publish(folder, "v.mp4"));
+    expect(codeOf(await publish(folder, "v.mp4", disk({}), written))).toBe("FILE_EXISTS");
+  });
+
+  test("a .part that somebody has made longer gets no final name", async () => {
+    const written = stamp();
+    fs.appendFileSync(join(folder, "v.mp4.part"), "more");
+    expect(codeOf(await publish(folder, "v.mp4", disk({}), written))).toBe("PART_LOST");
   });
 
   test("a .part that cannot be removed afterwards is no failure", async () => {

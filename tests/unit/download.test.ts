@@ -20,7 +20,7 @@ import { type Clock, systemClock } from "../../src/transport/clock.ts";
 import { connect } from "../../src/transport/tcp.ts";
 import { until } from "../support/until.ts";
 import { codeOf, good } from "./support-good.ts";
-import { contentOf, data, hashOf, type Script, type Sharer, startSharer } from "./support-sharer.ts";
+import { contentOf, data, type Get, hashOf, type Script, type Sharer, startSharer } from "./support-sharer.ts";
 
 const PIECE = 256 * 1024;
 const NAME = "aula.mp4";
@@ -238,22 +238,22 @@ describe("a source that lies", () => {
     expect(there()).not.toContain(NAME);
   });
 
-  const layers: readonly (readonly [string, Uint8Array])[] = [
-    ["too short", layer.subarray(HASH_BYTES)],
-    ["too long", Buffer.concat([layer, layer.subarray(0, HASH_BYTES)])],
-    ["of another content", hashOf(contentOf(content.length, 9)).layer],
-    ["empty", new Uint8Array(0)],
+  const layers: readonly (readonly [string, Uint8Array, string])[] = [
+    ["too short", layer.subarray(HASH_BYTES), "CORRUPT"],
+    ["too long", Buffer.concat([layer, layer.subarray(0, HASH_BYTES)]), "BAD_REPLY"],
+    ["of another content", hashOf(contentOf(content.length, 9)).layer, "CORRUPT"],
+    ["empty", new Uint8Array(0), "CORRUPT"],
   ];
-  for (const [what, wrong] of layers) {
-    test(`with a layer that is ${what} is CORRUPT`, async () => {
+  for (const [what, wrong, code] of layers) {
+    test(`with a layer that is ${what} is ${code}`, async () => {
       const source = share(content, { layer: () => wrong });
-      expect(codeOf(await fetchFrom(source.address))).toBe("CORRUPT");
+      expect(codeOf(await fetchFrom(source.address))).toBe(code);
       expect(there()).not.toContain(NAME);
     });
 
     test(`with a layer that is ${what}, its root not said, ends with a fault`, async () => {
       const source = share(content, { rootKnown: false, layer: () => wrong });
-      expect(codeOf(await fetchFrom(source.address))).toBe("CORRUPT");
+      expect(codeOf(await fetchFrom(source.address))).toBe(code);
       expect(there()).not.toContain(NAME);
     });
   }
@@ -273,6 +273,12 @@ describe("a source that lies", () => {
       expect(there()).not.toContain(NAME);
     });
   }
+
+  test("that hangs up before it answers is PEER_UNREACHABLE: no download was under way that could have broken off", async () => {
+    const mute = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: (socket) => void socket.end() } });
+    expect(codeOf(await fetchFrom({ ip: "127.0.0.1", port: mute.port }))).toBe("PEER_UNREACHABLE");
+    mute.stop(true);
+  });
 
   const TB = 2 ** 40;
   const grants: readonly (readonly [string, number, number, string])[] = [
@@ -424,8 +430,60 @@ describe("a resumed download", () => {
     const outside = join(root, `outside ${turn}`);
     fs.writeFileSync(outside, "outside");
     fs.symlinkSync(outside, path(PART));
-    expect(codeOf(await fetchFrom(share(content).address))).not.toBe("no fault");
+    expect(codeOf(await fetchFrom(share(content).address))).toBe("PART_BLOCKED");
     expect(fs.readFileSync(outside, "utf8")).toBe("outside");
+  });
+});
+
+describe("whoever puts things into the folder meanwhile", () => {
+  const content = contentOf(8 * PIECE);
+
+  for (const [what, swap] of [
+    ["a link", () => fs.symlinkSync(join(root, "evil"), path(PART))],
+    ["another file", () => fs.writeFileSync(path(PART), "evil")],
+    ["a folder", () => fs.mkdirSync(path(PART))],
+    ["nothing", () => {}],
+  ] as const) {
+    test(`with ${what} in the .part's place gets no final name for it: PART_LOST`, async () => {
+      fs.writeFileSync(join(root, "evil"), "evil");
+      let swapped = false;
+      const get = ({ offset, length }: Get) => {
+        if (!swapped) {
+          swapped = true;
+          fs.rmSync(path(PART));
+          swap();
+        }
+        return data(offset, content.subarray(offset, offset + length));
+      };
+      expect(codeOf(await fetchFrom(share(content, { get }).address))).toBe("PART_LOST");
+      expect(there()).not.toContain(NAME);
+      good(await fetchAgain());
+    });
+  }
+
+  /** What a person does who has read the error: clears the place and asks again. */
+  async function fetchAgain() {
+    fs.rmSync(path(PART), { recursive: true, force: true });
+    const again = await fetchFrom(share(content).address);
+    expectWhole(content);
+    return again;
+  }
+
+  test("at the source, which then shares the file no more, is CHANGED: asking again as it is would not help", async () => {
+    const source = share(content, {
+      get() {
+        source.script = { grant: () => "REJECT NOT_SHARED final" };
+        return "die";
+      },
+    });
+    expect(codeOf(await fetchFrom(source.address))).toBe("CHANGED");
+  }, 15_000);
+
+  test("with a journal of many gigabytes does not have it read into memory", async () => {
+    fs.writeFileSync(path(JOURNAL), "");
+    fs.truncateSync(path(JOURNAL), 8 * 2 ** 30);
+    good(await fetchFrom(share(content).address));
+    expectWhole(content);
   });
 });
 

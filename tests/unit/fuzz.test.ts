@@ -8,12 +8,14 @@ import fc from "fast-check";
 import { isUsage, parsePeer, parseServer } from "../../src/config.ts";
 import { createHashCache } from "../../src/content/hash-cache.ts";
 import { createPieceHasher, type Hashed } from "../../src/content/merkle.ts";
-import { formatAddress, isIp, parseAddress, parsePort } from "../../src/protocol/address.ts";
+import { formatAddress, isIn, isIp, parseAddress, parsePort, parseRange } from "../../src/protocol/address.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
-import { GET_BYTES_MAX, LINE_BYTES_MAX, PIECE_BYTES_MIN } from "../../src/protocol/limits.ts";
+import { GET_BYTES_MAX, LINE_BYTES_MAX, PIECE_BYTES_MIN, PROBE_SECONDS_MAX } from "../../src/protocol/limits.ts";
 import type { ServerRequest } from "../../src/protocol/messages.ts";
+import { proofOf } from "../../src/protocol/proof.ts";
 import { encodeReply } from "../../src/protocol/replies.ts";
 import { encodeRequest } from "../../src/protocol/requests.ts";
+import { createProbes } from "../../src/servidor/probes.ts";
 import { hasBit, setBit } from "../../src/transfer/bits.ts";
 import { createBucket } from "../../src/transfer/bucket.ts";
 import { decodeJournal, encodeHead, encodePiece, type JournalHead, journalLength } from "../../src/transfer/journal.ts";
@@ -25,7 +27,7 @@ import type { Connection, Handlers } from "../../src/transport/connection.ts";
 import { temporaryFolder } from "../support/folders.ts";
 import { createVirtualClock } from "./support-clock.ts";
 import { anyAddress, anyPeerRequest, anyReply, anyRoot, mutated } from "./support-messages.ts";
-import { createFarEnd } from "./support-net.ts";
+import { createFarEnd, createNet } from "./support-net.ts";
 import { hashOf } from "./support-sharer.ts";
 
 let inputs = 0;
@@ -367,7 +369,8 @@ describe("the other end of a connection that says anything at all", () => {
         const share = { name: "shared.mp4", size: 100, root: "c".repeat(64) };
         shelf.put({ share, pieceBytes: PIECE_BYTES_MIN, layer: new Uint8Array(32), listed: "" });
         const policy = { maxUploads: 1, rejectAll: false, maxUploadRate: undefined };
-        const uploads = createUploads({ shelf, clock, newTicket: () => "e".repeat(32), policy, onEvent() {} });
+        const key = "d".repeat(32);
+        const uploads = createUploads({ shelf, clock, newTicket: () => "e".repeat(32), key, policy, onEvent() {} });
         const accept = (connection: Connection): Handlers => uploads.accept(connection);
         const [, far] = createFarEnd({ ip: "192.0.2.2", port: 2 }, accept);
         const all = Buffer.from(lines.join(""));
@@ -375,6 +378,7 @@ describe("the other end of a connection that says anything at all", () => {
         await clock.advance(2000);
         far.close();
         expect(far.sent.length).toBeLessThan((all.length + 1) * LINE_BYTES_MAX);
+        expect(far.sent).not.toContain(key);
         if (!lines.some((line) => line.includes("shared.mp4") || line.includes(share.root)))
           expect(far.sent).not.toContain(secret);
         uploads.close();
@@ -382,6 +386,47 @@ describe("the other end of a connection that says anything at all", () => {
       { numRuns: 400 },
     );
   });
+});
+
+test("nothing but its proof makes a door count as reached, whatever it says and however it is cut", async () => {
+  const nonce = "0".repeat(32);
+  const key = "1".repeat(32);
+  const proof = `PROBE_OK ${proofOf(key, nonce)}\n`;
+  const said = fc.oneof(
+    mutated(anyReply.map(encodeReply)),
+    mutated(fc.constant(proof)),
+    fc.constant(proof),
+    fc.string(),
+  );
+  await fc.assert(
+    fc.asyncProperty(counted(said), fc.nat(20), async (text, slice) => {
+      const clock = createVirtualClock();
+      const net = createNet();
+      const { outcome } = createProbes({ connect: net.connect, clock, newNonce: () => nonce }).probe(
+        { ip: "192.0.2.2", port: 2 },
+        key,
+      );
+      const all = Buffer.from(text);
+      for (let at = 0; at < all.length; at += slice + 1) net.dialled[0]?.say(all.subarray(at, at + slice + 1));
+      await clock.advance(PROBE_SECONDS_MAX * 1000);
+      const line = text.split("\n", 1)[0]?.replace(/\r$/, "");
+      expect(await outcome).toBe(text.includes("\n") && `${line}\n` === proof ? "reached" : "unreached");
+      expect(clock.pending).toBe(0);
+    }),
+    { numRuns: 600 },
+  );
+});
+
+test("a range of addresses is read strictly or not at all", () => {
+  fc.assert(
+    fc.property(counted(fc.oneof(mutated(fc.constant("10.20.0.0/16")), fc.string())), (text) => {
+      const range = parseRange(text);
+      if (isFault(range)) return;
+      expect(`${range.ip}/${range.bits}`).toBe(text);
+      expect(isIn(range.ip, range)).toBe(true);
+    }),
+    { numRuns: 2000 },
+  );
 });
 
 test("a set of pieces never grows, and a bit beyond it is not set", () => {

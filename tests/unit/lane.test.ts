@@ -36,7 +36,8 @@ const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 const pieces = () => events.filter((event) => event.type === "piece");
 const over = () => events.filter((event) => event.type === "over").map((event) => event.fault.fault);
 
-beforeEach(async () => {
+/** A lane whose far end is `far`. */
+async function open(stallSeconds?: number): Promise<void> {
   clock = createVirtualClock();
   net = createNet();
   written = new Uint8Array(CONTENT.length);
@@ -54,10 +55,12 @@ beforeEach(async () => {
       return refuse;
     },
     onEvent: (event) => events.push(event),
+    ...(stallSeconds !== undefined && { stallSeconds }),
   });
   await turn();
   far = net.dialled[0] as FarEnd;
-});
+}
+beforeEach(() => open());
 
 describe("a lane", () => {
   test("shows its ticket, asks for its orders in their order, and reports each with its hash", async () => {
@@ -138,6 +141,15 @@ describe("a lane", () => {
     far.end();
     far.close();
     expect([over(), pieces()]).toEqual([["PEER_GONE"], []]);
+  });
+
+  test("waits for as long as the person says", async () => {
+    await open(4 * STALL_SECONDS_MAX);
+    lane.fetch(order(0));
+    await clock.advance((4 * STALL_SECONDS_MAX - 1) * 1000);
+    expect(over()).toEqual([]);
+    await clock.advance(3000);
+    expect(over()).toEqual(["STALLED"]);
   });
 
   test("is over with STALLED when nothing comes for STALL_SECONDS_MAX although something is on order", async () => {

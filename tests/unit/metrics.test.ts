@@ -8,7 +8,15 @@ import { Servidor } from "../../src/servidor.ts";
 import { codeOf, good } from "./support-good.ts";
 import { openRaw } from "./support-raw.ts";
 
-const GAUGES = { peers: 1, entries: 2, catalogBytes: 3, connections: 4, listening: true, indexShared: undefined };
+const GAUGES = {
+  peers: 1,
+  entries: 2,
+  catalogBytes: 3,
+  connections: 4,
+  unlisted: 5,
+  listening: true,
+  indexShared: undefined,
+};
 
 /** name{labels} -> value; throws where a line is none of the format's. */
 function read(text: string): Map<string, number> {
@@ -65,7 +73,7 @@ describe("a server", () => {
   });
 
   test("serves both pages, and nothing else, until it is closed", async () => {
-    const servidor = new Servidor({ host: "127.0.0.1", port: 0, onEvent: () => {} });
+    const servidor = new Servidor({ host: "127.0.0.1", port: 0, probe: false, onEvent: () => {} });
     const address = good(servidor.listen());
     closers.push(() => servidor.close());
     const door = good(servidor.serveOperations({ ip: "127.0.0.1", port: 0 }));
@@ -82,6 +90,7 @@ describe("a server", () => {
     expect(metrics.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
     const values = read(await metrics.text());
     expect(values.get("napster_peers")).toBe(1);
+    expect(values.get("napster_unlisted_peers")).toBe(0);
     expect(values.get("napster_entries")).toBe(1);
     expect(values.get("napster_connections")).toBe(1);
     expect(values.get('napster_requests_total{verb="JOIN",outcome="ok"}')).toBe(1);
@@ -99,7 +108,7 @@ describe("a server", () => {
   });
 
   test("that cannot have its door says which fault", () => {
-    const servidor = new Servidor({ host: "127.0.0.1", port: 0, onEvent: () => {} });
+    const servidor = new Servidor({ host: "127.0.0.1", port: 0, probe: false, onEvent: () => {} });
     const address = good(servidor.listen());
     closers.push(() => servidor.close());
     expect(codeOf(servidor.serveOperations(address))).toBe("PORT_IN_USE");

@@ -92,6 +92,19 @@ describe("JOIN", () => {
     expect(codeOf(await alone.peer.join(at))).toBe("SERVER_UNREACHABLE");
   });
 
+  test("that the server refuses says which address it was about, with the port that the system chose", async () => {
+    const refusing = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: { data: (socket) => void socket.write("HELLO 1\nERROR ADDRESS_TAKEN retry taken\n") },
+    });
+    closers.push(() => refusing.stop(true));
+    const { peer } = makePeer({ ip: "127.0.0.1", port: refusing.port });
+    const refused = await peer.join({ host: "127.0.0.1", port: 0, folder: undefined });
+    expect(codeOf(refused)).toBe("ADDRESS_TAKEN");
+    expect("at" in refused ? refused.at?.port : 0).toBeGreaterThan(0);
+  });
+
   test("again moves to the new folder and port; when it fails, all is as it was", async () => {
     const server = startServer();
     const one = await enter(server.address, { "a.mp4": "a" });

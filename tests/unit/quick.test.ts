@@ -47,6 +47,7 @@ function serve(catalog: Catalog, clients: number): { clients: Client[]; events: 
   const servidor = new Servidor({
     host: "127.0.0.1",
     port: 1,
+    probe: false,
     catalog,
     clock: createVirtualClock(),
     onEvent: (event) => events.push(event),

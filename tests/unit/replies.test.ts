@@ -26,7 +26,9 @@ describe("a reply", () => {
   });
 
   test("holds the dictated strings JOIN_OK and UPDATE_OK (SPEC 4.b, 4.d)", () => {
-    expect(encodeReply({ verb: "JOIN_OK", address: { ip: "127.0.0.1", port: 8776 } })).toBe("JOIN_OK 127.0.0.1:8776\n");
+    const address = { ip: "127.0.0.1", port: 8776 };
+    expect(encodeReply({ verb: "JOIN_OK", address, reached: true })).toBe("JOIN_OK 127.0.0.1:8776\n");
+    expect(encodeReply({ verb: "JOIN_OK", address, reached: false })).toBe("JOIN_OK 127.0.0.1:8776 unreachable\n");
     expect(encodeReply({ verb: "UPDATE_OK" })).toBe("UPDATE_OK\n");
   });
 

@@ -53,7 +53,7 @@ async function joined(at = HERE): Promise<FarEnd> {
   last().say(
     `${net.dialled.length > 0 && last().sent.includes("HELLO") ? "HELLO 1\n" : ""}JOIN_OK ${at.ip}:${at.port}\n`,
   );
-  expect(good(await joining)).toEqual(at);
+  expect(good(await joining).address).toEqual(at);
   last().take();
   return last();
 }
@@ -74,7 +74,7 @@ describe("JOIN", () => {
     const payload = `1 - a.mp4\n2 ${"ab".repeat(32)} b c.mp4\n`;
     expect(last().sent).toBe(`HELLO 1\nJOIN 127.0.0.1:9001 ${payload.length}\n${payload}`);
     last().say("HELLO 1\nJOIN_OK 127.0.0.1:9001\n");
-    expect(await joining).toEqual(HERE);
+    expect(good(await joining).address).toEqual(HERE);
   });
 
   test("is SERVER_UNREACHABLE when nobody is there, and nothing is tried again", async () => {
@@ -243,7 +243,7 @@ describe("the link", () => {
     returning.say("HELLO 1\nJOIN_OK 127.0.0.1:9001\n");
     await turn();
     last().say("HELLO 1\nJOIN_OK 127.0.0.1:9002\n");
-    expect(good(await moving)).toEqual(THERE);
+    expect(good(await moving).address).toEqual(THERE);
     const open = net.dialled.filter(({ state }) => state === "open");
     expect(open.length).toBe(1);
     await clock.advance(PING_SECONDS * 1000);
@@ -283,5 +283,117 @@ describe("the link", () => {
     await clock.advance(60_000);
     expect(net.dialled.length).toBe(2);
     expect(told).toEqual(["lost"]);
+  });
+});
+
+describe("a peer to which nobody can connect", () => {
+  const KEY = "0123456789abcdef".repeat(2);
+  const keyed = (): ServerLink =>
+    createServerLink({
+      server: SERVER,
+      connect: net.connect,
+      clock,
+      random: () => 0.5,
+      shares: () => shares,
+      key: KEY,
+      onLost: () => told.push("lost"),
+      onBack: (address) => told.push(`back ${address.port}`),
+      onListed: () => told.push("listed"),
+      onReach: (reached) => told.push(reached ? "reached" : "unreached"),
+    });
+  /** The server answers what it was asked: a JOIN in this way, anything else as ever. */
+  const reply = (far: FarEnd, how: string): string => {
+    const sent = far.take();
+    if (sent.includes("HELLO")) far.say("HELLO 1\n");
+    if (sent.includes("JOIN")) far.say(`JOIN_OK 127.0.0.1:9001${how}\n`);
+    if (sent.includes("PING")) far.say("PONG\n");
+    return sent;
+  };
+  /** When, in seconds from now, each JOIN was said, the server answering all of them so. */
+  async function joinsWithin(seconds: number, how: string): Promise<number[]> {
+    const at: number[] = [];
+    for (let second = 1; second <= seconds; second++) {
+      await clock.advance(1000);
+      if (reply(last(), how).includes("JOIN")) at.push(second);
+      await turn();
+    }
+    return at;
+  }
+
+  async function enter(how: string, listing?: "later" | "never"): Promise<string> {
+    link = keyed();
+    const joining = link.join(HERE, listing);
+    await turn();
+    const sent = reply(last(), how);
+    expect(good(await joining)).toEqual({ address: HERE, reached: how === "" });
+    return sent;
+  }
+
+  test("says its key, is told, and asks again after 5 s, doubling up to 5 min, until it is listed; told once", async () => {
+    expect(await enter(" unreachable")).toContain(`JOIN 127.0.0.1:9001 10 ${KEY}\n`);
+    expect(await joinsWithin(1000, " unreachable")).toEqual([5, 15, 35, 75, 155, 315, 615, 915]);
+    expect(told).toEqual([]);
+    expect(await joinsWithin(300, "")).toEqual([215]);
+    expect(told).toEqual(["listed", "reached"]);
+    expect(await joinsWithin(700, "")).toEqual([]);
+  });
+
+  test("joins where the person says at once, and asks again from there", async () => {
+    await enter(" unreachable");
+    await joinsWithin(30, " unreachable");
+    const moving = link.join(HERE);
+    await turn();
+    reply(last(), " unreachable");
+    await moving;
+    expect(await joinsWithin(20, " unreachable")).toEqual([5, 15]);
+    const leaving = link.leave();
+    last().say("LEAVE_OK\n");
+    await leaving;
+    expect(await joinsWithin(600, "")).toEqual([]);
+  });
+
+  test("may be moved while it asks again, and what comes of that does not stand in the way", async () => {
+    await enter(" unreachable");
+    await clock.advance(5000);
+    const asked = last().take();
+    expect(asked).toContain("JOIN 127.0.0.1:9001");
+    const moving = link.join(HERE, "never");
+    await turn();
+    last().say("HELLO 1\nJOIN_OK 127.0.0.1:9001 unreachable\nHELLO 1\nJOIN_OK 127.0.0.1:9001\n");
+    expect(good(await moving).reached).toBe(true);
+    last().take();
+    expect(await joinsWithin(600, "")).toEqual([]);
+  });
+
+  test("hears of it when it comes back to a server, and only when it is news", async () => {
+    await enter("");
+    last().close();
+    reply(await redialled(2), " unreachable");
+    await turn();
+    expect(told).toEqual(["lost", "back 9001", "unreached"]);
+    last().close();
+    reply(await redialled(3), " unreachable");
+    await turn();
+    expect(told).toEqual(["lost", "back 9001", "unreached", "lost", "back 9001"]);
+    last().close();
+    reply(await redialled(4), "");
+    await turn();
+    expect(told.slice(5)).toEqual(["lost", "back 9001", "reached"]);
+    expect(await joinsWithin(600, "")).toEqual([]);
+  });
+
+  test("that came to ask is not listed; one that came for a file, a little later", async () => {
+    expect(await enter("", "never")).toContain("JOIN 127.0.0.1:9001 10 -\n");
+    expect(await joinsWithin(600, "")).toEqual([]);
+    last().close();
+    expect(reply(await redialled(2), "")).toContain(" -\n");
+    await link.leave();
+    told.length = 0;
+    expect(await enter("", "later")).toContain(" -\n");
+    await clock.advance(1000);
+    expect(reply(last(), "")).toContain(` ${KEY}\n`);
+    await turn();
+    expect(told).toEqual(["listed"]);
+    expect(await joinsWithin(600, "")).toEqual([]);
   });
 });

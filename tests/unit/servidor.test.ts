@@ -14,6 +14,7 @@ import {
 } from "../../src/protocol/limits.ts";
 import type { Share } from "../../src/protocol/messages.ts";
 import { encodeShares } from "../../src/protocol/payloads.ts";
+import { LIMITS } from "../../src/protocol/server-limits.ts";
 import { createDoorway } from "../../src/servidor/session.ts";
 import { Servidor, type ServidorEvent, type ServidorOptions } from "../../src/servidor.ts";
 import type { Connection } from "../../src/transport/connection.ts";
@@ -36,6 +37,7 @@ function start({ clock, ...options }: Partial<ServidorOptions> & { clock?: Virtu
   const servidor = new Servidor({
     host: "127.0.0.1",
     port: 0,
+    probe: false,
     onEvent: (event) => events.push(event),
     ...(clock && { clock }),
     ...options,
@@ -394,6 +396,7 @@ describe("nobody stays for nothing", () => {
     let closed = 0;
     const server = start({
       clock,
+      limits: { searchesPerSecond: 1e9 },
       listen: (at, accept) =>
         listen(at, (connection) => {
           const handlers = accept(connection);
@@ -437,7 +440,7 @@ test("of those who have not joined there are so many of one address and no more;
     end() {},
     destroy() {},
   });
-  const doorway = createDoorway();
+  const doorway = createDoorway(LIMITS);
   const first = doorway.enter(from("10.0.0.1"), 0);
   for (let i = 1; i < STRANGERS_PER_ADDRESS_MAX; i++) expect(doorway.enter(from("10.0.0.1"), 0)).toBeDefined();
   expect(doorway.enter(from("10.0.0.1"), 0)).toBeUndefined();

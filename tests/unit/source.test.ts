@@ -73,6 +73,15 @@ describe("a source", () => {
     expect(await (good(await opening) as Source).available()).toBe("all");
   });
 
+  test("that grants a content of countless pieces gets no room made for them", async () => {
+    const { far, connect } = createFar();
+    const opening = openSource(ADDRESS, { root: ROOT }, { connect, clock: createVirtualClock(), ahead: "pieces" });
+    await settled();
+    far.say(`HELLO 1\nACCEPT ${"0".repeat(32)} ${Number.MAX_SAFE_INTEGER} 262144 ${ROOT}\nPIECES_OK 8\n12345678`);
+    const available = await (good(await opening) as Source).available();
+    expect(isFault(available) && available.fault).toBe("BAD_REPLY");
+  });
+
   test("that rejects is left, whatever it says to the second question", async () => {
     const { far, connect } = createFar();
     const opening = openSource(ADDRESS, { name: "a.mp4" }, { connect, clock: createVirtualClock(), ahead: "layer" });

@@ -3,9 +3,9 @@
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
 
 /** The value; throws where it is a fault. */
-export function good<T>(value: T | Fault): T {
+export function good<T>(value: T): Exclude<T, Fault> {
   if (isFault(value)) throw new Error(`${value.fault}: ${value.detail}`);
-  return value;
+  return value as Exclude<T, Fault>;
 }
 
 /** The fault's code, or "no fault". */

@@ -40,6 +40,12 @@ export const anyServerRequest: fc.Arbitrary<ServerRequest> = fc.oneof(
   just("LEAVE", "PING"),
   fc.record({ verb: always("HELLO" as const), version }),
   fc.record({ verb: always("JOIN" as const), address: anyAddress, payloadBytes: count(JOIN_PAYLOAD_BYTES_MAX) }),
+  fc.record({
+    verb: always("JOIN" as const),
+    address: anyAddress,
+    payloadBytes: count(JOIN_PAYLOAD_BYTES_MAX),
+    key: fc.oneof(hex(32), always("-")),
+  }),
   fc.record({ verb: fc.constantFrom("SEARCH" as const, "WITHDRAW" as const), name: anyName }),
   fc.record({ verb: fc.constantFrom("UPDATE" as const, "OFFER" as const), share: anyShare }),
   fc.record({ verb: always("SOURCES" as const), root: anyRoot }),
@@ -51,6 +57,7 @@ export const anyPeerRequest: fc.Arbitrary<PeerRequest> = fc.oneof(
   fc.record({ verb: always("DOWNLOAD" as const), name: anyName }),
   fc.record({ verb: always("FETCH" as const), root: anyRoot }),
   fc.record({ verb: always("LANE" as const), ticket: hex(32) }),
+  fc.record({ verb: always("PROBE" as const), nonce: hex(32) }),
   fc.record({ verb: always("GET" as const), offset: anySize, length: fc.integer({ min: 1, max: GET_BYTES_MAX }) }),
 );
 
@@ -64,7 +71,8 @@ const anyGrant = fc.record({
 export const anyReply: fc.Arbitrary<Reply> = fc.oneof(
   just("UPDATE_OK", "OFFER_OK", "WITHDRAW_OK", "LEAVE_OK", "LANE_OK", "PONG"),
   fc.record({ verb: always("HELLO" as const), version }),
-  fc.record({ verb: always("JOIN_OK" as const), address: anyAddress }),
+  fc.record({ verb: always("JOIN_OK" as const), address: anyAddress, reached: fc.boolean() }),
+  fc.record({ verb: always("PROBE_OK" as const), proof: fc.oneof(hex(32), hex(64)) }),
   fc.record({
     verb: fc.constantFrom("SEARCH_OK" as const, "SOURCES_OK" as const),
     payloadBytes: count(LIST_PAYLOAD_BYTES_MAX),

@@ -3,7 +3,8 @@
 // Never: leaves a socket open.
 
 import { afterEach, describe, expect, test } from "bun:test";
-import type { Connection, Handlers, Listener } from "../../src/transport/connection.ts";
+import { join } from "node:path";
+import { type Connection, DEAF, type Handlers, type Listener } from "../../src/transport/connection.ts";
 import { connect, listen } from "../../src/transport/tcp.ts";
 import { until } from "../support/until.ts";
 import { codeOf, good } from "./support-good.ts";
@@ -168,4 +169,27 @@ describe("a listener", () => {
     expect(again.address).toEqual(listener.address);
     again.close();
   });
+});
+
+test("a dial that this machine could not make says so, and one that was refused does not", async () => {
+  const nobody = good(listen({ ip: "127.0.0.1", port: 0 }, () => DEAF));
+  nobody.close();
+  const refused = await connect(nobody.address, () => DEAF);
+  expect(refused).toMatchObject({ fault: "PEER_UNREACHABLE", whose: "network" });
+  if (process.platform === "win32") return;
+  // Without descriptors, in a process of its own.
+  const script = `
+    import { openSync, closeSync } from "node:fs";
+    const { connect } = await import(${JSON.stringify(join(import.meta.dir, "../../src/transport/tcp.ts"))});
+    const deaf = () => ({ data() {}, drain() {}, end() {}, close() {} });
+    const held = [];
+    try { for (;;) held.push(openSync("/dev/null", "r")); } catch {}
+    const answer = await connect({ ip: "127.0.0.1", port: ${nobody.address.port} }, deaf);
+    for (const fd of held) closeSync(fd);
+    console.log(answer.whose, answer.detail);`;
+  const child = Bun.spawn(["sh", "-c", 'ulimit -n 100; exec "$0" -e "$1"', process.execPath, script], {
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  expect(await child.stdout.text()).toBe(`ours 127.0.0.1:${nobody.address.port} EMFILE\n`);
 });

@@ -10,15 +10,22 @@ import { listFolder } from "../../src/content/folder.ts";
 import { openShare } from "../../src/content/inside.ts";
 import { readable } from "../../src/content/slices.ts";
 import type { Address } from "../../src/protocol/address.ts";
+import { fault } from "../../src/protocol/fault.ts";
 import {
+  GUESTS_MAX,
+  GUESTS_PER_ADDRESS_MAX,
   LANES_PER_TICKET_MAX,
   PACE_BYTES_PER_SECOND_MIN,
   PACE_SECONDS,
+  PORCH_MAX,
+  PROBE_SECONDS_MAX,
   QUEUE_MAX,
   UNJOINED_SECONDS_MAX,
   UPLOAD_IDLE_SECONDS_MAX,
 } from "../../src/protocol/limits.ts";
+import { proofOf } from "../../src/protocol/proof.ts";
 import { createPace } from "../../src/transfer/pace.ts";
+import { createPorch } from "../../src/transfer/porch.ts";
 import { createShelf, type ReadableFile, type Shelf } from "../../src/transfer/shelf.ts";
 import type { Listed } from "../../src/transfer/upload-worker.ts";
 import { createUploads, type UploadPolicy, type UploadsEvent } from "../../src/transfer/uploads.ts";
@@ -27,6 +34,7 @@ import { listen } from "../../src/transport/tcp.ts";
 import { until } from "../support/until.ts";
 import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
 import { good } from "./support-good.ts";
+import { createFarEnd } from "./support-net.ts";
 import { openRaw, type Raw } from "./support-raw.ts";
 import { contentOf, hashOf } from "./support-sharer.ts";
 
@@ -342,6 +350,23 @@ describe("slots", () => {
     expect(second(0, 3 * PACE_SECONDS, 400, 1000)).toBe(PACE_SECONDS - 1);
   });
 
+  test("one that takes less than the person allows loses its slot", async () => {
+    const pace = createPace(0, () => Number.POSITIVE_INFINITY, 1_000_000);
+    expect(pace.tooSlow(PACE_SECONDS * 1000, 999_000 * PACE_SECONDS, true)).toBe(true);
+    expect(pace.tooSlow(2 * PACE_SECONDS * 1000, 2_000_000 * PACE_SECONDS, true)).toBe(false);
+    const serving = await serve({ maxUploads: 1, minUploadRate: 1e12 });
+    const { raw } = await grant(serving);
+    raw.pause();
+    raw.send("GET 0 3000000\n".repeat(50));
+    for (let second = 0; second < PACE_SECONDS + 5; second += 5) {
+      const other = await dial(serving);
+      other.send("PING\n"); // the bytes that the system takes have been sent by the time this is answered
+      await other.line();
+      await serving.clock.advance(5000);
+    }
+    await until("the slot to be free", () => serving.files === 0);
+  });
+
   test("more connections of one address than GUESTS_PER_ADDRESS_MAX are told TOO_MANY, and the others go on", async () => {
     const crowd = createCrowd(3, 2);
     expect([crowd.admit("a"), crowd.admit("a"), crowd.admit("a")]).toEqual([true, true, false]);
@@ -371,6 +396,63 @@ describe("slots", () => {
       await serving.clock.advance(1000);
     }
     await Promise.all([silent.over(), chatty.over()]);
+  });
+});
+
+describe("the server's PROBE", () => {
+  const KEY = "0123456789abcdef".repeat(2);
+  const NONCE = "f".repeat(32);
+  const door = (key?: string) =>
+    createUploads({
+      shelf: createShelf<Listed>(async () => fault("FILE_MISSING", "disk")),
+      clock: createVirtualClock(),
+      newTicket: () => "0".repeat(32),
+      ...(key !== undefined && { key }),
+      policy: { maxUploads: 0, rejectAll: true, maxUploadRate: undefined },
+      onEvent() {},
+    });
+  const guest = (uploads: ReturnType<typeof door>, ip: string) =>
+    createFarEnd({ ip, port: 1 }, (connection) => uploads.accept(connection))[1];
+  const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+  test("is answered with the proof of the key, never with the key; without one, with the nonce", async () => {
+    for (const key of [KEY, undefined]) {
+      const far = guest(door(key), "10.0.0.1");
+      far.say(`PROBE ${NONCE}\nPING\n`);
+      await turn();
+      expect(far.sent).toBe(`PROBE_OK ${proofOf(key, NONCE)}\nPONG\n`);
+      expect(far.sent).not.toContain(KEY);
+    }
+  });
+
+  test("is answered although one address, or several, have taken all the room; whatever else they ask is TOO_MANY", async () => {
+    const uploads = door(KEY);
+    for (let i = 0; i < GUESTS_MAX; i++) guest(uploads, i < GUESTS_PER_ADDRESS_MAX ? "10.0.0.1" : "10.0.0.2");
+    for (const ip of ["10.0.0.1", "10.0.0.3"]) {
+      const far = guest(uploads, ip);
+      expect(far.sent).toBe("");
+      far.say(`PROBE ${NONCE}\n`);
+      expect(far.sent).toBe(`PROBE_OK ${proofOf(KEY, NONCE)}\n`);
+      expect(far.state).toBe("ended");
+      const other = guest(uploads, ip);
+      other.say("HELLO 1\nDOWNLOAD a.mp4\n");
+      expect(other.sent).toBe("ERROR TOO_MANY retry connections\n");
+      expect(other.state).toBe("ended");
+    }
+  });
+
+  test("waits on the porch for so long, and the porch holds so many", async () => {
+    const clock = createVirtualClock();
+    const porch = createPorch(KEY, clock);
+    const come = () => createFarEnd({ ip: "10.0.0.1", port: 1 }, (connection) => porch.accept(connection))[1];
+    const waiting = Array.from({ length: PORCH_MAX }, come);
+    const full = "ERROR TOO_MANY retry connections\n";
+    expect(come().sent).toBe(full);
+    waiting[0]?.close();
+    expect(come().sent).toBe("");
+    await clock.advance(PROBE_SECONDS_MAX * 1000);
+    for (const far of waiting.slice(1)) expect(far.sent).toBe(full);
+    expect(come().sent).toBe("");
   });
 });
 
@@ -497,12 +579,14 @@ describe("a file that is not what it was", () => {
       const { raw } = await grant(serving);
       right(await get(raw, 0, 1000), 0);
       spoil(join(folder, "a.mp4"));
-      raw.send("GET 2000 1000\n");
+      raw.send("GET 2000 1000\nGET 3000 1000\nPING\n"); // as a lane asks, several ahead
       expect(await words(raw, 3)).toBe("ERROR CHANGED final");
       await raw.over();
+      raw.send("PING\n");
       raw.destroy();
       expect(serving.events).toContainEqual({ type: "changed", name: "a.mp4" });
       await until("the file to be closed", () => serving.files === 0);
+      await grant(serving, "b.mp4");
     });
   }
 

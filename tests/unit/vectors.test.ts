@@ -20,6 +20,7 @@ import {
   encodeHolders,
   encodeShares,
 } from "../../src/protocol/payloads.ts";
+import { proofOf } from "../../src/protocol/proof.ts";
 import { createReader } from "../../src/protocol/reader.ts";
 import { decodeReply, encodeReply } from "../../src/protocol/replies.ts";
 import { decodePeerRequest, decodeServerRequest, encodeRequest } from "../../src/protocol/requests.ts";
@@ -229,6 +230,13 @@ describe("identities", () => {
   test.each(load<Cut>("pieces").map((one) => [one.input.size, one] as const))("a file of %d bytes", (size, one) => {
     const pieceBytes = pieceBytesFor(size);
     expect({ pieceBytes, pieces: pieceCount(size, pieceBytes) }).toEqual(one.expect);
+  });
+});
+
+describe("proofs", () => {
+  type Proof = { input: { key: string | null; nonce: string }; expect: string; reason: string };
+  test.each(load<Proof>("proofs").map((one) => [one.reason, one] as const))("%s", (_, { input, expect: wanted }) => {
+    expect(proofOf(input.key ?? undefined, input.nonce)).toBe(wanted);
   });
 });
 

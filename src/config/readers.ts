@@ -1,0 +1,92 @@
+// What the text behind a flag means, or the sentence that says what it should have been.
+// Invariant: whatever is not exactly right is a mistake; nothing is guessed or rounded.
+// Never: knows which flag it reads for.
+
+import { type Address, isIp, parseAddress, parsePort, parseRange, type Range } from "../protocol/address.ts";
+import { isFault } from "../protocol/fault.ts";
+import { FILE_BYTES_MAX } from "../protocol/limits.ts";
+
+/** The environment's name for --server. */
+export const SERVER_VARIABLE = "NAPSTER_SERVER";
+
+/** K, M and G count in thousands, as network cards and the progress line do; Ki, Mi and Gi in 1024s (IEC 80000-13). */
+const RATE_UNITS: Readonly<Record<string, number>> = {
+  "": 1,
+  k: 1000,
+  m: 1000 ** 2,
+  g: 1000 ** 3,
+  ki: 1024,
+  mi: 1024 ** 2,
+  gi: 1024 ** 3,
+};
+
+/** A mistake of the person who typed the command: one sentence in Portuguese. */
+export type Usage = { readonly usage: string };
+
+export function isUsage(value: unknown): value is Usage {
+  return typeof value === "object" && value !== null && "usage" in value;
+}
+
+export const yes = (): true => true;
+
+export function readIp(text: string): string | Usage {
+  return isIp(text) ? text : { usage: "pede um IPv4, por exemplo 127.0.0.1" };
+}
+
+export function readPort(text: string): number | Usage {
+  return parsePort(text, 0) ?? { usage: "pede uma porta de 0 a 65535 (0 = qualquer porta livre)" };
+}
+
+export function readAddress(text: string): Address | Usage {
+  const address = parseAddress(text);
+  return isFault(address) ? { usage: "pede IP:PORTA, por exemplo 127.0.0.1:1099" } : address;
+}
+
+export function readFolder(text: string): string | Usage {
+  return text === "" ? { usage: "pede o caminho de uma pasta" } : text;
+}
+
+/** A whole number from `least` to `most`. */
+export const readNumber =
+  (least: number, most: number, of = "um número") =>
+  (text: string): number | Usage =>
+    /^\d{1,9}$/.test(text) && Number(text) >= least && Number(text) <= most
+      ? Number(text)
+      : { usage: `pede ${of} de ${least} a ${most}` };
+
+export function readRate(text: string): number | Usage {
+  const [, digits, unit = ""] = /^(\d+)([kmg]i?)?$/i.exec(text) ?? [];
+  const rate = Number(digits) * (RATE_UNITS[unit.toLowerCase()] ?? Number.NaN);
+  return rate >= 1 && rate <= FILE_BYTES_MAX
+    ? rate
+    : { usage: "pede bytes por segundo, por exemplo 800000, 500K, 5M ou 2Mi" };
+}
+
+export const readSeconds = (least: number, most: number) => readNumber(least, most, "segundos,");
+
+/** An IP is this machine's own unless it is given. */
+export function readDoor(text: string): Address | Usage {
+  const [ip, port] = text.includes(":") ? text.split(":", 2) : ["127.0.0.1", text];
+  const number = parsePort(port ?? "", 0);
+  return isIp(ip ?? "") && number !== undefined && text.split(":").length < 3
+    ? { ip: ip as string, port: number }
+    : { usage: "pede [IP:]PORTA, por exemplo 9099 ou 0.0.0.0:9099" };
+}
+
+export function readIndex(text: string): string | Usage {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const well = url?.protocol === "redis:" && url.hostname !== "" && /^(?:\/\d{0,3})?$/.test(url.pathname);
+  return well && url.search === "" && url.hash === "" ? text : { usage: "pede redis://HOST:PORTA[/BANCO]" };
+}
+
+export function readLog(text: string): "lines" | "json" | Usage {
+  return text === "lines" || text === "json" ? text : { usage: "pede lines ou json" };
+}
+
+export function readRanges(text: string): readonly Range[] | Usage {
+  const ranges = text.split(",").map(parseRange);
+  const good = ranges.filter((range) => !isFault(range));
+  return good.length === ranges.length
+    ? (good as Range[])
+    : { usage: "pede redes como 10.0.0.0/8 ou 192.168.1.7/32, separadas por vírgula, sem bits depois do prefixo" };
+}

@@ -1,0 +1,26 @@
+// What a person is told in one line while all goes on: a source that lied, a port that nobody can connect to.
+// Invariant: each ends or goes on with a stable code in brackets, as complaints do.
+// Never: about anything that has failed; that is a complaint.
+
+import { type Address, formatAddress } from "../protocol/address.ts";
+import { type Fault, type FaultCode, fault } from "../protocol/fault.ts";
+import { complaintOf } from "./complaints.ts";
+
+/** One line for the person about a source that lied; the download goes on, with it or without. */
+export function liarNote(address: Address, why: Fault): string | undefined {
+  const what = LIES[why.fault];
+  return what && `aviso: o peer ${formatAddress(address)} ${what} [${why.fault}]`;
+}
+
+/** One line for the person whose files nobody can find, and one when that is over. */
+export function reachNote(at: Address, reached: boolean): string {
+  if (reached)
+    return `aviso: agora outros peers conseguem conectar a ${formatAddress(at)} e veem seus arquivos [REACHABLE]`;
+  const { cause, code, hint } = complaintOf(fault("UNREACHABLE", "network"), { at });
+  return `aviso: ${cause} [${code}]; ${hint}`;
+}
+
+const LIES: Partial<Record<FaultCode, string>> = {
+  CORRUPT: "enviou dados errados, que foram descartados",
+  BAD_REPLY: "respondeu fora do protocolo, e a conversa com ele foi encerrada",
+};

@@ -1,0 +1,43 @@
+// The limits of a server that its operator may move, as one record.
+// Invariant: what is not given is as limits.ts says; a limit of rate or size is a positive number.
+// Never: read by a peer; what both sides of the wire agree on does not move.
+
+import {
+  CONNECTIONS_MAX,
+  CONNECTIONS_PER_ADDRESS_MAX,
+  FINDS_PER_SECOND_MAX,
+  IDLE_SECONDS_MAX,
+  JOIN_BYTES_HELD_MAX,
+  JOIN_BYTES_HELD_PER_ADDRESS_MAX,
+  JOIN_NAMES_MAX,
+  PEERS_MAX,
+  SEARCHES_PER_SECOND_MAX,
+  UNJOINED_SECONDS_MAX,
+} from "./limits.ts";
+
+export type Limits = {
+  readonly connections: number;
+  readonly connectionsPerAddress: number;
+  readonly peers: number;
+  readonly unjoinedSeconds: number;
+  readonly idleSeconds: number;
+  /** Names in one JOIN. */
+  readonly names: number;
+  readonly searchesPerSecond: number;
+  readonly findsPerSecond: number;
+  readonly joinBytesHeld: number;
+  readonly joinBytesHeldPerAddress: number;
+};
+
+export const LIMITS: Limits = {
+  connections: CONNECTIONS_MAX,
+  connectionsPerAddress: CONNECTIONS_PER_ADDRESS_MAX,
+  peers: PEERS_MAX,
+  unjoinedSeconds: UNJOINED_SECONDS_MAX,
+  idleSeconds: IDLE_SECONDS_MAX,
+  names: JOIN_NAMES_MAX,
+  searchesPerSecond: SEARCHES_PER_SECOND_MAX,
+  findsPerSecond: FINDS_PER_SECOND_MAX,
+  joinBytesHeld: JOIN_BYTES_HELD_MAX,
+  joinBytesHeldPerAddress: JOIN_BYTES_HELD_PER_ADDRESS_MAX,
+};

@@ -1,0 +1,190 @@
+// The server's desk: what each order of each client comes to, from its line to its reply.
+// Invariant: one order, one reply, in order; whoever leaves, in whatever way, is in no list from then on.
+// Never: accepts or reads a connection; servidor.ts does.
+
+import { answer } from "../catalog/answer.ts";
+import { after, type Catalog, type MaybePromise } from "../catalog/contract.ts";
+import { runInSlices, runSoon } from "../catalog/slices.ts";
+import { formatAddress } from "../protocol/address.ts";
+import { nextServerState } from "../protocol/conversation.ts";
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import type { ServerRequest, Share } from "../protocol/messages.ts";
+import type { Order } from "../protocol/orders.ts";
+import { readShares } from "../protocol/payloads.ts";
+import { encodeReply } from "../protocol/replies.ts";
+import type { Limits } from "../protocol/server-limits.ts";
+import type { Clock } from "../transport/clock.ts";
+import { createEntrance, type Judged } from "./entrance.ts";
+import { eventOf, type LeftReason, type ServidorOptions } from "./events.ts";
+import { createHeld } from "./held.ts";
+import type { Metrics } from "./metrics.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Probes } from "./probes.ts";
+import { errorLine, FATAL, type Session, stay, takeTurn } from "./session.ts";
+
+type DeskParts = {
+  readonly options: Pick<ServidorOptions, "onEvent" | "tellSearches">;
+  readonly limits: Limits;
+  readonly catalog: Catalog;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  readonly outbox: Outbox;
+  /** Undefined where nobody is dialled back. */
+  readonly probes: Probes | undefined;
+};
+
+export type Desk = {
+  /** Everyone who is connected. */
+  readonly sessions: Set<Session>;
+  /** How many connections there are, and how many of the peers on them are in no list. */
+  counts(): { readonly connections: number; readonly unlisted: number };
+  /** Answers one order; a promise when that takes a while. */
+  serve(session: Session, order: Order | Fault): Promise<void> | undefined;
+  /** An ERROR in the reply's place. */
+  refuse(session: Session, why: Fault): void;
+  /** It is gone. */
+  forget(session: Session, reason: LeftReason): void;
+  /** `bytes` of a JOIN are here. */
+  hold(session: Session, bytes: number): void;
+};
+
+/** A JOIN's payload up to this size is read at once; it takes less than a millisecond. */
+const READ_AT_ONCE_BYTES_MAX = 32 * 1024;
+
+const NO_SHARES: readonly never[] = [];
+const DISPLACED = fault("ADDRESS_TAKEN", "theirs", "another peer has proved that it listens at your address", true);
+const HELD_TOO_MUCH = fault("TOO_MANY", "theirs", "bytes of JOINs that are under way", true);
+type JoinRequest = Extract<ServerRequest, { verb: "JOIN" }>;
+
+export function createDesk({ options, limits, catalog, clock, metrics, outbox, probes }: DeskParts): Desk {
+  const sessions = new Set<Session>();
+  const held = createHeld<Session>(limits, ({ busy }) => !busy);
+  const entrance = createEntrance({
+    probes,
+    peersMax: limits.peers,
+    onProbed: metrics.probed,
+    displace: (holder) => putOut(holder, DISPLACED, "displaced"),
+  });
+
+  function serve(session: Session, order: Order | Fault): Promise<void> | undefined {
+    if (isFault(order)) {
+      metrics.answered("unknown", order.fault, 0);
+      return refuse(session, order);
+    }
+    const { request, payload } = order;
+    const arrivedAt = clock.now();
+    if (request.verb === "JOIN") return join(session, request, payload, arrivedAt);
+    const waitMs = takeTurn(session, request.verb, arrivedAt, limits);
+    return waitMs > 0
+      ? wait(waitMs).then(() => serve(session, order))
+      : answerTo(session, request, NO_SHARES, arrivedAt);
+  }
+
+  function wait(ms: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    clock.after(ms, resolve);
+    return promise;
+  }
+
+  /** A JOIN's address is judged and dialled first, and only then its payload read. */
+  function join(
+    session: Session,
+    request: JoinRequest,
+    payload: Order["payload"],
+    at: number,
+  ): Promise<void> | undefined {
+    if (!hold(session, request.payloadBytes)) return undefined;
+    const work = after(entrance.judge(session, request), (judged): MaybePromise<void> => {
+      if (!sessions.has(session)) return;
+      if (isFault(judged)) return answerTo(session, request, judged, at);
+      const job = readShares(payload, limits.names);
+      const shares = request.payloadBytes > READ_AT_ONCE_BYTES_MAX ? runInSlices(job) : runSoon(job);
+      return after(shares, (list) => answerTo(session, request, list, at, judged));
+    });
+    return settled(after(work, () => void hold(session, 0)));
+  }
+
+  function answerTo(
+    session: Session,
+    request: ServerRequest,
+    shares: readonly Share[] | Fault,
+    arrivedAt: number,
+    judged?: Judged,
+  ): Promise<void> | undefined {
+    const { client } = session;
+    const { member } = client;
+    const forgotten = () => client.member && catalog.leave(client.member);
+    if (!sessions.has(session)) return settled(after(forgotten(), () => {}));
+    const next = nextServerState(session.state, request.verb);
+    const why = (isFault(shares) && shares) || (isFault(next) && next) || (judged && entrance.clear(session, judged));
+    const standing = judged?.standing;
+    const answered = why || answer(request, shares as readonly Share[], client, catalog, standing);
+    return settled(
+      after(answered, (result): MaybePromise<void> => {
+        // It went away while the catalog was at work: nothing of it may stay behind.
+        if (!sessions.has(session)) return forgotten();
+        const now = clock.now();
+        metrics.answered(request.verb, isFault(result) ? result.fault : "ok", now - arrivedAt);
+        if (client.member === undefined) entrance.leave(session);
+        if (isFault(result)) return refuse(session, result);
+        if (!isFault(next)) session.state = next;
+        if (client.member !== undefined) stay(session, now, limits);
+        const isNews = standing === undefined || entrance.enter(session, standing, member, request);
+        const event = isNews && eventOf(request, shares as readonly Share[], client.member, options);
+        if (event) options.onEvent(event);
+        outbox.put(session.connection, encodeReply(result.reply), result.payload);
+        if (request.verb !== "LEAVE") return;
+        if (member !== undefined) options.onEvent({ type: "left", address: member.address, reason: "left" });
+        outbox.flush();
+        session.connection.end();
+      }),
+    );
+  }
+
+  /** `bytes` of a JOIN are here. Whoever holds most goes when that is too much; false when it is this one. */
+  function hold(session: Session, bytes: number): boolean {
+    const { ip } = session.connection.remote;
+    const out = held.set(session, ip, bytes);
+    if (out !== undefined) putOut(out, HELD_TOO_MUCH, "closed");
+    return out !== session;
+  }
+
+  /** Tells it why, and is done with it. */
+  function putOut(session: Session, why: Fault, reason: LeftReason): void {
+    session.state = "left";
+    refuse(session, why);
+    session.reader.clear();
+    forget(session, reason);
+  }
+
+  /** An ERROR in the reply's place; a fault after which the stream cannot be understood ends the connection. */
+  function refuse(session: Session, why: Fault): undefined {
+    const { connection } = session;
+    metrics.fault(why.fault);
+    options.onEvent({ type: "fault", remote: formatAddress(connection.remote), fault: why });
+    outbox.put(connection, errorLine(why));
+    if (FATAL.has(why.fault) || session.orders.lost) session.state = "left";
+    if (session.state !== "left") return undefined;
+    outbox.flush();
+    connection.end();
+    return undefined;
+  }
+
+  function forget(session: Session, reason: LeftReason): void {
+    const { member } = session.client;
+    session.known();
+    // A busy one leaves the catalog once that has answered it; one that is being dialled, at once.
+    const isEntering = session.busy && session.probing === undefined;
+    entrance.leave(session);
+    held.set(session, session.connection.remote.ip, 0);
+    if (!sessions.delete(session) || member === undefined) return;
+    options.onEvent({ type: "left", address: member.address, reason });
+    if (!isEntering) void catalog.leave(member);
+  }
+
+  const counts = () => ({ connections: sessions.size, unlisted: entrance.unlisted });
+  return { sessions, counts, serve, refuse, forget, hold };
+}
+
+/** A promise to wait for, or nothing to wait for. */
+const settled = (work: MaybePromise<void>): Promise<void> | undefined => (work instanceof Promise ? work : undefined);

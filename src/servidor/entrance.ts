@@ -1,0 +1,109 @@
+// Who may be in under which address: a JOIN's address is judged and dialled before it is taken.
+// Invariant: an address belongs to one peer that is listed; only the newcomer's own proof takes it from another.
+// Never: answers anything; servidor.ts does.
+
+import { publishedAddress, type Standing } from "../catalog/answer.ts";
+import type { MaybePromise, Member } from "../catalog/contract.ts";
+import { type Address, formatAddress, sameAddress } from "../protocol/address.ts";
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import type { ServerRequest } from "../protocol/messages.ts";
+import type { Probed, Probes } from "./probes.ts";
+import type { Session } from "./session.ts";
+
+type Join = Extract<ServerRequest, { verb: "JOIN" }>;
+
+/** What is known of a JOIN before it is taken. */
+export type Judged = { readonly address: Address; readonly standing: Standing; readonly proven: boolean };
+
+export type Entrance = {
+  /** Judges a JOIN's address, and dials it. */
+  judge(session: Session, request: Join): MaybePromise<Judged | Fault>;
+  /** Takes a place for it, or says why not. Whoever holds the address and is proved dead is displaced. */
+  clear(session: Session, judged: Judged): Fault | undefined;
+  /** It has joined with that standing, having been `before`. Whether that is news, or one more try of the same. */
+  enter(session: Session, standing: Standing, before: Member | undefined, request: ServerRequest): boolean;
+  /** It is no member, or has not become one. */
+  leave(session: Session): void;
+  /** Members that are in no list. */
+  readonly unlisted: number;
+};
+
+type Options = {
+  /** Undefined where nobody is dialled: then everybody counts as reached, and nobody is displaced. */
+  readonly probes: Probes | undefined;
+  readonly peersMax: number;
+  readonly onProbed: (probed: Probed) => void;
+  readonly displace: (holder: Session) => void;
+};
+
+const TOO_MANY = fault("TOO_MANY", "ours", "peers", true);
+const TAKEN = fault("ADDRESS_TAKEN", "theirs", "a live peer has this address", true);
+
+export function createEntrance({ probes, peersMax, onProbed, displace }: Options): Entrance {
+  const members = new Set<Session>();
+  const holders = new Map<string, Session>(); // of those who are listed, by address
+
+  const isFull = (session: Session): boolean => members.size >= peersMax && !members.has(session);
+
+  function holderOf(session: Session, address: Address): Session | undefined {
+    const holder = holders.get(formatAddress(address));
+    return holder === session ? undefined : holder;
+  }
+
+  function judge(session: Session, { address: declared, key }: Join): MaybePromise<Judged | Fault> {
+    const address = publishedAddress(declared, session.client);
+    if (isFault(address)) return address;
+    const isHeld = holderOf(session, address) !== undefined;
+    if (isFull(session) && !isHeld) return TOO_MANY;
+    if (key === "-") return { address, standing: "unlisted", proven: false };
+    if (probes === undefined) return { address, standing: "listed", proven: false };
+    if (isHeld && key === undefined) return TAKEN; // it could prove nothing
+    session.probing = probes.probe(address, key);
+    return session.probing.outcome.then((probed) => {
+      if (session.probing !== undefined) onProbed(probed);
+      session.probing = undefined;
+      const standing = probed === "unreached" ? "unreached" : "listed";
+      return { address, standing, proven: probed === "reached" && key !== undefined };
+    });
+  }
+
+  function clear(session: Session, { address, standing, proven }: Judged): Fault | undefined {
+    const holder = standing === "unlisted" ? undefined : holderOf(session, address);
+    if (holder !== undefined && !proven) return TAKEN;
+    if (holder !== undefined) displace(holder);
+    if (isFull(session)) return TOO_MANY;
+    members.add(session);
+    return undefined;
+  }
+
+  function release(session: Session): void {
+    if (session.listedAt !== undefined && holders.get(session.listedAt) === session) holders.delete(session.listedAt);
+    session.listedAt = undefined;
+  }
+
+  return {
+    judge,
+    clear,
+    enter(session, standing, before, request) {
+      const { member } = session.client;
+      const bytes = request.verb === "JOIN" ? request.payloadBytes : 0;
+      const isSame = before !== undefined && member !== undefined && sameAddress(before.address, member.address);
+      const isNews = !isSame || session.unlistedBytes !== bytes;
+      release(session);
+      session.unlistedBytes = standing === "listed" ? undefined : bytes;
+      if (standing !== "listed" || member === undefined) return isNews;
+      session.listedAt = formatAddress(member.address);
+      holders.set(session.listedAt, session);
+      return isNews;
+    },
+    leave(session) {
+      session.probing?.cancel();
+      session.probing = undefined;
+      release(session);
+      members.delete(session);
+    },
+    get unlisted() {
+      return members.size - holders.size;
+    },
+  };
+}

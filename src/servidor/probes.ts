@@ -1,0 +1,120 @@
+// The server's dial back: whether a peer that joins can be reached where it says, and whether it is that peer.
+// Invariant: a probe ends within PROBE_SECONDS_MAX of its turn; at most PROBES_MAX run, and few to one address, in turn.
+// Never: dials an address that was not judged before, or sends anything but one PROBE line.
+
+import type { Address } from "../protocol/address.ts";
+import { isFault } from "../protocol/fault.ts";
+import { PROBE_SECONDS_MAX, PROBES_MAX, PROBES_PER_ADDRESS_MAX } from "../protocol/limits.ts";
+import { proofOf } from "../protocol/proof.ts";
+import { createReader } from "../protocol/reader.ts";
+import { decodeReply } from "../protocol/replies.ts";
+import { encodeRequest } from "../protocol/requests.ts";
+import type { Clock } from "../transport/clock.ts";
+import type { Connect, Connection } from "../transport/connection.ts";
+
+/** "unknown": this machine could not dial, which says nothing of the peer. */
+export type Probed = "reached" | "unreached" | "unknown";
+
+export type Probe = {
+  readonly outcome: Promise<Probed>;
+  /** Nobody waits for it any more: it is "unknown" at once. */
+  cancel(): void;
+};
+
+export type Probes = {
+  /** Asks whoever listens at `address` for the proof of `key`, or for the nonce where there is none. */
+  probe(address: Address, key: string | undefined): Probe;
+};
+
+type Options = { readonly connect: Connect; readonly clock: Clock; readonly newNonce: () => string };
+type Place = { running: number; readonly waiting: Set<() => void> };
+
+export function createProbes({ connect, clock, newNonce }: Options): Probes {
+  const places = new Map<string, Place>(); // by IP; those whose turn it is come first
+  let running = 0;
+
+  /** Whoever waits at the first address that has not had its share goes next; that address is last then. */
+  function startNext(): void {
+    for (const [ip, place] of places) {
+      if (running === PROBES_MAX) return;
+      const [start] = place.waiting;
+      if (start === undefined || place.running === PROBES_PER_ADDRESS_MAX) continue;
+      places.delete(ip);
+      places.set(ip, place);
+      place.waiting.delete(start);
+      start();
+    }
+  }
+
+  function probe(address: Address, key: string | undefined): Probe {
+    const { ip } = address;
+    const place = places.get(ip) ?? { running: 0, waiting: new Set() };
+    places.set(ip, place);
+    const { promise: outcome, resolve } = Promise.withResolvers<Probed>();
+    const tidy = (): void => {
+      if (place.running === 0 && place.waiting.size === 0) places.delete(ip);
+    };
+    let cancel = (): void => {
+      place.waiting.delete(start);
+      tidy();
+      resolve("unknown");
+    };
+    function start(): void {
+      running++;
+      place.running++;
+      const dialled = dial(address, key);
+      cancel = dialled.cancel;
+      void dialled.outcome.then((probed) => {
+        running--;
+        place.running--;
+        tidy();
+        resolve(probed);
+        startNext();
+      });
+    }
+    if (running < PROBES_MAX && place.running < PROBES_PER_ADDRESS_MAX) start();
+    else place.waiting.add(start);
+    return { outcome, cancel: () => cancel() };
+  }
+
+  function dial(address: Address, key: string | undefined): Probe {
+    const nonce = newNonce();
+    const wanted = proofOf(key, nonce);
+    const { promise: outcome, resolve } = Promise.withResolvers<Probed>();
+    const reader = createReader();
+    let open: Connection | undefined;
+    let isOver = false;
+    const finish = (probed: Probed): void => {
+      if (isOver) return;
+      isOver = true;
+      stopClock();
+      open?.destroy();
+      resolve(probed);
+    };
+    const stopClock = clock.after(PROBE_SECONDS_MAX * 1000, () => finish("unreached"));
+    void connect(address, (connection) => {
+      open = connection;
+      return {
+        data(chunk) {
+          if (isOver) return;
+          reader.push(chunk);
+          const line = reader.line();
+          if (line === undefined) return;
+          const reply = isFault(line) ? line : decodeReply(line);
+          const isProven = !isFault(reply) && reply.verb === "PROBE_OK" && reply.proof === wanted;
+          finish(isProven ? "reached" : "unreached");
+        },
+        drain() {},
+        end: () => finish("unreached"),
+        close: () => finish("unreached"),
+      };
+    }).then((connection) => {
+      if (isFault(connection)) finish(connection.whose === "ours" ? "unknown" : "unreached");
+      else if (isOver) connection.destroy();
+      else connection.send(encodeRequest({ verb: "PROBE", nonce }));
+    });
+    return { outcome, cancel: () => finish("unknown") };
+  }
+
+  return { probe };
+}

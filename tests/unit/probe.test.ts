@@ -1,0 +1,399 @@
+// The dial back: who is listed, who is told that nobody can reach it, and who may take an address from whom.
+// Invariant: every door here listens on port 0 of loopback and is closed; deadlines stand on a clock of their own.
+// Never: waits for time to pass.
+
+import { afterEach, describe, expect, test } from "bun:test";
+import type { Address } from "../../src/protocol/address.ts";
+import { fault } from "../../src/protocol/fault.ts";
+import { PROBE_SECONDS_MAX, PROBES_PER_ADDRESS_MAX } from "../../src/protocol/limits.ts";
+import { proofOf } from "../../src/protocol/proof.ts";
+import { createProbes } from "../../src/servidor/probes.ts";
+import { Servidor, type ServidorEvent, type ServidorOptions } from "../../src/servidor.ts";
+import type { Connect } from "../../src/transport/connection.ts";
+import { connect } from "../../src/transport/tcp.ts";
+import { until } from "../support/until.ts";
+import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
+import { good } from "./support-good.ts";
+import { createNet } from "./support-net.ts";
+import { openRaw, type Raw } from "./support-raw.ts";
+
+const ROOT = "ab".repeat(32);
+const KEY = "0123456789abcdef".repeat(2);
+const OTHER_KEY = "fedcba9876543210".repeat(2);
+const closers: (() => void | Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+type Running = { readonly address: Address; readonly events: ServidorEvent[]; readonly servidor: Servidor };
+
+function start({ clock, ...options }: Partial<ServidorOptions> & { clock?: VirtualClock } = {}): Running {
+  const events: ServidorEvent[] = [];
+  const onEvent = (event: ServidorEvent) => void events.push(event);
+  const servidor = new Servidor({ host: "127.0.0.1", port: 0, onEvent, ...(clock && { clock }), ...options });
+  const address = good(servidor.listen());
+  closers.push(async () => {
+    const closed = servidor.close();
+    await clock?.advance(1000);
+    await closed;
+  });
+  return { address, events, servidor };
+}
+
+type Door = { readonly port: number; readonly asked: string[]; close(): void };
+
+/** Listens as a peer does and says `answer` to each line; "" is silence. */
+function openDoor(answer: (line: string) => string, port = 0): Door {
+  const asked: string[] = [];
+  const listener = Bun.listen({
+    hostname: "127.0.0.1",
+    port,
+    socket: {
+      data(socket, chunk) {
+        asked.push(chunk.toString());
+        socket.write(answer(chunk.toString().trimEnd()));
+      },
+    },
+  });
+  closers.push(() => listener.stop(true));
+  return { port: listener.port, asked, close: () => listener.stop(true) };
+}
+
+const nonceOf = (line: string): string => line.split(" ")[1] ?? "";
+const proves = (key: string | undefined) => (line: string) => `PROBE_OK ${proofOf(key, nonceOf(line))}\n`;
+
+async function dial({ address }: Running): Promise<Raw> {
+  const raw = await openRaw(address);
+  closers.push(() => raw.destroy());
+  return raw;
+}
+
+const joinOf = (port: number, key: string | undefined, names: readonly string[]): string => {
+  const payload = names.map((name) => `1 ${ROOT} ${name}\n`).join("");
+  return `JOIN 127.0.0.1:${port} ${payload.length}${key === undefined ? "" : ` ${key}`}\n${payload}`;
+};
+
+async function join(raw: Raw, port: number, key: string | undefined, ...names: string[]): Promise<string> {
+  raw.send(joinOf(port, key, names));
+  return raw.line();
+}
+
+/** Somebody who only asks. */
+async function watch(server: Running): Promise<Raw> {
+  const raw = await dial(server);
+  expect(await join(raw, 9, "-")).toBe("JOIN_OK 127.0.0.1:9");
+  return raw;
+}
+
+async function ask(raw: Raw, request: string): Promise<string> {
+  raw.send(`${request}\n`);
+  const words = (await raw.line()).split(" ");
+  return Buffer.from(await raw.bytes(Number(words.at(-1)))).toString();
+}
+
+/** What SEARCH, SOURCES and FIND say of a.mp4. */
+const lists = async (raw: Raw): Promise<string[]> => [
+  await ask(raw, "SEARCH a.mp4"),
+  await ask(raw, `SOURCES ${ROOT}`),
+  await ask(raw, "FIND 0 10 a"),
+];
+const NOWHERE = ["", "", ""];
+
+describe("a peer that joins", () => {
+  test("and proves its key is listed by the time it hears JOIN_OK", async () => {
+    const server = start();
+    const watcher = await watch(server);
+    const door = openDoor(proves(KEY));
+    const raw = await dial(server);
+    expect(await join(raw, door.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
+    expect(await ask(watcher, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+    expect(door.asked).toHaveLength(1);
+    expect(door.asked[0]).toMatch(/^PROBE [0-9a-f]{32}\n$/);
+  });
+
+  test("without a key gives the nonce back: a person can, by hand", async () => {
+    const server = start();
+    const door = openDoor(proves(undefined));
+    const raw = await dial(server);
+    expect(await join(raw, door.port, undefined, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
+    expect(await ask(raw, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+  });
+
+  test("is asked another nonce each time", async () => {
+    const server = start();
+    const door = openDoor(proves(KEY));
+    const raw = await dial(server);
+    for (let i = 0; i < 20; i++) await join(raw, door.port, KEY);
+    expect(new Set(door.asked).size).toBe(20);
+  });
+
+  const unreached: [string, (line: string) => string][] = [
+    ["an echo", (line) => `${line}\n`],
+    ["another verb", (line) => `PONG ${proofOf(KEY, nonceOf(line))}\n`],
+    ["a wrong proof", (line) => `PROBE_OK ${proofOf(OTHER_KEY, nonceOf(line))}\n`],
+    ["the nonce, for one that has said a key", (line) => `PROBE_OK ${nonceOf(line)}\n`],
+    ["the key", () => `PROBE_OK ${KEY}\n`],
+    ["more than a line", () => "PROBE_OK ".padEnd(5000, "a")],
+    ["an ERROR", () => "ERROR UNKNOWN_VERB final what?\n"],
+    ["bytes that are no text", () => "\u00ff\u0000\n"],
+  ];
+  test.each(unreached)("and whose port answers %s is unreachable, and in no list", async (_, answer) => {
+    const server = start();
+    const door = openDoor(answer);
+    const raw = await dial(server);
+    expect(await join(raw, door.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${door.port} unreachable`);
+    expect(await lists(raw)).toEqual(NOWHERE);
+  });
+
+  test("at a port that is refused may search and say PING, and whatever it announces is in no list", async () => {
+    const server = start();
+    const door = openDoor(proves(KEY));
+    const other = await dial(server);
+    await join(other, door.port, KEY, "b.mp4");
+    const gone = openDoor(() => "");
+    gone.close();
+    const raw = await dial(server);
+    expect(await join(raw, gone.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${gone.port} unreachable`);
+    raw.send(`PING\nUPDATE 1 ${ROOT} a.mp4\nOFFER 1 ${ROOT} c.mp4\nWITHDRAW c.mp4\nUPDATE 1 - a.mp4\n`);
+    expect(await raw.lines(5)).toEqual(["PONG", "UPDATE_OK", "OFFER_OK", "WITHDRAW_OK", "UPDATE_OK"]);
+    expect(await ask(raw, "SEARCH b.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+    for (const one of [raw, other]) {
+      expect(await ask(one, "SEARCH a.mp4")).toBe("");
+      expect(await ask(one, "FIND 0 10 a")).toBe("");
+      expect(await ask(one, `SOURCES ${ROOT}`)).toBe(`127.0.0.1:${door.port} complete\n`);
+    }
+    raw.send("LEAVE\n");
+    expect(await raw.line()).toBe("LEAVE_OK");
+  });
+
+  test("whose port is silent waits for so long, and nobody else does meanwhile", async () => {
+    const clock = createVirtualClock();
+    const server = start({ clock });
+    const silent = openDoor(() => "");
+    const raw = await dial(server);
+    raw.send(`${joinOf(silent.port, KEY, ["a.mp4"])}PING\nSEARCH a.mp4\n`);
+    await until("the server to ask", () => silent.asked.length > 0);
+    const door = openDoor(proves(KEY));
+    const quick = await dial(server);
+    expect(await join(quick, door.port, KEY, "b.mp4")).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
+    expect(await ask(quick, "SEARCH b.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+    expect(raw.received).toBe(0);
+    await clock.advance(PROBE_SECONDS_MAX * 1000);
+    expect(await raw.lines(3)).toEqual([`JOIN_OK 127.0.0.1:${silent.port} unreachable`, "PONG", "SEARCH_OK 0"]);
+  });
+
+  test("and is reachable later joins again, and is listed then; the operator is told of it once", async () => {
+    const server = start();
+    const gone = openDoor(() => "");
+    gone.close();
+    const raw = await dial(server);
+    for (let i = 0; i < 3; i++)
+      expect(await join(raw, gone.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${gone.port} unreachable`);
+    openDoor(proves(KEY), gone.port);
+    expect(await join(raw, gone.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${gone.port}`);
+    expect(await ask(raw, "SEARCH a.mp4")).toBe(`127.0.0.1:${gone.port}\n`);
+    expect(server.events.filter(({ type }) => type === "joined")).toHaveLength(1);
+  });
+
+  test("is counted by the operator's tools as listed or not, and so is each dial", async () => {
+    const server = start();
+    const page = good(server.servidor.serveOperations({ ip: "127.0.0.1", port: 0 }));
+    const metrics = async () => (await fetch(`http://127.0.0.1:${page.port}/metrics`)).text();
+    const door = openDoor(proves(KEY));
+    await join(await dial(server), door.port, KEY);
+    await join(await dial(server), openDoor((line) => `${line}\n`).port, KEY);
+    const asker = await watch(server);
+    for (const line of ["napster_peers 1", "napster_unlisted_peers 2", 'napster_probes_total{outcome="reached"} 1'])
+      expect(await metrics()).toContain(`${line}\n`);
+    expect(await metrics()).toContain('napster_probes_total{outcome="unreached"} 1\n');
+    asker.send("LEAVE\n");
+    await asker.line();
+    expect(await metrics()).toContain("napster_unlisted_peers 1\n");
+  });
+
+  test("and was reachable before is taken out of the lists when it joins again in vain", async () => {
+    const server = start();
+    const watcher = await watch(server);
+    const door = openDoor(proves(KEY));
+    const raw = await dial(server);
+    await join(raw, door.port, KEY, "a.mp4");
+    door.close();
+    expect(await join(raw, door.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${door.port} unreachable`);
+    expect(await lists(watcher)).toEqual(NOWHERE);
+  });
+
+  test("not to be listed is dialled by nobody, and keeps no address from anybody", async () => {
+    const server = start();
+    const door = openDoor(proves(KEY));
+    const asker = await dial(server);
+    expect(await join(asker, door.port, "-", "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
+    expect(door.asked).toEqual([]);
+    expect(await lists(asker)).toEqual(NOWHERE);
+    const raw = await dial(server);
+    expect(await join(raw, door.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
+    expect(await ask(asker, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+  });
+
+  test("is listed when it is the server that cannot dial", async () => {
+    const dead: Connect = async () => fault("PEER_UNREACHABLE", "ours", "EMFILE", true);
+    const server = start({ connect: dead });
+    const raw = await dial(server);
+    expect(await join(raw, 5000, KEY, "a.mp4")).toBe("JOIN_OK 127.0.0.1:5000");
+    expect(await ask(raw, "SEARCH a.mp4")).toBe("127.0.0.1:5000\n");
+  });
+
+  test("is listed undialled where the operator wants nobody dialled", async () => {
+    const server = start({ probe: false });
+    const door = openDoor(proves(KEY));
+    const raw = await dial(server);
+    expect(await join(raw, door.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
+    expect(door.asked).toEqual([]);
+  });
+
+  test("and is gone before the answer leaves nothing behind", async () => {
+    const clock = createVirtualClock();
+    const server = start({ clock });
+    const watcher = await watch(server);
+    const silent = openDoor(() => "");
+    const raw = await dial(server);
+    raw.send(joinOf(silent.port, KEY, ["a.mp4"]));
+    await until("the server to ask", () => silent.asked.length > 0);
+    raw.destroy();
+    const again = await dial(server);
+    const door = openDoor(proves(KEY));
+    await join(again, door.port, KEY, "b.mp4");
+    await clock.advance(PROBE_SECONDS_MAX * 1000);
+    expect(await lists(watcher)).toEqual(["", `127.0.0.1:${door.port} complete\n`, ""]);
+  });
+});
+
+describe("an address that another member has", () => {
+  test("is the newcomer's when its key is proved there: the old one is dead, and hears why", async () => {
+    const server = start();
+    const watcher = await watch(server);
+    const first = openDoor(proves(KEY));
+    const dead = await dial(server);
+    await join(dead, first.port, KEY, "a.mp4");
+    first.close();
+    openDoor(proves(OTHER_KEY), first.port);
+    const newcomer = await dial(server);
+    expect(await join(newcomer, first.port, OTHER_KEY, "b.mp4")).toBe(`JOIN_OK 127.0.0.1:${first.port}`);
+    expect(await dead.rest()).toStartWith("ERROR ADDRESS_TAKEN retry ");
+    expect(await ask(watcher, "SEARCH a.mp4")).toBe("");
+    expect(await ask(watcher, "SEARCH b.mp4")).toBe(`127.0.0.1:${first.port}\n`);
+    expect(server.events).toContainEqual({
+      type: "left",
+      address: { ip: "127.0.0.1", port: first.port },
+      reason: "displaced",
+    });
+  });
+
+  test("is its own again when it comes back before the server knows that it was gone", async () => {
+    const server = start();
+    const door = openDoor(proves(KEY));
+    const before = await dial(server);
+    await join(before, door.port, KEY, "a.mp4");
+    const after = await dial(server);
+    expect(await join(after, door.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
+    expect(await before.rest()).toStartWith("ERROR ADDRESS_TAKEN retry ");
+    expect(await ask(after, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+  });
+
+  test("stays the living one's, whatever key the newcomer says, and when it says none", async () => {
+    const server = start();
+    const door = openDoor(proves(KEY));
+    const live = await dial(server);
+    await join(live, door.port, KEY, "a.mp4");
+    const thief = await dial(server);
+    expect(await join(thief, door.port, OTHER_KEY, "b.mp4")).toStartWith("ERROR ADDRESS_TAKEN retry");
+    expect(await join(thief, door.port, undefined, "b.mp4")).toStartWith("ERROR ADDRESS_TAKEN retry");
+    expect(await ask(live, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+    expect(await ask(live, "SEARCH b.mp4")).toBe("");
+  });
+
+  test("is not lost to a broken JOIN, proved or not", async () => {
+    const server = start();
+    const door = openDoor(proves(KEY));
+    const live = await dial(server);
+    await join(live, door.port, KEY, "a.mp4");
+    const other = await dial(server);
+    expect(await join(other, door.port, KEY, "../b.mp4")).toStartWith("ERROR BAD_NAME");
+    expect(await ask(live, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+  });
+});
+
+describe("limits and trust", () => {
+  test("peersMax is how many may be in; one more may try until there is room", async () => {
+    const server = start({ probe: false, limits: { peers: 2 } });
+    const [one, two, three] = [await dial(server), await dial(server), await dial(server)];
+    await join(one, 5001, undefined);
+    expect(await join(two, 5002, "-")).toBe("JOIN_OK 127.0.0.1:5002");
+    expect(await join(three, 5003, undefined)).toStartWith("ERROR TOO_MANY retry");
+    expect(await join(one, 5004, undefined)).toBe("JOIN_OK 127.0.0.1:5004");
+    one.send("LEAVE\n");
+    expect(await one.line()).toBe("LEAVE_OK");
+    expect(await join(three, 5003, undefined)).toBe("JOIN_OK 127.0.0.1:5003");
+  });
+
+  test("a JOIN that fails takes no place", async () => {
+    const server = start({ probe: false, limits: { peers: 1 } });
+    const [one, two] = [await dial(server), await dial(server)];
+    expect(await join(one, 5001, undefined, "../x")).toStartWith("ERROR BAD_NAME");
+    expect(await join(two, 5002, undefined)).toBe("JOIN_OK 127.0.0.1:5002");
+  });
+
+  test("only from a trusted range may another machine's address be declared, and that one is dialled", async () => {
+    const dialled: string[] = [];
+    const net: Connect = (to, open) => {
+      dialled.push(`${to.ip}:${to.port}`);
+      return connect({ ip: "127.0.0.1", port: to.port }, open);
+    };
+    const door = openDoor(proves(KEY));
+    const far = `JOIN 203.0.113.9:${door.port} 0 ${KEY}\n`;
+    const strict = await dial(start({ connect: net }));
+    strict.send(far);
+    expect(await strict.line()).toStartWith("ERROR ADDRESS_MISMATCH final");
+    expect(dialled).toEqual([]);
+    const trusting = await dial(start({ connect: net, trusted: [{ ip: "127.0.0.0", bits: 8 }] }));
+    trusting.send(far);
+    expect(await trusting.line()).toBe(`JOIN_OK 203.0.113.9:${door.port}`);
+    expect(dialled).toEqual([`203.0.113.9:${door.port}`]);
+    trusting.send(`JOIN 0.0.0.0:${door.port} 0 ${KEY}\n`);
+    expect(await trusting.line()).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
+  });
+});
+
+describe("many probes", () => {
+  const at = (ip: string, port = 1) => ({ ip, port });
+
+  test("of one address wait for one another, and nobody else for them", async () => {
+    const clock = createVirtualClock();
+    const net = createNet();
+    const probes = createProbes({ connect: net.connect, clock, newNonce: () => "0".repeat(32) });
+    const silent = Array.from({ length: PROBES_PER_ADDRESS_MAX + 5 }, (_, i) =>
+      probes.probe(at("10.0.0.1", i + 1), KEY),
+    );
+    expect(net.dialled.length).toBe(PROBES_PER_ADDRESS_MAX);
+    const quick = probes.probe(at("10.0.0.2"), undefined);
+    expect(net.dialled.length).toBe(PROBES_PER_ADDRESS_MAX + 1);
+    await Promise.resolve();
+    net.dialled.at(-1)?.say(`PROBE_OK ${"0".repeat(32)}\n`);
+    expect(await quick.outcome).toBe("reached");
+    await clock.advance(PROBE_SECONDS_MAX * 1000);
+    expect(net.dialled.length).toBe(PROBES_PER_ADDRESS_MAX + 6);
+    await clock.advance(PROBE_SECONDS_MAX * 1000);
+    expect(new Set(await Promise.all(silent.map(({ outcome }) => outcome)))).toEqual(new Set(["unreached"]));
+    for (const { state } of net.dialled) expect(state).toBe("closed");
+  });
+
+  test("that nobody waits for are not dialled any more, or dropped at once", async () => {
+    const clock = createVirtualClock();
+    const net = createNet();
+    const probes = createProbes({ connect: net.connect, clock, newNonce: () => "0".repeat(32) });
+    const all = Array.from({ length: PROBES_PER_ADDRESS_MAX + 1 }, () => probes.probe(at("10.0.0.1"), KEY));
+    for (const { cancel } of all.reverse()) cancel();
+    expect(await Promise.all(all.map(({ outcome }) => outcome))).toEqual(all.map(() => "unknown"));
+    expect(net.dialled.length).toBe(PROBES_PER_ADDRESS_MAX);
+    for (const { state } of net.dialled) expect(state).toBe("closed");
+  });
+});

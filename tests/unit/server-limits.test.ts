@@ -1,0 +1,243 @@
+// What the server bears of one client, and what it does beyond: it says so where a reply is owed, and harms nobody else.
+// Invariant: every limit here is a small one of its own, so that reaching it costs nothing.
+// Never: waits for time to pass.
+
+import { afterEach, describe, expect, test } from "bun:test";
+import type { Address } from "../../src/protocol/address.ts";
+import { LIMITS, type Limits } from "../../src/protocol/server-limits.ts";
+import { createAllowance } from "../../src/servidor/allowance.ts";
+import { createHeld } from "../../src/servidor/held.ts";
+import { createDoorway } from "../../src/servidor/session.ts";
+import { Servidor, type ServidorEvent } from "../../src/servidor.ts";
+import type { Connection } from "../../src/transport/connection.ts";
+import { until } from "../support/until.ts";
+import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
+import { good } from "./support-good.ts";
+import { openRaw, type Raw } from "./support-raw.ts";
+
+const KIB = 1024;
+const closers: (() => void | Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+type Running = { readonly address: Address; readonly clock: VirtualClock; readonly events: ServidorEvent[] };
+
+function start(limits: Partial<Limits>): Running {
+  const clock = createVirtualClock();
+  const events: ServidorEvent[] = [];
+  const onEvent = (event: ServidorEvent) => void events.push(event);
+  const servidor = new Servidor({ host: "127.0.0.1", port: 0, probe: false, clock, limits, onEvent });
+  const address = good(servidor.listen());
+  closers.push(async () => {
+    const closed = servidor.close();
+    await clock.advance(1000);
+    await closed;
+  });
+  return { address, clock, events };
+}
+
+async function dial({ address }: Running): Promise<Raw> {
+  const raw = await openRaw(address);
+  closers.push(() => raw.destroy());
+  return raw;
+}
+
+async function enter(server: Running, port: number): Promise<Raw> {
+  const raw = await dial(server);
+  raw.send(`JOIN 127.0.0.1:${port} 10\n1 - a.mp4\n`);
+  expect(await raw.line()).toBe(`JOIN_OK 127.0.0.1:${port}`);
+  return raw;
+}
+
+const FOUND = "SEARCH_OK 15\n127.0.0.1:5001\n";
+const searched = ({ events }: Running, port: number): number =>
+  events.filter((event) => event.type === "searched" && event.address.port === port).length;
+
+describe("searches of one connection", () => {
+  test("beyond its rate are answered later, all of them and in order, and nobody else waits", async () => {
+    const server = start({ searchesPerSecond: 100 });
+    const hasty = await enter(server, 5001);
+    const other = await enter(server, 5002);
+    hasty.send(`${"SEARCH a.mp4\n".repeat(250)}PING\n`);
+    await until("a second's worth", () => searched(server, 5001) === 100);
+    for (let i = 0; i < 50; i++) {
+      other.send("SEARCH b.mp4\n");
+      expect(await other.line()).toBe("SEARCH_OK 0");
+    }
+    expect(searched(server, 5001)).toBe(100);
+    await server.clock.advance(500);
+    expect(Math.abs(searched(server, 5001) - 150)).toBeLessThan(3);
+    await server.clock.advance(1500);
+    const found = "SEARCH_OK 30\n127.0.0.1:5001\n127.0.0.1:5002\n";
+    const all = Buffer.from(await hasty.bytes(250 * found.length + 5)).toString();
+    expect(all).toBe(`${found.repeat(250)}PONG\n`);
+  });
+
+  test("in the quick way and in the long one draw on the same allowance", async () => {
+    const server = start({ searchesPerSecond: 10 });
+    const raw = await enter(server, 5001);
+    for (let i = 0; i < 5; i++) {
+      raw.send("SEARCH a.mp4\n");
+      expect(Buffer.from(await raw.bytes(FOUND.length)).toString()).toBe(FOUND);
+      raw.send("SEARCH nobody.mp4\n");
+      expect(await raw.line()).toBe("SEARCH_OK 0");
+    }
+    raw.send(`SEARCH a.mp4\nSOURCES ${"ab".repeat(32)}\n`);
+    await until("it to be read", async () => searched(server, 5001) === 10);
+    await server.clock.advance(50);
+    expect(searched(server, 5001)).toBe(10);
+    await server.clock.advance(1000);
+    expect(Buffer.from(await raw.bytes(FOUND.length)).toString()).toBe(FOUND);
+    expect(await raw.line()).toBe("SOURCES_OK 0");
+  });
+
+  test("by words have a smaller one of their own", async () => {
+    const server = start({ findsPerSecond: 2 });
+    const raw = await enter(server, 5001);
+    raw.send("FIND 0 1 a\n".repeat(3));
+    const found = "FIND_OK 0 12\n1 1 - a.mp4\n";
+    for (let i = 0; i < 2; i++) expect(Buffer.from(await raw.bytes(found.length)).toString()).toBe(found);
+    const rest = raw.received;
+    await server.clock.advance(1000);
+    await until("the third answer", () => raw.received > rest);
+  });
+
+  test("are as many as the rate says, over any time", () => {
+    const allowance = createAllowance(1000, 0);
+    let passed = 0;
+    for (let now = 0; now <= 3000; now += 7) {
+      const may = allowance.may(256, now);
+      allowance.spend(may);
+      passed += may;
+    }
+    expect(passed).toBeGreaterThanOrEqual(3990);
+    expect(passed).toBeLessThanOrEqual(4000);
+    expect(allowance.may(256, 1_000_000)).toBe(256);
+  });
+});
+
+describe("bytes of JOINs under way", () => {
+  const limits = { joinBytesHeld: 300 * KIB, joinBytesHeldPerAddress: 300 * KIB };
+  const part = Buffer.alloc(50 * KIB, "1 - x.mp4\n");
+  /** One that has announced much and sent so much of it. */
+  async function half(server: Running, port: number, parts: number): Promise<Raw> {
+    const raw = await dial(server);
+    raw.send(`PING\nJOIN 127.0.0.1:${port} ${10 * 1024 * KIB}\n`);
+    await raw.line();
+    for (let i = 0; i < parts; i++) raw.send(part);
+    return raw;
+  }
+
+  test("beyond the budget cost the largest its connection, and small ones get in", async () => {
+    const server = start(limits);
+    const [small, large] = [await half(server, 5001, 1), await half(server, 5002, 4)];
+    const more = await half(server, 5003, 3);
+    expect(await large.rest()).toStartWith("ERROR TOO_MANY retry bytes of JOINs");
+    await enter(server, 5004);
+    for (const raw of [small, more]) expect(raw.isOver).toBe(false);
+  });
+
+  test("are given back when the JOIN is answered, refused or gone", async () => {
+    const server = start(limits);
+    const payload = Buffer.alloc(250 * KIB, "1 - x.mp4\n");
+    for (let i = 0; i < 5; i++) {
+      const raw = await dial(server);
+      raw.send(`JOIN 127.0.0.1:${5001 + i} ${payload.length}\n`);
+      raw.send(payload);
+      expect(await raw.line()).toStartWith(`JOIN_OK 127.0.0.1:${5001 + i}`);
+    }
+    const broken = await dial(server);
+    broken.send(`JOIN 127.0.0.1:6000 ${payload.length}\n`);
+    broken.send(payload.subarray(1));
+    broken.send("x");
+    expect(await broken.line()).toStartWith("ERROR BAD_REQUEST");
+    (await half(server, 6001, 5)).destroy();
+    const last = await dial(server);
+    await until("the one that is gone to be forgotten", async () => {
+      last.send(`JOIN 127.0.0.1:6002 ${payload.length}\n`);
+      last.send(payload);
+      return (await last.line()).startsWith("JOIN_OK");
+    });
+  });
+
+  test("are counted by address too", () => {
+    const held = createHeld<string>({ joinBytesHeld: 1000, joinBytesHeldPerAddress: 100 }, () => true);
+    expect(held.set("a", "10.0.0.1", 60)).toBeUndefined();
+    expect(held.set("b", "10.0.0.2", 100)).toBeUndefined();
+    expect(held.set("c", "10.0.0.1", 41)).toBe("a");
+    held.set("a", "10.0.0.1", 0);
+    expect(held.set("c", "10.0.0.1", 100)).toBeUndefined();
+    expect(held.bytes).toBe(200);
+  });
+
+  test("take the memory that they say, in however small chunks they come", async () => {
+    const server = start({});
+    const raw = await dial(server);
+    const other = await enter(server, 5001);
+    const payload = 24 * 1024 * KIB;
+    raw.send(`JOIN 127.0.0.1:5002 ${payload}\n`);
+    Bun.gc(true);
+    const before = process.memoryUsage().rss;
+    const scrap = Buffer.alloc(300, "1 - x.mp4\n");
+    for (let sent = 0; sent < payload - 300; sent += 300) {
+      raw.send(scrap);
+      if (sent % 90_000 === 0) await new Promise((turn) => setImmediate(turn));
+    }
+    other.send("PING\n");
+    await other.line();
+    Bun.gc(true);
+    expect(process.memoryUsage().rss - before).toBeLessThan(4 * payload);
+  });
+});
+
+describe("connections", () => {
+  const told: string[] = [];
+  const from = (ip: string): Connection => ({
+    remote: { ip, port: 1 },
+    local: { ip: "127.0.0.1", port: 1099 },
+    send: (bytes) => void told.push(String(bytes)),
+    queued: 0,
+    pause() {},
+    resume() {},
+    end() {},
+    destroy() {},
+  });
+
+  test("are counted in all and by address, joined or not; a trusted range counts in all only", () => {
+    told.length = 0;
+    const trusted = [{ ip: "10.9.0.0", bits: 16 }];
+    const doorway = createDoorway({ ...LIMITS, connections: 5, connectionsPerAddress: 2 }, trusted);
+    const enterFrom = (ip: string) => doorway.enter(from(ip), 0);
+    const first = enterFrom("10.0.0.1");
+    first?.known();
+    expect(enterFrom("10.0.0.1")).toBeDefined();
+    expect(enterFrom("10.0.0.1")).toBeUndefined();
+    expect(told).toEqual(["ERROR TOO_MANY retry connections\n"]);
+    for (let i = 0; i < 3; i++) expect(enterFrom("10.9.1.1")).toBeDefined();
+    expect(enterFrom("10.0.0.2")).toBeUndefined();
+    if (first !== undefined) doorway.leave(first);
+    expect(enterFrom("10.0.0.2")).toBeDefined();
+  });
+
+  test("may take so long to join, and be silent for so long, as the operator says", async () => {
+    const server = start({ unjoinedSeconds: 60, idleSeconds: 120 });
+    const [stranger, member] = [await dial(server), await enter(server, 5001)];
+    stranger.send("PING\n");
+    await stranger.line();
+    await server.clock.advance(58_000);
+    expect(stranger.isOver).toBe(false);
+    await server.clock.advance(3000);
+    expect(await stranger.rest()).toStartWith("ERROR TIMEOUT retry no JOIN");
+    await server.clock.advance(50_000);
+    expect(member.isOver).toBe(false);
+    await server.clock.advance(12_000);
+    expect(await member.rest()).toStartWith("ERROR TIMEOUT retry silent for 120 s");
+  });
+
+  test("may announce as many names as the operator says", async () => {
+    const raw = await dial(start({ names: 2 }));
+    raw.send("JOIN 127.0.0.1:5001 30\n1 - a.mp4\n1 - b.mp4\n1 - c.mp4\nJOIN 127.0.0.1:5001 20\n1 - a.mp4\n1 - b.mp4\n");
+    expect(await raw.lines(2)).toEqual(["ERROR TOO_MANY final at most 2 names", "JOIN_OK 127.0.0.1:5001"]);
+  });
+});
