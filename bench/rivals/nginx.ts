@@ -34,8 +34,9 @@ http { access_log off; sendfile on; tcp_nopush on; ${temps.join(" ")}
         const curl = startChild({ command: ["curl", "-sS", "-o", copy, `http://127.0.0.1:${port}/${name}`] });
         const seconds = await curl.finish(120);
         const source = usageBetween(before, server.usage());
+        const syncSeconds = await startChild({ command: ["sync", "-d", copy] }).finish(120);
         const checkSeconds = await startChild({ command: ["openssl", "dgst", "-sha256", copy] }).finish(120);
-        return { seconds, checkSeconds, source, taker: curl.usage() };
+        return { seconds, syncSeconds, checkSeconds, source, taker: curl.usage() };
       },
       close: () => server.stop(),
     };

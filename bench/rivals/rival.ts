@@ -18,6 +18,8 @@ export type Cargo = {
 export type Sample = {
   /** From the command to its end, or to the moment it says the file is whole. */
   readonly seconds: number;
+  /** Of bringing the copy onto the disk afterwards, where that is a second step. */
+  readonly syncSeconds?: number;
   /** Of checking the copy afterwards, where that is a second step. */
   readonly checkSeconds?: number;
   readonly source: Usage;

@@ -114,6 +114,9 @@ function judge(place: Place, entrants: readonly Entrant[]): Goal[] {
   if (yardstick !== undefined) {
     const checked = yardstick.samples.map(({ seconds, checkSeconds = 0 }) => seconds + checkSeconds);
     compare(`→ ${where}, against nginx → curl`, secondsOf(yardstick), ALONE_MOST);
+    const synced = yardstick.samples.map(({ seconds, syncSeconds = 0 }) => seconds + syncSeconds);
+    if (place === "disk")
+      compare("→ disk, against nginx → curl, then sync: on the disk, as ours is", synced, ALONE_MOST);
     compare(`→ ${where}, against nginx → curl, then openssl dgst`, checked, CHECKED_MOST);
   }
   const rivals = entrants.filter((entrant) => entrant.verifies && !entrant.name.startsWith("ours"));
@@ -132,10 +135,19 @@ function tableOf(place: Place, entrants: readonly Entrant[]): Table {
       megabytes(Math.max(...samples.map((sample) => sample[side].peakBytes))),
     ];
     const line = [name, spread(secondsOf(entrant)), ...of("source"), ...of("taker")];
-    const checks = samples.flatMap(({ checkSeconds }) => (checkSeconds === undefined ? [] : [checkSeconds]));
-    return checks.length === 0
-      ? [line]
-      : [line, ["  openssl dgst -sha256 of the copy", spread(checks), "", "", "", ""]];
+    const after = (what: string, times: readonly number[]) =>
+      times.length === 0 ? [] : [[`  ${what}`, spread(times), "", "", "", ""]];
+    return [
+      line,
+      ...after(
+        "sync of the copy",
+        samples.flatMap(({ syncSeconds = [] }) => syncSeconds),
+      ),
+      ...after(
+        "openssl dgst -sha256 of the copy",
+        samples.flatMap(({ checkSeconds = [] }) => checkSeconds),
+      ),
+    ];
   });
   return {
     title: `One source → ${place === "memory" ? "tmpfs" : "disk"}`,

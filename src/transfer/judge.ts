@@ -19,7 +19,7 @@ export type Judge = {
   isRight(index: number, hash: Uint8Array): boolean;
   /** These are synced and journaled. */
   kept(pieces: readonly JournalPiece[]): void;
-  /** The disk may not hold these after all: they are missing again. */
+  /** A sync failed. The disk may not hold these, nor what an earlier run left unsynced: they are missing again. */
   lost(pieces: readonly JournalPiece[]): void;
 };
 
@@ -36,6 +36,7 @@ export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeO
   const early = new Map<number, Uint8Array>(); // kept before there was a layer
   let layer: Uint8Array | undefined;
   let unchecked = false; // what an earlier run left is still being read again
+  let forgotten = false; // a sync failed meanwhile
 
   const isRight = (index: number, hash: Uint8Array): boolean =>
     layer === undefined || Buffer.compare(hash, layer.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)) === 0;
@@ -72,7 +73,8 @@ export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeO
     unchecked = right.length > 0;
     void damaged.then((wrong) => {
       unchecked = false;
-      const bad = new Set(wrong);
+      // What was read may have been in the system's memory alone, and a failed sync made that forget it (storage.ts).
+      const bad = new Set(forgotten && !journaled ? right.map(([index]) => index) : wrong);
       for (const index of bad) scheduler.failed(index);
       // Only now: a layer that came meanwhile has not judged them, and nobody was offered them.
       const sound = right.filter(([index]) => !bad.has(index)).map(([index, hash]) => ({ index, hash }));
@@ -83,6 +85,7 @@ export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeO
   }
 
   function lost(pieces: readonly JournalPiece[]): void {
+    forgotten = true;
     for (const { index } of pieces) scheduler.failed(index);
   }
 

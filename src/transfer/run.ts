@@ -99,7 +99,8 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   // From afar it takes several round trips, in which a new download may as well begin.
   const isNew = place.part.size === 0 && place.journal.size === 0;
   const layerFirst = grant.size <= grant.pieceBytes || !isNew || source.roundTripMs <= FAR_MS;
-  const known = layerFirst && (grant.root !== undefined || grant.size === 0) ? await learnLayer(source) : undefined;
+  const asked = layerFirst && (grant.root !== undefined || grant.size === 0);
+  const known = asked ? await learnLayer(source) : undefined;
   const left = await recover({ storage, place, grant, layer });
   // A root that the source's own layer does not lead to is a slip, no other content.
   if (isFault(left)) return left === OTHER_CONTENT && isFault(known) && known.fault !== "NOT_READY" ? known : left;

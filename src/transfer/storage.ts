@@ -87,7 +87,9 @@ export function createStorage(options: StorageOptions): Storage {
       (await journal.writeAt(encoded, 0)) ??
       (await journal.sync()) ??
       // What an earlier content had beyond this one's end would end up in the file.
-      (keepPart && part.size <= wanted.size ? undefined : await part.truncate(keepPart ? wanted.size : 0));
+      (keepPart ? await trim(wanted.size) : await part.truncate(0)) ??
+      // Of a file of no bytes no piece is ever synced, and what was cut off must be gone before it has its name.
+      (wanted.size === 0 ? await part.sync() : undefined);
     tail = encoded.length;
     return failed;
   }

@@ -228,6 +228,11 @@ describe("an earlier journal", () => {
     expect(log).toEqual(["truncate journal", "write journal", "sync journal", "truncate part"]);
   });
 
+  test("of a file of no bytes begins with a sync of the .part: no piece would ever bring one", async () => {
+    await storage.begin({ ...HEAD, size: 0 }, false);
+    expect(log.slice(-2)).toEqual(["truncate part", "sync part"]);
+  });
+
   test("of no content in particular becomes one of the content that its layer led to, and of no other", async () => {
     await storage.begin({ ...HEAD, root: undefined }, false);
     storage.written(piece(1), 10);
