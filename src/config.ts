@@ -23,10 +23,14 @@ const OF_LIMITS = [
   "max-peers",
   "max-connections",
   "max-connections-per-address",
+  "max-unjoined",
+  "max-unjoined-per-address",
   "join-timeout",
   "idle-timeout",
   "max-names",
+  "max-join-bytes",
   "max-searches",
+  "max-finds",
 ] as const;
 
 /** `menu` is what runs when no subcommand is named. */
@@ -139,10 +143,14 @@ export function parseServer(args: readonly string[]): ServerConfig | Asked | Usa
     peers: flags["max-peers"] ?? LIMITS.peers,
     connections: flags["max-connections"] ?? LIMITS.connections,
     connectionsPerAddress: flags["max-connections-per-address"] ?? LIMITS.connectionsPerAddress,
+    strangers: flags["max-unjoined"] ?? LIMITS.strangers,
+    strangersPerAddress: flags["max-unjoined-per-address"] ?? LIMITS.strangersPerAddress,
     unjoinedSeconds: flags["join-timeout"] ?? LIMITS.unjoinedSeconds,
     idleSeconds: flags["idle-timeout"] ?? LIMITS.idleSeconds,
     names: flags["max-names"] ?? LIMITS.names,
+    joinBytes: flags["max-join-bytes"] ?? LIMITS.joinBytes,
     searchesPerSecond: flags["max-searches"] ?? LIMITS.searchesPerSecond,
+    findsPerSecond: flags["max-finds"] ?? LIMITS.findsPerSecond,
   };
   const trusted = flags["trust-addresses"] ?? [];
   return { host, port, quiet, verbose, catalog, metrics, log, trusted, probe: !flags["no-probe"], limits };

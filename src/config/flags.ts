@@ -6,13 +6,17 @@ import { parseArgs } from "node:util";
 import {
   CONNECTIONS_MAX,
   CONNECTIONS_PER_ADDRESS_MAX,
+  FINDS_PER_SECOND_MAX,
   IDLE_SECONDS_MAX,
   JOIN_NAMES_MAX,
+  JOIN_PAYLOAD_BYTES_MAX,
   PACE_BYTES_PER_SECOND_MIN,
   PEERS_MAX,
   PING_SECONDS,
   SEARCHES_PER_SECOND_MAX,
   STALL_SECONDS_MAX,
+  STRANGERS_MAX,
+  STRANGERS_PER_ADDRESS_MAX,
   UNJOINED_SECONDS_MAX,
   UPLOADS_DEFAULT,
 } from "../protocol/limits.ts";
@@ -86,6 +90,8 @@ const FLAGS = {
   "max-peers": row("N", `peers na rede; padrão ${PEERS_MAX}`, readNumber(1, COUNT_MAX)),
   "max-connections": row("N", `conexões ao todo; padrão ${CONNECTIONS_MAX}`, readNumber(1, COUNT_MAX)),
   "max-connections-per-address": row("N", `de um IP; padrão ${CONNECTIONS_PER_ADDRESS_MAX}`, readNumber(1, COUNT_MAX)),
+  "max-unjoined": row("N", `conexões sem JOIN; padrão ${STRANGERS_MAX}`, readNumber(1, COUNT_MAX)),
+  "max-unjoined-per-address": row("N", `de um IP; padrão ${STRANGERS_PER_ADDRESS_MAX}`, readNumber(1, COUNT_MAX)),
   "join-timeout": row("SEGUNDOS", `espera por um JOIN; padrão ${UNJOINED_SECONDS_MAX}`, readSeconds(3, SECONDS_MAX)),
   "idle-timeout": row(
     "SEGUNDOS",
@@ -93,7 +99,13 @@ const FLAGS = {
     readSeconds(PING_SECONDS + 5, SECONDS_MAX), // who says PING on time must not be taken for gone
   ),
   "max-names": row("N", `arquivos em um JOIN; padrão ${JOIN_NAMES_MAX}`, readNumber(1, COUNT_MAX)),
+  "max-join-bytes": row(
+    "BYTES",
+    `lista de arquivos de um JOIN; padrão ${JOIN_PAYLOAD_BYTES_MAX}`,
+    readNumber(1024, JOIN_PAYLOAD_BYTES_MAX),
+  ),
   "max-searches": row("N", `SEARCH por segundo e conexão; padrão ${SEARCHES_PER_SECOND_MAX}`, readNumber(1, COUNT_MAX)),
+  "max-finds": row("N", `FIND por segundo e conexão; padrão ${FINDS_PER_SECOND_MAX}`, readNumber(1, COUNT_MAX)),
   metrics: row("[IP:]PORTA", "serve /metrics e /healthz; sem IP, em 127.0.0.1", readDoor),
   log: row("FORMA", "o que sai em stderr: lines (padrão) ou json", readLog),
   quiet: row("", "não mostra as linhas de JOIN e SEARCH", yes),

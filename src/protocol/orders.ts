@@ -2,7 +2,8 @@
 // Invariant: a payload is waited for only when its announced length is within its limit, and handed on once it is whole.
 // Never: answers, reads a payload, or reads on where a request's end cannot be known.
 
-import { type Fault, isFault } from "./fault.ts";
+import { type Fault, fault, isFault } from "./fault.ts";
+import { JOIN_PAYLOAD_BYTES_MAX } from "./limits.ts";
 import type { ServerRequest } from "./messages.ts";
 import type { Reader } from "./reader.ts";
 import { decodeServerRequest } from "./requests.ts";
@@ -23,7 +24,8 @@ type Join = Extract<ServerRequest, { verb: "JOIN" }>;
 
 const NOTHING: readonly never[] = [];
 
-export function createOrders(reader: Reader): Orders {
+/** `joinBytesMax` bounds a JOIN's payload more tightly than the protocol does. */
+export function createOrders(reader: Reader, joinBytesMax = JOIN_PAYLOAD_BYTES_MAX): Orders {
   let joining: Join | undefined;
   let lost = false;
 
@@ -37,7 +39,10 @@ export function createOrders(reader: Reader): Orders {
       lost = line.startsWith("JOIN");
       return request;
     }
-    return request.verb === "JOIN" ? takePayload(request) : { request, payload: NOTHING };
+    if (request.verb !== "JOIN") return { request, payload: NOTHING };
+    if (request.payloadBytes <= joinBytesMax) return takePayload(request);
+    lost = true;
+    return fault("PAYLOAD_TOO_LARGE", "theirs", `at most ${joinBytesMax} bytes`);
   }
 
   function takePayload(request: Join): Order | undefined {

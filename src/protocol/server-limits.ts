@@ -10,19 +10,26 @@ import {
   JOIN_BYTES_HELD_MAX,
   JOIN_BYTES_HELD_PER_ADDRESS_MAX,
   JOIN_NAMES_MAX,
+  JOIN_PAYLOAD_BYTES_MAX,
   PEERS_MAX,
   SEARCHES_PER_SECOND_MAX,
+  STRANGERS_MAX,
+  STRANGERS_PER_ADDRESS_MAX,
   UNJOINED_SECONDS_MAX,
 } from "./limits.ts";
 
 export type Limits = {
   readonly connections: number;
   readonly connectionsPerAddress: number;
+  /** Connections that have not joined. */
+  readonly strangers: number;
+  readonly strangersPerAddress: number;
   readonly peers: number;
   readonly unjoinedSeconds: number;
   readonly idleSeconds: number;
-  /** Names in one JOIN. */
+  /** Names in one JOIN, and the bytes of its payload. */
   readonly names: number;
+  readonly joinBytes: number;
   readonly searchesPerSecond: number;
   readonly findsPerSecond: number;
   readonly joinBytesHeld: number;
@@ -32,10 +39,13 @@ export type Limits = {
 export const LIMITS: Limits = {
   connections: CONNECTIONS_MAX,
   connectionsPerAddress: CONNECTIONS_PER_ADDRESS_MAX,
+  strangers: STRANGERS_MAX,
+  strangersPerAddress: STRANGERS_PER_ADDRESS_MAX,
   peers: PEERS_MAX,
   unjoinedSeconds: UNJOINED_SECONDS_MAX,
   idleSeconds: IDLE_SECONDS_MAX,
   names: JOIN_NAMES_MAX,
+  joinBytes: JOIN_PAYLOAD_BYTES_MAX,
   searchesPerSecond: SEARCHES_PER_SECOND_MAX,
   findsPerSecond: FINDS_PER_SECOND_MAX,
   joinBytesHeld: JOIN_BYTES_HELD_MAX,

@@ -7,7 +7,7 @@ import type { Client } from "../catalog/answer.ts";
 import { isIn, type Range } from "../protocol/address.ts";
 import type { ServerState } from "../protocol/conversation.ts";
 import { type Fault, fault, type WireCode } from "../protocol/fault.ts";
-import { JOIN_BYTES_PER_SECOND_MIN, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX } from "../protocol/limits.ts";
+import { JOIN_BYTES_PER_SECOND_MIN } from "../protocol/limits.ts";
 import type { ServerRequest } from "../protocol/messages.ts";
 import { createOrders, type Orders } from "../protocol/orders.ts";
 import { createReader, type Reader } from "../protocol/reader.ts";
@@ -51,13 +51,19 @@ const machineAddresses = (): ReadonlySet<string> =>
   new Set(Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map((one) => one.address)));
 
 /** A client that has just connected and may take until `dueAt` to join; `onKnown` is called once. */
-function createSession(connection: Connection, client: Client, dueAt: number, onKnown: () => void): Session {
+function createSession(
+  connection: Connection,
+  client: Client,
+  dueAt: number,
+  joinBytesMax: number,
+  onKnown: () => void,
+): Session {
   const reader = createReader();
   let isKnown = false;
   return {
     connection,
     reader,
-    orders: createOrders(reader),
+    orders: createOrders(reader, joinBytesMax),
     client,
     state: "new",
     busy: false,
@@ -83,12 +89,12 @@ export type Doorway = {
 
 /** Lets clients in, but not too many at once, and fewer that have not joined. */
 export function createDoorway(
-  limits: Pick<Limits, "connections" | "connectionsPerAddress" | "unjoinedSeconds">,
+  limits: Limits,
   trusted: readonly Range[] = [],
   machineIps: ReadonlySet<string> = machineAddresses(),
 ): Doorway {
   const everyone = createCrowd(limits.connections, limits.connectionsPerAddress);
-  const strangers = createCrowd(STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX);
+  const strangers = createCrowd(limits.strangers, limits.strangersPerAddress);
 
   function refuse(connection: Connection, text: string): undefined {
     connection.send(encodeReply({ verb: "ERROR", code: "TOO_MANY", retry: true, text }));
@@ -105,7 +111,8 @@ export function createDoorway(
         return refuse(connection, "connections that have not joined");
       }
       const client: Client = { observedIp: ip, machineIps, trusted: isTrusted, member: undefined };
-      return createSession(connection, client, now + limits.unjoinedSeconds * 1000, () => strangers.release(ip));
+      const dueAt = now + limits.unjoinedSeconds * 1000;
+      return createSession(connection, client, dueAt, limits.joinBytes, () => strangers.release(ip));
     },
     leave: ({ connection }) => everyone.release(connection.remote.ip),
   };

@@ -116,6 +116,12 @@ describe("flags", () => {
     using two = await dial(server);
     two.send("JOIN 127.0.0.1:81 0\n");
     expect(await two.line()).toBe("ERROR TOO_MANY retry peers");
+    await using tight = start("--max-join-bytes", "1024", "--max-unjoined-per-address", "1");
+    using large = await dial(tight);
+    using _late = await dial(tight);
+    expect(await _late.rest()).toBe("ERROR TOO_MANY retry connections that have not joined\n");
+    large.send("JOIN 127.0.0.1:80 1025\n");
+    expect(await large.rest()).toBe("ERROR PAYLOAD_TOO_LARGE final at most 1024 bytes\n");
     await using small = start("--max-connections-per-address", "1");
     using _first = await enter(small, 5001);
     using second = await dial(small);

@@ -189,10 +189,14 @@ describe("the server's limits", () => {
     ["max-peers", "peers", 1, 1_000_000],
     ["max-connections", "connections", 1, 1_000_000],
     ["max-connections-per-address", "connectionsPerAddress", 1, 1_000_000],
+    ["max-unjoined", "strangers", 1, 1_000_000],
+    ["max-unjoined-per-address", "strangersPerAddress", 1, 1_000_000],
     ["join-timeout", "unjoinedSeconds", 3, 3600],
     ["idle-timeout", "idleSeconds", 15, 3600],
     ["max-names", "names", 1, 1_000_000],
+    ["max-join-bytes", "joinBytes", 1024, 64 * 1024 * 1024],
     ["max-searches", "searchesPerSecond", 1, 1_000_000],
+    ["max-finds", "findsPerSecond", 1, 1_000_000],
   ] as const;
   test.each(rows)("--%s moves %s, from %d to %d and no further", (flag, key, least, most) => {
     for (const value of [least, most])
