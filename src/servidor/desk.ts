@@ -58,7 +58,7 @@ type JoinRequest = Extract<ServerRequest, { verb: "JOIN" }>;
 
 export function createDesk({ options, limits, catalog, clock, metrics, outbox, probes }: DeskParts): Desk {
   const sessions = new Set<Session>();
-  const held = createHeld<Session>(limits, ({ busy }) => !busy);
+  const held = createHeld<Session>(limits, ({ busy, probing }) => !busy || probing !== undefined);
   const entrance = createEntrance({
     probes,
     peersMax: limits.peers,
