@@ -28,7 +28,8 @@ import {
 } from "./servidor/session.ts";
 import { type Clock, every, systemClock } from "./transport/clock.ts";
 import { type Connection, DEAF, type Handlers, type Listener } from "./transport/connection.ts";
-import { connect, listen } from "./transport/tcp.ts";
+import { knock } from "./transport/knock.ts";
+import { listen } from "./transport/tcp.ts";
 
 export type { ServidorEvent, ServidorOptions } from "./servidor/events.ts";
 
@@ -58,7 +59,7 @@ export class Servidor {
     this.#clock = options.clock ?? systemClock;
     this.#limits = { ...LIMITS, ...options.limits };
     this.#doorway = createDoorway(this.#limits, options.trusted);
-    const dial = { connect: options.connect ?? connect, clock: this.#clock, newNonce };
+    const dial = { connect: options.connect ?? knock, clock: this.#clock, newNonce };
     this.#desk = createDesk({
       options,
       limits: this.#limits,

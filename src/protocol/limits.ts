@@ -121,9 +121,9 @@ export const GUESTS_PER_ADDRESS_MAX = 1024;
 export const STRANGERS_MAX = 8192;
 export const STRANGERS_PER_ADDRESS_MAX = 4096;
 
-/** Connections to the server, in all and of one address: a hundred classes behind one, and far more than one machine has reasons for. */
+/** Connections to the server, in all and of one address: about as many ports as it has to dial from. Who has not joined meets STRANGERS_MAX before. */
 export const CONNECTIONS_MAX = 100_000;
-export const CONNECTIONS_PER_ADDRESS_MAX = 8192;
+export const CONNECTIONS_PER_ADDRESS_MAX = 32_768;
 
 /** Peers that are in at once; the system's descriptors end sooner on most machines. */
 export const PEERS_MAX = 100_000;

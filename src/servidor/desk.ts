@@ -58,7 +58,7 @@ type JoinRequest = Extract<ServerRequest, { verb: "JOIN" }>;
 
 export function createDesk({ options, limits, catalog, clock, metrics, outbox, probes }: DeskParts): Desk {
   const sessions = new Set<Session>();
-  const held = createHeld<Session>(limits, ({ busy }) => !busy);
+  const held = createHeld<Session>(limits, ({ busy, probing }) => !busy || probing !== undefined);
   const entrance = createEntrance({
     probes,
     peersMax: limits.peers,
@@ -173,8 +173,8 @@ export function createDesk({ options, limits, catalog, clock, metrics, outbox, p
   function forget(session: Session, reason: LeftReason): void {
     const { member } = session.client;
     session.known();
-    // A busy one leaves the catalog once that has answered it; one that is being dialled, at once.
-    const isEntering = session.busy && session.probing === undefined;
+    // One that is being answered leaves the catalog once that is done; one that is being dialled, at once.
+    const isEntering = session.answering && session.probing === undefined;
     entrance.leave(session);
     held.set(session, session.connection.remote.ip, 0);
     if (!sessions.delete(session) || member === undefined) return;

@@ -10,7 +10,7 @@ export type Held<Holder> = {
   readonly bytes: number;
 };
 
-/** `mayGo`: one whose JOIN is being answered already is nearly done, and stays. */
+/** `mayGo`: one whose JOIN is being answered already is nearly done, and stays; one that is still dialled is not. */
 export function createHeld<Holder>(
   limits: Pick<Limits, "joinBytesHeld" | "joinBytesHeldPerAddress">,
   mayGo: (holder: Holder) => boolean,

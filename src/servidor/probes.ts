@@ -10,7 +10,7 @@ import { createReader } from "../protocol/reader.ts";
 import { decodeReply } from "../protocol/replies.ts";
 import { encodeRequest } from "../protocol/requests.ts";
 import type { Clock } from "../transport/clock.ts";
-import type { Connect, Connection } from "../transport/connection.ts";
+import type { Connect, Connection, Handlers } from "../transport/connection.ts";
 
 /** "unknown": this machine could not dial, which says nothing of the peer. */
 export type Probed = "reached" | "unreached" | "unknown";
@@ -82,33 +82,37 @@ export function createProbes({ connect, clock, newNonce }: Options): Probes {
     const wanted = proofOf(key, nonce);
     const { promise: outcome, resolve } = Promise.withResolvers<Probed>();
     const reader = createReader();
+    const dialling = new AbortController();
     let open: Connection | undefined;
     let isOver = false;
     const finish = (probed: Probed): void => {
       if (isOver) return;
       isOver = true;
       stopClock();
+      if (open === undefined) dialling.abort();
       open?.destroy();
       resolve(probed);
     };
     const stopClock = clock.after(PROBE_SECONDS_MAX * 1000, () => finish("unreached"));
-    void connect(address, (connection) => {
+    const handlers: Handlers = {
+      data(chunk) {
+        if (isOver) return;
+        reader.push(chunk);
+        const line = reader.line();
+        if (line === undefined) return;
+        const reply = isFault(line) ? line : decodeReply(line);
+        const isProven = !isFault(reply) && reply.verb === "PROBE_OK" && reply.proof === wanted;
+        finish(isProven ? "reached" : "unreached");
+      },
+      drain() {},
+      end: () => finish("unreached"),
+      close: () => finish("unreached"),
+    };
+    const opened = (connection: Connection): Handlers => {
       open = connection;
-      return {
-        data(chunk) {
-          if (isOver) return;
-          reader.push(chunk);
-          const line = reader.line();
-          if (line === undefined) return;
-          const reply = isFault(line) ? line : decodeReply(line);
-          const isProven = !isFault(reply) && reply.verb === "PROBE_OK" && reply.proof === wanted;
-          finish(isProven ? "reached" : "unreached");
-        },
-        drain() {},
-        end: () => finish("unreached"),
-        close: () => finish("unreached"),
-      };
-    }).then((connection) => {
+      return handlers;
+    };
+    void connect(address, opened, dialling.signal).then((connection) => {
       if (isFault(connection)) finish(connection.whose === "ours" ? "unknown" : "unreached");
       else if (isOver) connection.destroy();
       else connection.send(encodeRequest({ verb: "PROBE", nonce }));

@@ -49,5 +49,12 @@ export type Listener = { readonly address: Address; close(): void };
 /** Listens on an address of this machine, port 0 for any free one. */
 export type Listen = (at: Address, accept: (connection: Connection) => Handlers) => Listener | Fault;
 
-/** Dials; PEER_UNREACHABLE when nobody answers within CONNECT_SECONDS_MAX, "ours" when the dial cannot have left this machine. */
-export type Connect = (to: Address, open: (connection: Connection) => Handlers) => Promise<Connection | Fault>;
+/**
+ * Dials; PEER_UNREACHABLE when nobody answers within CONNECT_SECONDS_MAX, "ours" when the dial cannot have left this
+ * machine. `signal` says that nobody waits any more; whoever can gives back at once what the dial holds.
+ */
+export type Connect = (
+  to: Address,
+  open: (connection: Connection) => Handlers,
+  signal?: AbortSignal,
+) => Promise<Connection | Fault>;

@@ -10,6 +10,7 @@ import { proofOf } from "../../src/protocol/proof.ts";
 import { createProbes } from "../../src/servidor/probes.ts";
 import { Servidor, type ServidorEvent, type ServidorOptions } from "../../src/servidor.ts";
 import type { Connect } from "../../src/transport/connection.ts";
+import { knock } from "../../src/transport/knock.ts";
 import { connect } from "../../src/transport/tcp.ts";
 import { until } from "../support/until.ts";
 import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
@@ -395,5 +396,37 @@ describe("many probes", () => {
     expect(await Promise.all(all.map(({ outcome }) => outcome))).toEqual(all.map(() => "unknown"));
     expect(net.dialled.length).toBe(PROBES_PER_ADDRESS_MAX);
     for (const { state } of net.dialled) expect(state).toBe("closed");
+  });
+});
+
+describe("a dial that nobody waits for any more", () => {
+  const at = { ip: "127.0.0.1", port: 5001 };
+
+  test("is called off, whether its time is over or who joined is gone", async () => {
+    const clock = createVirtualClock();
+    const signals: (AbortSignal | undefined)[] = [];
+    const silent: Connect = (_to, _open, signal) => {
+      signals.push(signal);
+      return new Promise(() => {});
+    };
+    const probes = createProbes({ connect: silent, clock, newNonce: () => KEY });
+    const [late, gone] = [probes.probe(at, KEY), probes.probe(at, KEY)];
+    gone.cancel();
+    expect(await gone.outcome).toBe("unknown");
+    expect(signals.map((signal) => signal?.aborted)).toEqual([false, true]);
+    await clock.advance(PROBE_SECONDS_MAX * 1000);
+    expect(await late.outcome).toBe("unreached");
+    expect(signals.map((signal) => signal?.aborted)).toEqual([true, true]);
+  });
+
+  test("opens nothing, and ends", async () => {
+    const door = openDoor(() => "");
+    const calledOff = new AbortController();
+    const opened = knock({ ip: "127.0.0.1", port: door.port }, () => expect.unreachable(), calledOff.signal);
+    calledOff.abort();
+    expect(await opened).toMatchObject({ fault: "PEER_UNREACHABLE", whose: "network" });
+    const never = knock(at, () => expect.unreachable(), AbortSignal.abort());
+    expect(await never).toMatchObject({ fault: "PEER_UNREACHABLE" });
+    expect(door.asked).toEqual([]);
   });
 });

@@ -8,8 +8,8 @@ import { LIMITS, type Limits } from "../../src/protocol/server-limits.ts";
 import { createAllowance } from "../../src/servidor/allowance.ts";
 import { createHeld } from "../../src/servidor/held.ts";
 import { createDoorway } from "../../src/servidor/session.ts";
-import { Servidor, type ServidorEvent } from "../../src/servidor.ts";
-import type { Connection } from "../../src/transport/connection.ts";
+import { Servidor, type ServidorEvent, type ServidorOptions } from "../../src/servidor.ts";
+import type { Connect, Connection } from "../../src/transport/connection.ts";
 import { until } from "../support/until.ts";
 import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
 import { good } from "./support-good.ts";
@@ -23,11 +23,11 @@ afterEach(async () => {
 
 type Running = { readonly address: Address; readonly clock: VirtualClock; readonly events: ServidorEvent[] };
 
-function start(limits: Partial<Limits>): Running {
+function start(limits: Partial<Limits>, options: Partial<ServidorOptions> = {}): Running {
   const clock = createVirtualClock();
   const events: ServidorEvent[] = [];
   const onEvent = (event: ServidorEvent) => void events.push(event);
-  const servidor = new Servidor({ host: "127.0.0.1", port: 0, probe: false, clock, limits, onEvent });
+  const servidor = new Servidor({ host: "127.0.0.1", port: 0, probe: false, clock, limits, onEvent, ...options });
   const address = good(servidor.listen());
   closers.push(async () => {
     const closed = servidor.close();
@@ -136,6 +136,24 @@ describe("bytes of JOINs under way", () => {
     expect(await large.rest()).toStartWith("ERROR TOO_MANY retry bytes of JOINs");
     await enter(server, 5004);
     for (const raw of [small, more]) expect(raw.isOver).toBe(false);
+  });
+
+  test("are no reason to keep small ones out while the large ones are dialled in vain", async () => {
+    const silent: Connect = () => new Promise(() => {});
+    const server = start(limits, { probe: true, connect: silent });
+    const payload = Buffer.alloc(150 * KIB, "1 - x.mp4\n");
+    const large = [await dial(server), await dial(server)];
+    for (const [i, raw] of large.entries()) {
+      raw.send(`PING\nJOIN 127.0.0.1:${5001 + i} ${payload.length}\n`);
+      expect(await raw.line()).toBe("PONG");
+      raw.send(payload);
+    }
+    const asks = await dial(server);
+    asks.send("PING\n");
+    await asks.line();
+    asks.send("JOIN 127.0.0.1:5003 10 -\n1 - a.mp4\n");
+    expect(await asks.line()).toBe("JOIN_OK 127.0.0.1:5003");
+    await until("a large one to be told", () => large.some((raw) => raw.received > "PONG\n".length));
   });
 
   test("are given back when the JOIN is answered, refused or gone", async () => {

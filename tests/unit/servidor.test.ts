@@ -15,13 +15,15 @@ import {
 import type { Share } from "../../src/protocol/messages.ts";
 import { encodeShares } from "../../src/protocol/payloads.ts";
 import { LIMITS } from "../../src/protocol/server-limits.ts";
+import { TURN_ORDERS } from "../../src/servidor/pump.ts";
 import { createDoorway } from "../../src/servidor/session.ts";
 import { Servidor, type ServidorEvent, type ServidorOptions } from "../../src/servidor.ts";
-import type { Connection } from "../../src/transport/connection.ts";
+import { type Connection, DEAF, type Listen } from "../../src/transport/connection.ts";
 import { listen } from "../../src/transport/tcp.ts";
 import { until } from "../support/until.ts";
 import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
 import { codeOf, good } from "./support-good.ts";
+import { createFarEnd } from "./support-net.ts";
 import { openRaw, type Raw } from "./support-raw.ts";
 
 const ROOT = "ab".repeat(32);
@@ -516,4 +518,30 @@ describe("listening", () => {
     const back = await enter(second, 5070);
     expect(await search(back, "a.mp4")).toBe("");
   });
+});
+
+describe("whoever breaks off", () => {
+  test.each([["PING"], ["UPDATE 1 - b.mp4"]])(
+    "in the middle of many a %s is in no list, and its address is free",
+    (line) => {
+      let accept: Parameters<Listen>[1] = () => DEAF;
+      const doors: Listen = (address, taken) => {
+        accept = taken;
+        return { address, close() {} };
+      };
+      start({ listen: doors });
+      const enterFrom = (port: number) => {
+        const [, far] = createFarEnd({ ip: "127.0.0.1", port }, accept);
+        far.say(join(7001, "a.mp4"));
+        expect(far.take()).toBe("JOIN_OK 127.0.0.1:7001\n");
+        return far;
+      };
+      const gone = enterFrom(6001);
+      gone.say(`${line}\n`.repeat(2 * TURN_ORDERS));
+      gone.close();
+      const next = enterFrom(6002);
+      next.say("WITHDRAW a.mp4\nSEARCH a.mp4\nSEARCH b.mp4\n");
+      expect(next.sent).toBe("WITHDRAW_OK\nSEARCH_OK 0\nSEARCH_OK 0\n");
+    },
+  );
 });
