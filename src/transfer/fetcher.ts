@@ -30,8 +30,8 @@ export type FetcherOptions = {
   readonly self: Address;
   /** These pieces are right and on the disk: others may have them from us. */
   readonly onVerified: (indexes: readonly number[]) => void;
-  /** The source's lanes are over, it was too slow to wait for, or it sent wrong bytes (CORRUPT). */
-  readonly onSourceLost: (address: Address, why: Fault) => void;
+  /** The source's lanes are over, it was too slow to wait for, or it sent wrong bytes (CORRUPT); it had brought so many `pieces`. */
+  readonly onSourceLost: (address: Address, why: Fault, pieces: number) => void;
 };
 
 export type Fetcher = {
@@ -162,6 +162,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
       const from = formatAddress(entry.source.address);
       return drop(entry, fault("CORRUPT", "theirs", `${from} sent a wrong piece ${index}`));
     }
+    entry.brought++;
     scheduler.arrived(index);
     storage.written({ index, hash }, scheduler.lengthOf(index));
     fill(entry, id);
@@ -184,7 +185,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     entry.source.close();
     if (stopped) return;
     scheduler.setPartials(roster.holders());
-    options.onSourceLost(entry.source.address, why);
+    options.onSourceLost(entry.source.address, why, entry.brought);
     fillAll();
   }
 

@@ -14,6 +14,8 @@ export type Active = {
   available: Available;
   readonly lanes: Map<LaneId, { readonly lane: Lane; readonly window: Window }>;
   failures: number;
+  /** Right pieces that came from it. */
+  brought: number;
 };
 
 export type Roster = {
@@ -36,7 +38,7 @@ export function createRoster(): Roster {
     add(source, available) {
       const key = formatAddress(source.address);
       if (entries.has(key)) return undefined;
-      const entry: Active = { source, available, lanes: new Map(), failures: 0 };
+      const entry: Active = { source, available, lanes: new Map(), failures: 0, brought: 0 };
       entries.set(key, entry);
       return entry;
     },

@@ -15,7 +15,7 @@ import { createMeter } from "./meter.ts";
 import type { PartialOffer } from "./offers.ts";
 import { type Progress, reportProgress } from "./progress.ts";
 import { findDamaged, type HashPieces, OTHER_CONTENT, recover, sameContent } from "./recover.ts";
-import { openSource, type Source } from "./source.ts";
+import { openSource, type Source, type SourceOptions } from "./source.ts";
 import { createStorage, type Storage } from "./storage.ts";
 import { createSwarm } from "./swarm.ts";
 import { FAR_MS } from "./window.ts";
@@ -89,8 +89,8 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     random,
     self: options.self,
     onVerified: (indexes) => offer?.have(indexes),
-    onSourceLost(address, why) {
-      swarm.lost(address, why);
+    onSourceLost(address, why, pieces) {
+      swarm.lost(address, why, pieces);
       options.onSourceLost?.(address, why);
     },
   });
@@ -148,8 +148,8 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   }
 
   /** Asks another holder. A root says nothing of the size: whoever names another one is of no use to this run. */
-  async function open(address: Address, wanted: Root): Promise<Source | Fault> {
-    const other = await openSource(address, { root: wanted }, { ...options, ahead: "pieces" });
+  async function open(address: Address, wanted: Root, onWait: SourceOptions["onWait"]): Promise<Source | Fault> {
+    const other = await openSource(address, { root: wanted }, { ...options, ahead: "pieces", onWait });
     if (isFault(other)) return other;
     if (sameContent(other.grant, grant)) {
       if (layer !== undefined && wanted === root) void storage.identify(wanted);
@@ -183,8 +183,8 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   }
 
   /** The chosen peer was lost: it may be back, and must still have the same content. */
-  async function reopen(): Promise<Source | Fault> {
-    const again = await openSource(options.from, { name: options.name }, options);
+  async function reopen(onWait: SourceOptions["onWait"]): Promise<Source | Fault> {
+    const again = await openSource(options.from, { name: options.name }, { ...options, onWait });
     if (isFault(again) || sameContent(again.grant, { ...grant, root: root ?? grant.root })) return again;
     again.close();
     return fault("CHANGED", "theirs", "the peer now has another content of this name");

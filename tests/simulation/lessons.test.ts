@@ -145,6 +145,41 @@ describe("a source that lies", () => {
     expect(code(story.download("liar"))).toBe("BUSY");
   });
 
+  test("about our place in its queue, which falls slowly from 2^53, does not keep us waiting", () => {
+    const story = tell({ liar: { lie: "an endless queue that moves" } });
+    story.start("liar", "us");
+    expect(code(story.download("liar"))).toBe("BUSY");
+  });
+
+  test("by taking us in and dropping our lanes at once is dialled less and less often, and left", () => {
+    const story = tell({ liar: { lie: "no lanes" } });
+    story.start("liar", "us");
+    let lost = 0;
+    Object.assign(story.checks.watch, { lost: () => lost++ });
+    expect(code(story.download("liar"))).toBe("PEER_GONE");
+    expect(lost).toBeLessThan(20);
+  });
+
+  test("in great numbers, by queues that never move, does not keep an honest one from us", () => {
+    const parts: Record<string, Part> = { first: { lie: "silence in the middle" } };
+    for (let i = 0; i < 12; i++) parts[`queue ${i}`] = { lie: "a place in the queue for ever" };
+    const story = tell({ ...parts, honest: { has: CONTENT } });
+    story.start(...Object.keys(parts), "honest", "us");
+    expect(code(story.download("first", 60_000))).toBe("done");
+    expectArrived(story);
+  });
+
+  test("by wrong bytes alone is named three times, and left", () => {
+    const story = tell({ liar: { lie: "wrong bytes" } });
+    story.start("liar", "us");
+    let blamed = 0;
+    Object.assign(story.checks.watch, {
+      lost: (_ip: string, _from: unknown, why: Fault) => (blamed += Number(why.fault === "CORRUPT")),
+    });
+    expect(code(story.download("liar"))).toBe("CORRUPT");
+    expect(blamed).toBe(3);
+  });
+
   test("by sending a part of every piece and falling silent is left for good", () => {
     const story = tell({ liar: { lie: "wrong size" } }, ODD);
     story.start("liar", "us");
@@ -165,6 +200,29 @@ test("an idle holder takes over from a source that trickles, though it has never
   story.time.run(BOUND_MS, () => result !== "stuck");
   expect(code(result)).toBe("done");
   expectArrived(story);
+});
+
+test("over a link that flips a bit in one of 50 chunks a file arrives all the same, right", () => {
+  const bytes = new Uint8Array(200 * PIECE);
+  for (let at = 0; at < bytes.length; at += PIECE) bytes[at] = at / PIECE;
+  const long: Content = { name: "longa.mp4", bytes, hashed: hash(bytes) };
+  const bad: Weather = {
+    latency: 5,
+    bytesPerSecond: 5e6,
+    windowBytes: 1e6,
+    sliceBytes: 65_536,
+    tiny: false,
+    flips: 0.02,
+  };
+  const story = tell({ honest: { has: long } }, long, () => bad);
+  story.start("honest", "us");
+  let blamed = 0;
+  Object.assign(story.checks.watch, {
+    lost: (_ip: string, _from: unknown, why: Fault) => (blamed += Number(why.fault === "CORRUPT")),
+  });
+  expect(code(story.download("honest"))).toBe("done");
+  expect(blamed).toBeGreaterThan(5);
+  expectArrived(story, long);
 });
 
 describe("what an earlier run left", () => {

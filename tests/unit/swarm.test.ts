@@ -42,7 +42,7 @@ async function givenUpAfter(idle: boolean): Promise<number | undefined> {
     only: false,
   });
   for (let seconds = 0; seconds < 600; seconds += 5) {
-    if (seconds % 25 === 20) swarm.lost(chosen.address, SLOW);
+    if (seconds % 25 === 20) swarm.lost(chosen.address, SLOW, 0);
     await clock.advance(5000);
     if (starved === undefined) continue;
     swarm.stop();
@@ -58,4 +58,110 @@ test("bytes that never make a piece, and a downloader that has nothing for us, a
 
 test("a downloader that is sending us a piece is", async () => {
   expect(await givenUpAfter(false)).toBeUndefined();
+});
+
+type Opened = Awaited<ReturnType<Parameters<typeof createSwarm>[0]["open"]>>;
+type OnWait = Parameters<Parameters<typeof createSwarm>[0]["open"]>[2];
+
+/** A swarm whose chosen source is lost as `brings` says, each time at once, and whose holders answer as the test says. */
+function scene(holders: number[], open: (port: number, onWait: OnWait) => Promise<Opened>, brings?: () => number) {
+  const clock = createVirtualClock();
+  const chosen = source(1);
+  const found = { sources: [] as Source[], asked: [] as number[], reopened: [] as number[], starved: 0 };
+  const fetcher = {
+    get sources() {
+      return found.sources;
+    },
+    partialSources: [],
+    keptBytes: 0,
+    paused: undefined,
+    addSource(one: Source) {
+      if (one.address.port !== 1) found.sources.push(one);
+      else clock.after(1, () => swarm.lost(chosen.address, fault("PEER_GONE", "network"), brings?.() ?? 0));
+    },
+  } as unknown as Fetcher;
+  const swarm = createSwarm({
+    fetcher,
+    from: chosen.address,
+    clock,
+    random: () => 0.5,
+    root: () => "a".repeat(64),
+    findHolders: async () => holders.map((port) => ({ address: { ip: "127.0.0.1", port }, complete: true })),
+    open({ port }, _, onWait) {
+      found.asked.push(port);
+      return open(port, onWait);
+    },
+    async reopen() {
+      found.reopened.push(clock.now());
+      return brings === undefined ? SLOW : chosen;
+    },
+    quietMs: () => 0,
+    movedMs: () => 0,
+    onStarved() {
+      found.starved++;
+    },
+    only: false,
+  });
+  return { clock, swarm, found };
+}
+
+const LIARS = Array.from({ length: 16 }, (_, i) => i + 10);
+
+test("holders that never answer do not keep an honest one from being asked", async () => {
+  const { clock, swarm, found } = scene([...LIARS, 99], async (port) =>
+    port === 99 ? source(99) : new Promise<Opened>(() => {}),
+  );
+  await clock.advance(8000);
+  expect(found.sources.map(({ address }) => address.port)).toEqual([99]);
+  swarm.stop();
+});
+
+test("holders that say WAIT for ever neither, and their queues are left with the download, as are those beyond a few", async () => {
+  let queued = 0;
+  let most = 0;
+  const { clock, swarm, found } = scene([...LIARS, 99], async (port, onWait) => {
+    if (port === 99) return source(99);
+    const { promise, resolve } = Promise.withResolvers<Opened>();
+    let left = false;
+    queued++;
+    onWait(2 ** 53 - 1, () => {
+      if (!left) queued--;
+      left = true;
+      resolve(SLOW);
+    });
+    most = Math.max(most, queued);
+    return promise;
+  });
+  await clock.advance(8000);
+  expect(found.sources.map(({ address }) => address.port)).toEqual([99]);
+  expect(most).toBeLessThanOrEqual(8);
+  const before = new Set(found.asked).size;
+  await clock.advance(100_000);
+  expect([before, new Set(found.asked).size]).toEqual([17, 17]);
+  swarm.stop();
+  await clock.advance(0);
+  expect(queued).toBe(0);
+});
+
+test("a chosen peer that takes us in and drops us is asked less and less often", async () => {
+  const { clock, swarm, found } = scene(
+    [],
+    async () => SLOW,
+    () => 0,
+  );
+  await clock.advance(60_000);
+  swarm.stop();
+  expect(found.reopened.length).toBeLessThan(15);
+  expect(found.reopened[1]).toBeLessThanOrEqual(500);
+});
+
+test("one that brings a piece each time is asked again at once", async () => {
+  const { clock, swarm, found } = scene(
+    [],
+    async () => SLOW,
+    () => 1,
+  );
+  await clock.advance(10_000);
+  swarm.stop();
+  expect(found.reopened.length).toBeGreaterThan(35);
 });
