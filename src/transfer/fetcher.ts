@@ -39,6 +39,8 @@ export type Fetcher = {
   readonly judge: Judge;
   addSource(source: Source, available: Available): void;
   setAvailable(address: Address, available: Available): void;
+  /** Everybody else who downloads the same now, by ip:port, as the server told all of them. */
+  setPlayers(names: readonly string[]): void;
   /** Leaves a source; onSourceLost is told why. */
   drop(address: Address, why: Fault): void;
   /** The disk refused a write or a sync: nothing more is fetched until it agrees again. */
@@ -218,6 +220,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     judge,
     addSource,
     setAvailable,
+    setPlayers: scheduler.setPlayers,
     drop(address, why) {
       const entry = roster.at(address);
       if (entry !== undefined) drop(entry, why);
@@ -238,8 +241,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
       return roster.all().map(({ source }) => source);
     },
     get partialSources() {
-      const isIdle = ({ lanes }: Active) => [...lanes.values()].every(({ window }) => window.ordered === 0);
-      return roster.partials().map((entry) => ({ source: entry.source, idle: isIdle(entry) }));
+      return roster.partials();
     },
     get paused() {
       return paused;

@@ -25,8 +25,8 @@ export type Roster = {
   remove(entry: Active): boolean;
   at(address: Address): Active | undefined;
   all(): Active[];
-  /** Those that are still downloading it themselves. */
-  partials(): Active[];
+  /** Those that are still downloading it themselves; `idle` says that nothing is on order there. */
+  partials(): { readonly source: Source; readonly idle: boolean }[];
   /** The same as the scheduler wants to know them. */
   holders(): PartialHolder[];
   readonly size: number;
@@ -48,7 +48,10 @@ export function createRoster(): Roster {
     },
     at: (address) => entries.get(formatAddress(address)),
     all: () => [...entries.values()],
-    partials: () => [...entries.values()].filter(({ available }) => available !== "all"),
+    partials: () =>
+      [...entries.values()].flatMap(({ source, available, lanes }) =>
+        available === "all" ? [] : [{ source, idle: [...lanes.values()].every(({ window }) => window.ordered === 0) }],
+      ),
     holders: () =>
       [...entries].flatMap(([name, { available }]) => (available === "all" ? [] : [{ name, pieces: available }])),
     get size() {

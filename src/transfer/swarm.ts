@@ -48,6 +48,8 @@ export type Swarm = {
 
 const SOURCES_MAX = 8;
 const TURN_MS = 250;
+/** Who downloads at once agrees on who fetches what (parts.ts): up to so many are looked at even when none is needed. */
+const PLAYERS_MAX = 200;
 /** The server is asked at once a few times, while others may just be starting too, and then every so many turns. */
 const HOLDERS_FIRST_TURNS = 4;
 const HOLDERS_EVERY_TURNS = 6;
@@ -77,6 +79,7 @@ export function createSwarm(options: SwarmOptions): Swarm {
   let keptAt = clock.now();
   let starvedSince: number | undefined;
   let lastLoss: Fault | undefined;
+  let crowded = false; // too many download it to look at all of them often
   let refused = false; // nobody listens at the chosen peer's address, or it no longer has the file
   let reopening = false;
   let leaveReopening = () => {};
@@ -120,6 +123,9 @@ export function createSwarm(options: SwarmOptions): Swarm {
 
   async function findMore(root: Root): Promise<void> {
     const holders = await options.findHolders(root);
+    const players = holders.flatMap(({ address, complete }) => (complete ? [] : [formatAddress(address)]));
+    crowded = players.length > PLAYERS_MAX;
+    if (holders.length > 0) fetcher.setPlayers(players);
     const fresh = holders.filter(
       ({ address }) =>
         !openings.has(formatAddress(address)) &&
@@ -200,7 +206,7 @@ export function createSwarm(options: SwarmOptions): Swarm {
     const root = options.root();
     if (root !== undefined && !options.only) {
       const due = count < HOLDERS_FIRST_TURNS || count % HOLDERS_EVERY_TURNS === 0;
-      if (due && roomToAsk() > 0) void findMore(root);
+      if (due && (roomToAsk() > 0 || !crowded)) void findMore(root);
       for (const { source } of fetcher.partialSources) void askPieces(source);
     }
     starve();

@@ -67,7 +67,13 @@ type OnWait = Parameters<Parameters<typeof createSwarm>[0]["open"]>[2];
 function scene(holders: number[], open: (port: number, onWait: OnWait) => Promise<Opened>, brings?: () => number) {
   const clock = createVirtualClock();
   const chosen = source(1);
-  const found = { sources: [] as Source[], asked: [] as number[], reopened: [] as number[], starved: 0 };
+  const found = {
+    players: [] as string[],
+    sources: [] as Source[],
+    asked: [] as number[],
+    reopened: [] as number[],
+    starved: 0,
+  };
   const fetcher = {
     get sources() {
       return found.sources;
@@ -75,6 +81,10 @@ function scene(holders: number[], open: (port: number, onWait: OnWait) => Promis
     partialSources: [],
     keptBytes: 0,
     paused: undefined,
+    setPlayers(names: readonly string[]) {
+      found.players = [...names];
+    },
+    setAvailable() {},
     addSource(one: Source) {
       if (one.address.port !== 1) found.sources.push(one);
       else clock.after(1, () => swarm.lost(chosen.address, fault("PEER_GONE", "network"), brings?.() ?? 0));
@@ -86,7 +96,7 @@ function scene(holders: number[], open: (port: number, onWait: OnWait) => Promis
     clock,
     random: () => 0.5,
     root: () => "a".repeat(64),
-    findHolders: async () => holders.map((port) => ({ address: { ip: "127.0.0.1", port }, complete: true })),
+    findHolders: async () => holders.map((port) => ({ address: { ip: "127.0.0.1", port }, complete: port >= 10 })),
     open({ port }, _, onWait) {
       found.asked.push(port);
       return open(port, onWait);
@@ -164,4 +174,16 @@ test("one that brings a piece each time is asked again at once", async () => {
   await clock.advance(10_000);
   swarm.stop();
   expect(found.reopened.length).toBeGreaterThan(35);
+});
+
+test("everybody who downloads the same is a player, whether a source or not, and is looked for when no source is needed", async () => {
+  const holders = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+  const { clock, swarm, found } = scene(holders, async (port) => source(port));
+  await clock.advance(5000);
+  expect(found.sources.length).toBe(8);
+  expect(found.players).toEqual([2, 3, 4, 5, 6, 7, 8, 9].map((port) => `127.0.0.1:${port}`));
+  holders.splice(0, 3);
+  await clock.advance(3000);
+  expect(found.players).toEqual([5, 6, 7, 8, 9].map((port) => `127.0.0.1:${port}`));
+  swarm.stop();
 });
