@@ -34,6 +34,8 @@ export type SwarmOptions = {
   readonly movedMs: () => number;
   /** No source is to be had, or none that gives anything: why the last one was lost. */
   readonly onStarved: (why: Fault) => void;
+  /** The disk refuses or is slow: nobody is to blame that nothing comes. */
+  readonly waitsForDisk: () => boolean;
   /** Keeps to the chosen peer. */
   readonly only: boolean;
 };
@@ -170,7 +172,7 @@ export function createSwarm(options: SwarmOptions): Swarm {
 
   /** For long no piece has come, though every source has been given its chances. */
   function isFruitless(): boolean {
-    if (fetcher.keptBytes !== keptBytes || fetcher.paused !== undefined) {
+    if (fetcher.keptBytes !== keptBytes || options.waitsForDisk()) {
       keptBytes = fetcher.keptBytes;
       keptAt = clock.now();
       losses.clear();
@@ -186,10 +188,11 @@ export function createSwarm(options: SwarmOptions): Swarm {
 
   function starve(): void {
     const fruitless = isFruitless();
-    if (fetcher.sources.length > 0 || fetcher.paused !== undefined) {
+    const waitsForDisk = options.waitsForDisk();
+    if (fetcher.sources.length > 0 || waitsForDisk) {
       starvedSince = undefined;
       refused = false;
-      if (lastLoss !== undefined && fruitless && fetcher.paused === undefined) options.onStarved(lastLoss);
+      if (lastLoss !== undefined && fruitless && !waitsForDisk) options.onStarved(lastLoss);
       return;
     }
     // Bytes that came meanwhile, between two looks, count: a source that comes and goes is one.

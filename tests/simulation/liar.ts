@@ -15,6 +15,7 @@ export const LIES = [
   "wrong layer",
   "no root and a wrong layer",
   "short layer",
+  "no layer",
   "endless not ready",
   "wrong root",
   "wrong size",
@@ -94,6 +95,7 @@ export function startLiar(options: LiarOptions): void {
     }
 
     function layer(): void {
+      if (lie === "no layer") return;
       if (lie === "endless not ready") return say("ERROR NOT_READY retry later");
       const payload = hashed.layer.slice();
       if (lie === "wrong layer" || lie === "no root and a wrong layer") flipBit(payload, random);

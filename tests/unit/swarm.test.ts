@@ -39,6 +39,7 @@ async function givenUpAfter(idle: boolean): Promise<number | undefined> {
     onStarved: (why) => {
       starved ??= why;
     },
+    waitsForDisk: () => false,
     only: false,
   });
   for (let seconds = 0; seconds < 600; seconds += 5) {
@@ -110,6 +111,7 @@ function scene(holders: number[], open: (port: number, onWait: OnWait) => Promis
     onStarved() {
       found.starved++;
     },
+    waitsForDisk: () => false,
     only: false,
   });
   return { clock, swarm, found };
@@ -174,6 +176,53 @@ test("one that brings a piece each time is asked again at once", async () => {
   await clock.advance(10_000);
   swarm.stop();
   expect(found.reopened.length).toBeGreaterThan(35);
+});
+
+test("the place in the queue of the chosen peer, which was lost, is known; a better one renews patience, and the queue is left in the end", async () => {
+  const clock = createVirtualClock();
+  let starved = false;
+  let left = false;
+  let wait: (place: number) => void = () => {};
+  const fetcher = { sources: [], partialSources: [], keptBytes: 0, paused: undefined } as unknown as Fetcher;
+  const swarm = createSwarm({
+    fetcher,
+    from: source(1).address,
+    clock,
+    random: () => 0,
+    root: () => undefined,
+    findHolders: async () => [],
+    open: async () => SLOW,
+    reopen(onWait) {
+      const { promise, resolve } = Promise.withResolvers<Opened>();
+      wait = (place) =>
+        onWait(place, () => {
+          left = true;
+          resolve(SLOW);
+        });
+      return promise;
+    },
+    quietMs: () => 0,
+    movedMs: () => clock.now(),
+    onStarved() {
+      starved = true;
+    },
+    waitsForDisk: () => false,
+    only: true,
+  });
+  swarm.lost(source(1).address, SLOW, 1);
+  await clock.advance(1000);
+  wait(3);
+  expect(swarm.place).toBe(3);
+  await clock.advance(25_000);
+  wait(2);
+  await clock.advance(25_000);
+  expect([swarm.place, starved]).toEqual([2, false]);
+  wait(2);
+  await clock.advance(6000);
+  expect(starved).toBe(true);
+  swarm.stop();
+  await clock.advance(0);
+  expect([left, swarm.place]).toEqual([true, undefined]);
 });
 
 test("everybody who downloads the same is a player, whether a source or not, and is looked for when no source is needed", async () => {
