@@ -65,7 +65,8 @@ Com --json, cada linha de stdout é um objeto, com "event" entre:
   found (name, peers)                   queued (name, from, position)
   progress (name, bytes, size, rate, etaSeconds, sources, waiting): uma vez por
     segundo; bytes são os verificados, rate em bytes por segundo; waiting diz o
-    que se espera: {for: data ou root, from} ou {for: disk, full}
+    que se espera: {for: data ou root, from}, {for: disk, full, slow} ou
+    {for: check}
   source-lost (from, code): uma fonte caiu, por ora ou de vez (CORRUPT: mentiu)
   downloaded (name, folder, bytes)      uploaded (name, to, bytes)
   hashed (name, root; em hash também path, size, pieceBytes)

@@ -8,7 +8,8 @@ import { type Address, formatAddress } from "../protocol/address.ts";
 export type Waiting =
   | { readonly for: "slot"; readonly from: Address; readonly position: number }
   | { readonly for: "data" | "root"; readonly from: Address }
-  | { readonly for: "disk"; readonly full: boolean };
+  | { readonly for: "disk"; readonly full: boolean; readonly slow?: boolean }
+  | { readonly for: "check" };
 
 /** Structurally what Peer.download reports. */
 export type Progress = {
@@ -52,7 +53,10 @@ export function waitingWords(waiting: Waiting): string {
       return `sem dados de ${formatAddress(waiting.from)}`;
     case "root":
       return `${formatAddress(waiting.from)} ainda calcula a verificação`;
+    case "check":
+      return "conferindo o que já tinha sido baixado";
     case "disk":
+      if (waiting.slow) return "esperando o disco terminar de gravar";
       return waiting.full ? "disco cheio, esperando espaço" : "o disco recusou a escrita, tentando de novo";
   }
 }

@@ -132,7 +132,8 @@ export function createReport(parts: ReportParts): Report {
  *   {"event":"progress","name":"aula1.mp4","bytes":1,"size":2,"rate":1,"etaSeconds":1,"sources":1}   once a second
  *     bytes: verified and on the disk; rate: bytes a second, lately; etaSeconds: left out while the rate is 0;
  *     while nothing moves, also "waiting":{"for":"data","from":"127.0.0.1:8776"} (it sends nothing),
- *     {"for":"root","from":"127.0.0.1:8776"} (all is here, it still hashes) or {"for":"disk","full":true}
+ *     {"for":"root","from":"127.0.0.1:8776"} (all is here, it still hashes), {"for":"check"} (all is
+ *     here, what an earlier run left is read again) or {"for":"disk","full":true} (with "slow":true where it does not refuse)
  *   {"event":"source-lost","from":"127.0.0.1:8776","code":"CORRUPT"}   lost for now or for good; CORRUPT: it sent wrong bytes
  *   {"event":"downloaded","name":"aula1.mp4","folder":"videos","bytes":2}
  *   {"event":"hashed","name":"aula1.mp4","root":"09f0…"}                      a share's root, when it is computed

@@ -7,6 +7,7 @@ import type { Workplace } from "../content/workplace.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { HASH_BYTES, LAYER_PAYLOAD_BYTES_MAX } from "../protocol/limits.ts";
 import type { Grant } from "../protocol/messages.ts";
+import { createPlace } from "./place.ts";
 import { type RunOptions, startRun } from "./run.ts";
 import { openSource, type Source } from "./source.ts";
 
@@ -50,7 +51,7 @@ async function ask(options: DownloadOptions): Promise<Source | Fault> {
   if (signal?.aborted) return cancelled();
   const gaveUp = Promise.withResolvers<Fault>();
   let leave: (() => void) | undefined;
-  let best = Number.POSITIVE_INFINITY;
+  const isBetter = createPlace();
   let cancelTimer = () => {};
   const giveUp = (why: Fault) => {
     gaveUp.resolve(why);
@@ -69,8 +70,7 @@ async function ask(options: DownloadOptions): Promise<Source | Fault> {
         if (signal?.aborted) return leaveQueue();
         onProgress?.({ ...AT_REST, waiting: { for: "slot", from, position: now } });
         // Only a better place than ever is progress: one that goes up and down would keep us waiting for good.
-        if (now >= best || maxWaitSeconds === Number.POSITIVE_INFINITY) return;
-        best = now;
+        if (!isBetter(now) || maxWaitSeconds === Number.POSITIVE_INFINITY) return;
         cancelTimer();
         cancelTimer = clock.after(maxWaitSeconds * 1000, () =>
           giveUp(fault("BUSY", "theirs", `place ${now} in the queue for ${maxWaitSeconds} s`, true)),

@@ -30,8 +30,8 @@ export type FetcherOptions = {
   readonly self: Address;
   /** These pieces are right and on the disk: others may have them from us. */
   readonly onVerified: (indexes: readonly number[]) => void;
-  /** The source's lanes are over, it was too slow to wait for, or it sent wrong bytes (CORRUPT). */
-  readonly onSourceLost: (address: Address, why: Fault) => void;
+  /** The source's lanes are over, it was too slow to wait for, or it sent wrong bytes (CORRUPT); it had brought so many `pieces`. */
+  readonly onSourceLost: (address: Address, why: Fault, pieces: number) => void;
 };
 
 export type Fetcher = {
@@ -39,6 +39,8 @@ export type Fetcher = {
   readonly judge: Judge;
   addSource(source: Source, available: Available): void;
   setAvailable(address: Address, available: Available): void;
+  /** Everybody else who downloads the same now, by ip:port, as the server told all of them. */
+  setPlayers(names: readonly string[]): void;
   /** Leaves a source; onSourceLost is told why. */
   drop(address: Address, why: Fault): void;
   /** The disk refused a write or a sync: nothing more is fetched until it agrees again. */
@@ -162,6 +164,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
       const from = formatAddress(entry.source.address);
       return drop(entry, fault("CORRUPT", "theirs", `${from} sent a wrong piece ${index}`));
     }
+    entry.brought++;
     scheduler.arrived(index);
     storage.written({ index, hash }, scheduler.lengthOf(index));
     fill(entry, id);
@@ -184,7 +187,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     entry.source.close();
     if (stopped) return;
     scheduler.setPartials(roster.holders());
-    options.onSourceLost(entry.source.address, why);
+    options.onSourceLost(entry.source.address, why, entry.brought);
     fillAll();
   }
 
@@ -217,6 +220,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     judge,
     addSource,
     setAvailable,
+    setPlayers: scheduler.setPlayers,
     drop(address, why) {
       const entry = roster.at(address);
       if (entry !== undefined) drop(entry, why);
@@ -237,8 +241,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
       return roster.all().map(({ source }) => source);
     },
     get partialSources() {
-      const isIdle = ({ lanes }: Active) => [...lanes.values()].every(({ window }) => window.ordered === 0);
-      return roster.partials().map((entry) => ({ source: entry.source, idle: isIdle(entry) }));
+      return roster.partials();
     },
     get paused() {
       return paused;

@@ -15,6 +15,8 @@ export type Judge = {
   resume(left: Left, damaged: Promise<readonly number[]>): void;
   /** What every piece's hash must be. Those that came before it are judged now. */
   setLayer(layer: Uint8Array): void;
+  /** What an earlier run left is still being read again. */
+  readonly checking: boolean;
   /** False for wrong bytes. True also while there is no layer. */
   isRight(index: number, hash: Uint8Array): boolean;
   /** These are synced and journaled. */
@@ -89,5 +91,14 @@ export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeO
     for (const { index } of pieces) scheduler.failed(index);
   }
 
-  return { resume, setLayer, isRight, kept, lost };
+  return {
+    resume,
+    setLayer,
+    isRight,
+    kept,
+    lost,
+    get checking() {
+      return unchecked;
+    },
+  };
 }

@@ -4,7 +4,7 @@
 
 /** The pieces dealt like cards to the downloaders, in the order of their names. */
 export type Parts = {
-  /** The others who download the same now, by any names on which everybody agrees. */
+  /** The others who download the same now, all of them, by names on which everybody agrees. */
   setOthers(names: readonly string[]): void;
   isOurs(index: number): boolean;
 };

@@ -6,12 +6,16 @@ import type { Address } from "../protocol/address.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Fetcher } from "./fetcher.ts";
 import type { Meter } from "./meter.ts";
+import type { Storage } from "./storage.ts";
 
 /** Why nothing moves just now. */
 export type Waiting =
   | { readonly for: "slot"; readonly from: Address; readonly position: number }
   | { readonly for: "data"; readonly from: Address }
-  | { readonly for: "disk"; readonly full: boolean }
+  /** It refuses, or it is slow: what has come waits for it, and there is no room for more. */
+  | { readonly for: "disk"; readonly full: boolean; readonly slow?: boolean }
+  /** Every byte is here, and what an earlier run left is still read again. */
+  | { readonly for: "check" }
   /** Every byte is here; the source is still hashing the file. */
   | { readonly for: "root"; readonly from: Address };
 
@@ -27,13 +31,17 @@ export type Progress = {
 };
 
 const PROGRESS_MS = 250;
-const QUIET_MS = 3000;
+/** After so long without a byte, or with the disk at one thing, a person wants to know why. */
+export const QUIET_MS = 3000;
 
 export type Standing = {
   readonly from: Address;
   readonly size: number;
   readonly fetcher: Fetcher;
   readonly meter: Meter;
+  readonly storage: Pick<Storage, "busyMs">;
+  /** In the queue of `from`, where it was lost and asked again. */
+  readonly place: () => number | undefined;
   readonly clock: Clock;
 };
 
@@ -48,10 +56,11 @@ export function reportProgress(standing: Standing, onProgress: (progress: Progre
   return () => cancel();
 }
 
-function look({ from, size, fetcher, meter }: Standing): Progress {
+function look(standing: Standing): Progress {
+  const { size, fetcher, meter } = standing;
   const rate = meter.rate();
   const bytes = fetcher.keptBytes;
-  const waiting = whyQuiet(from, size, fetcher, meter);
+  const waiting = whyQuiet(standing);
   return {
     bytes,
     size,
@@ -62,8 +71,12 @@ function look({ from, size, fetcher, meter }: Standing): Progress {
   };
 }
 
-function whyQuiet(from: Address, size: number, fetcher: Fetcher, meter: Meter): Waiting | undefined {
+function whyQuiet({ from, size, fetcher, meter, storage, place }: Standing): Waiting | undefined {
+  const quiet = meter.quietMs() > QUIET_MS;
   if (fetcher.paused !== undefined) return { for: "disk", full: fetcher.paused.fault === "DISK_FULL" };
-  if (fetcher.keptBytes === size && size > 0) return { for: "root", from };
-  return meter.quietMs() > QUIET_MS ? { for: "data", from: fetcher.sources[0]?.address ?? from } : undefined;
+  if (quiet && storage.busyMs() > QUIET_MS) return { for: "disk", full: false, slow: true };
+  if (fetcher.keptBytes === size && size > 0) return fetcher.judge.checking ? { for: "check" } : { for: "root", from };
+  const position = fetcher.sources.length === 0 ? place() : undefined;
+  if (position !== undefined) return { for: "slot", from, position };
+  return quiet ? { for: "data", from: fetcher.sources[0]?.address ?? from } : undefined;
 }

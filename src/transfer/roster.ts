@@ -14,6 +14,8 @@ export type Active = {
   available: Available;
   readonly lanes: Map<LaneId, { readonly lane: Lane; readonly window: Window }>;
   failures: number;
+  /** Right pieces that came from it. */
+  brought: number;
 };
 
 export type Roster = {
@@ -23,8 +25,8 @@ export type Roster = {
   remove(entry: Active): boolean;
   at(address: Address): Active | undefined;
   all(): Active[];
-  /** Those that are still downloading it themselves. */
-  partials(): Active[];
+  /** Those that are still downloading it themselves; `idle` says that nothing is on order there. */
+  partials(): { readonly source: Source; readonly idle: boolean }[];
   /** The same as the scheduler wants to know them. */
   holders(): PartialHolder[];
   readonly size: number;
@@ -36,7 +38,7 @@ export function createRoster(): Roster {
     add(source, available) {
       const key = formatAddress(source.address);
       if (entries.has(key)) return undefined;
-      const entry: Active = { source, available, lanes: new Map(), failures: 0 };
+      const entry: Active = { source, available, lanes: new Map(), failures: 0, brought: 0 };
       entries.set(key, entry);
       return entry;
     },
@@ -46,7 +48,10 @@ export function createRoster(): Roster {
     },
     at: (address) => entries.get(formatAddress(address)),
     all: () => [...entries.values()],
-    partials: () => [...entries.values()].filter(({ available }) => available !== "all"),
+    partials: () =>
+      [...entries.values()].flatMap(({ source, available, lanes }) =>
+        available === "all" ? [] : [{ source, idle: [...lanes.values()].every(({ window }) => window.ordered === 0) }],
+      ),
     holders: () =>
       [...entries].flatMap(([name, { available }]) => (available === "all" ? [] : [{ name, pieces: available }])),
     get size() {

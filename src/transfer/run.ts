@@ -13,11 +13,11 @@ import { createFetcher, type Fetcher } from "./fetcher.ts";
 import type { OpenLane } from "./lane-threads.ts";
 import { createMeter } from "./meter.ts";
 import type { PartialOffer } from "./offers.ts";
-import { type Progress, reportProgress } from "./progress.ts";
+import { type Progress, QUIET_MS, reportProgress } from "./progress.ts";
 import { findDamaged, type HashPieces, OTHER_CONTENT, recover, sameContent } from "./recover.ts";
-import { openSource, type Source } from "./source.ts";
+import { openSource, type Source, type SourceOptions } from "./source.ts";
 import { createStorage, type Storage } from "./storage.ts";
-import { createSwarm } from "./swarm.ts";
+import { createSwarm, type Swarm } from "./swarm.ts";
 import { FAR_MS } from "./window.ts";
 
 export type RunOptions = {
@@ -58,6 +58,8 @@ const LAYER_POLL_MS_MAX = 500;
 const LAYER_SECONDS_MIN = 120;
 const LAYER_BYTES_PER_SECOND_MIN = 10 * 1024 * 1024;
 
+const CANCELLED = fault("CANCELLED", "ours", "cancelled by the person");
+
 /** Recovers what is there, learns the layer if it is known, and sets the sources to work. */
 export async function startRun(options: RunOptions, source: Source, place: Workplace): Promise<Run | Fault> {
   const { clock, random, signal, onProgress } = options;
@@ -68,6 +70,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   let root: Root | undefined;
   let named: Root | undefined; // by the journal, for what it holds
   let offer: PartialOffer | undefined;
+  let swarm: Swarm | undefined;
   let over = false;
 
   const storage: Storage = createStorage({
@@ -89,25 +92,34 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     random,
     self: options.self,
     onVerified: (indexes) => offer?.have(indexes),
-    onSourceLost(address, why) {
-      swarm.lost(address, why);
+    onSourceLost(address, why, pieces) {
+      swarm?.lost(address, why, pieces);
       options.onSourceLost?.(address, why);
     },
   });
+
+  const standing = { from: options.from, size: grant.size, fetcher, meter, storage, clock, place: () => swarm?.place };
+  const stopReports = onProgress === undefined ? () => {} : reportProgress(standing, onProgress);
+  const cancel = () => ended.resolve(CANCELLED);
+  if (signal?.aborted) cancel();
+  signal?.addEventListener("abort", cancel);
 
   // One try before anything else: with a layer, pieces are judged as they arrive, and a lost journal can be made up for.
   // From afar it takes several round trips, in which a new download may as well begin.
   const isNew = place.part.size === 0 && place.journal.size === 0;
   const layerFirst = grant.size <= grant.pieceBytes || !isNew || source.roundTripMs <= FAR_MS;
-  const asked = layerFirst && (grant.root !== undefined || grant.size === 0);
-  const known = asked ? await learnLayer(source) : undefined;
-  const left = await recover({ storage, place, grant, layer });
-  // A root that the source's own layer does not lead to is a slip, no other content.
-  if (isFault(left)) return left === OTHER_CONTENT && isFault(known) && known.fault !== "NOT_READY" ? known : left;
+  const tried = layerFirst && (grant.root !== undefined || grant.size === 0) ? learnLayer(source) : undefined;
+  const known = tried && (await Promise.race([tried, ended.promise.then(() => CANCELLED)]));
+  const left = known === CANCELLED ? CANCELLED : await recover({ storage, place, grant, layer });
+  if (isFault(left)) {
+    await leave();
+    // A root that the source's own layer does not lead to is a slip, no other content.
+    return left === OTHER_CONTENT && isFault(known) && known.fault !== "NOT_READY" ? known : left;
+  }
   named = left.root;
   if (root !== undefined && grant.root !== undefined) await storage.identify(root);
 
-  const swarm = createSwarm({
+  swarm = createSwarm({
     fetcher,
     from: options.from,
     clock,
@@ -117,7 +129,8 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     open,
     reopen,
     movedMs: meter.quietMs,
-    quietMs: () => (fetcher.paused === undefined && fetcher.keptBytes < grant.size ? meter.quietMs() : 0),
+    quietMs: () => (!waitsForDisk() && fetcher.keptBytes < grant.size ? meter.quietMs() : 0),
+    waitsForDisk,
     onStarved: (why) => ended.resolve(why),
     only: options.only,
   });
@@ -148,9 +161,24 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     return layer;
   }
 
+  function waitsForDisk(): boolean {
+    return fetcher.paused !== undefined || storage.busyMs() > QUIET_MS;
+  }
+
+  /** Whatever was begun is over, but for what has arrived and must still be kept. */
+  async function leave(): Promise<void> {
+    over = true;
+    signal?.removeEventListener("abort", cancel);
+    stopReports();
+    swarm?.stop();
+    await fetcher.stop();
+    offer?.end();
+    offer = undefined;
+  }
+
   /** Asks another holder. A root says nothing of the size: whoever names another one is of no use to this run. */
-  async function open(address: Address, wanted: Root): Promise<Source | Fault> {
-    const other = await openSource(address, { root: wanted }, { ...options, ahead: "pieces" });
+  async function open(address: Address, wanted: Root, onWait: SourceOptions["onWait"]): Promise<Source | Fault> {
+    const other = await openSource(address, { root: wanted }, { ...options, ahead: "pieces", onWait });
     if (isFault(other)) return other;
     if (sameContent(other.grant, grant)) {
       if (layer !== undefined && wanted === root) void storage.identify(wanted);
@@ -184,31 +212,20 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   }
 
   /** The chosen peer was lost: it may be back, and must still have the same content. */
-  async function reopen(): Promise<Source | Fault> {
-    const again = await openSource(options.from, { name: options.name }, options);
+  async function reopen(onWait: SourceOptions["onWait"]): Promise<Source | Fault> {
+    const again = await openSource(options.from, { name: options.name }, { ...options, onWait });
     if (isFault(again) || sameContent(again.grant, { ...grant, root: root ?? grant.root })) return again;
     again.close();
     return fault("CHANGED", "theirs", "the peer now has another content of this name");
   }
 
-  const standing = { from: options.from, size: grant.size, fetcher, meter, clock };
-  const stopReports = onProgress === undefined ? () => {} : reportProgress(standing, onProgress);
-  const cancel = () => ended.resolve(fault("CANCELLED", "ours", "cancelled by the person"));
-  if (signal?.aborted) cancel();
-  signal?.addEventListener("abort", cancel);
   void fetcher.whole.then(() => ended.resolve(undefined));
 
   return {
     finished: ended.promise.then((failed) => failed ?? (layer as Uint8Array)),
     keptBytes: () => fetcher.keptBytes,
     async stop() {
-      over = true;
-      signal?.removeEventListener("abort", cancel);
-      stopReports();
-      swarm.stop();
-      await fetcher.stop();
-      offer?.end();
-      offer = undefined;
+      await leave();
       await storage.flush();
       await storage.close();
     },

@@ -27,10 +27,12 @@ export type Scheduler = {
   /**
    * What the partial holders among the sources have now. With any, the rarest piece comes first, ties by lot, so that
    * many who download at once fetch different pieces and trade them; a source of all is asked for our own part
-   * (parts.ts) of what nobody else has. With none, pieces come in their order, those of a small file by lot: of few
+   * (parts.ts) of what none of them has. With none, pieces come in their order, those of a small file by lot: of few
    * pieces, many who begin at once would all fetch the first ones.
    */
   setPartials(partials: readonly PartialHolder[]): void;
+  /** Everybody else who downloads the same now, whether a source of ours or not; until then it is the partial holders. */
+  setPlayers(names: readonly string[]): void;
   /** Its bytes are on the disk and its hash was right, or cannot be judged yet. */
   arrived(index: number): void;
   /** Wrong bytes: it is missing again. */
@@ -61,6 +63,7 @@ const THEIRS = Number.POSITIVE_INFINITY;
 export function createScheduler(size: number, pieceBytes: number, random: () => number, self = ""): Scheduler {
   const pieces = pieceCount(size, pieceBytes);
   const parts = createParts(self);
+  let dealt = false; // to players that we were told of
   const states = new Uint8Array(pieces);
   const orderedBy = new Map<number, LaneId>();
   let keptCount = 0;
@@ -131,13 +134,18 @@ export function createScheduler(size: number, pieceBytes: number, random: () => 
   }
 
   function setPartials(partials: readonly PartialHolder[]): void {
-    parts.setOthers(partials.map(({ name }) => name));
+    if (!dealt) parts.setOthers(partials.map(({ name }) => name));
     rarity = partials.length === 0 ? unknownRarity() : new Uint16Array(pieces);
     if (rarity === undefined) return;
     for (const partial of partials) {
       for (let index = 0; index < pieces; index++)
         if (hasBit(partial.pieces, index)) rarity[index] = (rarity[index] as number) + 1;
     }
+  }
+
+  function setPlayers(names: readonly string[]): void {
+    dealt = true;
+    parts.setOthers(names);
   }
 
   function abandon(lane: LaneId): number {
@@ -149,6 +157,7 @@ export function createScheduler(size: number, pieceBytes: number, random: () => 
   return {
     next,
     setPartials,
+    setPlayers,
     arrived: (index) => set(index, ARRIVED),
     failed: (index) => set(index, MISSING),
     kept: (index) => set(index, KEPT),

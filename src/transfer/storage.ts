@@ -49,6 +49,8 @@ export type Storage = {
   written(piece: JournalPiece, bytes: number): void;
   /** Keeps everything written so far now. */
   flush(): Promise<void>;
+  /** How long the disk has been at what it was asked last, in milliseconds; 0 when it has nothing to do. */
+  busyMs(): number;
   /** Closes both files, once nothing is under way with them. */
   close(): Promise<void>;
 };
@@ -65,6 +67,7 @@ export function createStorage(options: StorageOptions): Storage {
   let doubted = false; // the last sync of the .part failed: the next flush asks the disk, whatever there is to keep
   let tail = 0; // where the next record goes
   let syncing: Promise<void> | undefined;
+  let busySince: number | undefined;
   let naming: Promise<void> = Promise.resolve();
   let closed = false; // whoever is late says it to nobody: a closed file's number may be another's
   let cancelTimer: (() => void) | undefined;
@@ -80,6 +83,7 @@ export function createStorage(options: StorageOptions): Storage {
 
   async function begin(wanted: JournalHead, keepPart: boolean): Promise<Fault | undefined> {
     head = wanted;
+    busySince = clock.now();
     const encoded = encodeHead(wanted);
     // The journal goes first: bytes that it does not vouch for harm nobody.
     const failed =
@@ -91,6 +95,7 @@ export function createStorage(options: StorageOptions): Storage {
       // Of a file of no bytes no piece is ever synced, and what was cut off must be gone before it has its name.
       (wanted.size === 0 ? await part.sync() : undefined);
     tail = encoded.length;
+    busySince = undefined;
     return failed;
   }
 
@@ -180,8 +185,10 @@ export function createStorage(options: StorageOptions): Storage {
     }
     if (closed) return;
     syncing = keep();
+    busySince = clock.now();
     await syncing;
     syncing = undefined;
+    busySince = undefined;
     if (closed) return;
     if (waitingBytes >= SYNC_BYTES) void flush();
     else if (waiting.length > 0) cancelTimer ??= clock.after(SYNC_MS, () => void flush());
@@ -196,6 +203,7 @@ export function createStorage(options: StorageOptions): Storage {
     identify,
     written,
     flush,
+    busyMs: () => (busySince === undefined ? 0 : clock.now() - busySince),
     async close() {
       cancelTimer?.();
       cancelTimer = undefined;

@@ -7,7 +7,12 @@ import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { Holder, Root } from "../protocol/messages.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Fetcher } from "./fetcher.ts";
+import { createPlace } from "./place.ts";
+import { createReputation } from "./reputation.ts";
 import type { Source } from "./source.ts";
+
+/** Told of each place in a peer's queue, and how to leave it. */
+type OnWait = (position: number, leave: () => void) => void;
 
 export type SwarmOptions = {
   readonly fetcher: Fetcher;
@@ -20,33 +25,42 @@ export type SwarmOptions = {
   /** Who holds a content, as far as the server knows; empty when it is away. */
   readonly findHolders: (root: Root) => Promise<readonly Holder[]>;
   /** Asks a holder for the content. */
-  readonly open: (address: Address, root: Root) => Promise<Source | Fault>;
+  readonly open: (address: Address, root: Root, onWait: OnWait) => Promise<Source | Fault>;
   /** Asks the chosen peer again, after it was lost. */
-  readonly reopen: () => Promise<Source | Fault>;
+  readonly reopen: (onWait: OnWait) => Promise<Source | Fault>;
   /** Milliseconds since bytes last came, while any are still to come. */
   readonly quietMs: () => number;
   /** The same, whatever we wait for. */
   readonly movedMs: () => number;
   /** No source is to be had, or none that gives anything: why the last one was lost. */
   readonly onStarved: (why: Fault) => void;
+  /** The disk refuses or is slow: nobody is to blame that nothing comes. */
+  readonly waitsForDisk: () => boolean;
   /** Keeps to the chosen peer. */
   readonly only: boolean;
 };
 
 export type Swarm = {
-  /** A source was lost; it is asked again after a while, unless it lied. */
-  lost(address: Address, why: Fault): void;
+  /** A source was lost that had brought so many right pieces; it is asked again after a while, unless it lies too often. */
+  lost(address: Address, why: Fault, pieces: number): void;
+  /** The place in the chosen peer's queue, while it was lost and is asked again. */
+  readonly place: number | undefined;
   stop(): void;
 };
 
 const SOURCES_MAX = 8;
 const TURN_MS = 250;
+/** Who downloads at once agrees on who fetches what (parts.ts): up to so many are looked at even when none is needed. */
+const PLAYERS_MAX = 200;
 /** The server is asked at once a few times, while others may just be starting too, and then every so many turns. */
 const HOLDERS_FIRST_TURNS = 4;
 const HOLDERS_EVERY_TURNS = 6;
-const COOL_MS = 5000;
-/** One that was too slow to wait for is asked again later each time, up to so many times as late. */
-const COOL_FACTOR_MAX = 64;
+/** Who has not answered so soon takes nobody's place any more; of those we wait for this many more. */
+const PROMPT_MS = 1000;
+const LATE_MAX = 24;
+/** Queues that we wait in. A new one takes the place of one that has not come to us for so long. */
+const QUEUES_MAX = 8;
+const QUEUE_MS = 60_000;
 /** Without any source for so long the download ends: soon where the peer's program is gone, later where the link is. */
 const STARVED_REFUSED_MS = 5000;
 const STARVED_MS = 30_000;
@@ -54,53 +68,76 @@ const STARVED_MS = 30_000;
 const FRUITLESS_MS = 90_000;
 /** …or when each of them has been lost so many times since a piece last came: bytes alone are no fruit. */
 const LOSSES_MAX = 3;
-/** A wrong byte may be the link's fault; so many are the peer's. */
-const STRIKES_MAX = 3;
+
+/** A holder that was asked and is no source yet; `leave` is there once it has said WAIT. */
+type Opening = { readonly since: number; leave?: () => void };
 
 export function createSwarm(options: SwarmOptions): Swarm {
   const { fetcher, clock } = options;
-  const coolUntil = new Map<string, number>(); // by ip:port
-  const strikes = new Map<string, number>(); // wrong bytes, by ip:port
-  const coolFactor = new Map<string, number>(); // for those that were too slow
-  const opening = new Set<string>();
+  const reputation = createReputation(clock);
+  const openings = new Map<string, Opening>(); // by ip:port, in the order of asking
   const losses = new Map<string, number>(); // since a piece was last kept
   let keptBytes = 0;
   let keptAt = clock.now();
   let starvedSince: number | undefined;
   let lastLoss: Fault | undefined;
+  let crowded = false; // too many download it to look at all of them often
   let refused = false; // nobody listens at the chosen peer's address, or it no longer has the file
   let reopening = false;
+  let leaveReopening = () => {};
+  let place: number | undefined;
   let stopped = false;
   let cancel = () => {};
 
-  async function add(address: Address, opened: Promise<Source | Fault>): Promise<void> {
+  async function ask(address: Address, root: Root): Promise<void> {
     const key = formatAddress(address);
-    opening.add(key);
-    const source = await opened;
-    opening.delete(key);
-    if (isFault(source)) {
-      coolUntil.set(key, clock.now() + COOL_MS);
-      return;
+    const opening: Opening = { since: clock.now() };
+    openings.set(key, opening);
+    const source = await options.open(address, root, (_, leave) => queue(opening, leave));
+    const available = isFault(source) ? source : await source.available();
+    openings.delete(key);
+    if (!isFault(source) && !isFault(available) && !stopped && room() > 0) return fetcher.addSource(source, available);
+    if (!isFault(source)) source.close();
+    reputation.vain(address);
+  }
+
+  /** It says WAIT: it keeps nobody else from being asked, and we do not wait everywhere. */
+  function queue(opening: Opening, leave: () => void): void {
+    if (stopped) return leave();
+    if (opening.leave !== undefined) return;
+    const queued = [...openings.values()].filter((other) => other.leave !== undefined);
+    const longest = queued[0];
+    if (queued.length >= QUEUES_MAX && longest !== undefined) {
+      if (clock.now() - longest.since < QUEUE_MS) return leave();
+      longest.leave?.();
     }
-    const available = await source.available();
-    if (stopped || isFault(available)) source.close();
-    else fetcher.addSource(source, available);
+    opening.leave = leave;
+  }
+
+  const room = (): number => SOURCES_MAX - fetcher.sources.length;
+
+  /** How many more may be asked: silence and queues are no answer, but do not stand in the way of one. */
+  function roomToAsk(): number {
+    const prompt = ({ since, leave }: Opening) => leave === undefined && clock.now() - since < PROMPT_MS;
+    const count = [...openings.values()].filter(prompt).length;
+    return Math.min(room() - count, SOURCES_MAX + QUEUES_MAX + LATE_MAX - openings.size);
   }
 
   async function findMore(root: Root): Promise<void> {
     const holders = await options.findHolders(root);
-    const room = SOURCES_MAX - fetcher.sources.length - opening.size;
-    const now = clock.now();
-    const fresh = holders.filter(({ address }) => {
-      const key = formatAddress(address);
-      const busy = opening.has(key) || fetcher.sources.some((source) => sameAddress(source.address, address));
-      return !busy && (coolUntil.get(key) ?? 0) <= now;
-    });
+    const players = holders.flatMap(({ address, complete }) => (complete ? [] : [formatAddress(address)]));
+    crowded = players.length > PLAYERS_MAX;
+    if (holders.length > 0) fetcher.setPlayers(players);
+    const fresh = holders.filter(
+      ({ address }) =>
+        !openings.has(formatAddress(address)) &&
+        !fetcher.sources.some((source) => sameAddress(source.address, address)) &&
+        reputation.isWelcome(address),
+    );
     // By lot, so that a hundred downloaders do not all turn to the same eight.
     const chosen = fresh.map((holder) => ({ holder, lot: options.random() })).sort((a, b) => a.lot - b.lot);
-    for (const { holder } of chosen.slice(0, Math.max(0, room))) {
-      void add(holder.address, options.open(holder.address, root));
-    }
+    if (stopped) return;
+    for (const { holder } of chosen.slice(0, Math.max(0, roomToAsk()))) void ask(holder.address, root);
   }
 
   /** What partial holders have by now. */
@@ -111,8 +148,16 @@ export function createSwarm(options: SwarmOptions): Swarm {
 
   async function reopen(): Promise<void> {
     reopening = true;
-    const source = await options.reopen();
+    const isBetter = createPlace();
+    const source = await options.reopen((position, leave) => {
+      if (stopped) return leave();
+      leaveReopening = leave;
+      place = position;
+      if (isBetter(position)) starvedSince = clock.now(); // it comes nearer
+    });
     reopening = false;
+    place = undefined;
+    leaveReopening = () => {};
     if (isFault(source)) {
       // Why the transfer broke off says more than why it cannot be taken up again, unless the content is another now,
       // or gone: a sharer cuts the connection when it finds its file changed, and then no longer has it.
@@ -127,7 +172,7 @@ export function createSwarm(options: SwarmOptions): Swarm {
 
   /** For long no piece has come, though every source has been given its chances. */
   function isFruitless(): boolean {
-    if (fetcher.keptBytes !== keptBytes || fetcher.paused !== undefined) {
+    if (fetcher.keptBytes !== keptBytes || options.waitsForDisk()) {
       keptBytes = fetcher.keptBytes;
       keptAt = clock.now();
       losses.clear();
@@ -143,19 +188,20 @@ export function createSwarm(options: SwarmOptions): Swarm {
 
   function starve(): void {
     const fruitless = isFruitless();
-    if (fetcher.sources.length > 0 || fetcher.paused !== undefined) {
+    const waitsForDisk = options.waitsForDisk();
+    if (fetcher.sources.length > 0 || waitsForDisk) {
       starvedSince = undefined;
       refused = false;
-      if (lastLoss !== undefined && fruitless && fetcher.paused === undefined) options.onStarved(lastLoss);
+      if (lastLoss !== undefined && fruitless && !waitsForDisk) options.onStarved(lastLoss);
       return;
     }
     // Bytes that came meanwhile, between two looks, count: a source that comes and goes is one.
     starvedSince = Math.max(starvedSince ?? clock.now(), clock.now() - options.movedMs());
-    const banned = coolUntil.get(formatAddress(options.from)) === Number.POSITIVE_INFINITY;
+    const banned = reputation.isBanned(options.from);
     const patience = refused || banned ? STARVED_REFUSED_MS : STARVED_MS;
     const starved = fruitless || clock.now() - starvedSince >= patience;
     if (starved && lastLoss !== undefined) return options.onStarved(lastLoss);
-    if (!reopening && !banned) void reopen();
+    if (!reopening && reputation.isMissed(options.from)) void reopen();
   }
 
   function turn(count: number): void {
@@ -163,7 +209,7 @@ export function createSwarm(options: SwarmOptions): Swarm {
     const root = options.root();
     if (root !== undefined && !options.only) {
       const due = count < HOLDERS_FIRST_TURNS || count % HOLDERS_EVERY_TURNS === 0;
-      if (due && fetcher.sources.length + opening.size < SOURCES_MAX) void findMore(root);
+      if (due && (roomToAsk() > 0 || !crowded)) void findMore(root);
       for (const { source } of fetcher.partialSources) void askPieces(source);
     }
     starve();
@@ -171,20 +217,20 @@ export function createSwarm(options: SwarmOptions): Swarm {
   cancel = clock.after(0, () => turn(0));
 
   return {
-    lost(address, why) {
+    lost(address, why, pieces) {
       lastLoss = why;
       const key = formatAddress(address);
       losses.set(key, (losses.get(key) ?? 0) + 1);
-      const lied = why.fault === "CORRUPT" || why.fault === "BAD_REPLY";
-      const count = (strikes.get(key) ?? 0) + Number(lied);
-      strikes.set(key, count);
-      const factor = why.fault === "STALLED" ? (coolFactor.get(key) ?? 1) : 1;
-      if (why.fault === "STALLED") coolFactor.set(key, Math.min(2 * factor, COOL_FACTOR_MAX));
-      coolUntil.set(key, count >= STRIKES_MAX ? Number.POSITIVE_INFINITY : clock.now() + COOL_MS * factor);
+      reputation.lost(address, why, pieces);
+    },
+    get place() {
+      return place;
     },
     stop() {
       stopped = true;
       cancel();
+      leaveReopening();
+      for (const { leave } of openings.values()) leave?.();
     },
   };
 }

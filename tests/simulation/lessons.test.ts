@@ -4,6 +4,7 @@ import { describe, expect, test } from "bun:test";
 import type { Hashed } from "../../src/content/merkle.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
 import type { Holder } from "../../src/protocol/messages.ts";
+import type { Waiting } from "../../src/transfer/progress.ts";
 import { type Content, contentOf, hash, PIECE, same } from "./contents.ts";
 import { createDisk } from "./disk.ts";
 import type { Lie } from "./liar.ts";
@@ -145,6 +146,41 @@ describe("a source that lies", () => {
     expect(code(story.download("liar"))).toBe("BUSY");
   });
 
+  test("about our place in its queue, which falls slowly from 2^53, does not keep us waiting", () => {
+    const story = tell({ liar: { lie: "an endless queue that moves" } });
+    story.start("liar", "us");
+    expect(code(story.download("liar"))).toBe("BUSY");
+  });
+
+  test("by taking us in and dropping our lanes at once is dialled less and less often, and left", () => {
+    const story = tell({ liar: { lie: "no lanes" } });
+    story.start("liar", "us");
+    let lost = 0;
+    Object.assign(story.checks.watch, { lost: () => lost++ });
+    expect(code(story.download("liar"))).toBe("PEER_GONE");
+    expect(lost).toBeLessThan(20);
+  });
+
+  test("in great numbers, by queues that never move, does not keep an honest one from us", () => {
+    const parts: Record<string, Part> = { first: { lie: "silence in the middle" } };
+    for (let i = 0; i < 12; i++) parts[`queue ${i}`] = { lie: "a place in the queue for ever" };
+    const story = tell({ ...parts, honest: { has: CONTENT } });
+    story.start(...Object.keys(parts), "honest", "us");
+    expect(code(story.download("first", 60_000))).toBe("done");
+    expectArrived(story);
+  });
+
+  test("by wrong bytes alone is named three times, and left", () => {
+    const story = tell({ liar: { lie: "wrong bytes" } });
+    story.start("liar", "us");
+    let blamed = 0;
+    Object.assign(story.checks.watch, {
+      lost: (_ip: string, _from: unknown, why: Fault) => (blamed += Number(why.fault === "CORRUPT")),
+    });
+    expect(code(story.download("liar"))).toBe("CORRUPT");
+    expect(blamed).toBe(3);
+  });
+
   test("by sending a part of every piece and falling silent is left for good", () => {
     const story = tell({ liar: { lie: "wrong size" } }, ODD);
     story.start("liar", "us");
@@ -165,6 +201,29 @@ test("an idle holder takes over from a source that trickles, though it has never
   story.time.run(BOUND_MS, () => result !== "stuck");
   expect(code(result)).toBe("done");
   expectArrived(story);
+});
+
+test("over a link that flips a bit in one of 50 chunks a file arrives all the same, right", () => {
+  const bytes = new Uint8Array(200 * PIECE);
+  for (let at = 0; at < bytes.length; at += PIECE) bytes[at] = at / PIECE;
+  const long: Content = { name: "longa.mp4", bytes, hashed: hash(bytes) };
+  const bad: Weather = {
+    latency: 5,
+    bytesPerSecond: 5e6,
+    windowBytes: 1e6,
+    sliceBytes: 65_536,
+    tiny: false,
+    flips: 0.02,
+  };
+  const story = tell({ honest: { has: long } }, long, () => bad);
+  story.start("honest", "us");
+  let blamed = 0;
+  Object.assign(story.checks.watch, {
+    lost: (_ip: string, _from: unknown, why: Fault) => (blamed += Number(why.fault === "CORRUPT")),
+  });
+  expect(code(story.download("honest"))).toBe("done");
+  expect(blamed).toBeGreaterThan(5);
+  expectArrived(story, long);
 });
 
 describe("what an earlier run left", () => {
@@ -280,6 +339,55 @@ test("a disk that never answers a sync is waited for with at most 64 MiB fetched
   expect(ordered.size * PIECE).toBeLessThanOrEqual(64 * 2 ** 20);
   expect(ordered.size * PIECE).toBeGreaterThan(32 * 2 ** 20);
   expect(story.us.disk.file(long.name)).toBeUndefined();
+});
+
+test("a disk that never answers a sync is named as what is waited for, and no source is left for it", () => {
+  const story = tell({ honest: { has: CONTENT } });
+  const waits = new Set<string>();
+  Object.assign(story.checks.watch, {
+    progress: (_ip: string, _bytes: number, _size: number, waiting: Waiting | undefined) =>
+      waits.add(waiting === undefined ? "" : `${waiting.for}${"slow" in waiting ? " slow" : ""}`),
+  });
+  story.start("honest", "us");
+  story.us.disk.health.syncMs = 1; // the journal's beginning is synced
+  expect(code(story.download("honest", 500))).toBe("stuck");
+  story.us.disk.health.syncMs = 200_000;
+  story.time.run(180_000, () => false);
+  expect([...waits].sort()).toEqual(["", "disk slow"]);
+  story.us.disk.health.syncMs = 1;
+  expect(story.time.run(BOUND_MS, () => story.us.disk.file(CONTENT.name) !== undefined)).toBe(true);
+  expectArrived(story);
+});
+
+test("a download that ends before it began, over a .part of another content, offers nobody anything", () => {
+  const other: Content = { ...contentOf(5), name: CONTENT.name };
+  const story = tell({ honest: { has: CONTENT }, another: { has: other } });
+  story.start("honest", "another", "us");
+  const journal = () => story.us.disk.file(`${CONTENT.name}.part.journal`)?.size ?? 0;
+  void story.us.peer?.download(CONTENT.name, { ip: story.machine("honest").ip, port: 8776 });
+  story.time.run(BOUND_MS, () => journal() >= 128 + 6 * 40);
+  story.crash(story.us, "kill");
+  story.start("us");
+  expect(code(story.download("another"))).toBe("OTHER_CONTENT");
+  story.time.run(20_000, () => false);
+  const holders = story.server.catalog.sources(other.hashed.root) as readonly Holder[];
+  expect(holders.map(({ address }) => address.ip)).toEqual([story.machine("another").ip]);
+});
+
+test("a download that is cancelled while its source owes it the layer ends at once", () => {
+  const story = tell({ liar: { lie: "no layer" } });
+  story.start("liar", "us");
+  const person = new AbortController();
+  let result: Hashed | Fault | undefined;
+  const from = { ip: story.machine("liar").ip, port: 8776 };
+  void story.us.peer?.download(CONTENT.name, from, { signal: person.signal }).then((done) => {
+    result = done;
+  });
+  story.time.run(2000, () => false);
+  person.abort();
+  story.time.run(500, () => result !== undefined);
+  expect(result && isFault(result) && result.fault).toBe("CANCELLED");
+  expect(story.us.disk.file(CONTENT.name)).toBeUndefined();
 });
 
 test("a download that is cancelled, at whatever moment, lets go of its files for good and is taken up again", () => {

@@ -15,6 +15,7 @@ export const LIES = [
   "wrong layer",
   "no root and a wrong layer",
   "short layer",
+  "no layer",
   "endless not ready",
   "wrong root",
   "wrong size",
@@ -29,6 +30,7 @@ export const LIES = [
   "an endless line",
   "a place in the queue for ever",
   "a dance in the queue",
+  "an endless queue that moves",
   "no lanes",
   "pieces it does not have",
 ] as const;
@@ -76,6 +78,7 @@ export function startLiar(options: LiarOptions): void {
     function grant(): void {
       const { size, pieceBytes, root } = hashed;
       if (lie === "a place in the queue for ever" || lie === "a dance in the queue") return queue(5);
+      if (lie === "an endless queue that moves") return queue(Number.MAX_SAFE_INTEGER);
       const noRoot = lie === "no root and a wrong layer" || (lie === "endless not ready" && random.chance(0.5));
       const said = {
         size: lie === "wrong size" ? Math.max(0, size + random.pick([-1, 1, 256 * 1024])) : size,
@@ -86,11 +89,13 @@ export function startLiar(options: LiarOptions): void {
     function queue(place: number): void {
       queued = true;
       say(`WAIT ${place}`);
-      const next = lie === "a dance in the queue" ? 1 + (place % 5) : place;
+      const moved = lie === "an endless queue that moves" ? place - 1 : place;
+      const next = lie === "a dance in the queue" ? 1 + (place % 5) : moved;
       clock.after(2000, () => queue(next));
     }
 
     function layer(): void {
+      if (lie === "no layer") return;
       if (lie === "endless not ready") return say("ERROR NOT_READY retry later");
       const payload = hashed.layer.slice();
       if (lie === "wrong layer" || lie === "no root and a wrong layer") flipBit(payload, random);

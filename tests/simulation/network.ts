@@ -5,6 +5,7 @@ import type { Address } from "../../src/protocol/address.ts";
 import { fault } from "../../src/protocol/fault.ts";
 import { CONNECT_SECONDS_MAX, LINGER_SECONDS_MAX } from "../../src/protocol/limits.ts";
 import type { Connect, Connection, Handlers, Listen } from "../../src/transport/connection.ts";
+import { flipBit } from "./disk.ts";
 import type { Random } from "./random.ts";
 import type { Process, Time } from "./time.ts";
 
@@ -18,6 +19,8 @@ export type Weather = {
   /** The largest slice; the first bytes of a connection may come in tiny ones. */
   readonly sliceBytes: number;
   readonly tiny: boolean;
+  /** Of a bad link: the chance that a bit of a long slice is flipped. */
+  readonly flips?: number;
 };
 
 type Segment = { readonly bytes: Uint8Array | "fin" | "reset"; at: number };
@@ -74,6 +77,9 @@ export type Network = {
   /** Told of each corrupted connection's two hosts. */
   readonly corrupted: Set<string>;
 };
+
+/** A bad link spoils what it carries most of; lines are short. */
+const FLIPPED_FROM_BYTES = 4096;
 
 export const pairOf = (a: string, b: string): string => (a < b ? `${a} ${b}` : `${b} ${a}`);
 
@@ -182,6 +188,10 @@ export function createNetwork(time: Time, random: Random, weatherOf: (a: string,
         const at = random.int(0, length - 1);
         copy[at] = (copy[at] as number) ^ (1 << random.int(0, 7));
         end.corruptFrom = undefined;
+        corrupted.add(pairOf(end.ip, end.far.ip));
+      }
+      if (length > FLIPPED_FROM_BYTES && end.weather.flips !== undefined && random.chance(end.weather.flips)) {
+        flipBit(copy, random);
         corrupted.add(pairOf(end.ip, end.far.ip));
       }
       push(end, copy);

@@ -13,6 +13,7 @@ import { download } from "../../src/transfer/download.ts";
 import { createLane } from "../../src/transfer/lane.ts";
 import type { OpenLane } from "../../src/transfer/lane-threads.ts";
 import { createOffers } from "../../src/transfer/offers.ts";
+import type { Waiting } from "../../src/transfer/progress.ts";
 import type { HashPieces } from "../../src/transfer/recover.ts";
 import { createShelf, type ReadableFile, type Stocked } from "../../src/transfer/shelf.ts";
 import type { UploadThread } from "../../src/transfer/upload-thread.ts";
@@ -39,7 +40,7 @@ export type Watch = {
   lost(ip: string, source: Address, why: Fault): void;
   changed(ip: string, name: string): void;
   misused(ip: string, how: string): void;
-  progress(ip: string, bytes: number, size: number): void;
+  progress(ip: string, bytes: number, size: number, waiting: Waiting | undefined): void;
 };
 
 export type SimPeerOptions = {
@@ -223,7 +224,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
         connect,
         clock,
         signal,
-        onProgress: ({ bytes, size }) => watch.progress(ip, bytes, size),
+        onProgress: ({ bytes, size, waiting }) => watch.progress(ip, bytes, size, waiting),
         onSourceLost: (source, why) => watch.lost(ip, source, why),
       });
       if (isFault(done)) return done;

@@ -39,10 +39,11 @@ async function givenUpAfter(idle: boolean): Promise<number | undefined> {
     onStarved: (why) => {
       starved ??= why;
     },
+    waitsForDisk: () => false,
     only: false,
   });
   for (let seconds = 0; seconds < 600; seconds += 5) {
-    if (seconds % 25 === 20) swarm.lost(chosen.address, SLOW);
+    if (seconds % 25 === 20) swarm.lost(chosen.address, SLOW, 0);
     await clock.advance(5000);
     if (starved === undefined) continue;
     swarm.stop();
@@ -58,4 +59,180 @@ test("bytes that never make a piece, and a downloader that has nothing for us, a
 
 test("a downloader that is sending us a piece is", async () => {
   expect(await givenUpAfter(false)).toBeUndefined();
+});
+
+type Opened = Awaited<ReturnType<Parameters<typeof createSwarm>[0]["open"]>>;
+type OnWait = Parameters<Parameters<typeof createSwarm>[0]["open"]>[2];
+
+/** A swarm whose chosen source is lost as `brings` says, each time at once, and whose holders answer as the test says. */
+function scene(holders: number[], open: (port: number, onWait: OnWait) => Promise<Opened>, brings?: () => number) {
+  const clock = createVirtualClock();
+  const chosen = source(1);
+  const found = {
+    players: [] as string[],
+    sources: [] as Source[],
+    asked: [] as number[],
+    reopened: [] as number[],
+    starved: 0,
+  };
+  const fetcher = {
+    get sources() {
+      return found.sources;
+    },
+    partialSources: [],
+    keptBytes: 0,
+    paused: undefined,
+    setPlayers(names: readonly string[]) {
+      found.players = [...names];
+    },
+    setAvailable() {},
+    addSource(one: Source) {
+      if (one.address.port !== 1) found.sources.push(one);
+      else clock.after(1, () => swarm.lost(chosen.address, fault("PEER_GONE", "network"), brings?.() ?? 0));
+    },
+  } as unknown as Fetcher;
+  const swarm = createSwarm({
+    fetcher,
+    from: chosen.address,
+    clock,
+    random: () => 0.5,
+    root: () => "a".repeat(64),
+    findHolders: async () => holders.map((port) => ({ address: { ip: "127.0.0.1", port }, complete: port >= 10 })),
+    open({ port }, _, onWait) {
+      found.asked.push(port);
+      return open(port, onWait);
+    },
+    async reopen() {
+      found.reopened.push(clock.now());
+      return brings === undefined ? SLOW : chosen;
+    },
+    quietMs: () => 0,
+    movedMs: () => 0,
+    onStarved() {
+      found.starved++;
+    },
+    waitsForDisk: () => false,
+    only: false,
+  });
+  return { clock, swarm, found };
+}
+
+const LIARS = Array.from({ length: 16 }, (_, i) => i + 10);
+
+test("holders that never answer do not keep an honest one from being asked", async () => {
+  const { clock, swarm, found } = scene([...LIARS, 99], async (port) =>
+    port === 99 ? source(99) : new Promise<Opened>(() => {}),
+  );
+  await clock.advance(8000);
+  expect(found.sources.map(({ address }) => address.port)).toEqual([99]);
+  swarm.stop();
+});
+
+test("holders that say WAIT for ever neither, and their queues are left with the download, as are those beyond a few", async () => {
+  let queued = 0;
+  let most = 0;
+  const { clock, swarm, found } = scene([...LIARS, 99], async (port, onWait) => {
+    if (port === 99) return source(99);
+    const { promise, resolve } = Promise.withResolvers<Opened>();
+    let left = false;
+    queued++;
+    onWait(2 ** 53 - 1, () => {
+      if (!left) queued--;
+      left = true;
+      resolve(SLOW);
+    });
+    most = Math.max(most, queued);
+    return promise;
+  });
+  await clock.advance(8000);
+  expect(found.sources.map(({ address }) => address.port)).toEqual([99]);
+  expect(most).toBeLessThanOrEqual(8);
+  const before = new Set(found.asked).size;
+  await clock.advance(100_000);
+  expect([before, new Set(found.asked).size]).toEqual([17, 17]);
+  swarm.stop();
+  await clock.advance(0);
+  expect(queued).toBe(0);
+});
+
+test("a chosen peer that takes us in and drops us is asked less and less often", async () => {
+  const { clock, swarm, found } = scene(
+    [],
+    async () => SLOW,
+    () => 0,
+  );
+  await clock.advance(60_000);
+  swarm.stop();
+  expect(found.reopened.length).toBeLessThan(15);
+  expect(found.reopened[1]).toBeLessThanOrEqual(500);
+});
+
+test("one that brings a piece each time is asked again at once", async () => {
+  const { clock, swarm, found } = scene(
+    [],
+    async () => SLOW,
+    () => 1,
+  );
+  await clock.advance(10_000);
+  swarm.stop();
+  expect(found.reopened.length).toBeGreaterThan(35);
+});
+
+test("the place in the queue of the chosen peer, which was lost, is known; a better one renews patience, and the queue is left in the end", async () => {
+  const clock = createVirtualClock();
+  let starved = false;
+  let left = false;
+  let wait: (place: number) => void = () => {};
+  const fetcher = { sources: [], partialSources: [], keptBytes: 0, paused: undefined } as unknown as Fetcher;
+  const swarm = createSwarm({
+    fetcher,
+    from: source(1).address,
+    clock,
+    random: () => 0,
+    root: () => undefined,
+    findHolders: async () => [],
+    open: async () => SLOW,
+    reopen(onWait) {
+      const { promise, resolve } = Promise.withResolvers<Opened>();
+      wait = (place) =>
+        onWait(place, () => {
+          left = true;
+          resolve(SLOW);
+        });
+      return promise;
+    },
+    quietMs: () => 0,
+    movedMs: () => clock.now(),
+    onStarved() {
+      starved = true;
+    },
+    waitsForDisk: () => false,
+    only: true,
+  });
+  swarm.lost(source(1).address, SLOW, 1);
+  await clock.advance(1000);
+  wait(3);
+  expect(swarm.place).toBe(3);
+  await clock.advance(25_000);
+  wait(2);
+  await clock.advance(25_000);
+  expect([swarm.place, starved]).toEqual([2, false]);
+  wait(2);
+  await clock.advance(6000);
+  expect(starved).toBe(true);
+  swarm.stop();
+  await clock.advance(0);
+  expect([left, swarm.place]).toEqual([true, undefined]);
+});
+
+test("everybody who downloads the same is a player, whether a source or not, and is looked for when no source is needed", async () => {
+  const holders = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+  const { clock, swarm, found } = scene(holders, async (port) => source(port));
+  await clock.advance(5000);
+  expect(found.sources.length).toBe(8);
+  expect(found.players).toEqual([2, 3, 4, 5, 6, 7, 8, 9].map((port) => `127.0.0.1:${port}`));
+  holders.splice(0, 3);
+  await clock.advance(3000);
+  expect(found.players).toEqual([5, 6, 7, 8, 9].map((port) => `127.0.0.1:${port}`));
+  swarm.stop();
 });

@@ -1,0 +1,82 @@
+// A class that downloads from one source: what the source sends, by the schedulers of all and a link of one piece a turn each.
+// Invariant: everybody has everything in the end, and the source sends hardly more than what it must.
+// Never: a network; who knows whom, and when, is what the model says.
+
+import { describe, expect, test } from "bun:test";
+import { createScheduler } from "../../src/transfer/scheduler.ts";
+import { createRandom } from "../simulation/random.ts";
+
+const KNOWN_MAX = 7; // of eight sources one is the source of all
+const LOOK_TURNS = 4;
+
+type Member = { name: string; pieces: Uint8Array; known: number[]; scheduler: ReturnType<typeof createScheduler> };
+
+/** How often the source sent the file, and how many turns a piece the last one took. */
+function play(size: number, pieces: number, seed: number, told: boolean): { sent: number; turns: number } {
+  const random = createRandom(seed);
+  const everybody = Array.from({ length: size }, (_, i) => i);
+  const members = everybody.map((i): Member => {
+    const others = everybody.filter((other) => other !== i).map((other) => ({ other, lot: random.next() }));
+    const known = others.sort((a, b) => a.lot - b.lot).slice(0, KNOWN_MAX);
+    const name = `10.0.0.${100 + i}`;
+    const scheduler = createScheduler(pieces, 1, random.next, name);
+    return { name, pieces: new Uint8Array(Math.ceil(pieces / 8)), known: known.map(({ other }) => other), scheduler };
+  });
+  if (told)
+    for (const { name, scheduler } of members)
+      scheduler.setPlayers(members.flatMap((m) => (m.name === name ? [] : [m.name])));
+  const seen = members.map(({ known }) => known.map(() => new Uint8Array(Math.ceil(pieces / 8))));
+  const links: { to: number; piece: number }[][] = [[], ...everybody.map(() => [])]; // of the source, and of each member
+  let sent = 0;
+  let turn = 0;
+  const order = (to: number, link: { to: number; piece: number }[], available: "all" | Uint8Array): void => {
+    if (link.some((one) => one.to === to)) return;
+    const piece = (members[to] as Member).scheduler.next(0, available)?.index;
+    if (piece !== undefined) link.push({ to, piece });
+  };
+  for (; !members.every(({ scheduler }) => scheduler.done) && turn < 50 * pieces; turn++) {
+    members.forEach(({ known, scheduler }, i) => {
+      const views = seen[i] as Uint8Array[];
+      if (turn % LOOK_TURNS === 0) {
+        known.forEach((other, k) => void views[k]?.set((members[other] as Member).pieces));
+        scheduler.setPartials(
+          known.map((other, k) => ({ name: (members[other] as Member).name, pieces: views[k] as Uint8Array })),
+        );
+      }
+      order(i, links[0] as never, "all");
+      known.forEach((other, k) => void order(i, links[other + 1] as never, views[k] as Uint8Array));
+    });
+    for (const [from, link] of links.entries()) {
+      const first = link.shift();
+      if (first === undefined) continue;
+      const member = members[first.to] as Member;
+      member.scheduler.kept(first.piece);
+      member.pieces[first.piece >> 3] = (member.pieces[first.piece >> 3] as number) | (0x80 >> (first.piece & 7));
+      if (from === 0) sent++;
+    }
+  }
+  return { sent: sent / pieces, turns: turn / pieces };
+}
+
+const mean = (size: number, pieces: number, told = true): { sent: number; turns: number } => {
+  const all = [1, 2, 3, 4].map((seed) => play(size, pieces, seed, told));
+  const of = (what: "sent" | "turns") => all.reduce((sum, one) => sum + one[what], 0) / all.length;
+  return { sent: of("sent"), turns: of("turns") };
+};
+
+describe("pieces dealt among a class", () => {
+  test("of eight, who all know each other, leave the source once and a little", () => {
+    expect(mean(8, 100).sent).toBeLessThan(1.2);
+  });
+
+  test("of twenty, each of whom has seven others for sources, do so as well, because the server told all of them of all", () => {
+    const { sent, turns } = mean(20, 100);
+    expect(sent).toBeLessThan(1.45);
+    expect(turns).toBeLessThan(1.6); // and nobody is starved
+    expect(mean(20, 100, false).sent).toBeGreaterThan(1.8); // by their sources alone they do not agree
+  });
+
+  test("of forty too", () => {
+    expect(mean(40, 100).sent).toBeLessThan(1.8);
+  });
+});

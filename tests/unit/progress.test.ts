@@ -1,0 +1,78 @@
+// What a person is told when nothing moves.
+// Invariant: every wait has a reason, and it is the right one.
+// Never: fetches anything; how it stands is what the test says.
+
+import { describe, expect, test } from "bun:test";
+import { fault } from "../../src/protocol/fault.ts";
+import type { Fetcher } from "../../src/transfer/fetcher.ts";
+import { type Progress, reportProgress } from "../../src/transfer/progress.ts";
+import { createVirtualClock } from "./support-clock.ts";
+
+const FROM = { ip: "127.0.0.1", port: 1 };
+const OTHER = { ip: "127.0.0.1", port: 2 };
+
+type Scene = {
+  kept?: number;
+  paused?: boolean;
+  checking?: boolean;
+  quietMs?: number;
+  busyMs?: number;
+  place?: number;
+  sources?: (typeof FROM)[];
+};
+
+function waiting({
+  kept = 5,
+  paused = false,
+  checking = false,
+  quietMs = 9000,
+  busyMs = 0,
+  place,
+  sources = [OTHER],
+}: Scene) {
+  const told: Progress[] = [];
+  const stop = reportProgress(
+    {
+      from: FROM,
+      size: 10,
+      fetcher: {
+        keptBytes: kept,
+        paused: paused ? fault("DISK_FULL", "disk") : undefined,
+        sources: sources.map((address) => ({ address })),
+        judge: { checking },
+      } as unknown as Fetcher,
+      meter: { add() {}, rate: () => 0, quietMs: () => quietMs },
+      storage: { busyMs: () => busyMs },
+      place: () => place,
+      clock: createVirtualClock(),
+    },
+    (progress) => void told.push(progress),
+  );
+  stop();
+  return told[0]?.waiting;
+}
+
+describe("what is waited for", () => {
+  test("is nothing while bytes come, even where the disk takes its time", () => {
+    expect(waiting({ quietMs: 100, busyMs: 9000 })).toBeUndefined();
+  });
+
+  test("is the disk that refuses, and the disk that does not come back", () => {
+    expect(waiting({ paused: true })).toEqual({ for: "disk", full: true });
+    expect(waiting({ busyMs: 9000 })).toEqual({ for: "disk", full: false, slow: true });
+  });
+
+  test("is our own reading of what was left, or the source's of its file, when every byte is here", () => {
+    expect(waiting({ kept: 10, checking: true })).toEqual({ for: "check" });
+    expect(waiting({ kept: 10 })).toEqual({ for: "root", from: FROM });
+  });
+
+  test("is a slot where the chosen peer has put us into its queue again, and nobody else sends", () => {
+    expect(waiting({ place: 3, sources: [] })).toEqual({ for: "slot", from: FROM, position: 3 });
+    expect(waiting({ place: 3 })).toEqual({ for: "data", from: OTHER });
+  });
+
+  test("is data otherwise", () => {
+    expect(waiting({ sources: [] })).toEqual({ for: "data", from: FROM });
+  });
+});
