@@ -234,6 +234,7 @@ function weathers(random: Random): (a: string, b: string) => Weather {
         windowBytes: Math.round(random.scale(8_000, 600_000)),
         sliceBytes: Math.round(random.scale(1500, 128 * 1024)),
         tiny: random.chance(0.3),
+        flips: random.chance(0.1) ? random.scale(0.002, 0.05) : 0,
       };
       made.set(pair, weather);
     }
