@@ -92,7 +92,7 @@ const FLAGS = {
     `silêncio que tira um peer da rede; padrão ${IDLE_SECONDS_MAX}`,
     readSeconds(PING_SECONDS + 5, SECONDS_MAX), // who says PING on time must not be taken for gone
   ),
-  "max-names": row("N", `arquivos em um JOIN; padrão ${JOIN_NAMES_MAX}`, readNumber(1, COUNT_MAX)),
+  "max-names": row("N", `arquivos de um peer; padrão ${JOIN_NAMES_MAX}`, readNumber(1, COUNT_MAX)),
   "max-searches": row("N", `SEARCH por segundo e conexão; padrão ${SEARCHES_PER_SECOND_MAX}`, readNumber(1, COUNT_MAX)),
   metrics: row("[IP:]PORTA", "serve /metrics e /healthz; sem IP, em 127.0.0.1", readDoor),
   log: row("FORMA", "o que sai em stderr: lines (padrão) ou json", readLog),

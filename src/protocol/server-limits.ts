@@ -21,7 +21,7 @@ export type Limits = {
   readonly peers: number;
   readonly unjoinedSeconds: number;
   readonly idleSeconds: number;
-  /** Names in one JOIN. */
+  /** Names in one JOIN, and of one peer in all. */
   readonly names: number;
   readonly searchesPerSecond: number;
   readonly findsPerSecond: number;
