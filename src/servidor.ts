@@ -55,9 +55,9 @@ export class Servidor {
 
   constructor(options: ServidorOptions) {
     this.#options = options;
-    this.#catalog = options.catalog ?? openIndex(options.redis, options.onEvent);
-    this.#clock = options.clock ?? systemClock;
     this.#limits = { ...LIMITS, ...options.limits };
+    this.#catalog = options.catalog ?? openIndex(options.redis, this.#limits.names, options.onEvent);
+    this.#clock = options.clock ?? systemClock;
     this.#doorway = createDoorway(this.#limits, options.trusted);
     const dial = { connect: options.connect ?? knock, clock: this.#clock, newNonce };
     this.#desk = createDesk({

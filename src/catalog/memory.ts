@@ -42,8 +42,8 @@ export type MemoryCatalog = Catalog & {
 /** Hears of each change, by the address that it concerns. */
 export type Watch = { named(address: string, name: string): void; held(address: string, root: Root): void };
 
-/** An empty catalog. */
-export function createMemoryCatalog(watch?: Watch): MemoryCatalog {
+/** An empty catalog that keeps `namesMax` names of one member at most. */
+export function createMemoryCatalog(watch?: Watch, namesMax = JOIN_NAMES_MAX): MemoryCatalog {
   const keyOf = (row: number): string => formatAddress((records[row] as Record).address);
   const store = createStore(
     watch === undefined
@@ -163,8 +163,8 @@ export function createMemoryCatalog(watch?: Watch): MemoryCatalog {
     // What is whole stays whole: an offer never takes a complete file out of SEARCH.
     if (!complete && store.isComplete(row, share.name)) return undefined;
     // One peer's names are bounded however they come: nobody fills the index by UPDATE with what JOIN would refuse.
-    if (record.entries >= JOIN_NAMES_MAX && !store.has(row, share.name))
-      return fault("TOO_MANY", "theirs", `at most ${JOIN_NAMES_MAX} names`);
+    if (record.entries >= namesMax && !store.has(row, share.name))
+      return fault("TOO_MANY", "theirs", `at most ${namesMax} names`);
     const before = store.entries;
     store.put(row, share, complete);
     record.entries += store.entries - before;

@@ -98,7 +98,7 @@ const FLAGS = {
     `silêncio que tira um peer da rede; padrão ${IDLE_SECONDS_MAX}`,
     readSeconds(PING_SECONDS + 5, SECONDS_MAX), // who says PING on time must not be taken for gone
   ),
-  "max-names": row("N", `arquivos em um JOIN; padrão ${JOIN_NAMES_MAX}`, readNumber(1, COUNT_MAX)),
+  "max-names": row("N", `arquivos de um peer; padrão ${JOIN_NAMES_MAX}`, readNumber(1, COUNT_MAX)),
   "max-join-bytes": row(
     "BYTES",
     `lista de arquivos de um JOIN; padrão ${JOIN_PAYLOAD_BYTES_MAX}`,

@@ -27,8 +27,9 @@ export type Limits = {
   readonly peers: number;
   readonly unjoinedSeconds: number;
   readonly idleSeconds: number;
-  /** Names in one JOIN, and the bytes of its payload. */
+  /** Names in one JOIN, and of one peer in all. */
   readonly names: number;
+  /** Of one JOIN's payload. */
   readonly joinBytes: number;
   readonly searchesPerSecond: number;
   readonly findsPerSecond: number;

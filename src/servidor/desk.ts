@@ -99,7 +99,8 @@ export function createDesk({ options, limits, catalog, clock, metrics, outbox, p
       if (isFault(judged)) return answerTo(session, request, judged, at);
       const job = readShares(payload, limits.names);
       const shares = request.payloadBytes > READ_AT_ONCE_BYTES_MAX ? runInSlices(job) : runSoon(job);
-      return after(shares, (list) => answerTo(session, request, list, at, judged));
+      const ready = after(shares, (list) => after(entrance.departing(session, judged), () => list));
+      return after(ready, (list) => answerTo(session, request, list, at, judged));
     });
     return settled(after(work, () => void hold(session, 0)));
   }
@@ -174,7 +175,7 @@ export function createDesk({ options, limits, catalog, clock, metrics, outbox, p
     const { member } = session.client;
     session.known();
     // One that is being answered leaves the catalog once that is done; one that is being dialled, at once.
-    const isEntering = session.answering && session.probing === undefined;
+    const isEntering = session.work !== undefined && session.probing === undefined;
     entrance.leave(session);
     held.set(session, session.connection.remote.ip, 0);
     if (!sessions.delete(session) || member === undefined) return;

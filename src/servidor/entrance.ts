@@ -18,6 +18,8 @@ export type Judged = { readonly address: Address; readonly standing: Standing; r
 export type Entrance = {
   /** Judges a JOIN's address, and dials it. */
   judge(session: Session, request: Join): MaybePromise<Judged | Fault>;
+  /** What is still being answered to the one that it displaces: until then the catalog would not let go of the address. */
+  departing(session: Session, judged: Judged): MaybePromise<void>;
   /** Takes a place for it, or says why not. Whoever holds the address and is proved dead is displaced. */
   clear(session: Session, judged: Judged): Fault | undefined;
   /** It has joined with that standing, having been `before`. Whether that is news, or one more try of the same. */
@@ -76,6 +78,11 @@ export function createEntrance({ probes, peersMax, onProbed, displace }: Options
     return undefined;
   }
 
+  function departing(session: Session, { address, proven }: Judged): MaybePromise<void> {
+    const holder = proven ? holderOf(session, address) : undefined;
+    return holder?.probing === undefined ? holder?.work : undefined;
+  }
+
   function release(session: Session): void {
     if (session.listedAt !== undefined && holders.get(session.listedAt) === session) holders.delete(session.listedAt);
     session.listedAt = undefined;
@@ -83,6 +90,7 @@ export function createEntrance({ probes, peersMax, onProbed, displace }: Options
 
   return {
     judge,
+    departing,
     clear,
     enter(session, standing, before, request) {
       const { member } = session.client;

@@ -33,11 +33,12 @@ export function gaugesOf(
   return { peers, entries, catalogBytes: bytes, ...counts, listening, indexShared: shared };
 }
 
-/** `redis` is `redis://HOST:PORT[/DB]`; without it the catalog is in memory. */
-export function openIndex(redis: string | undefined, onEvent: (event: IndexEvent) => void): Index {
-  if (redis === undefined) return createMemoryCatalog();
+/** `redis` is `redis://HOST:PORT[/DB]`; without it the catalog is in memory. It keeps `namesMax` names of one peer. */
+export function openIndex(redis: string | undefined, namesMax: number, onEvent: (event: IndexEvent) => void): Index {
+  if (redis === undefined) return createMemoryCatalog(undefined, namesMax);
   return createRedisCatalog({
     url: redis,
+    namesMax,
     probe,
     onEvent: (event) =>
       onEvent(event.type === "away" ? { type: "index-away", trouble: event.trouble } : { type: "index-back" }),

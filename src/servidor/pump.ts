@@ -20,7 +20,8 @@ export function createPump(
     if (session.busy) return;
     session.busy = true;
     const goOn = (): void => {
-      session.busy = session.answering = false;
+      session.busy = false;
+      session.work = undefined;
       pump(session);
     };
     // Back-pressure: a client that does not read its replies gets no further ones computed.
@@ -29,7 +30,7 @@ export function createPump(
       if (order === undefined) break;
       const work = serve(session, order);
       if (work === undefined && served < TURN_ORDERS) continue;
-      session.answering = work !== undefined;
+      session.work = work;
       outbox.flush();
       // One that asks a great deal at once must not keep the others from their turn.
       if (work === undefined) setImmediate(goOn);

@@ -27,8 +27,8 @@ export type Session = {
   state: ServerState;
   /** A request is being answered; the next waits its turn in the reader. */
   busy: boolean;
-  /** That one takes a while, and whoever answers it looks afterwards whether the client is still there. */
-  answering: boolean;
+  /** That one takes so long; whoever answers it looks afterwards whether the client is still there. */
+  work: Promise<void> | undefined;
   /** Its address is being dialled, or waits for that. */
   probing: Probe | undefined;
   /** The address under which others find it. */
@@ -69,7 +69,7 @@ function createSession(
     client,
     state: "new",
     busy: false,
-    answering: false,
+    work: undefined,
     probing: undefined,
     listedAt: undefined,
     unlistedBytes: undefined,

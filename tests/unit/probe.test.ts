@@ -399,6 +399,25 @@ describe("many probes", () => {
   });
 });
 
+describe("a dead peer whose last JOIN is still being taken", () => {
+  test("is displaced all the same, once that is done", async () => {
+    let key = KEY;
+    const door = openDoor((line) => `PROBE_OK ${proofOf(key, line.split(" ")[1] ?? "")}\n`);
+    const server = start();
+    const [dead, back] = [await dial(server), await dial(server)];
+    const names = Array.from({ length: 100_000 }, (_, i) => `1 - ${i}.mp4\n`).join("");
+    dead.send(`JOIN 127.0.0.1:${door.port} 10 ${KEY}\n1 - a.mp4\n`);
+    expect(await dead.line()).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
+    dead.send(`JOIN 127.0.0.1:${door.port} ${names.length} ${KEY}\n${names}`);
+    await until("the second dial", () => door.asked.length === 2);
+    key = OTHER_KEY;
+    back.send(`JOIN 127.0.0.1:${door.port} 10 ${OTHER_KEY}\n1 - b.mp4\nSEARCH a.mp4\nSEARCH 5.mp4\nSEARCH b.mp4\n`);
+    expect(await back.line()).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
+    expect(await back.lines(3)).toEqual(["SEARCH_OK 0", "SEARCH_OK 0", expect.stringMatching(/^SEARCH_OK 1/)]);
+    expect(await dead.rest()).toContain("ERROR ADDRESS_TAKEN retry another peer has proved");
+  });
+});
+
 describe("a dial that nobody waits for any more", () => {
   const at = { ip: "127.0.0.1", port: 5001 };
 

@@ -257,5 +257,8 @@ describe("connections", () => {
     const raw = await dial(start({ names: 2 }));
     raw.send("JOIN 127.0.0.1:5001 30\n1 - a.mp4\n1 - b.mp4\n1 - c.mp4\nJOIN 127.0.0.1:5001 20\n1 - a.mp4\n1 - b.mp4\n");
     expect(await raw.lines(2)).toEqual(["ERROR TOO_MANY final at most 2 names", "JOIN_OK 127.0.0.1:5001"]);
+    raw.send("UPDATE 1 - b.mp4\nUPDATE 1 - c.mp4\nWITHDRAW a.mp4\nUPDATE 1 - c.mp4\n");
+    const refused = "ERROR TOO_MANY final at most 2 names";
+    expect(await raw.lines(4)).toEqual(["UPDATE_OK", refused, "WITHDRAW_OK", "UPDATE_OK"]);
   });
 });
