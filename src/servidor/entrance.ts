@@ -44,6 +44,7 @@ const TAKEN = fault("ADDRESS_TAKEN", "theirs", "a live peer has this address", t
 export function createEntrance({ probes, peersMax, onProbed, displace }: Options): Entrance {
   const members = new Set<Session>();
   const holders = new Map<string, Session>(); // of those who are listed, by address
+  const waiting = new Set<Session>(); // until the one that they displace has been answered
 
   const isFull = (session: Session): boolean => members.size >= peersMax && !members.has(session);
 
@@ -80,7 +81,10 @@ export function createEntrance({ probes, peersMax, onProbed, displace }: Options
 
   function departing(session: Session, { address, proven }: Judged): MaybePromise<void> {
     const holder = proven ? holderOf(session, address) : undefined;
-    return holder?.probing === undefined ? holder?.work : undefined;
+    // Nobody waits for one that waits itself: two that go to each other's places would never get there.
+    if (holder?.work === undefined || holder.probing !== undefined || waiting.has(holder)) return undefined;
+    waiting.add(session);
+    return holder.work.then(() => void waiting.delete(session));
   }
 
   function release(session: Session): void {

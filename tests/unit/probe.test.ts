@@ -418,6 +418,34 @@ describe("a dead peer whose last JOIN is still being taken", () => {
   });
 });
 
+describe("two that go to each other's places at once", () => {
+  test("are both answered, and leave nothing behind", async () => {
+    let keys = [KEY, OTHER_KEY];
+    const doors = [0, 1].map((i) => openDoor((line) => `PROBE_OK ${proofOf(keys[i], line.split(" ")[1] ?? "")}\n`));
+    const [here, there] = doors.map(({ port }) => port);
+    const server = start();
+    const [one, other] = [await dial(server), await dial(server)];
+    one.send(`JOIN 127.0.0.1:${here} 10 ${KEY}\n1 - a.mp4\n`);
+    other.send(`JOIN 127.0.0.1:${there} 10 ${OTHER_KEY}\n1 - b.mp4\n`);
+    for (const raw of [one, other]) expect(await raw.line()).toStartWith("JOIN_OK");
+    keys = [OTHER_KEY, KEY];
+    const names = Array.from({ length: 50_000 }, (_, i) => `1 - ${i}.mp4\n`).join("");
+    one.send(`JOIN 127.0.0.1:${there} ${names.length} ${KEY}\n${names}`);
+    other.send(`JOIN 127.0.0.1:${here} ${names.length} ${OTHER_KEY}\n${names}`);
+    for (const raw of [one, other]) expect(await raw.line()).toMatch(/^(JOIN_OK|ERROR ADDRESS_TAKEN retry)/);
+    for (const raw of [one, other]) raw.destroy();
+    const last = await dial(server);
+    last.send("JOIN 127.0.0.1:9 0 -\n");
+    await last.line();
+    await until("both to be forgotten", async () => {
+      last.send("SEARCH 5.mp4\n");
+      const [, length] = (await last.line()).split(" ");
+      await last.bytes(Number(length));
+      return length === "0";
+    });
+  });
+});
+
 describe("a dial that nobody waits for any more", () => {
   const at = { ip: "127.0.0.1", port: 5001 };
 
