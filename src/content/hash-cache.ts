@@ -34,6 +34,7 @@ export const CACHE_UNUSED_DAYS_MAX = 180;
 const USED_DAYS_PRECISION = 7;
 const STORES_PER_PRUNE = 1024;
 const BUSY_MS_MAX = 2000;
+const BUSY_STEP_MS = 10;
 const SCHEMA_VERSION = 1;
 const DAY_MS = 86_400_000;
 
@@ -68,12 +69,24 @@ function begin(db: Database): void {
   db.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
 }
 
+/** SQLite does not wait for others here, whatever busy_timeout says: two who turn the same file at once could wait for ever. */
+function turnToWal(db: Database): void {
+  for (let left = BUSY_MS_MAX; ; left -= BUSY_STEP_MS) {
+    try {
+      return void db.run("PRAGMA journal_mode = WAL");
+    } catch (error) {
+      if (left <= 0 || (error as { code?: string }).code !== "SQLITE_BUSY") throw error;
+      Bun.sleepSync(BUSY_STEP_MS);
+    }
+  }
+}
+
 function openDatabase(path: string): Database {
   if (path !== ":memory:") fs.mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const db = new Database(path, { create: true, readwrite: true });
   try {
     db.run(`PRAGMA busy_timeout = ${BUSY_MS_MAX}`);
-    db.run("PRAGMA journal_mode = WAL");
+    turnToWal(db);
     db.run("PRAGMA synchronous = NORMAL");
     const version = (): number | undefined =>
       db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version;
