@@ -45,15 +45,31 @@ export type Standing = {
   readonly clock: Clock;
 };
 
-/** Tells `onProgress` how it stands, a few times a second, until the returned function is called. */
-export function reportProgress(standing: Standing, onProgress: (progress: Progress) => void): () => void {
-  let cancel = () => {};
+export type Reports = {
+  /** What an earlier run left is counted: from now on all is told, at once and then a few times a second. */
+  begin(): void;
+  stop(): void;
+};
+
+/** Tells `onProgress` how it stands; before `begin` only what it has been waiting for, because no bytes are counted yet. */
+export function reportProgress(standing: Standing, onProgress: (progress: Progress) => void): Reports {
+  let begun = false;
+  const report = () => {
+    const progress = look(standing);
+    if (begun || progress.waiting !== undefined) onProgress(progress);
+  };
   const next = () => {
-    onProgress(look(standing));
+    report();
     cancel = standing.clock.after(PROGRESS_MS, next);
   };
-  next();
-  return () => cancel();
+  let cancel = standing.clock.after(PROGRESS_MS, next);
+  return {
+    begin() {
+      begun = true;
+      report();
+    },
+    stop: () => cancel(),
+  };
 }
 
 function look(standing: Standing): Progress {

@@ -99,7 +99,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   });
 
   const standing = { from: options.from, size: grant.size, fetcher, meter, storage, clock, place: () => swarm?.place };
-  const stopReports = onProgress === undefined ? () => {} : reportProgress(standing, onProgress);
+  const reports = onProgress && reportProgress(standing, onProgress);
   const cancel = () => ended.resolve(CANCELLED);
   if (signal?.aborted) cancel();
   signal?.addEventListener("abort", cancel);
@@ -140,6 +140,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   });
   fetcher.judge.resume(left, damaged);
   fetcher.addSource(source, "all");
+  reports?.begin();
   if (layer === undefined) void pollLayer();
 
   async function learnLayer(from: Source): Promise<Uint8Array | Fault> {
@@ -169,7 +170,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   async function leave(): Promise<void> {
     over = true;
     signal?.removeEventListener("abort", cancel);
-    stopReports();
+    reports?.stop();
     swarm?.stop();
     await fetcher.stop();
     offer?.end();

@@ -353,6 +353,14 @@ describe("a source that breaks", () => {
 describe("a resumed download", () => {
   const content = contentOf(8 * PIECE + 100);
 
+  test("is told of from what was there: the first word of it counts that", async () => {
+    await interrupted(content, 4);
+    const told: Progress[] = [];
+    good(await fetchFrom(share(content).address, { onProgress: (progress) => told.push(progress) }));
+    expect(told[0]?.bytes).toBeGreaterThanOrEqual(4 * PIECE);
+    expectWhole(content);
+  });
+
   test("fetches no journaled piece twice", async () => {
     await interrupted(content, 4);
     const second = share(content);

@@ -31,7 +31,7 @@ function waiting({
   sources = [OTHER],
 }: Scene) {
   const told: Progress[] = [];
-  const stop = reportProgress(
+  const reports = reportProgress(
     {
       from: FROM,
       size: 10,
@@ -48,7 +48,8 @@ function waiting({
     },
     (progress) => void told.push(progress),
   );
-  stop();
+  reports.begin();
+  reports.stop();
   return told[0]?.waiting;
 }
 
