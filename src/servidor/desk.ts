@@ -130,7 +130,7 @@ export function createDesk({ options, limits, catalog, clock, metrics, outbox, p
         if (isFault(result)) return refuse(session, result);
         if (!isFault(next)) session.state = next;
         if (client.member !== undefined) stay(session, now, limits);
-        const isNews = standing === undefined || entrance.enter(session, standing, member, request);
+        const isNews = standing === undefined || entrance.enter(session, standing, member, shares as readonly Share[]);
         const event = isNews && eventOf(request, shares as readonly Share[], client.member, options);
         if (event) options.onEvent(event);
         outbox.put(session.connection, encodeReply(result.reply), result.payload);

@@ -1,12 +1,12 @@
 // Who may be in under which address: a JOIN's address is judged and dialled before it is taken.
 // Invariant: an address belongs to one peer that is listed; only the newcomer's own proof takes it from another.
-// Never: answers anything; servidor.ts does.
+// Never: answers anything; desk.ts does.
 
 import { publishedAddress, type Standing } from "../catalog/answer.ts";
 import type { MaybePromise, Member } from "../catalog/contract.ts";
 import { type Address, formatAddress, sameAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import type { ServerRequest } from "../protocol/messages.ts";
+import type { ServerRequest, Share } from "../protocol/messages.ts";
 import type { Probed, Probes } from "./probes.ts";
 import type { Session } from "./session.ts";
 
@@ -23,7 +23,7 @@ export type Entrance = {
   /** Takes a place for it, or says why not. Whoever holds the address and is proved dead is displaced. */
   clear(session: Session, judged: Judged): Fault | undefined;
   /** It has joined with that standing, having been `before`. Whether that is news, or one more try of the same. */
-  enter(session: Session, standing: Standing, before: Member | undefined, request: ServerRequest): boolean;
+  enter(session: Session, standing: Standing, before: Member | undefined, shares: readonly Share[]): boolean;
   /** It is no member, or has not become one. */
   leave(session: Session): void;
   /** Members that are in no list. */
@@ -96,13 +96,13 @@ export function createEntrance({ probes, peersMax, onProbed, displace }: Options
     judge,
     departing,
     clear,
-    enter(session, standing, before, request) {
+    enter(session, standing, before, shares) {
       const { member } = session.client;
-      const bytes = request.verb === "JOIN" ? request.payloadBytes : 0;
+      const names = standing === "listed" && session.unlistedNames === undefined ? undefined : digestOf(shares);
       const isSame = before !== undefined && member !== undefined && sameAddress(before.address, member.address);
-      const isNews = !isSame || session.unlistedBytes !== bytes;
+      const isNews = !isSame || session.unlistedNames === undefined || session.unlistedNames !== names;
       release(session);
-      session.unlistedBytes = standing === "listed" ? undefined : bytes;
+      session.unlistedNames = standing === "listed" ? undefined : names;
       if (standing !== "listed" || member === undefined) return isNews;
       session.listedAt = formatAddress(member.address);
       holders.set(session.listedAt, session);
@@ -118,4 +118,11 @@ export function createEntrance({ probes, peersMax, onProbed, displace }: Options
       return members.size - holders.size;
     },
   };
+}
+
+/** The names of a JOIN, however many, as a few bytes to keep. */
+function digestOf(shares: readonly Share[]): string {
+  const hash = new Bun.CryptoHasher("sha256");
+  for (const { name } of shares) hash.update(`${name}\n`);
+  return hash.digest("hex");
 }

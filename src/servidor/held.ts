@@ -1,6 +1,6 @@
 // Payloads of JOINs that are here and not answered yet: how much memory they take, and who makes room when it is too much.
 // Invariant: what is held stays within both budgets; the largest holder goes first, so that small ones get in.
-// Never: refuses anything itself; servidor.ts does.
+// Never: refuses anything itself; desk.ts does.
 
 import type { Limits } from "../protocol/server-limits.ts";
 

@@ -1,6 +1,6 @@
 // One connected client as the server keeps it, and what ends the conversation with it.
 // Invariant: its requests are answered one after another; `busy` says that one is being answered.
-// Never: decides or sends anything; servidor.ts does.
+// Never: answers anything; desk.ts does.
 
 import { networkInterfaces } from "node:os";
 import type { Client } from "../catalog/answer.ts";
@@ -33,8 +33,8 @@ export type Session = {
   probing: Probe | undefined;
   /** The address under which others find it. */
   listedAt: string | undefined;
-  /** The length of the payload with which it joined in vain: nobody finds it. */
-  unlistedBytes: number | undefined;
+  /** Stands for the names with which it joined in vain: nobody finds it. */
+  unlistedNames: string | undefined;
   /** What it may still ask; there from the first time on. */
   searches?: Allowance;
   finds?: Allowance;
@@ -72,7 +72,7 @@ function createSession(
     work: undefined,
     probing: undefined,
     listedAt: undefined,
-    unlistedBytes: undefined,
+    unlistedNames: undefined,
     paused: false,
     ended: false,
     dueAt,

@@ -196,6 +196,19 @@ describe("a peer that joins", () => {
     expect(server.events.filter(({ type }) => type === "joined")).toHaveLength(1);
   });
 
+  test("is told of anew when its files are others, not when more is known of the same ones", async () => {
+    const server = start();
+    const gone = openDoor(() => "");
+    gone.close();
+    const raw = await dial(server);
+    for (const payload of ["1 - a.mp4\n", `1 ${ROOT} a.mp4\n`, "1 - b.mp4\n"]) {
+      raw.send(`JOIN 127.0.0.1:${gone.port} ${payload.length} ${KEY}\n${payload}`);
+      expect(await raw.line()).toBe(`JOIN_OK 127.0.0.1:${gone.port} unreachable`);
+    }
+    const told = server.events.flatMap((event) => (event.type === "joined" ? [event.names] : []));
+    expect(told).toEqual([["a.mp4"], ["b.mp4"]]);
+  });
+
   test("is counted by the operator's tools as listed or not, and so is each dial", async () => {
     const server = start();
     const page = good(server.servidor.serveOperations({ ip: "127.0.0.1", port: 0 }));
