@@ -5,7 +5,7 @@
 import type { Catalog } from "../catalog/contract.ts";
 import { createMemoryCatalog, type MemoryCatalog } from "../catalog/memory.ts";
 import { createRedisCatalog, type RedisTrouble } from "../catalog/redis.ts";
-import { probe } from "../transport/probe.ts";
+import { askFirstLine } from "../transport/first-line.ts";
 
 import type { Gauges } from "./metrics.ts";
 
@@ -39,7 +39,7 @@ export function openIndex(redis: string | undefined, namesMax: number, onEvent: 
   return createRedisCatalog({
     url: redis,
     namesMax,
-    probe,
+    probe: askFirstLine,
     onEvent: (event) =>
       onEvent(event.type === "away" ? { type: "index-away", trouble: event.trouble } : { type: "index-back" }),
   });

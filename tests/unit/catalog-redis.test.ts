@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test
 import type { Catalog } from "../../src/catalog/contract.ts";
 import { createRedisCatalog, LEASE_SECONDS, type RedisCatalog, type RedisEvent } from "../../src/catalog/redis.ts";
 import type { Share } from "../../src/protocol/messages.ts";
-import { probe } from "../../src/transport/probe.ts";
+import { askFirstLine } from "../../src/transport/first-line.ts";
 import { freePort, hasRedis, type Redis, startRedis } from "../support/redis.ts";
 import { until } from "../support/until.ts";
 import { at, describeCatalog, ROOT, share } from "./catalog-contract.ts";
@@ -24,7 +24,7 @@ describe.skipIf(!hasRedis)("with redis-server (skipped where it is not installed
     await Promise.all(open.splice(0).map((catalog) => catalog.close()));
   });
   function make(url = redis.url, events: RedisEvent[] = []): RedisCatalog {
-    const catalog = createRedisCatalog({ url, probe, onEvent: (event) => events.push(event) });
+    const catalog = createRedisCatalog({ url, probe: askFirstLine, onEvent: (event) => events.push(event) });
     open.push(catalog);
     return catalog;
   }

@@ -10,7 +10,7 @@ import { systemClock } from "./clock.ts";
 import { connect } from "./tcp.ts";
 
 /** The first line, "" when there is none, or undefined when nobody is there. */
-export async function probe(at: Address, question: string): Promise<string | undefined> {
+export async function askFirstLine(at: Address, question: string): Promise<string | undefined> {
   const { promise, resolve } = Promise.withResolvers<string>();
   const reader = createReader();
   const connection = await connect(at, () => ({
