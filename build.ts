@@ -77,6 +77,9 @@ async function build(target: Target | undefined, version: string): Promise<void>
       entrypoints: [join(SRC, `${program}.ts`), ...workers],
       root: SRC,
       minify: true,
+      // Parsed now, not at each start of a program or a thread: a command needs 0.06 s instead of 0.13.
+      bytecode: true,
+      format: "esm",
       define: { NAPSTER_VERSION: JSON.stringify(version), NAPSTER_COMMIT: JSON.stringify(commit()) },
       plugins: [workerUrls(windows)],
       compile: {
