@@ -10,6 +10,7 @@ export type HashPool = {
   free(): boolean;
   /** The layer of the task's pieces, or why there is none. */
   run(task: Omit<HashTask, "id">): Promise<Uint8Array | Fault>;
+  /** Ends the threads; what they have at work is answered before. */
   close(): void;
 };
 
@@ -26,20 +27,26 @@ export function createHashPool(workers: number): HashPool {
   let nextId = 0;
   let idle: ReturnType<typeof setTimeout> | undefined;
 
-  const end = (thread: Thread, why: string): void => {
+  const died = (thread: Thread, why: string): void => {
     threads.delete(thread);
     thread.worker.terminate();
     for (const answer of thread.tasks.values()) answer(fault("INTERNAL", "ours", why, true));
   };
-  const endAll = (why: string): void => {
-    for (const thread of [...threads]) end(thread, why);
+  // Asked, not cut off: a thread in the middle of a task keeps others from writing to the file (mapping.ts), and only
+  // the thread itself can let go. Its tasks, some milliseconds each, are answered first.
+  const dismissAll = (): void => {
+    for (const { worker } of threads) {
+      worker.postMessage("leave");
+      worker.unref();
+    }
+    threads.clear();
   };
   const rest = (thread: Thread): void => {
     if (thread.tasks.size > 0) return;
     thread.worker.unref();
-    if ([...threads].some((other) => other.tasks.size > 0)) return;
+    if (threads.size === 0 || [...threads].some((other) => other.tasks.size > 0)) return;
     clearTimeout(idle);
-    idle = setTimeout(() => endAll("idle"), WORKER_IDLE_SECONDS_MAX * 1000);
+    idle = setTimeout(dismissAll, WORKER_IDLE_SECONDS_MAX * 1000);
     idle.unref();
   };
 
@@ -53,7 +60,7 @@ export function createHashPool(workers: number): HashPool {
       rest(thread);
       answer?.(event.data.layer);
     };
-    worker.onerror = (event) => end(thread, `hash thread: ${event.message}`);
+    worker.onerror = (event) => died(thread, `hash thread: ${event.message}`);
     threads.add(thread);
     return thread;
   };
@@ -83,7 +90,7 @@ export function createHashPool(workers: number): HashPool {
     },
     close() {
       clearTimeout(idle);
-      endAll("closed");
+      dismissAll();
     },
   };
 }

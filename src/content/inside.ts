@@ -141,6 +141,12 @@ export async function openFile(path: string, wanted?: Stamp): Promise<OpenFile |
   }
 }
 
+/** Opens for reading what is open as `fd`, as if for the first time: a description of its own. Linux; throws elsewhere. */
+export function openAgain(fd: number): number {
+  // The system follows this link to the very file, whatever its name is now. O_CLOEXEC is Bun's own doing.
+  return fs.openSync(`/proc/self/fd/${fd}`, fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0));
+}
+
 /** Opens what listFolder listed. CHANGED when it is no longer that file or no longer as it was, FILE_MISSING when gone. */
 export async function openShare(folder: string, share: Stamp & { readonly file: string }): Promise<OpenFile | Fault> {
   const path = finalPath(folder, share.file);
