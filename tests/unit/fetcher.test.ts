@@ -43,6 +43,7 @@ function scene(pieces = PIECES) {
       identify: async () => {},
       written: (piece) => void written.push(piece),
       flush: async () => fetcher.judge.kept(written.splice(0)),
+      roomBytes: () => Number.POSITIVE_INFINITY,
       busyMs: () => 0,
       close: async () => {},
     },

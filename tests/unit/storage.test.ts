@@ -14,6 +14,7 @@ const HEAD: JournalHead = { size: 100 * 2 ** 18, pieceBytes: 2 ** 18, root: unde
 const FULL = fault("DISK_FULL", "disk", "write", true);
 let log: string[];
 let refuse: string | undefined;
+let slow: Promise<void> | undefined; // every sync of the .part waits for it
 let bytes: Buffer;
 let clock: VirtualClock;
 let storage: Storage;
@@ -43,7 +44,11 @@ function file(name: string): WorkFile {
       if (name === "journal") bytes = bytes.subarray(0, size);
       return act("truncate");
     },
-    sync: async () => act("sync"),
+    async sync() {
+      const failed = act("sync");
+      if (name === "part") await slow;
+      return failed;
+    },
     close: async () => void act("close"),
   };
 }
@@ -51,6 +56,7 @@ function file(name: string): WorkFile {
 beforeEach(() => {
   log = [];
   refuse = undefined;
+  slow = undefined;
   bytes = Buffer.alloc(0);
   clock = createVirtualClock();
   kept = [];
@@ -71,6 +77,7 @@ beforeEach(() => {
 
 const piece = (index: number) => ({ index, hash: new Uint8Array(32).fill(index) });
 const journaled = () => [...(decodeJournal(bytes)?.pieces.keys() ?? [])];
+const noted = () => [...(decodeJournal(bytes)?.written.keys() ?? [])];
 
 describe("a piece", () => {
   test("is synced, then journaled, then told as kept", async () => {
@@ -97,6 +104,71 @@ describe("a piece", () => {
     storage.written(piece(1), 64 * 1024 * 1024);
     await clock.advance(0);
     expect(kept).toEqual([1]);
+  });
+});
+
+describe("a disk that is behind", () => {
+  const MIB = 2 ** 20;
+  let arrive: () => void;
+
+  beforeEach(async () => {
+    await storage.begin(HEAD, false);
+    ({ promise: slow, resolve: arrive } = Promise.withResolvers<void>());
+    storage.written(piece(1), 32 * MIB); // its sync does not end
+    await clock.advance(0);
+  });
+
+  test("has what is written meanwhile noted, much at once and little soon, for a sudden end of the program", async () => {
+    storage.written(piece(2), 3 * MIB);
+    await clock.advance(0);
+    expect([journaled(), noted()]).toEqual([[], [1]]);
+    storage.written(piece(3), MIB);
+    await clock.advance(0);
+    expect(noted()).toEqual([1, 2, 3]);
+    storage.written(piece(4), 10);
+    await clock.advance(1000);
+    expect([journaled(), noted(), kept]).toEqual([[], [1, 2, 3, 4], []]);
+  });
+
+  test("and then syncs: what was noted is kept, and no note takes that back", async () => {
+    storage.written(piece(2), 10);
+    arrive();
+    await clock.advance(2000);
+    storage.written(piece(3), 4 * MIB);
+    await clock.advance(2000);
+    expect([journaled(), noted(), kept]).toEqual([[1, 2, 3], [], [1, 2, 3]]);
+  });
+
+  test("and then fails: no note of what it may not hold stays", async () => {
+    storage.written(piece(2), 4 * MIB);
+    await clock.advance(0);
+    expect(noted()).toEqual([1, 2]);
+    refuse = "sync part";
+    arrive();
+    await clock.advance(0); // the first sync had begun well; the next one fails
+    await storage.flush();
+    expect([journaled(), noted(), lost, kept]).toEqual([[1], [], [2], [1]]);
+  });
+
+  test("has room for 48 MiB at first, and then for what it syncs in about a second, 512 MiB at most", async () => {
+    expect(storage.roomBytes()).toBe(16 * MIB);
+    await clock.advance(320); // 100 MiB/s
+    arrive();
+    await clock.advance(0);
+    expect(storage.roomBytes()).toBe(100 * MIB);
+    slow = undefined;
+    storage.written(piece(2), 40 * MIB); // at once
+    await clock.advance(0);
+    expect(storage.roomBytes()).toBe(512 * MIB);
+    ({ promise: slow, resolve: arrive } = Promise.withResolvers<void>());
+    storage.written(piece(3), 40 * MIB);
+    storage.written(piece(4), 24 * MIB);
+    expect(storage.roomBytes()).toBe(448 * MIB);
+    await clock.advance(60_000); // a minute
+    arrive();
+    slow = undefined;
+    await clock.advance(0);
+    expect(storage.roomBytes()).toBe(48 * MIB);
   });
 });
 
