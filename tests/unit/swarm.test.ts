@@ -65,7 +65,12 @@ type Opened = Awaited<ReturnType<Parameters<typeof createSwarm>[0]["open"]>>;
 type OnWait = Parameters<Parameters<typeof createSwarm>[0]["open"]>[2];
 
 /** A swarm whose chosen source is lost as `brings` says, each time at once, and whose holders answer as the test says. */
-function scene(holders: number[], open: (port: number, onWait: OnWait) => Promise<Opened>, brings?: () => number) {
+function scene(
+  holders: number[],
+  open: (port: number, onWait: OnWait) => Promise<Opened>,
+  brings?: () => number,
+  reopen: () => Opened = () => (brings === undefined ? SLOW : source(1)),
+) {
   const clock = createVirtualClock();
   const chosen = source(1);
   const found = {
@@ -104,7 +109,7 @@ function scene(holders: number[], open: (port: number, onWait: OnWait) => Promis
     },
     async reopen() {
       found.reopened.push(clock.now());
-      return brings === undefined ? SLOW : chosen;
+      return reopen();
     },
     quietMs: () => 0,
     movedMs: () => 0,
@@ -176,6 +181,43 @@ test("one that brings a piece each time is asked again at once", async () => {
   await clock.advance(10_000);
   swarm.stop();
   expect(found.reopened.length).toBeGreaterThan(35);
+});
+
+/** When a chosen peer is asked that was lost and then answers as `reopen` says, in the minute after, in milliseconds. */
+async function askedOf(reopen: (askedMs: number) => Opened | undefined): Promise<number[]> {
+  const { clock, swarm, found } = scene(
+    [],
+    async () => SLOW,
+    () => 1,
+    () => reopen(clock.now()) ?? source(1),
+  );
+  swarm.lost(source(1).address, fault("PEER_GONE", "network"), 1);
+  await clock.advance(60_000);
+  swarm.stop();
+  return found.reopened;
+}
+
+const BUSY = fault("BUSY", "theirs", "", true);
+
+test("a chosen peer that rejects is asked again after pauses that grow up to five seconds", async () => {
+  const asked = await askedOf(() => BUSY);
+  const pauses = asked.slice(1).map((at, i) => at - (asked[i] as number));
+  expect(asked[0]).toBe(0);
+  expect(pauses.slice(0, 4)).toEqual([250, 500, 750, 1500]);
+  expect(Math.max(...pauses)).toBeLessThanOrEqual(5000);
+  expect(asked.length).toBeLessThan(25);
+  expect(asked.length).toBeGreaterThan(12);
+});
+
+test.each([100, 900, 3000, 20_000])("one that has room after %d ms is asked within as long again", async (freeMs) => {
+  const asked = await askedOf((at) => (at < freeMs ? BUSY : undefined));
+  const taken = asked.find((at) => at >= freeMs) ?? Number.POSITIVE_INFINITY;
+  expect(taken).toBeLessThanOrEqual(Math.min(2 * freeMs, freeMs + 5000) + 250);
+});
+
+test("one that nobody answers for is asked four times a second: it may just be starting again", async () => {
+  const asked = await askedOf(() => fault("PEER_UNREACHABLE", "network", "", true));
+  expect(asked.length).toBeGreaterThanOrEqual(240);
 });
 
 test("the place in the queue of the chosen peer, which was lost, is known; a better one renews patience, and the queue is left in the end", async () => {
