@@ -6,9 +6,9 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { LEASE_SECONDS } from "../../src/catalog/redis.ts";
 import { type Program, startProgram } from "../support/program.ts";
+import { openRaw, type Raw } from "../support/raw.ts";
 import { freePort, hasRedis, startRedis } from "../support/redis.ts";
 import { until } from "../support/until.ts";
-import { openRaw, type Raw } from "../unit/support-raw.ts";
 
 const SERVER = join(import.meta.dir, "../../src/napster-server.ts");
 /** Nobody is dialled back: the peers here are sockets that listen nowhere. */

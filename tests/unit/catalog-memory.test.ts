@@ -7,8 +7,8 @@ import { createInterner } from "../../src/catalog/interner.ts";
 import { createMemoryCatalog, type MemoryCatalog } from "../../src/catalog/memory.ts";
 import { runInSlices } from "../../src/catalog/slices.ts";
 import type { Share } from "../../src/protocol/messages.ts";
+import { good } from "../support/good.ts";
 import { at, share } from "./catalog-contract.ts";
-import { good } from "./support-good.ts";
 
 const library = (count: number, from = 0): Share[] =>
   Array.from({ length: count }, (_, i) => share(`vídeo ${from + i}.mp4`, (from + i).toString(16).padStart(64, "0")));

@@ -7,8 +7,8 @@ import { encodeRequest } from "../../src/protocol/requests.ts";
 import { createBucket } from "../../src/transfer/bucket.ts";
 import { createGuest } from "../../src/transfer/guest.ts";
 import type { Connection } from "../../src/transport/connection.ts";
-import { createVirtualClock } from "./support-clock.ts";
-import { contentOf } from "./support-sharer.ts";
+import { createVirtualClock } from "../support/clock.ts";
+import { contentOf } from "../support/sharer.ts";
 
 const FD = 7;
 const SIZE = 2_000_000;

@@ -6,7 +6,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { HASH_BYTES, pieceCount } from "../../src/content/merkle.ts";
 import { decodeJournal, encodeHead, encodePiece, type JournalHead, journalLength } from "../../src/transfer/journal.ts";
-import { anyRoot } from "./support-messages.ts";
+import { anyRoot } from "../support/messages.ts";
 
 const HEAD_BYTES = 128;
 const RECORD_BYTES = 40;

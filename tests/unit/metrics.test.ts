@@ -5,8 +5,8 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { createMetrics } from "../../src/servidor/metrics.ts";
 import { Servidor } from "../../src/servidor.ts";
-import { codeOf, good } from "./support-good.ts";
-import { openRaw } from "./support-raw.ts";
+import { codeOf, good } from "../support/good.ts";
+import { openRaw } from "../support/raw.ts";
 
 const GAUGES = {
   peers: 1,

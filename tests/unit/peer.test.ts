@@ -10,9 +10,9 @@ import { createMemoryCatalog } from "../../src/catalog/memory.ts";
 import { Peer, type PeerEvent, type PeerOptions } from "../../src/peer.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import { Servidor, type ServidorEvent } from "../../src/servidor.ts";
+import { codeOf, good } from "../support/good.ts";
+import { contentOf, startSharer } from "../support/sharer.ts";
 import { until } from "../support/until.ts";
-import { codeOf, good } from "./support-good.ts";
-import { contentOf, startSharer } from "./support-sharer.ts";
 
 const before = { cache: process.env.NAPSTER_CACHE };
 const root = fs.mkdtempSync(join(tmpdir(), "napster-peer-"));

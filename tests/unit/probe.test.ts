@@ -12,11 +12,11 @@ import { Servidor, type ServidorEvent, type ServidorOptions } from "../../src/se
 import type { Connect } from "../../src/transport/connection.ts";
 import { knock } from "../../src/transport/knock.ts";
 import { connect } from "../../src/transport/tcp.ts";
+import { createVirtualClock, type VirtualClock } from "../support/clock.ts";
+import { good } from "../support/good.ts";
+import { createNet } from "../support/net.ts";
+import { openRaw, type Raw } from "../support/raw.ts";
 import { until } from "../support/until.ts";
-import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
-import { good } from "./support-good.ts";
-import { createNet } from "./support-net.ts";
-import { openRaw, type Raw } from "./support-raw.ts";
 
 const ROOT = "ab".repeat(32);
 const KEY = "0123456789abcdef".repeat(2);

@@ -8,7 +8,7 @@ import type { Catalog } from "../../src/catalog/contract.ts";
 import { createMemoryCatalog } from "../../src/catalog/memory.ts";
 import { Servidor, type ServidorEvent } from "../../src/servidor.ts";
 import type { Connection, Handlers } from "../../src/transport/connection.ts";
-import { createVirtualClock } from "./support-clock.ts";
+import { createVirtualClock } from "../support/clock.ts";
 
 type Client = { send(bytes: Uint8Array): void; heard(): string; jam(bytes: number): void; ended(): boolean };
 

@@ -7,7 +7,7 @@ import fc from "fast-check";
 import { fault } from "../../src/protocol/fault.ts";
 import { createReputation } from "../../src/transfer/reputation.ts";
 import { createRandom } from "../simulation/random.ts";
-import { createVirtualClock } from "./support-clock.ts";
+import { createVirtualClock } from "../support/clock.ts";
 
 const PEER = { ip: "127.0.0.1", port: 1 };
 /** The longest that chance allows. */

@@ -10,10 +10,10 @@ import { createHeld } from "../../src/servidor/held.ts";
 import { createDoorway } from "../../src/servidor/session.ts";
 import { Servidor, type ServidorEvent, type ServidorOptions } from "../../src/servidor.ts";
 import type { Connect, Connection } from "../../src/transport/connection.ts";
+import { createVirtualClock, type VirtualClock } from "../support/clock.ts";
+import { good } from "../support/good.ts";
+import { openRaw, type Raw } from "../support/raw.ts";
 import { until } from "../support/until.ts";
-import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
-import { good } from "./support-good.ts";
-import { openRaw, type Raw } from "./support-raw.ts";
 
 const KIB = 1024;
 const closers: (() => void | Promise<void>)[] = [];

@@ -13,9 +13,9 @@ import {
 } from "../../src/protocol/limits.ts";
 import type { Share } from "../../src/protocol/messages.ts";
 import { createServerLink, type ServerLink } from "../../src/transport/server-link.ts";
-import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
-import { codeOf, good } from "./support-good.ts";
-import { createNet, type FarEnd, type Net } from "./support-net.ts";
+import { createVirtualClock, type VirtualClock } from "../support/clock.ts";
+import { codeOf, good } from "../support/good.ts";
+import { createNet, type FarEnd, type Net } from "../support/net.ts";
 
 const SERVER: Address = { ip: "127.0.0.1", port: 1099 };
 const HERE: Address = { ip: "127.0.0.1", port: 9001 };

@@ -20,11 +20,11 @@ import { createDoorway } from "../../src/servidor/session.ts";
 import { Servidor, type ServidorEvent, type ServidorOptions } from "../../src/servidor.ts";
 import { type Connection, DEAF, type Listen } from "../../src/transport/connection.ts";
 import { listen } from "../../src/transport/tcp.ts";
+import { createVirtualClock, type VirtualClock } from "../support/clock.ts";
+import { codeOf, good } from "../support/good.ts";
+import { createFarEnd } from "../support/net.ts";
+import { openRaw, type Raw } from "../support/raw.ts";
 import { until } from "../support/until.ts";
-import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
-import { codeOf, good } from "./support-good.ts";
-import { createFarEnd } from "./support-net.ts";
-import { openRaw, type Raw } from "./support-raw.ts";
 
 const ROOT = "ab".repeat(32);
 const closers: (() => void | Promise<void>)[] = [];

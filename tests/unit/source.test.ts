@@ -6,8 +6,8 @@ import { describe, expect, test } from "bun:test";
 import { isFault } from "../../src/protocol/fault.ts";
 import { openSource, type Source } from "../../src/transfer/source.ts";
 import type { Connect, Connection } from "../../src/transport/connection.ts";
-import { createVirtualClock } from "./support-clock.ts";
-import { good } from "./support-good.ts";
+import { createVirtualClock } from "../support/clock.ts";
+import { good } from "../support/good.ts";
 
 const ADDRESS = { ip: "127.0.0.1", port: 1 };
 const ROOT = "ab".repeat(32);

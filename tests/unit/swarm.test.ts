@@ -7,7 +7,7 @@ import { type Fault, fault } from "../../src/protocol/fault.ts";
 import type { Fetcher } from "../../src/transfer/fetcher.ts";
 import type { Source } from "../../src/transfer/source.ts";
 import { createSwarm } from "../../src/transfer/swarm.ts";
-import { createVirtualClock } from "./support-clock.ts";
+import { createVirtualClock } from "../support/clock.ts";
 
 const source = (port: number) =>
   ({ address: { ip: "127.0.0.1", port }, available: async () => new Uint8Array(1) }) as unknown as Source;

@@ -6,9 +6,9 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { type Connection, DEAF, type Handlers, type Listener } from "../../src/transport/connection.ts";
 import { connect, listen } from "../../src/transport/tcp.ts";
+import { codeOf, good } from "../support/good.ts";
+import { openRaw } from "../support/raw.ts";
 import { until } from "../support/until.ts";
-import { codeOf, good } from "./support-good.ts";
-import { openRaw } from "./support-raw.ts";
 
 const closers: (() => void)[] = [];
 afterEach(() => {

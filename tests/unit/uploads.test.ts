@@ -31,12 +31,12 @@ import type { Listed } from "../../src/transfer/upload-worker.ts";
 import { createUploads, type UploadPolicy, type UploadsEvent } from "../../src/transfer/uploads.ts";
 import { createCrowd } from "../../src/transport/crowd.ts";
 import { listen } from "../../src/transport/tcp.ts";
+import { createVirtualClock, type VirtualClock } from "../support/clock.ts";
+import { good } from "../support/good.ts";
+import { createFarEnd } from "../support/net.ts";
+import { openRaw, type Raw } from "../support/raw.ts";
+import { contentOf, hashOf } from "../support/sharer.ts";
 import { until } from "../support/until.ts";
-import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
-import { good } from "./support-good.ts";
-import { createFarEnd } from "./support-net.ts";
-import { openRaw, type Raw } from "./support-raw.ts";
-import { contentOf, hashOf } from "./support-sharer.ts";
 
 const root = fs.mkdtempSync(join(tmpdir(), "napster-uploads-"));
 const SIZE = 3_000_000;
