@@ -19,9 +19,9 @@ import type { OpenLane } from "../../src/transfer/lane-threads.ts";
 import type { Progress } from "../../src/transfer/progress.ts";
 import { type Clock, systemClock } from "../../src/transport/clock.ts";
 import { connect } from "../../src/transport/tcp.ts";
+import { codeOf, good } from "../support/good.ts";
+import { contentOf, data, type Get, hashOf, type Script, type Sharer, startSharer } from "../support/sharer.ts";
 import { until } from "../support/until.ts";
-import { codeOf, good } from "./support-good.ts";
-import { contentOf, data, type Get, hashOf, type Script, type Sharer, startSharer } from "./support-sharer.ts";
 
 const PIECE = 256 * 1024;
 const NAME = "aula.mp4";

@@ -14,7 +14,7 @@ import {
   type JournalHead,
   journalLength,
 } from "../../src/transfer/journal.ts";
-import { anyRoot } from "./support-messages.ts";
+import { anyRoot } from "../support/messages.ts";
 
 const HEAD_BYTES = 128;
 const RECORD_BYTES = 40;

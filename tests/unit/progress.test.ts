@@ -6,7 +6,7 @@ import { describe, expect, test } from "bun:test";
 import { fault } from "../../src/protocol/fault.ts";
 import type { Fetcher } from "../../src/transfer/fetcher.ts";
 import { type Progress, reportProgress } from "../../src/transfer/progress.ts";
-import { createVirtualClock } from "./support-clock.ts";
+import { createVirtualClock } from "../support/clock.ts";
 
 const FROM = { ip: "127.0.0.1", port: 1 };
 const OTHER = { ip: "127.0.0.1", port: 2 };

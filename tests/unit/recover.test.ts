@@ -7,8 +7,8 @@ import type { Workplace } from "../../src/content/workplace.ts";
 import type { JournalHead } from "../../src/transfer/journal.ts";
 import { recover } from "../../src/transfer/recover.ts";
 import type { Storage } from "../../src/transfer/storage.ts";
-import { codeOf, good } from "./support-good.ts";
-import { contentOf, hashOf } from "./support-sharer.ts";
+import { codeOf, good } from "../support/good.ts";
+import { contentOf, hashOf } from "../support/sharer.ts";
 
 const PIECE = 2 ** 18;
 const { root, layer } = hashOf(contentOf(3 * PIECE));

@@ -7,8 +7,8 @@ import type { WorkFile } from "../../src/content/workplace.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
 import { decodeJournal, type JournalHead } from "../../src/transfer/journal.ts";
 import { createStorage, type Storage } from "../../src/transfer/storage.ts";
-import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
-import { good } from "./support-good.ts";
+import { createVirtualClock, type VirtualClock } from "../support/clock.ts";
+import { good } from "../support/good.ts";
 
 const HEAD: JournalHead = { size: 100 * 2 ** 18, pieceBytes: 2 ** 18, root: undefined };
 const FULL = fault("DISK_FULL", "disk", "write", true);
