@@ -183,6 +183,7 @@ export function createStorage(options: StorageOptions): Storage {
     if (batch.length === 0) return undefined;
     leaveUnnoted(); // no note may come after the record that says more
     const unjournaled = await journal.appendSynced(batch.map(encodePiece));
+    syncingBytes = 0; // whoever hears of it may have been waiting for this room
     if (unjournaled !== undefined) waiting = batch.concat(waiting);
     else options.onKept(batch);
     return unjournaled;

@@ -15,10 +15,12 @@ const FULL = fault("DISK_FULL", "disk", "write", true);
 let log: string[];
 let refuse: string | undefined;
 let slow: Promise<void> | undefined; // every sync of the .part waits for it
+let slowJournal: Promise<void> | undefined; // every sync of the journal waits for it
 let bytes: Buffer;
 let clock: VirtualClock;
 let storage: Storage;
 let kept: number[];
+let roomAtKept: number;
 let lost: number[];
 let faults: Fault[];
 
@@ -46,7 +48,7 @@ function file(name: string): WorkFile {
     },
     async sync() {
       const failed = act("sync");
-      if (name === "part") await slow;
+      await (name === "part" ? slow : slowJournal);
       return failed;
     },
     close: async () => void act("close"),
@@ -57,6 +59,7 @@ beforeEach(() => {
   log = [];
   refuse = undefined;
   slow = undefined;
+  slowJournal = undefined;
   bytes = Buffer.alloc(0);
   clock = createVirtualClock();
   kept = [];
@@ -68,6 +71,7 @@ beforeEach(() => {
     clock,
     onKept: (pieces) => {
       log.push("kept");
+      roomAtKept = storage.roomBytes();
       kept.push(...pieces.map(({ index }) => index));
     },
     onLost: (pieces) => lost.push(...pieces.map(({ index }) => index)),
@@ -169,6 +173,28 @@ describe("a disk that is behind", () => {
     slow = undefined;
     await clock.advance(0);
     expect(storage.roomBytes()).toBe(48 * MIB);
+  });
+
+  test("has room again when it tells what is kept: who hears of it orders the next, and nothing else may ever ask", async () => {
+    await clock.advance(60_000); // a minute
+    expect(storage.roomBytes()).toBe(16 * MIB);
+    arrive();
+    await clock.advance(0);
+    expect([kept, roomAtKept]).toEqual([[1], 48 * MIB]);
+  });
+
+  test("at its journal has more noted all the same", async () => {
+    const { promise, resolve: arriveJournal } = Promise.withResolvers<void>();
+    slowJournal = promise;
+    arrive();
+    await clock.advance(0);
+    expect(log.at(-1)).toBe("sync journal");
+    storage.written(piece(2), 4 * MIB);
+    await clock.advance(0);
+    expect([noted(), kept]).toEqual([[2], []]);
+    arriveJournal();
+    await clock.advance(2000);
+    expect([journaled(), noted(), kept]).toEqual([[1, 2], [], [1, 2]]);
   });
 });
 
