@@ -3,7 +3,7 @@
 // Never: judges a hash, blocks the thread while the disk works, or touches a file once it is closed.
 
 import type { WorkFile } from "../content/workplace.ts";
-import type { Fault } from "../protocol/fault.ts";
+import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Root } from "../protocol/messages.ts";
 import type { Clock } from "../transport/clock.ts";
 import {
@@ -75,6 +75,7 @@ export function createStorage(options: StorageOptions): Storage {
   let waitingBytes = 0;
   let unnoted: JournalPiece[] = []; // the last that were written
   let unnotedBytes = 0;
+  let claimed = new Set<number>(); // an earlier run noted these as written, and they are not kept yet
   let syncingBytes = 0;
   let unsyncedBytesMost = UNSYNCED_BYTES_MIN;
   const losses: { records: Uint8Array[]; written: () => void }[] = []; // not in the journal yet
@@ -85,8 +86,15 @@ export function createStorage(options: StorageOptions): Storage {
   let cancelTimer: (() => void) | undefined;
   let cancelNote: (() => void) | undefined;
 
+  async function recover(): Promise<JournalContent | undefined | Fault> {
+    const found = await journal.recover();
+    if (!isFault(found)) claimed = new Set(found?.written.keys());
+    return found;
+  }
+
   async function begin(wanted: JournalHead, keepPart: boolean): Promise<Fault | undefined> {
     busySince = clock.now();
+    claimed.clear();
     // The journal goes first: bytes that it does not vouch for harm nobody.
     const failed =
       (await journal.begin(wanted)) ??
@@ -174,7 +182,9 @@ export function createStorage(options: StorageOptions): Storage {
       waiting = [];
       waitingBytes = 0;
       leaveUnnoted();
-      losses.push({ records: pieces.map(({ index }) => encodeLoss(index)), written() {} });
+      const indexes = new Set([...claimed, ...pieces.map(({ index }) => index)]);
+      claimed.clear();
+      losses.push({ records: [...indexes].map(encodeLoss), written() {} });
       options.onLost(pieces);
       await writeLosses();
       return unsynced;
@@ -184,9 +194,13 @@ export function createStorage(options: StorageOptions): Storage {
     leaveUnnoted(); // no note may come after the record that says more
     const unjournaled = await journal.appendSynced(batch.map(encodePiece));
     syncingBytes = 0; // whoever hears of it may have been waiting for this room
-    if (unjournaled !== undefined) waiting = batch.concat(waiting);
-    else options.onKept(batch);
-    return unjournaled;
+    if (unjournaled !== undefined) {
+      waiting = batch.concat(waiting);
+      return unjournaled;
+    }
+    for (const { index } of batch) claimed.delete(index);
+    options.onKept(batch);
+    return undefined;
   }
 
   function measure(bytes: number, ms: number): void {
@@ -212,7 +226,7 @@ export function createStorage(options: StorageOptions): Storage {
   }
 
   return {
-    recover: journal.recover,
+    recover,
     begin,
     retitle: async (wanted) => (await journal.retitle(wanted)) ?? (await trim(wanted.size)),
     trim,

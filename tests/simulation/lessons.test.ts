@@ -367,6 +367,32 @@ describe("a sync that fails", () => {
   }
 });
 
+test("what a failed sync forgot is never claimed by an earlier run's notes, though the system goes on showing it", () => {
+  for (let at = 50; at < 2000; at += 50) {
+    const story = tell({ honest: { has: CONTENT } });
+    const { us, checks } = story;
+    const health = us.disk.health;
+    story.start("honest", "us");
+    health.syncMs = 1; // the journal's beginning is synced
+    expect(code(story.download("honest", 60))).toBe("stuck");
+    health.syncMs = 3600_000;
+    story.time.run(60_000, () => false); // every byte is there, no sync has come back
+    story.crash(us, "kill");
+    Object.assign(health, { syncMs: 5, sync: "forgets" });
+    story.start("us");
+    expect(code(story.download("honest", at))).toBe("stuck");
+    story.crash(us, "kill");
+    health.sync = "works";
+    story.start("us");
+    expect(code(story.download("honest"))).toBe("done");
+    story.crash(us, "power");
+    story.start("us");
+    if (us.disk.file(CONTENT.name) === undefined) expect(code(story.download("honest"))).toBe("done");
+    expectArrived(story);
+    expect(checks.breaches).toEqual([]);
+  }
+});
+
 test("a disk that never answers a sync is waited for with at most 48 MiB fetched, however long the file", () => {
   const bytes = new Uint8Array(80 * 2 ** 20);
   for (let at = 0; at < bytes.length; at += PIECE) bytes[at] = at / PIECE;

@@ -316,6 +316,30 @@ describe("an earlier journal", () => {
     expect(journaled()).toEqual([1, 2]);
   });
 
+  test("has its notes taken back too when a sync fails: the system may go on showing what the disk never got", async () => {
+    await storage.begin(HEAD, false);
+    slow = new Promise(() => {}); // the program ends before the disk answers
+    for (const index of [1, 2, 3]) storage.written(piece(index), 4 * 2 ** 20);
+    await clock.advance(0);
+    expect(noted()).toEqual([1, 2, 3]);
+    slow = undefined;
+    const again = createStorage({
+      part: file("part"),
+      journal: file("journal"),
+      clock,
+      onKept() {},
+      onLost() {},
+      onFault() {},
+    });
+    await again.recover();
+    again.written(piece(2), 10); // read again, and right
+    await again.flush();
+    refuse = "sync part";
+    again.written(piece(7), 10);
+    await again.flush();
+    expect([journaled(), noted()]).toEqual([[2], []]);
+  });
+
   test("that is none of ours is not used", async () => {
     bytes = Buffer.from("somebody's notes".repeat(20));
     expect(await storage.recover()).toBeUndefined();
