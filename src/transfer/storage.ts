@@ -6,6 +6,7 @@ import type { WorkFile } from "../content/workplace.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Root } from "../protocol/messages.ts";
 import type { Clock } from "../transport/clock.ts";
+import { createAhead } from "./ahead.ts";
 import {
   encodeLoss,
   encodePiece,
@@ -63,10 +64,6 @@ const SYNC_MS = 250;
 // far the disk is behind.
 const NOTE_BYTES = 4 * MIB;
 const NOTE_MS = 500;
-// What a power cut would fetch twice, and what the disk is still busy with when the last byte comes: what it takes in
-// about a second. With less, lanes stood still during each sync, and a fast disk half of the time.
-const UNSYNCED_BYTES_MIN = 48 * MIB;
-const UNSYNCED_BYTES_MAX = 512 * MIB;
 
 export function createStorage(options: StorageOptions): Storage {
   const { part, clock } = options;
@@ -77,7 +74,7 @@ export function createStorage(options: StorageOptions): Storage {
   let unnotedBytes = 0;
   let claimed = new Set<number>(); // an earlier run noted these as written, and they are not kept yet
   let syncingBytes = 0;
-  let unsyncedBytesMost = UNSYNCED_BYTES_MIN;
+  const ahead = createAhead();
   const losses: { records: Uint8Array[]; written: () => void }[] = []; // not in the journal yet
   let doubted = false; // the last sync of the .part failed: the next flush asks the disk, whatever there is to keep
   let syncing: Promise<void> | undefined;
@@ -107,8 +104,12 @@ export function createStorage(options: StorageOptions): Storage {
   }
 
   async function trim(size: number): Promise<Fault | undefined> {
+    if (part.size <= size) return undefined;
     // Safe at once: with every piece journaled, no other sync would come before the file has its name.
-    return part.size > size ? ((await part.truncate(size)) ?? (await part.sync())) : undefined;
+    const failed = (await part.truncate(size)) ?? (await part.sync());
+    // Where it was not, the next run is to see that there is something to cut.
+    if (failed !== undefined) await part.truncate(part.size);
+    return failed;
   }
 
   async function disown(indexes: readonly number[]): Promise<void> {
@@ -189,7 +190,7 @@ export function createStorage(options: StorageOptions): Storage {
       await writeLosses();
       return unsynced;
     }
-    measure(syncingBytes, clock.now() - since);
+    ahead.measure(syncingBytes, clock.now() - since);
     if (batch.length === 0) return undefined;
     leaveUnnoted(); // no note may come after the record that says more
     const unjournaled = await journal.appendSynced(batch.map(encodePiece));
@@ -201,11 +202,6 @@ export function createStorage(options: StorageOptions): Storage {
     for (const { index } of batch) claimed.delete(index);
     options.onKept(batch);
     return undefined;
-  }
-
-  function measure(bytes: number, ms: number): void {
-    const perSecond = bytes / (Math.max(1, ms) / 1000);
-    unsyncedBytesMost = Math.min(Math.max(perSecond, UNSYNCED_BYTES_MIN), UNSYNCED_BYTES_MAX);
   }
 
   /** One sync at a time; what comes meanwhile goes with the next. */
@@ -233,7 +229,7 @@ export function createStorage(options: StorageOptions): Storage {
     disown,
     identify: async (root) => (closed ? undefined : journal.identify(root)),
     written,
-    roomBytes: () => unsyncedBytesMost - waitingBytes - syncingBytes,
+    roomBytes: () => ahead.bytesMost - waitingBytes - syncingBytes,
     flush,
     busyMs: () => (busySince === undefined ? 0 : clock.now() - busySince),
     async close() {

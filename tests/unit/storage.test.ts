@@ -296,6 +296,16 @@ test("closed files are left alone: what is under way is waited for, and who come
   expect(log).toEqual([]);
 });
 
+test("a .part that is too long is cut and synced, and where that fails it is as long as before: the next run cuts it", async () => {
+  const cuts: number[] = [];
+  const truncate = async (size: number) => void cuts.push(size);
+  const part = { ...file("part"), size: 120, truncate };
+  const long = createStorage({ part, journal: file("journal"), clock, onKept() {}, onLost() {}, onFault() {} });
+  expect([await long.trim(100), cuts]).toEqual([undefined, [100]]);
+  refuse = "sync part";
+  expect([await long.trim(100), cuts]).toEqual([FULL, [100, 100, 120]]);
+});
+
 describe("an earlier journal", () => {
   test("is found, and what is kept next is written behind its last whole record", async () => {
     await storage.begin(HEAD, false);
