@@ -35,11 +35,29 @@ export function createJournalFile(file: WorkFile): JournalFile {
     return done;
   }
 
-  async function add(records: readonly Uint8Array[], settle: WorkFile["sync"]): Promise<Fault | undefined> {
-    const bytes = Buffer.concat(records);
-    const failed = (await file.writeAt(bytes, tail)) ?? (await settle());
+  async function put(bytes: Uint8Array): Promise<Fault | undefined> {
+    const failed = await file.writeAt(bytes, tail);
     if (failed === undefined) tail += bytes.length;
     return failed;
+  }
+
+  /** The sync is in nobody's way: a disk that takes seconds for it does not keep others from adding what they have. */
+  async function appendSynced(records: readonly Uint8Array[]): Promise<Fault | undefined> {
+    const bytes = Buffer.concat(records);
+    let end = 0;
+    const unwritten = await inTurn(async () => {
+      const failed = await put(bytes);
+      end = tail;
+      return failed;
+    });
+    if (unwritten !== undefined) return unwritten;
+    const unsynced = await file.sync();
+    // Tried again and again they must not fill the disk. Where others follow already, they are there twice.
+    if (unsynced !== undefined)
+      await inTurn(async () => {
+        if (tail === end) tail -= bytes.length;
+      });
+    return unsynced;
   }
 
   return {
@@ -73,8 +91,8 @@ export function createJournalFile(file: WorkFile): JournalFile {
         if ((await file.writeAt(encodeHead(named), 0)) === undefined) head = named;
       });
     },
-    append: (records) => inTurn(() => add(records, async () => undefined)),
-    appendSynced: (records) => inTurn(() => add(records, () => file.sync())),
+    append: (records) => inTurn(() => put(Buffer.concat(records))),
+    appendSynced,
     async close() {
       await last;
       await file.close();

@@ -18,6 +18,8 @@ export type JournalContent = {
   readonly pieces: Map<number, Uint8Array>;
   /** These were written, and no sync since has been answered: there after a crash of the program, not of the machine. */
   readonly written: Map<number, Uint8Array>;
+  /** These were taken back, and nothing was said of them since. */
+  readonly lost: Set<number>;
 };
 
 const MAGIC = "napster-journal 1";
@@ -60,6 +62,7 @@ export function decodeJournal(bytes: Uint8Array): JournalContent | undefined {
   const count = pieceCount(head.size, head.pieceBytes);
   const pieces = new Map<number, Uint8Array>();
   const written = new Map<number, Uint8Array>();
+  const lost = new Set<number>();
   for (let at = HEAD_BYTES; at + RECORD_BYTES <= bytes.length; at += RECORD_BYTES) {
     const view = new DataView(bytes.buffer, bytes.byteOffset + at, RECORD_BYTES);
     const number = view.getUint32(0, true);
@@ -69,9 +72,11 @@ export function decodeJournal(bytes: Uint8Array): JournalContent | undefined {
     const hash = bytes.slice(at + 4, at + 4 + HASH_BYTES);
     pieces.delete(index);
     written.delete(index);
+    lost.delete(index);
     if (hash.some((byte) => byte !== 0)) (number < WRITTEN ? pieces : written).set(index, hash);
+    else lost.add(index);
   }
-  return { head, pieces, written };
+  return { head, pieces, written, lost };
 }
 
 function decodeHead(line: string): JournalHead | undefined {

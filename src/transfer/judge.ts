@@ -17,6 +17,8 @@ export type Judge = {
   setLayer(layer: Uint8Array): void;
   /** What an earlier run left is still being read again. */
   readonly checking: boolean;
+  /** Every byte is here, read again and kept or not: nobody needs to send any, unless some turn out to be wrong. */
+  readonly allHere: boolean;
   /** False for wrong bytes. True also while there is no layer. */
   isRight(index: number, hash: Uint8Array): boolean;
   /** These are synced and journaled. */
@@ -106,6 +108,9 @@ export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeO
     lost,
     get checking() {
       return unchecked;
+    },
+    get allHere() {
+      return scheduler.allArrived;
     },
   };
 }

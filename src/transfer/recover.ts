@@ -54,7 +54,9 @@ export async function recover({ storage, place, grant, layer }: RecoverOptions):
   const root = layer === undefined ? grant.root : rootOfLayer(layer, grant.pieceBytes);
   const same = found !== undefined && sameContent(found.head, grant);
   // A journal of nothing that is there is begun anew, whatever it names.
-  if (same && kept.size + written.size > 0) {
+  // One that has only taken back is not: what a failed sync forgot may still be shown, and is not to be claimed anew.
+  const tookBack = found !== undefined && found.lost.size > 0 && found.pieces.size + found.written.size === 0;
+  if (same && (tookBack || kept.size + written.size > 0)) {
     const failed = await storage.trim(grant.size);
     return failed ?? { kept, written, root: found.head.root };
   }

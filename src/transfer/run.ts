@@ -165,7 +165,9 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     return layer;
   }
 
+  /** Also with every byte here: what is still read again, or synced, is finished without anybody. */
   function waitsForDisk(): boolean {
+    if (layer !== undefined && fetcher.judge.allHere) return true;
     return fetcher.paused !== undefined || storage.busyMs() > QUIET_MS;
   }
 

@@ -3,9 +3,10 @@
 // Never: judges a hash, blocks the thread while the disk works, or touches a file once it is closed.
 
 import type { WorkFile } from "../content/workplace.ts";
-import type { Fault } from "../protocol/fault.ts";
+import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Root } from "../protocol/messages.ts";
 import type { Clock } from "../transport/clock.ts";
+import { createAhead } from "./ahead.ts";
 import {
   encodeLoss,
   encodePiece,
@@ -63,10 +64,6 @@ const SYNC_MS = 250;
 // far the disk is behind.
 const NOTE_BYTES = 4 * MIB;
 const NOTE_MS = 500;
-// What a power cut would fetch twice, and what the disk is still busy with when the last byte comes: what it takes in
-// about a second. With less, lanes stood still during each sync, and a fast disk half of the time.
-const UNSYNCED_BYTES_MIN = 48 * MIB;
-const UNSYNCED_BYTES_MAX = 512 * MIB;
 
 export function createStorage(options: StorageOptions): Storage {
   const { part, clock } = options;
@@ -75,8 +72,9 @@ export function createStorage(options: StorageOptions): Storage {
   let waitingBytes = 0;
   let unnoted: JournalPiece[] = []; // the last that were written
   let unnotedBytes = 0;
+  let claimed = new Set<number>(); // an earlier run noted these as written, and they are not kept yet
   let syncingBytes = 0;
-  let unsyncedBytesMost = UNSYNCED_BYTES_MIN;
+  const ahead = createAhead();
   const losses: { records: Uint8Array[]; written: () => void }[] = []; // not in the journal yet
   let doubted = false; // the last sync of the .part failed: the next flush asks the disk, whatever there is to keep
   let syncing: Promise<void> | undefined;
@@ -85,8 +83,15 @@ export function createStorage(options: StorageOptions): Storage {
   let cancelTimer: (() => void) | undefined;
   let cancelNote: (() => void) | undefined;
 
+  async function recover(): Promise<JournalContent | undefined | Fault> {
+    const found = await journal.recover();
+    if (!isFault(found)) claimed = new Set(found?.written.keys());
+    return found;
+  }
+
   async function begin(wanted: JournalHead, keepPart: boolean): Promise<Fault | undefined> {
     busySince = clock.now();
+    claimed.clear();
     // The journal goes first: bytes that it does not vouch for harm nobody.
     const failed =
       (await journal.begin(wanted)) ??
@@ -99,8 +104,12 @@ export function createStorage(options: StorageOptions): Storage {
   }
 
   async function trim(size: number): Promise<Fault | undefined> {
+    if (part.size <= size) return undefined;
     // Safe at once: with every piece journaled, no other sync would come before the file has its name.
-    return part.size > size ? ((await part.truncate(size)) ?? (await part.sync())) : undefined;
+    const failed = (await part.truncate(size)) ?? (await part.sync());
+    // Where it was not, the next run is to see that there is something to cut.
+    if (failed !== undefined) await part.truncate(part.size);
+    return failed;
   }
 
   async function disown(indexes: readonly number[]): Promise<void> {
@@ -174,23 +183,25 @@ export function createStorage(options: StorageOptions): Storage {
       waiting = [];
       waitingBytes = 0;
       leaveUnnoted();
-      losses.push({ records: pieces.map(({ index }) => encodeLoss(index)), written() {} });
+      const indexes = new Set([...claimed, ...pieces.map(({ index }) => index)]);
+      claimed.clear();
+      losses.push({ records: [...indexes].map(encodeLoss), written() {} });
       options.onLost(pieces);
       await writeLosses();
       return unsynced;
     }
-    measure(syncingBytes, clock.now() - since);
+    ahead.measure(syncingBytes, clock.now() - since);
     if (batch.length === 0) return undefined;
     leaveUnnoted(); // no note may come after the record that says more
     const unjournaled = await journal.appendSynced(batch.map(encodePiece));
-    if (unjournaled !== undefined) waiting = batch.concat(waiting);
-    else options.onKept(batch);
-    return unjournaled;
-  }
-
-  function measure(bytes: number, ms: number): void {
-    const perSecond = bytes / (Math.max(1, ms) / 1000);
-    unsyncedBytesMost = Math.min(Math.max(perSecond, UNSYNCED_BYTES_MIN), UNSYNCED_BYTES_MAX);
+    syncingBytes = 0; // whoever hears of it may have been waiting for this room
+    if (unjournaled !== undefined) {
+      waiting = batch.concat(waiting);
+      return unjournaled;
+    }
+    for (const { index } of batch) claimed.delete(index);
+    options.onKept(batch);
+    return undefined;
   }
 
   /** One sync at a time; what comes meanwhile goes with the next. */
@@ -211,14 +222,14 @@ export function createStorage(options: StorageOptions): Storage {
   }
 
   return {
-    recover: journal.recover,
+    recover,
     begin,
     retitle: async (wanted) => (await journal.retitle(wanted)) ?? (await trim(wanted.size)),
     trim,
     disown,
     identify: async (root) => (closed ? undefined : journal.identify(root)),
     written,
-    roomBytes: () => unsyncedBytesMost - waitingBytes - syncingBytes,
+    roomBytes: () => ahead.bytesMost - waitingBytes - syncingBytes,
     flush,
     busyMs: () => (busySince === undefined ? 0 : clock.now() - busySince),
     async close() {

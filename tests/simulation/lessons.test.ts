@@ -306,6 +306,29 @@ describe("what an earlier run left", () => {
     }
   });
 
+  test("and is all here is read again, for minutes, though its source leaves meanwhile: nobody else is needed", () => {
+    const story = tell({ honest: { has: CONTENT } });
+    const waits = new Set<string | undefined>();
+    story.start("honest", "us");
+    story.us.disk.health.syncMs = 1; // the journal's beginning is synced
+    expect(code(story.download("honest", 60))).toBe("stuck");
+    story.us.disk.health.syncMs = 3600_000;
+    story.time.run(60_000, () => false); // every byte is there, no sync has come back
+    story.crash(story.us, "kill");
+    story.us.disk.health.syncMs = 5;
+    story.us.slower = 20_000;
+    story.start("us");
+    Object.assign(story.checks.watch, {
+      progress: (_ip: string, _bytes: number, _size: number, waiting: Waiting | undefined) => waits.add(waiting?.for),
+    });
+    expect(code(story.download("honest", 2000))).toBe("stuck");
+    story.crash(story.machine("honest"), "kill");
+    expect(story.time.run(20_000, () => story.us.disk.file(CONTENT.name) !== undefined)).toBe(false);
+    expect([...waits]).toEqual(["check"]);
+    expect(story.time.run(10_000_000, () => story.us.disk.file(CONTENT.name) !== undefined)).toBe(true);
+    expectArrived(story);
+  });
+
   test("and was journaled is never fetched again, whichever way the program ended", () => {
     for (const how of ["kill", "power"] as const) {
       const story = tell({ honest: { has: CONTENT } });
@@ -341,6 +364,32 @@ describe("a sync that fails", () => {
         expectArrived(story);
       }
     });
+  }
+});
+
+test("what a failed sync forgot is never claimed by an earlier run's notes, though the system goes on showing it", () => {
+  for (let at = 50; at < 2000; at += 50) {
+    const story = tell({ honest: { has: CONTENT } });
+    const { us, checks } = story;
+    const health = us.disk.health;
+    story.start("honest", "us");
+    health.syncMs = 1; // the journal's beginning is synced
+    expect(code(story.download("honest", 60))).toBe("stuck");
+    health.syncMs = 3600_000;
+    story.time.run(60_000, () => false); // every byte is there, no sync has come back
+    story.crash(us, "kill");
+    Object.assign(health, { syncMs: 5, sync: "forgets" });
+    story.start("us");
+    expect(code(story.download("honest", at))).toBe("stuck");
+    story.crash(us, "kill");
+    health.sync = "works";
+    story.start("us");
+    expect(code(story.download("honest"))).toBe("done");
+    story.crash(us, "power");
+    story.start("us");
+    if (us.disk.file(CONTENT.name) === undefined) expect(code(story.download("honest"))).toBe("done");
+    expectArrived(story);
+    expect(checks.breaches).toEqual([]);
   }
 });
 

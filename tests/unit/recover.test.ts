@@ -26,10 +26,11 @@ async function recovered(
   grant = GRANT,
   known = true,
   written: Pieces = NONE,
+  lost = new Set<number>(),
 ) {
   let began: JournalHead | undefined;
   const storage = {
-    recover: async () => ({ head: { size: GRANT.size, pieceBytes: PIECE, root: named }, pieces, written }),
+    recover: async () => ({ head: { size: GRANT.size, pieceBytes: PIECE, root: named }, pieces, written, lost }),
     trim: async () => undefined,
     async begin(head: JournalHead) {
       began = head;
@@ -65,6 +66,11 @@ describe("an earlier journal of the same content", () => {
   test("of nothing but what was written is not begun anew", async () => {
     const { left, began } = await recovered(root, NONE, GRANT, true, new Map([[1, hashAt(1)]]));
     expect([[...good(left).written.keys()], began]).toEqual([[1], false]);
+  });
+
+  test("that has only taken pieces back is not begun anew: what a failed sync forgot may still be shown", async () => {
+    const { left, began } = await recovered(root, NONE, GRANT, true, NONE, new Set([1]));
+    expect([good(left).kept.size + good(left).written.size, began]).toEqual([0, false]);
   });
 
   test("that names a root says so, for a source that names none", async () => {

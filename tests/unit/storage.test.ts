@@ -15,10 +15,12 @@ const FULL = fault("DISK_FULL", "disk", "write", true);
 let log: string[];
 let refuse: string | undefined;
 let slow: Promise<void> | undefined; // every sync of the .part waits for it
+let slowJournal: Promise<void> | undefined; // every sync of the journal waits for it
 let bytes: Buffer;
 let clock: VirtualClock;
 let storage: Storage;
 let kept: number[];
+let roomAtKept: number;
 let lost: number[];
 let faults: Fault[];
 
@@ -46,7 +48,7 @@ function file(name: string): WorkFile {
     },
     async sync() {
       const failed = act("sync");
-      if (name === "part") await slow;
+      await (name === "part" ? slow : slowJournal);
       return failed;
     },
     close: async () => void act("close"),
@@ -57,6 +59,7 @@ beforeEach(() => {
   log = [];
   refuse = undefined;
   slow = undefined;
+  slowJournal = undefined;
   bytes = Buffer.alloc(0);
   clock = createVirtualClock();
   kept = [];
@@ -68,6 +71,7 @@ beforeEach(() => {
     clock,
     onKept: (pieces) => {
       log.push("kept");
+      roomAtKept = storage.roomBytes();
       kept.push(...pieces.map(({ index }) => index));
     },
     onLost: (pieces) => lost.push(...pieces.map(({ index }) => index)),
@@ -170,6 +174,28 @@ describe("a disk that is behind", () => {
     await clock.advance(0);
     expect(storage.roomBytes()).toBe(48 * MIB);
   });
+
+  test("has room again when it tells what is kept: who hears of it orders the next, and nothing else may ever ask", async () => {
+    await clock.advance(60_000); // a minute
+    expect(storage.roomBytes()).toBe(16 * MIB);
+    arrive();
+    await clock.advance(0);
+    expect([kept, roomAtKept]).toEqual([[1], 48 * MIB]);
+  });
+
+  test("at its journal has more noted all the same", async () => {
+    const { promise, resolve: arriveJournal } = Promise.withResolvers<void>();
+    slowJournal = promise;
+    arrive();
+    await clock.advance(0);
+    expect(log.at(-1)).toBe("sync journal");
+    storage.written(piece(2), 4 * MIB);
+    await clock.advance(0);
+    expect([noted(), kept]).toEqual([[2], []]);
+    arriveJournal();
+    await clock.advance(2000);
+    expect([journaled(), noted(), kept]).toEqual([[1, 2], [], [1, 2]]);
+  });
 });
 
 describe("a disk that refuses", () => {
@@ -270,6 +296,16 @@ test("closed files are left alone: what is under way is waited for, and who come
   expect(log).toEqual([]);
 });
 
+test("a .part that is too long is cut and synced, and where that fails it is as long as before: the next run cuts it", async () => {
+  const cuts: number[] = [];
+  const truncate = async (size: number) => void cuts.push(size);
+  const part = { ...file("part"), size: 120, truncate };
+  const long = createStorage({ part, journal: file("journal"), clock, onKept() {}, onLost() {}, onFault() {} });
+  expect([await long.trim(100), cuts]).toEqual([undefined, [100]]);
+  refuse = "sync part";
+  expect([await long.trim(100), cuts]).toEqual([FULL, [100, 100, 120]]);
+});
+
 describe("an earlier journal", () => {
   test("is found, and what is kept next is written behind its last whole record", async () => {
     await storage.begin(HEAD, false);
@@ -288,6 +324,30 @@ describe("an earlier journal", () => {
     again.written(piece(2), 10);
     await again.flush();
     expect(journaled()).toEqual([1, 2]);
+  });
+
+  test("has its notes taken back too when a sync fails: the system may go on showing what the disk never got", async () => {
+    await storage.begin(HEAD, false);
+    slow = new Promise(() => {}); // the program ends before the disk answers
+    for (const index of [1, 2, 3]) storage.written(piece(index), 4 * 2 ** 20);
+    await clock.advance(0);
+    expect(noted()).toEqual([1, 2, 3]);
+    slow = undefined;
+    const again = createStorage({
+      part: file("part"),
+      journal: file("journal"),
+      clock,
+      onKept() {},
+      onLost() {},
+      onFault() {},
+    });
+    await again.recover();
+    again.written(piece(2), 10); // read again, and right
+    await again.flush();
+    refuse = "sync part";
+    again.written(piece(7), 10);
+    await again.flush();
+    expect([journaled(), noted()]).toEqual([[2], []]);
   });
 
   test("that is none of ours is not used", async () => {
