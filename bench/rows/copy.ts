@@ -6,6 +6,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { run, startChild } from "../child.ts";
 import type { Found, Goal, Table } from "../report.ts";
+import { dd } from "../rivals/dd.ts";
 import { nginx } from "../rivals/nginx.ts";
 import { prepareCold, prepareWarm } from "../rivals/ours.ts";
 import { type Cargo, missing, type Ready, type Rival, type Sample } from "../rivals/rival.ts";
@@ -66,13 +67,15 @@ async function enter(context: RowContext, cargo: Cargo, notes: string[]): Promis
   };
   await attempt("ours", true, () => prepareWarm(context.programs, cargo));
   await rival(nginx);
+  await rival(dd);
   await attempt("ours, not hashed before", true, () => prepareCold(context.programs, cargo));
   for (const each of context.rivals ? RIVALS : []) await rival(each);
   fs.rmSync(trial, { recursive: true });
   return entrants;
 }
 
-async function race(context: RowContext, { bytes }: Cargo, place: Place, entrants: Entrant[]): Promise<Found> {
+async function race(context: RowContext, { bytes }: Cargo, place: Place, all: Entrant[]): Promise<Found> {
+  const entrants = all.filter(({ name }) => place === "disk" || name !== dd.name);
   const target = context.scratch.folder(place, "target");
   for (let round = 1; round <= context.rounds; round++) {
     const times: string[] = [];
@@ -119,6 +122,8 @@ function judge(place: Place, entrants: readonly Entrant[]): Goal[] {
       compare("→ disk, against nginx → curl, then sync: on the disk, as ours is", synced, ALONE_MOST);
     compare(`→ ${where}, against nginx → curl, then openssl dgst`, checked, CHECKED_MOST);
   }
+  const plain = find(dd.name);
+  if (plain !== undefined) compare("→ disk, against dd from memory to the disk, synced", secondsOf(plain), ALONE_MOST);
   const rivals = entrants.filter((entrant) => entrant.verifies && !entrant.name.startsWith("ours"));
   const fastest = rivals.sort((a, b) => median(secondsOf(a)) - median(secondsOf(b)))[0];
   if (fastest !== undefined) {

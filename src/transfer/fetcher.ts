@@ -4,12 +4,13 @@
 
 import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
-import { type Clock, every } from "../transport/clock.ts";
+import type { Clock } from "../transport/clock.ts";
+import { createDepartures } from "./departures.ts";
 import { createJudge, type Judge } from "./judge.ts";
 import type { LaneEvent } from "./lane.ts";
 import type { OpenLane } from "./lane-threads.ts";
 import type { Meter } from "./meter.ts";
-import { laneToRelieve } from "./relief.ts";
+import { relieveSlowLanes } from "./relief.ts";
 import { type Active, createRoster } from "./roster.ts";
 import { type Available, createScheduler, type LaneId } from "./scheduler.ts";
 import type { Source } from "./source.ts";
@@ -28,7 +29,7 @@ export type FetcherOptions = {
   readonly random: () => number;
   /** The address under which others know us. */
   readonly self: Address;
-  /** These pieces are right and on the disk: others may have them from us. */
+  /** These are right and on the disk: others may have them from us. */
   readonly onVerified: (indexes: readonly number[]) => void;
   /** The source's lanes are over, it was too slow to wait for, or it sent wrong bytes (CORRUPT); it had brought so many `pieces`. */
   readonly onSourceLost: (address: Address, why: Fault, pieces: number) => void;
@@ -56,10 +57,9 @@ export type Fetcher = {
   readonly paused: Fault | undefined;
 };
 
-// What a crash would fetch twice stays well below 64 MiB: on order, on the way, and waiting for its sync.
-const OPEN_BYTES_MAX = 48 * 1024 * 1024;
+// What the program's sudden end would fetch twice stays below 64 MiB: this, and what storage has not noted yet.
+const ORDERED_BYTES_MAX = 48 * 1024 * 1024;
 const DISK_RETRY_MS = 1000;
-const RELIEVE_MS = 500;
 const FAILURES_MAX = 3;
 
 export function createFetcher(options: FetcherOptions): Fetcher {
@@ -75,8 +75,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   });
   const roster = createRoster();
   const { promise: whole, resolve: finish } = Promise.withResolvers<void>();
-  const closing = new Set<LaneId>(); // given up, but not over yet
-  const allClosed = Promise.withResolvers<void>();
+  const departures = createDepartures();
   let paused: Fault | undefined;
   let stopped = false;
   let lanesOpened = 0;
@@ -115,7 +114,8 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     const working = entry.lanes.get(id);
     if (working === undefined || stopped || paused !== undefined) return;
     const { lane, window } = working;
-    while (window.hasRoom(pieceBytes) && scheduler.openBytes + pieceBytes <= OPEN_BYTES_MAX) {
+    const bytesMost = Math.min(ORDERED_BYTES_MAX, storage.roomBytes());
+    while (window.hasRoom(pieceBytes) && scheduler.orderedBytes + pieceBytes <= bytesMost) {
       const order = scheduler.next(id, entry.available);
       if (order === undefined) return;
       window.order(order.length);
@@ -130,7 +130,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   function hear(entry: Active, id: LaneId, event: LaneEvent): void {
     if (event.type === "moved") takeBytes(entry, id, event.bytes);
     else if (event.type === "piece") takePiece(entry, id, event.index, event.hash);
-    else if (event.type === "over") closing.delete(id) ? confirmClosed(id) : endLane(entry, id, event.fault);
+    else if (event.type === "over") departures.over(id) ? confirmClosed(id) : endLane(entry, id, event.fault);
   }
 
   // A lane on another thread may still be writing when we give it up. Its pieces are nobody else's, and the file stays
@@ -139,13 +139,12 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     const working = entry.lanes.get(id);
     if (working === undefined) return;
     entry.lanes.delete(id);
-    closing.add(id);
+    departures.add(id);
     working.lane.close();
   }
 
   function confirmClosed(id: LaneId): void {
     scheduler.abandon(id);
-    if (stopped && closing.size === 0) allClosed.resolve();
     fillAll();
   }
 
@@ -199,7 +198,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   }
 
   async function retry(): Promise<void> {
-    if (closing.size > 0) return void clock.after(DISK_RETRY_MS, retry); // a lane may still be writing
+    if (!departures.none) return void clock.after(DISK_RETRY_MS, retry); // a lane may still be writing
     paused = undefined;
     if (stopped) return;
     await storage.flush();
@@ -207,14 +206,13 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     for (const entry of roster.all()) openLanes(entry);
   }
 
+  const stopRelieving = relieveSlowLanes(clock, roster.all, scheduler.canTakeOver, relieve);
+
   /** A lane that was relieved is over; its source goes on with the others it has, or is asked again later. */
-  function relieve(): void {
-    const slow = laneToRelieve(roster.all(), ({ available }, lane) => scheduler.canTakeOver(lane, available));
-    if (slow === undefined) return;
-    closeLane(slow.source, slow.lane);
-    if (slow.source.lanes.size === 0) drop(slow.source, fault("STALLED", "theirs", "too slow to wait for", true));
+  function relieve(entry: Active, id: LaneId): void {
+    closeLane(entry, id);
+    if (entry.lanes.size === 0) drop(entry, fault("STALLED", "theirs", "too slow to wait for", true));
   }
-  const stopRelieving = every(clock, RELIEVE_MS, relieve);
 
   return {
     judge,
@@ -230,8 +228,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
       stopped = true;
       stopRelieving();
       for (const entry of roster.all()) drop(entry, fault("CANCELLED", "ours", "stopped"));
-      if (closing.size === 0) allClosed.resolve();
-      return allClosed.promise;
+      return departures.allOver();
     },
     whole,
     get keptBytes() {

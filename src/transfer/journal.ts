@@ -1,6 +1,6 @@
 // What a journal file says, as bytes: which pieces of a .part are on the disk, with the hash of each.
 // Invariant: a record counts only when it is whole and its checksum fits, so that a torn end is simply not there.
-// Never: touches a file (storage.ts), or says "verified": it says "these bytes, with this hash, were synced".
+// Never: touches a file (journal-file.ts), or says "verified": it says "bytes with this hash were synced", or "written".
 
 import { HASH_BYTES, pieceCount } from "../content/merkle.ts";
 import { FILE_BYTES_MAX, PIECE_BYTES_MAX, PIECE_BYTES_MIN } from "../protocol/limits.ts";
@@ -12,11 +12,21 @@ export type JournalHead = { readonly size: number; readonly pieceBytes: number; 
 /** One piece that is on the disk. */
 export type JournalPiece = { readonly index: number; readonly hash: Uint8Array };
 
-export type JournalContent = { readonly head: JournalHead; readonly pieces: Map<number, Uint8Array> };
+export type JournalContent = {
+  readonly head: JournalHead;
+  /** These were synced: piece -> hash. */
+  readonly pieces: Map<number, Uint8Array>;
+  /** These were written, and no sync since has been answered: there after a crash of the program, not of the machine. */
+  readonly written: Map<number, Uint8Array>;
+  /** These were taken back, and nothing was said of them since. */
+  readonly lost: Set<number>;
+};
 
 const MAGIC = "napster-journal 1";
 const HEAD_BYTES = 128;
 const RECORD_BYTES = 4 + HASH_BYTES + 4;
+/** Added to the number of a piece that is not synced; no file has so many pieces. */
+const WRITTEN = 2 ** 31;
 
 /** The first HEAD_BYTES of the file: one line of text, padded with spaces, with its checksum. */
 export function encodeHead(head: JournalHead): Uint8Array {
@@ -35,6 +45,11 @@ export function encodePiece({ index, hash }: JournalPiece): Uint8Array {
   return record;
 }
 
+/** One record of a piece that may still be in the system's memory only. */
+export function encodeWritten({ index, hash }: JournalPiece): Uint8Array {
+  return encodePiece({ index: index + WRITTEN, hash });
+}
+
 /** A record that takes an earlier one back: the piece was found damaged, and right bytes in its place are new ones. */
 export function encodeLoss(index: number): Uint8Array {
   return encodePiece({ index, hash: new Uint8Array(HASH_BYTES) });
@@ -46,16 +61,22 @@ export function decodeJournal(bytes: Uint8Array): JournalContent | undefined {
   if (head === undefined) return undefined;
   const count = pieceCount(head.size, head.pieceBytes);
   const pieces = new Map<number, Uint8Array>();
+  const written = new Map<number, Uint8Array>();
+  const lost = new Set<number>();
   for (let at = HEAD_BYTES; at + RECORD_BYTES <= bytes.length; at += RECORD_BYTES) {
     const view = new DataView(bytes.buffer, bytes.byteOffset + at, RECORD_BYTES);
-    const index = view.getUint32(0, true);
+    const number = view.getUint32(0, true);
+    const index = number % WRITTEN;
     const sum = Bun.hash.crc32(bytes.subarray(at, at + 4 + HASH_BYTES));
     if (view.getUint32(4 + HASH_BYTES, true) !== sum || index >= count) continue;
     const hash = bytes.slice(at + 4, at + 4 + HASH_BYTES);
-    if (hash.some((byte) => byte !== 0)) pieces.set(index, hash);
-    else pieces.delete(index);
+    pieces.delete(index);
+    written.delete(index);
+    lost.delete(index);
+    if (hash.some((byte) => byte !== 0)) (number < WRITTEN ? pieces : written).set(index, hash);
+    else lost.add(index);
   }
-  return { head, pieces };
+  return { head, pieces, written, lost };
 }
 
 function decodeHead(line: string): JournalHead | undefined {

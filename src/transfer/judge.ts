@@ -9,14 +9,16 @@ import type { Scheduler } from "./scheduler.ts";
 
 export type Judge = {
   /**
-   * What an earlier run left. The journaled pieces count at once, the others once they are kept anew; the file is not
-   * whole before `damaged` has named those that the disk does not hold.
+   * What an earlier run left. What it had kept counts at once, what it had only written once it is kept anew; the file
+   * is not whole before `readAgain` has named, of either, the pieces that the disk does not hold.
    */
-  resume(left: Left, damaged: Promise<readonly number[]>): void;
+  resume(left: Left, readAgain: (pieces: Left["kept"]) => Promise<readonly number[]>): Promise<void>;
   /** What every piece's hash must be. Those that came before it are judged now. */
   setLayer(layer: Uint8Array): void;
   /** What an earlier run left is still being read again. */
   readonly checking: boolean;
+  /** Every byte is here, read again and kept or not: nobody needs to send any, unless some turn out to be wrong. */
+  readonly allHere: boolean;
   /** False for wrong bytes. True also while there is no layer. */
   isRight(index: number, hash: Uint8Array): boolean;
   /** These are synced and journaled. */
@@ -69,21 +71,28 @@ export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeO
     kept(pieces);
   }
 
-  function resume({ pieces, journaled }: Left, damaged: Promise<readonly number[]>): void {
-    const right = [...pieces].filter(([index, hash]) => isRight(index, hash));
-    for (const [index] of right) scheduler[journaled ? "kept" : "arrived"](index);
-    unchecked = right.length > 0;
-    void damaged.then((wrong) => {
-      unchecked = false;
-      // What was read may have been in the system's memory alone, and a failed sync made that forget it (storage.ts).
-      const bad = new Set(forgotten && !journaled ? right.map(([index]) => index) : wrong);
-      for (const index of bad) scheduler.failed(index);
-      // Only now: a layer that came meanwhile has not judged them, and nobody was offered them.
-      const sound = right.filter(([index]) => !bad.has(index)).map(([index, hash]) => ({ index, hash }));
-      if (journaled) return kept(sound);
-      onSound(sound);
-      verified([]);
-    });
+  async function resume(left: Left, readAgain: (pieces: Left["kept"]) => Promise<readonly number[]>): Promise<void> {
+    const rightOf = (pieces: Left["kept"]) => [...pieces].filter(([index, hash]) => isRight(index, hash));
+    const [before, others] = [rightOf(left.kept), rightOf(left.written)];
+    for (const [index] of before) scheduler.kept(index);
+    for (const [index] of others) scheduler.arrived(index);
+    unchecked = before.length + others.length > 0;
+    // First what nobody can have yet: it is little, or all there is.
+    const unwritten = await readAgain(new Map(others));
+    // What was read may have been in the system's memory alone, and a failed sync made that forget it (storage.ts).
+    onSound(soundOf(others, forgotten ? others.map(([index]) => index) : unwritten));
+    verified([]);
+    const damaged = await readAgain(new Map(before));
+    unchecked = false;
+    // Only now: a layer that came meanwhile has not judged them, and nobody was offered them.
+    kept(soundOf(before, damaged));
+  }
+
+  /** The pieces without the bad ones, which are missing again. */
+  function soundOf(pieces: readonly (readonly [number, Uint8Array])[], bad: readonly number[]): JournalPiece[] {
+    const without = new Set(bad);
+    for (const index of bad) scheduler.failed(index);
+    return pieces.filter(([index]) => !without.has(index)).map(([index, hash]) => ({ index, hash }));
   }
 
   function lost(pieces: readonly JournalPiece[]): void {
@@ -99,6 +108,9 @@ export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeO
     lost,
     get checking() {
       return unchecked;
+    },
+    get allHere() {
+      return scheduler.allArrived;
     },
   };
 }

@@ -91,7 +91,11 @@ function whyQuiet({ from, size, fetcher, meter, storage, place }: Standing): Wai
   const quiet = meter.quietMs() > QUIET_MS;
   if (fetcher.paused !== undefined) return { for: "disk", full: fetcher.paused.fault === "DISK_FULL" };
   if (quiet && storage.busyMs() > QUIET_MS) return { for: "disk", full: false, slow: true };
-  if (fetcher.keptBytes === size && size > 0) return fetcher.judge.checking ? { for: "check" } : { for: "root", from };
+  if (fetcher.judge.allHere && size > 0) {
+    if (fetcher.judge.checking) return { for: "check" };
+    if (fetcher.keptBytes === size) return { for: "root", from };
+    return quiet ? { for: "disk", full: false, slow: true } : undefined; // one sync after another
+  }
   const position = fetcher.sources.length === 0 ? place() : undefined;
   if (position !== undefined) return { for: "slot", from, position };
   return quiet ? { for: "data", from: fetcher.sources[0]?.address ?? from } : undefined;

@@ -9,13 +9,13 @@ import { HASH_BYTES } from "../protocol/limits.ts";
 import type { Grant, Root } from "../protocol/messages.ts";
 import type { Storage } from "./storage.ts";
 
-/**
- * What may be on the disk: piece -> hash. `journaled` says that it was synced once; otherwise it must be, like new bytes.
- * `root` is the content that the journal names, where it names one.
- */
+/** What may be on the disk: piece -> hash. */
 export type Left = {
-  readonly pieces: ReadonlyMap<number, Uint8Array>;
-  readonly journaled: boolean;
+  /** These were synced once. */
+  readonly kept: ReadonlyMap<number, Uint8Array>;
+  /** These must be synced yet, like new bytes. */
+  readonly written: ReadonlyMap<number, Uint8Array>;
+  /** The content that the journal names, where it names one. */
   readonly root: Root | undefined;
 };
 
@@ -49,22 +49,25 @@ export async function recover({ storage, place, grant, layer }: RecoverOptions):
     layer === undefined || Buffer.compare(hash, layer.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)) === 0;
   const there = ([index, hash]: readonly [number, Uint8Array]) =>
     index * grant.pieceBytes < grant.size && end(index) <= place.part.size && isRight(index, hash);
-  const pieces = new Map([...(found?.pieces ?? [])].filter(there));
+  const kept = new Map([...(found?.pieces ?? [])].filter(there));
+  const written = new Map([...(found?.written ?? [])].filter(there));
   const root = layer === undefined ? grant.root : rootOfLayer(layer, grant.pieceBytes);
   const same = found !== undefined && sameContent(found.head, grant);
   // A journal of nothing that is there is begun anew, whatever it names.
-  if (same && pieces.size > 0) {
+  // One that has only taken back is not: what a failed sync forgot may still be shown, and is not to be claimed anew.
+  const tookBack = found !== undefined && found.lost.size > 0 && found.pieces.size + found.written.size === 0;
+  if (same && (tookBack || kept.size + written.size > 0)) {
     const failed = await storage.trim(grant.size);
-    return failed ?? { pieces, journaled: true, root: found.head.root };
+    return failed ?? { kept, written, root: found.head.root };
   }
-  if (!same && found !== undefined && found.pieces.size > 0) {
+  if (!same && found !== undefined && found.pieces.size + found.written.size > 0) {
     if (found.head.root !== undefined && root !== undefined && found.head.root !== root) return OTHER_CONTENT;
     // One of two sizes is a lie, or there are two contents: only a layer tells, and until then nothing is thrown away.
     if (layer === undefined)
       return fault("NOT_READY", "theirs", "the .part is of another size, and this content is not known yet", true);
     if (found.head.root !== undefined) {
       const failed = await storage.retitle({ ...grant, root });
-      return failed ?? { pieces, journaled: true, root };
+      return failed ?? { kept, written, root };
     }
   }
   // Without a journal that stands for this content, the bytes may still be right: they are held against the layer.
@@ -72,7 +75,7 @@ export async function recover({ storage, place, grant, layer }: RecoverOptions):
   // Who only says a root has not shown it: until a layer leads to it, the journal is of no content in particular.
   const head = { ...grant, root: layer === undefined ? undefined : grant.root };
   const failed = await storage.begin(head, claims.length > 0);
-  return failed ?? { pieces: new Map(claims), journaled: false, root: head.root };
+  return failed ?? { kept: new Map(), written: new Map(claims), root: head.root };
 }
 
 function* claimsOf(layer: Uint8Array): Generator<readonly [number, Uint8Array]> {
@@ -87,8 +90,8 @@ export function sameContent(a: Pick<Grant, "size" | "pieceBytes" | "root">, b: t
   return a.root === undefined || b.root === undefined || a.root === b.root;
 }
 
-/** Reads what is on the disk once more, and names the pieces that are not what the journal says. */
-export async function findDamaged({ pieces }: Left, grant: Grant, hashPieces: HashPieces): Promise<number[]> {
+/** Reads what is on the disk once more, and names the pieces that are not what they should be. */
+export async function findDamaged(pieces: Left["kept"], grant: Grant, hashPieces: HashPieces): Promise<number[]> {
   const damaged: number[] = [];
   for (const [first, count] of runs([...pieces.keys()].sort((a, b) => a - b))) {
     const layer = await hashPieces(grant, first, count);

@@ -2,11 +2,17 @@
 // Invariant: an order is taken only when the helper needs a small part of the time that the slow lane would.
 // Never: takes from a lane of the helper's own source, or what the helper does not have.
 
+import { type Clock, every } from "../transport/clock.ts";
+import type { Available, LaneId } from "./scheduler.ts";
 import type { Window } from "./window.ts";
 
-/** A source's lanes, by number. */
-export type HasLanes = { readonly lanes: ReadonlyMap<number, { readonly window: Window }> };
+/** A source's lanes, by number, and what it has. */
+export type HasLanes = {
+  readonly lanes: ReadonlyMap<LaneId, { readonly window: Window }>;
+  readonly available: Available;
+};
 
+const LOOK_MS = 500;
 /** A lane that needs longer than this for its orders is slow… */
 const SLOW_SECONDS = 2;
 /** …if an idle one would need less than this part of that time. */
@@ -15,13 +21,26 @@ const SLOW_FACTOR = 3;
 const UNTESTED_SECONDS = 10;
 
 /**
- * The lane to relieve, the slowest first; undefined when every lane is busy or fast enough. `canTake` says whether a
- * source has all that a lane has on order.
+ * Looks twice a second whether there is a lane to relieve, the slowest first. `canTake` says whether a source that has
+ * so much has all that a lane has on order. Returns how to stop.
  */
-export function laneToRelieve<S extends HasLanes>(
+export function relieveSlowLanes<S extends HasLanes>(
+  clock: Clock,
+  sources: () => Iterable<S>,
+  canTake: (lane: LaneId, available: Available) => boolean,
+  relieve: (source: S, lane: LaneId) => void,
+): () => void {
+  return every(clock, LOOK_MS, () => {
+    const slow = laneToRelieve(sources(), canTake);
+    if (slow !== undefined) relieve(slow.source, slow.lane);
+  });
+}
+
+/** Undefined when every lane is busy or fast enough. */
+function laneToRelieve<S extends HasLanes>(
   sources: Iterable<S>,
-  canTake: (helper: S, lane: number) => boolean,
-): { source: S; lane: number } | undefined {
+  canTake: (lane: LaneId, available: Available) => boolean,
+): { source: S; lane: LaneId } | undefined {
   const lanes = [...sources].flatMap((source) =>
     [...source.lanes].map(([lane, { window }]) => ({ source, lane, window })),
   );
@@ -30,7 +49,7 @@ export function laneToRelieve<S extends HasLanes>(
     .sort((a, b) => b.window.secondsLeft() - a.window.secondsLeft())[0];
   if (slow === undefined) return undefined;
   const idle = lanes.filter(
-    ({ source, window }) => source !== slow.source && window.ordered === 0 && canTake(source, slow.lane),
+    ({ source, window }) => source !== slow.source && window.ordered === 0 && canTake(slow.lane, source.available),
   );
   const helps = ({ window }: { window: Window }): boolean =>
     window.tested

@@ -14,7 +14,7 @@ import type { OpenLane } from "./lane-threads.ts";
 import { createMeter } from "./meter.ts";
 import type { PartialOffer } from "./offers.ts";
 import { type Progress, QUIET_MS, reportProgress } from "./progress.ts";
-import { findDamaged, type HashPieces, OTHER_CONTENT, recover, sameContent } from "./recover.ts";
+import { findDamaged, type HashPieces, type Left, OTHER_CONTENT, recover, sameContent } from "./recover.ts";
 import { openSource, type Source, type SourceOptions } from "./source.ts";
 import { createStorage, type Storage } from "./storage.ts";
 import { createSwarm, type Swarm } from "./swarm.ts";
@@ -116,6 +116,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     // A root that the source's own layer does not lead to is a slip, no other content.
     return left === OTHER_CONTENT && isFault(known) && known.fault !== "NOT_READY" ? known : left;
   }
+  const { kept } = left;
   named = left.root;
   if (root !== undefined && grant.root !== undefined) await storage.identify(root);
 
@@ -134,14 +135,16 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     onStarved: (why) => ended.resolve(why),
     only: options.only,
   });
-  const damaged = findDamaged(left, grant, options.hashPieces(place.part.fd)).then(async (wrong) => {
-    if (left.journaled) await storage.disown(wrong);
-    return wrong;
-  });
-  fetcher.judge.resume(left, damaged);
+  void fetcher.judge.resume(left, readAgain);
   fetcher.addSource(source, "all");
   reports?.begin();
   if (layer === undefined) void pollLayer();
+
+  async function readAgain(pieces: Left["kept"]): Promise<readonly number[]> {
+    const damaged = await findDamaged(pieces, grant, options.hashPieces(place.part.fd));
+    await storage.disown(damaged.filter((index) => kept.has(index)));
+    return damaged;
+  }
 
   async function learnLayer(from: Source): Promise<Uint8Array | Fault> {
     const { size, pieceBytes } = grant;
@@ -162,7 +165,9 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     return layer;
   }
 
+  /** Also with every byte here: what is still read again, or synced, is finished without anybody. */
   function waitsForDisk(): boolean {
+    if (layer !== undefined && fetcher.judge.allHere) return true;
     return fetcher.paused !== undefined || storage.busyMs() > QUIET_MS;
   }
 

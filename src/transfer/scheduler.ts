@@ -46,8 +46,8 @@ export type Scheduler = {
   lengthOf(index: number): number;
   readonly pieces: number;
   readonly keptBytes: number;
-  /** Bytes that are arrived or ordered but not kept: what a crash now would fetch twice. */
-  readonly openBytes: number;
+  /** Bytes that are ordered and have not arrived: what the program's sudden end would fetch twice. */
+  readonly orderedBytes: number;
   readonly done: boolean;
   /** Every piece is at least on the disk, synced or not. */
   readonly allArrived: boolean;
@@ -69,7 +69,7 @@ export function createScheduler(size: number, pieceBytes: number, random: () => 
   let keptCount = 0;
   let arrivedCount = 0;
   let keptBytes = 0;
-  let openBytes = 0;
+  let orderedBytes = 0;
   let lowest = 0; // no piece below it is missing
   let rarity = unknownRarity(); // how many partial holders have each piece; undefined: in their order
 
@@ -88,9 +88,7 @@ export function createScheduler(size: number, pieceBytes: number, random: () => 
       keptBytes += length;
     }
     arrivedCount += Number(state === ARRIVED) - Number(before === ARRIVED);
-    const wasOpen = before === ORDERED || before === ARRIVED;
-    const isOpen = state === ORDERED || state === ARRIVED;
-    openBytes += (Number(isOpen) - Number(wasOpen)) * length;
+    orderedBytes += (Number(state === ORDERED) - Number(before === ORDERED)) * length;
     if (before === ORDERED) orderedBy.delete(index);
     if (state === MISSING && index < lowest) lowest = index;
     states[index] = state;
@@ -169,8 +167,8 @@ export function createScheduler(size: number, pieceBytes: number, random: () => 
     get keptBytes() {
       return keptBytes;
     },
-    get openBytes() {
-      return openBytes;
+    get orderedBytes() {
+      return orderedBytes;
     },
     get done() {
       return keptCount === pieces;

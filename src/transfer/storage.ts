@@ -6,16 +6,16 @@ import type { WorkFile } from "../content/workplace.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Root } from "../protocol/messages.ts";
 import type { Clock } from "../transport/clock.ts";
+import { createAhead } from "./ahead.ts";
 import {
-  decodeJournal,
-  encodeHead,
   encodeLoss,
   encodePiece,
+  encodeWritten,
   type JournalContent,
   type JournalHead,
   type JournalPiece,
-  journalLength,
 } from "./journal.ts";
+import { createJournalFile } from "./journal-file.ts";
 
 export type StorageOptions = {
   readonly part: WorkFile;
@@ -47,6 +47,8 @@ export type Storage = {
   disown(indexes: readonly number[]): Promise<void>;
   /** The bytes of a piece have been written to the .part; they will be kept soon. */
   written(piece: JournalPiece, bytes: number): void;
+  /** How many more bytes may be written before some of those that are there are kept. */
+  roomBytes(): number;
   /** Keeps everything written so far now. */
   flush(): Promise<void>;
   /** How long the disk has been at what it was asked last, in milliseconds; 0 when it has nothing to do. */
@@ -55,65 +57,65 @@ export type Storage = {
   close(): Promise<void>;
 };
 
-const SYNC_BYTES = 32 * 1024 * 1024;
+const MIB = 1024 * 1024;
+const SYNC_BYTES = 32 * MIB;
 const SYNC_MS = 250;
+// With so much not noted, or after so long, it is noted as written: the program's sudden end costs no more of it, however
+// far the disk is behind.
+const NOTE_BYTES = 4 * MIB;
+const NOTE_MS = 500;
 
 export function createStorage(options: StorageOptions): Storage {
-  const { part, journal, clock } = options;
-  let head: JournalHead | undefined;
+  const { part, clock } = options;
+  const journal = createJournalFile(options.journal);
   let waiting: JournalPiece[] = [];
   let waitingBytes = 0;
-  const losses: { records: Uint8Array; written: () => void }[] = []; // not in the journal yet
+  let unnoted: JournalPiece[] = []; // the last that were written
+  let unnotedBytes = 0;
+  let claimed = new Set<number>(); // an earlier run noted these as written, and they are not kept yet
+  let syncingBytes = 0;
+  const ahead = createAhead();
+  const losses: { records: Uint8Array[]; written: () => void }[] = []; // not in the journal yet
   let doubted = false; // the last sync of the .part failed: the next flush asks the disk, whatever there is to keep
-  let tail = 0; // where the next record goes
   let syncing: Promise<void> | undefined;
   let busySince: number | undefined;
-  let naming: Promise<void> = Promise.resolve();
   let closed = false; // whoever is late says it to nobody: a closed file's number may be another's
   let cancelTimer: (() => void) | undefined;
+  let cancelNote: (() => void) | undefined;
 
   async function recover(): Promise<JournalContent | undefined | Fault> {
-    const bytes = await journal.readAll();
-    if (isFault(bytes)) return bytes;
-    tail = journalLength(bytes.length);
-    const found = decodeJournal(bytes);
-    head = found?.head;
+    const found = await journal.recover();
+    if (!isFault(found)) claimed = new Set(found?.written.keys());
     return found;
   }
 
   async function begin(wanted: JournalHead, keepPart: boolean): Promise<Fault | undefined> {
-    head = wanted;
     busySince = clock.now();
-    const encoded = encodeHead(wanted);
+    claimed.clear();
     // The journal goes first: bytes that it does not vouch for harm nobody.
     const failed =
-      (await journal.truncate(0)) ??
-      (await journal.writeAt(encoded, 0)) ??
-      (await journal.sync()) ??
+      (await journal.begin(wanted)) ??
       // What an earlier content had beyond this one's end would end up in the file.
       (keepPart ? await trim(wanted.size) : await part.truncate(0)) ??
       // Of a file of no bytes no piece is ever synced, and what was cut off must be gone before it has its name.
       (wanted.size === 0 ? await part.sync() : undefined);
-    tail = encoded.length;
     busySince = undefined;
     return failed;
   }
 
-  async function retitle(wanted: JournalHead): Promise<Fault | undefined> {
-    head = wanted;
-    const failed = (await journal.writeAt(encodeHead(wanted), 0)) ?? (await journal.sync());
-    return failed ?? (await trim(wanted.size));
-  }
-
   async function trim(size: number): Promise<Fault | undefined> {
+    if (part.size <= size) return undefined;
     // Safe at once: with every piece journaled, no other sync would come before the file has its name.
-    return part.size > size ? ((await part.truncate(size)) ?? (await part.sync())) : undefined;
+    const failed = (await part.truncate(size)) ?? (await part.sync());
+    // Where it was not, the next run is to see that there is something to cut.
+    if (failed !== undefined) await part.truncate(part.size);
+    return failed;
   }
 
   async function disown(indexes: readonly number[]): Promise<void> {
     if (indexes.length === 0 || closed) return;
     const { promise, resolve } = Promise.withResolvers<void>();
-    losses.push({ records: Buffer.concat(indexes.map(encodeLoss)), written: resolve });
+    losses.push({ records: indexes.map(encodeLoss), written: resolve });
     void flush();
     return promise;
   }
@@ -121,60 +123,85 @@ export function createStorage(options: StorageOptions): Storage {
   /** First of all: bytes in the place of lost ones that are not synced yet must not pass for those of the old record. */
   async function writeLosses(): Promise<Fault | undefined> {
     for (let first = losses[0]; first !== undefined; first = losses[0]) {
-      const failed = await journal.writeAt(first.records, tail);
+      const failed = await journal.append(first.records);
       if (failed !== undefined) return failed;
-      tail += first.records.length;
       losses.shift();
       first.written();
     }
     return undefined;
   }
 
-  function identify(root: Root): Promise<void> {
-    naming = naming.then(async () => {
-      if (closed || head === undefined || head.root !== undefined) return;
-      const named = { ...head, root };
-      // Where it fails, the journal goes on being of no content in particular, and the next run judges every piece.
-      if ((await journal.writeAt(encodeHead(named), 0)) === undefined) head = named;
-    });
-    return naming;
-  }
-
   function written(piece: JournalPiece, bytes: number): void {
     waiting.push(piece);
     waitingBytes += bytes;
+    unnoted.push(piece);
+    unnotedBytes += bytes;
     if (waitingBytes >= SYNC_BYTES) void flush();
     else cancelTimer ??= clock.after(SYNC_MS, () => void flush());
+    if (unnotedBytes >= NOTE_BYTES) note();
+    else cancelNote ??= clock.after(NOTE_MS, note);
+  }
+
+  /** Says what is written while the disk is still at what came before. A help, no promise: what it refuses is not said. */
+  function note(): void {
+    if (!closed && unnoted.length > 0) void journal.append(unnoted.map(encodeWritten));
+    cancelNote?.();
+    cancelNote = undefined;
+    unnoted = [];
+    unnotedBytes = 0;
+  }
+
+  /** Of what is not noted, only what still waits for a sync to begin is left. */
+  function leaveUnnoted(): void {
+    const left = new Set(waiting);
+    unnoted = unnoted.filter((piece) => left.has(piece));
+    unnotedBytes = Math.min(unnotedBytes, waitingBytes);
   }
 
   async function keep(): Promise<void> {
     cancelTimer?.();
     cancelTimer = undefined;
+    syncingBytes = waitingBytes;
     waitingBytes = 0;
-    const unwritten = await writeLosses();
-    if (unwritten !== undefined) return options.onFault(unwritten);
+    const fault = (await writeLosses()) ?? (await keepWaiting());
+    syncingBytes = 0;
+    if (fault !== undefined) options.onFault(fault);
+  }
+
+  async function keepWaiting(): Promise<Fault | undefined> {
     const batch = waiting;
+    if (batch.length === 0 && !doubted) return undefined;
+    syncingBytes += waitingBytes;
     waiting = [];
     waitingBytes = 0;
-    if (batch.length === 0 && !doubted) return;
+    const since = clock.now();
     const unsynced = await part.sync();
     doubted = unsynced !== undefined;
     if (unsynced !== undefined) {
       // The system says so once and may then call those bytes clean (Linux does): a later sync would prove nothing.
-      options.onLost(batch.concat(waiting));
+      const pieces = batch.concat(waiting);
       waiting = [];
       waitingBytes = 0;
-      return options.onFault(unsynced);
+      leaveUnnoted();
+      const indexes = new Set([...claimed, ...pieces.map(({ index }) => index)]);
+      claimed.clear();
+      losses.push({ records: [...indexes].map(encodeLoss), written() {} });
+      options.onLost(pieces);
+      await writeLosses();
+      return unsynced;
     }
-    if (batch.length === 0) return;
-    const records = Buffer.concat(batch.map(encodePiece));
-    const unjournaled = (await journal.writeAt(records, tail)) ?? (await journal.sync());
+    ahead.measure(syncingBytes, clock.now() - since);
+    if (batch.length === 0) return undefined;
+    leaveUnnoted(); // no note may come after the record that says more
+    const unjournaled = await journal.appendSynced(batch.map(encodePiece));
+    syncingBytes = 0; // whoever hears of it may have been waiting for this room
     if (unjournaled !== undefined) {
       waiting = batch.concat(waiting);
-      return options.onFault(unjournaled);
+      return unjournaled;
     }
-    tail += records.length;
+    for (const { index } of batch) claimed.delete(index);
     options.onKept(batch);
+    return undefined;
   }
 
   /** One sync at a time; what comes meanwhile goes with the next. */
@@ -197,19 +224,20 @@ export function createStorage(options: StorageOptions): Storage {
   return {
     recover,
     begin,
-    retitle,
+    retitle: async (wanted) => (await journal.retitle(wanted)) ?? (await trim(wanted.size)),
     trim,
     disown,
-    identify,
+    identify: async (root) => (closed ? undefined : journal.identify(root)),
     written,
+    roomBytes: () => ahead.bytesMost - waitingBytes - syncingBytes,
     flush,
     busyMs: () => (busySince === undefined ? 0 : clock.now() - busySince),
     async close() {
       cancelTimer?.();
       cancelTimer = undefined;
+      cancelNote?.();
       closed = true;
       await syncing;
-      await naming;
       await part.close();
       await journal.close();
     },

@@ -74,7 +74,7 @@ type Opening = { readonly since: number; leave?: () => void };
 
 export function createSwarm(options: SwarmOptions): Swarm {
   const { fetcher, clock } = options;
-  const reputation = createReputation(clock);
+  const reputation = createReputation(clock, options.random);
   const openings = new Map<string, Opening>(); // by ip:port, in the order of asking
   const losses = new Map<string, number>(); // since a piece was last kept
   let keptBytes = 0;
@@ -163,6 +163,7 @@ export function createSwarm(options: SwarmOptions): Swarm {
       // or gone: a sharer cuts the connection when it finds its file changed, and then no longer has it.
       if (source.fault === "CHANGED") lastLoss = source;
       if (source.fault === "NOT_SHARED") lastLoss = fault("CHANGED", "theirs", "the file is no longer shared there");
+      if (source.whose === "theirs") reputation.rejected(options.from);
       refused = source.detail.endsWith("ECONNREFUSED") || source.fault === "NOT_SHARED";
       return;
     }

@@ -10,8 +10,8 @@ import { createRandom } from "../simulation/random.ts";
 import { freePorts } from "../support/folders.ts";
 import { type Machine, openNative, startServer } from "../support/napster.ts";
 import { type Program, startProgram } from "../support/program.ts";
+import { contentOf, type Get, type Sharer, startSharer } from "../support/sharer.ts";
 import { until } from "../support/until.ts";
-import { contentOf, type Get, type Sharer, startSharer } from "../unit/support-sharer.ts";
 
 setDefaultTimeout(180_000);
 

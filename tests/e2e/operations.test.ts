@@ -5,10 +5,13 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { LEASE_SECONDS } from "../../src/catalog/redis.ts";
+import { parseAddress } from "../../src/protocol/address.ts";
+import { good } from "../support/good.ts";
 import { type Program, startProgram } from "../support/program.ts";
+import { openRaw, type Raw } from "../support/raw.ts";
 import { freePort, hasRedis, startRedis } from "../support/redis.ts";
+import { askList, joinOf } from "../support/servidor.ts";
 import { until } from "../support/until.ts";
-import { openRaw, type Raw } from "../unit/support-raw.ts";
 
 const SERVER = join(import.meta.dir, "../../src/napster-server.ts");
 /** Nobody is dialled back: the peers here are sockets that listen nowhere. */
@@ -18,28 +21,17 @@ const start = (...flags: string[]): Program =>
     stdin: "none",
   });
 
-async function dial(server: Program): Promise<Raw> {
-  const [ip = "", port] = (await server.ready()).split(":");
-  return openRaw({ ip, port: Number(port) });
-}
+const dial = async (server: Program): Promise<Raw> => openRaw(good(parseAddress(await server.ready())));
 
 async function enter(server: Program, port: number, ...names: string[]): Promise<Raw> {
   const raw = await dial(server);
-  const payload = names.map((name) => `1 - ${name}\n`).join("");
-  raw.send(`JOIN 127.0.0.1:${port} ${Buffer.byteLength(payload)}\n${payload}`);
+  raw.send(joinOf(port, names));
   expect(await raw.line()).toBe(`JOIN_OK 127.0.0.1:${port}`);
   return raw;
 }
 
-async function search(raw: Raw, name: string): Promise<string[]> {
-  raw.send(`SEARCH ${name}\n`);
-  const bytes = Number((await raw.line()).split(" ")[1]);
-  return Buffer.from(await raw.bytes(bytes))
-    .toString()
-    .split("\n")
-    .filter(Boolean)
-    .sort();
-}
+const search = async (raw: Raw, name: string): Promise<string[]> =>
+  (await askList(raw, `SEARCH ${name}`)).split("\n").filter(Boolean).sort();
 
 describe("flags", () => {
   test("--quiet leaves stdout empty, --metrics serves its pages, SIGTERM tells the peers and ends well", async () => {

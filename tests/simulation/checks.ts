@@ -32,6 +32,8 @@ export type Checks = {
 };
 
 const HEAD_BYTES = 128;
+/** As journal.ts marks a piece that is not synced. */
+const WRITTEN = 2 ** 31;
 const RECORD_BYTES = 40;
 
 export type World = {
@@ -69,13 +71,14 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
   function journaled(ip: string, name: string, bytes: Uint8Array, offset: number): void {
     const part = disk(ip).file(`${name}.part`);
     for (let at = offset === 0 ? HEAD_BYTES : 0; at + RECORD_BYTES <= bytes.length; at += RECORD_BYTES) {
-      const index = new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(0, true);
+      const number = new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(0, true);
+      const index = number % WRITTEN;
       const hash = bytes.subarray(at + 4, at + 4 + HASH_BYTES);
       if (hash.every((byte) => byte === 0)) continue; // takes a record back
-      pieces++;
+      if (number < WRITTEN) pieces++;
       if (index >= pieceCount(contentOf(name).bytes.length, PIECE)) continue; // another size's, by a liar's word
-      if (part === undefined || !holds(ip, name, part, index, hash, true))
-        breach(`${ip}: the journal says that piece ${index} of ${name} is on the disk, and it is not`);
+      if (part === undefined || !holds(ip, name, part, index, hash, number < WRITTEN))
+        breach(`${ip}: the journal says that piece ${index} of ${name} is there, and it is not`);
     }
   }
 

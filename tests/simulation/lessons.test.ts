@@ -17,6 +17,8 @@ const CONTENT = contentOf(8); // eight pieces, the last one whole
 const ODD = contentOf(7); // the last one is not
 const QUICK: Weather = { latency: 5, bytesPerSecond: 250_000, windowBytes: 100_000, sliceBytes: 16_384, tiny: false };
 const BOUND_MS = 300_000;
+const JOURNAL_HEAD_BYTES = 128;
+const JOURNAL_PIECE_BYTES = 40;
 
 type Part = { has?: Content; lie?: Lie };
 
@@ -37,10 +39,11 @@ function tell(
   const stage = openStage({ time, random, machines, contents: [content], weather, tell() {} });
   const names = [...Object.keys(parts), "us"];
   const machine = (name: string): Machine => machines[names.indexOf(name)] as Machine;
+  const us = machine("us");
   stage.startServer();
   return {
     ...stage,
-    us: machine("us"),
+    us,
     machine,
     begin: (which: string) => stage.start(machine(which)),
     start(...which: string[]) {
@@ -51,13 +54,18 @@ function tell(
     download(from: string, ms = BOUND_MS): Hashed | Fault | "stuck" {
       let result: Hashed | Fault | "stuck" = "stuck";
       const address = { ip: machine(from).ip, port: 8776 };
-      void machine("us")
-        .peer?.download(content.name, address)
-        .then((done) => {
-          result = done;
-        });
+      void us.peer?.download(content.name, address).then((done) => {
+        result = done;
+      });
       time.run(ms, () => result !== "stuck");
       return result;
+    },
+    /** Downloads from one of them until so many pieces stand in the journal, and then the program is killed. */
+    breakOff(from: string, pieces: number): void {
+      const journaled = () => us.disk.file(`${content.name}.part.journal`)?.size ?? 0;
+      void us.peer?.download(content.name, { ip: machine(from).ip, port: 8776 });
+      time.run(BOUND_MS, () => journaled() >= JOURNAL_HEAD_BYTES + pieces * JOURNAL_PIECE_BYTES);
+      stage.crash(us, "kill");
     },
   };
 }
@@ -92,11 +100,9 @@ describe("a source that lies", () => {
   test("about the content, under no root of its own, makes us throw away nothing that another's root stands for", () => {
     const story = tell({ liar: { lie: "no root and a wrong layer" }, honest: { has: CONTENT } });
     story.start("liar", "honest", "us");
-    const journal = () => story.us.disk.file(`${CONTENT.name}.part.journal`)?.size ?? 0;
-    void story.us.peer?.download(CONTENT.name, { ip: story.machine("honest").ip, port: 8776 });
-    story.time.run(BOUND_MS, () => journal() >= 128 + 6 * 40);
+    story.breakOff("honest", 6);
     for (let round = 0; round < 5; round++) {
-      story.crash(story.us, "kill");
+      if (round > 0) story.crash(story.us, "kill");
       story.start("us");
       expect(code(story.download("liar"))).toBe("OTHER_CONTENT");
     }
@@ -107,10 +113,7 @@ describe("a source that lies", () => {
   test("about the root, and gives the layer of another, is CORRUPT: our .part is not said to be of another content", () => {
     const story = tell({ liar: { lie: "wrong root" }, honest: { has: CONTENT } });
     story.start("liar", "honest", "us");
-    const journal = () => story.us.disk.file(`${CONTENT.name}.part.journal`)?.size ?? 0;
-    void story.us.peer?.download(CONTENT.name, { ip: story.machine("honest").ip, port: 8776 });
-    story.time.run(BOUND_MS, () => journal() >= 128 + 6 * 40);
-    story.crash(story.us, "kill");
+    story.breakOff("honest", 6);
     story.start("us");
     expect(code(story.download("liar"))).toBe("CORRUPT");
     expect(code(story.download("honest"))).toBe("done");
@@ -248,10 +251,7 @@ describe("what an earlier run left", () => {
     const story = tell({ honest: { has: CONTENT } });
     story.start("honest", "us");
     const whole = () => story.us.disk.file(CONTENT.name) !== undefined;
-    const journal = () => story.us.disk.file(`${CONTENT.name}.part.journal`)?.size ?? 0;
-    void story.us.peer?.download(CONTENT.name, { ip: story.machine("honest").ip, port: 8776 });
-    story.time.run(BOUND_MS, () => journal() >= 128 + 7 * 40);
-    story.crash(story.us, "kill");
+    story.breakOff("honest", 7);
     story.us.disk.damage(`${CONTENT.name}.part`, "rot");
     story.start("us");
     story.us.disk.health.syncMs = 60_000;
@@ -267,10 +267,7 @@ describe("what an earlier run left", () => {
   test("damaged, on a disk too full to say so in the journal, is synced before it counts all the same", () => {
     const story = tell({ honest: { has: CONTENT } });
     story.start("honest", "us");
-    const journal = () => story.us.disk.file(`${CONTENT.name}.part.journal`)?.size ?? 0;
-    void story.us.peer?.download(CONTENT.name, { ip: story.machine("honest").ip, port: 8776 });
-    story.time.run(BOUND_MS, () => journal() >= 128 + 7 * 40);
-    story.crash(story.us, "kill");
+    story.breakOff("honest", 7);
     story.us.disk.damage(`${CONTENT.name}.part`, "rot");
     story.start("us");
     story.us.disk.health.full = true;
@@ -282,6 +279,53 @@ describe("what an earlier run left", () => {
     story.us.disk.health.syncMs = 5;
     story.start("us");
     expect(code(story.download("honest"))).toBe("done");
+    expectArrived(story);
+  });
+
+  test("and was only noted as written is not fetched again after the program's end, and is after the machine's", () => {
+    for (const how of ["kill", "power"] as const) {
+      const story = tell({ honest: { has: CONTENT } });
+      const ordered: number[] = [];
+      Object.assign(story.checks.watch, {
+        ordered: (_ip: string, _name: string, index: number) => ordered.push(index),
+      });
+      story.start("honest", "us");
+      story.us.disk.health.syncMs = 1; // the journal's beginning is synced
+      expect(code(story.download("honest", 60))).toBe("stuck");
+      story.us.disk.health.syncMs = 3600_000;
+      story.time.run(60_000, () => false); // every byte is there, no sync has come back
+      expect(new Set(ordered).size).toBe(8);
+      story.crash(story.us, how);
+      story.us.disk.health.syncMs = 5;
+      story.start("us");
+      ordered.length = 0;
+      expect(code(story.download("honest"))).toBe("done");
+      if (how === "kill") expect(ordered).toEqual([]);
+      else expect(ordered.length).toBeGreaterThan(0);
+      expectArrived(story);
+    }
+  });
+
+  test("and is all here is read again, for minutes, though its source leaves meanwhile: nobody else is needed", () => {
+    const story = tell({ honest: { has: CONTENT } });
+    const waits = new Set<string | undefined>();
+    story.start("honest", "us");
+    story.us.disk.health.syncMs = 1; // the journal's beginning is synced
+    expect(code(story.download("honest", 60))).toBe("stuck");
+    story.us.disk.health.syncMs = 3600_000;
+    story.time.run(60_000, () => false); // every byte is there, no sync has come back
+    story.crash(story.us, "kill");
+    story.us.disk.health.syncMs = 5;
+    story.us.slower = 20_000;
+    story.start("us");
+    Object.assign(story.checks.watch, {
+      progress: (_ip: string, _bytes: number, _size: number, waiting: Waiting | undefined) => waits.add(waiting?.for),
+    });
+    expect(code(story.download("honest", 2000))).toBe("stuck");
+    story.crash(story.machine("honest"), "kill");
+    expect(story.time.run(20_000, () => story.us.disk.file(CONTENT.name) !== undefined)).toBe(false);
+    expect([...waits]).toEqual(["check"]);
+    expect(story.time.run(10_000_000, () => story.us.disk.file(CONTENT.name) !== undefined)).toBe(true);
     expectArrived(story);
   });
 
@@ -323,7 +367,33 @@ describe("a sync that fails", () => {
   }
 });
 
-test("a disk that never answers a sync is waited for with at most 64 MiB fetched, however long the file", () => {
+test("what a failed sync forgot is never claimed by an earlier run's notes, though the system goes on showing it", () => {
+  for (let at = 50; at < 2000; at += 50) {
+    const story = tell({ honest: { has: CONTENT } });
+    const { us, checks } = story;
+    const health = us.disk.health;
+    story.start("honest", "us");
+    health.syncMs = 1; // the journal's beginning is synced
+    expect(code(story.download("honest", 60))).toBe("stuck");
+    health.syncMs = 3600_000;
+    story.time.run(60_000, () => false); // every byte is there, no sync has come back
+    story.crash(us, "kill");
+    Object.assign(health, { syncMs: 5, sync: "forgets" });
+    story.start("us");
+    expect(code(story.download("honest", at))).toBe("stuck");
+    story.crash(us, "kill");
+    health.sync = "works";
+    story.start("us");
+    expect(code(story.download("honest"))).toBe("done");
+    story.crash(us, "power");
+    story.start("us");
+    if (us.disk.file(CONTENT.name) === undefined) expect(code(story.download("honest"))).toBe("done");
+    expectArrived(story);
+    expect(checks.breaches).toEqual([]);
+  }
+});
+
+test("a disk that never answers a sync is waited for with at most 48 MiB fetched, however long the file", () => {
   const bytes = new Uint8Array(80 * 2 ** 20);
   for (let at = 0; at < bytes.length; at += PIECE) bytes[at] = at / PIECE;
   const long: Content = { name: "longa.mp4", bytes, hashed: hash(bytes) };
@@ -336,7 +406,7 @@ test("a disk that never answers a sync is waited for with at most 64 MiB fetched
   expect(code(story.download("honest", 60))).toBe("stuck");
   story.us.disk.health.syncMs = 3600_000;
   story.time.run(60_000, () => false);
-  expect(ordered.size * PIECE).toBeLessThanOrEqual(64 * 2 ** 20);
+  expect(ordered.size * PIECE).toBeLessThanOrEqual(48 * 2 ** 20);
   expect(ordered.size * PIECE).toBeGreaterThan(32 * 2 ** 20);
   expect(story.us.disk.file(long.name)).toBeUndefined();
 });
@@ -363,10 +433,7 @@ test("a download that ends before it began, over a .part of another content, off
   const other: Content = { ...contentOf(5), name: CONTENT.name };
   const story = tell({ honest: { has: CONTENT }, another: { has: other } });
   story.start("honest", "another", "us");
-  const journal = () => story.us.disk.file(`${CONTENT.name}.part.journal`)?.size ?? 0;
-  void story.us.peer?.download(CONTENT.name, { ip: story.machine("honest").ip, port: 8776 });
-  story.time.run(BOUND_MS, () => journal() >= 128 + 6 * 40);
-  story.crash(story.us, "kill");
+  story.breakOff("honest", 6);
   story.start("us");
   expect(code(story.download("another"))).toBe("OTHER_CONTENT");
   story.time.run(20_000, () => false);

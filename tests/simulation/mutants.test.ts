@@ -1,4 +1,4 @@
-// The simulation is worth what it catches: five bugs planted by hand, each in a copy of the repository.
+// The simulation is worth what it catches: six bugs planted by hand, each in a copy of the repository.
 
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { catchMutant, MUTANTS, SUITES } from "./mutants.ts";

@@ -28,6 +28,13 @@ export const MUTANTS: readonly Mutant[] = [
     put: "const unsynced = undefined as Fault | undefined;",
   },
   {
+    where: "recovery",
+    bug: "a piece that was only written counts as synced",
+    file: "src/transfer/journal.ts",
+    find: "(number < WRITTEN ? pieces : written)",
+    put: "(number < WRITTEN ? pieces : pieces)",
+  },
+  {
     where: "verification",
     bug: "a piece whose hash is wrong counts as right",
     file: "src/transfer/judge.ts",

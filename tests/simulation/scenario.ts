@@ -40,6 +40,8 @@ export type Machine = {
   process: Process | undefined;
   peer: SimPeer | undefined;
   goneSince: number | undefined;
+  /** Reads so many times as slowly as chance has it. */
+  slower?: number;
 };
 
 export type Stage = {
@@ -322,7 +324,7 @@ export function openStage(cast: Cast): Stage {
       maxUploads: random.pick([1, 2, 8]),
       maxUploadRate: random.chance(0.15) ? 200_000 : undefined,
       hashedAtStart: random.chance(0.5),
-      scanMs: random.scale(5, 4000),
+      scanMs: random.scale(5, 4000) * (machine.slower ?? 1),
       watch: checks.watch,
     });
   }
@@ -374,7 +376,8 @@ export function openStage(cast: Cast): Stage {
       end(machine.process, machine.ip, how);
       machine.goneSince = time.now;
       if (how === "power") machine.disk.cutPower();
-      else machine.disk.evict();
+      // Only another time does the cache let go: until then the next program sees what the disk may never have got.
+      else if (random.chance(0.5)) machine.disk.evict();
       if (machine.lie === undefined) checks.folder(machine.ip);
     },
     stopServer() {

@@ -29,6 +29,8 @@ function ail(stage: Stage, how: Partial<Machine["disk"]["health"]>, ms: number):
 function damage(stage: Stage, work: "part" | "part.journal", ways: readonly Damage[]): void {
   const machine = stage.random.pick(downloaders(stage));
   stage.crash(machine, "kill");
+  // What a failed sync forgot, shown to the end, with the journal gone that takes it back: nobody could know.
+  machine.disk.evict();
   for (const { name } of machine.wants) {
     const how = stage.random.pick(ways);
     stage.tell(`${machine.ip}: ${name}.${work} is damaged: ${how}`);

@@ -6,9 +6,9 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import { isFault } from "../../src/protocol/fault.ts";
 import { REPLY_SECONDS_MAX, WAITS_PER_SECOND_MAX } from "../../src/protocol/limits.ts";
 import { type Answer, type Caller, createCaller, expectReply } from "../../src/transport/caller.ts";
-import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
-import { codeOf, good } from "./support-good.ts";
-import { createFarEnd, type FarEnd } from "./support-net.ts";
+import { createVirtualClock, type VirtualClock } from "../support/clock.ts";
+import { codeOf, good } from "../support/good.ts";
+import { createFarEnd, type FarEnd } from "../support/net.ts";
 
 let clock: VirtualClock;
 let caller: Caller;

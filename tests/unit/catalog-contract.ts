@@ -5,7 +5,7 @@ import type { Catalog, Member } from "../../src/catalog/contract.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import { JOIN_NAMES_MAX } from "../../src/protocol/limits.ts";
 import type { Share } from "../../src/protocol/messages.ts";
-import { codeOf, good } from "./support-good.ts";
+import { codeOf, good } from "../support/good.ts";
 
 export const at = (port: number): Address => ({ ip: "127.0.0.1", port });
 export const share = (name: string, root?: string, size = 1): Share => ({ name, size, root });

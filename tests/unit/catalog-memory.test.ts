@@ -7,19 +7,19 @@ import { createInterner } from "../../src/catalog/interner.ts";
 import { createMemoryCatalog, type MemoryCatalog } from "../../src/catalog/memory.ts";
 import { runInSlices } from "../../src/catalog/slices.ts";
 import type { Share } from "../../src/protocol/messages.ts";
+import { turn } from "../support/clock.ts";
+import { good } from "../support/good.ts";
 import { at, share } from "./catalog-contract.ts";
-import { good } from "./support-good.ts";
 
 const library = (count: number, from = 0): Share[] =>
   Array.from({ length: count }, (_, i) => share(`vídeo ${from + i}.mp4`, (from + i).toString(16).padStart(64, "0")));
-const nextTurn = () => new Promise<void>((turn) => setImmediate(turn));
 
 /** Turns of the event loop until `done`, and what `look` saw in each. */
 async function turnsUntil<T>(done: () => boolean, look: () => T): Promise<T[]> {
   const seen: T[] = [];
   while (!done()) {
     seen.push(look());
-    await nextTurn();
+    await turn();
   }
   return seen;
 }

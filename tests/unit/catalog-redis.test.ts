@@ -7,10 +7,10 @@ import type { Catalog } from "../../src/catalog/contract.ts";
 import { createRedisCatalog, LEASE_SECONDS, type RedisCatalog, type RedisEvent } from "../../src/catalog/redis.ts";
 import type { Share } from "../../src/protocol/messages.ts";
 import { askFirstLine } from "../../src/transport/first-line.ts";
+import { good } from "../support/good.ts";
 import { freePort, hasRedis, type Redis, startRedis } from "../support/redis.ts";
 import { until } from "../support/until.ts";
 import { at, describeCatalog, ROOT, share } from "./catalog-contract.ts";
-import { good } from "./support-good.ts";
 
 describe.skipIf(!hasRedis)("with redis-server (skipped where it is not installed)", () => {
   let redis: Redis;

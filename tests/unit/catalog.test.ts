@@ -11,8 +11,8 @@ import { formatAddress, isIn, parseRange } from "../../src/protocol/address.ts";
 import { isFault } from "../../src/protocol/fault.ts";
 import type { ServerRequest, Share } from "../../src/protocol/messages.ts";
 import { decodeAddresses, decodeHolders } from "../../src/protocol/payloads.ts";
+import { codeOf, good } from "../support/good.ts";
 import { at, describeCatalog, OTHER_ROOT, ROOT, share } from "./catalog-contract.ts";
-import { codeOf, good } from "./support-good.ts";
 
 describeCatalog("memory", createMemoryCatalog);
 

@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { KEY, openTerminal, type TerminalSession } from "../support/terminal.ts";
 
-const COMMAND = [process.execPath, join(import.meta.dir, "console-stand-in.ts")];
+const COMMAND = [process.execPath, join(import.meta.dir, "../support/console.ts")];
 const JOINED = "Sou peer 127.0.0.1:8776 com arquivos aula1.mp4 aula 2.mp4";
 const FOUND = "peers com arquivo solicitado: 127.0.0.1:8777";
 const MENU = "O que fazer?";

@@ -4,7 +4,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { nextPeerState, nextServerState, PEER_TABLE, SERVER_TABLE } from "../../src/protocol/conversation.ts";
-import { codeOf } from "./support-good.ts";
+import { codeOf } from "../support/good.ts";
 
 const SERVER_VERBS = [
   "HELLO",

@@ -13,14 +13,15 @@ import type { Address } from "../../src/protocol/address.ts";
 import type { Fault } from "../../src/protocol/fault.ts";
 import { createBucket } from "../../src/transfer/bucket.ts";
 import { type DownloadOptions, download } from "../../src/transfer/download.ts";
+import { decodeJournal } from "../../src/transfer/journal.ts";
 import { createLane } from "../../src/transfer/lane.ts";
 import type { OpenLane } from "../../src/transfer/lane-threads.ts";
 import type { Progress } from "../../src/transfer/progress.ts";
 import { type Clock, systemClock } from "../../src/transport/clock.ts";
 import { connect } from "../../src/transport/tcp.ts";
+import { codeOf, good } from "../support/good.ts";
+import { contentOf, data, type Get, hashOf, type Script, type Sharer, startSharer } from "../support/sharer.ts";
 import { until } from "../support/until.ts";
-import { codeOf, good } from "./support-good.ts";
-import { contentOf, data, type Get, hashOf, type Script, type Sharer, startSharer } from "./support-sharer.ts";
 
 const PIECE = 256 * 1024;
 const NAME = "aula.mp4";
@@ -104,7 +105,8 @@ const PART = `${NAME}.part`;
 const JOURNAL = `${NAME}.part.journal`;
 
 const SILENCE = new Uint8Array(0);
-const journaled = (): number => (fs.existsSync(path(JOURNAL)) ? (fs.statSync(path(JOURNAL)).size - 128) / 40 : 0);
+const journaled = (): number =>
+  fs.existsSync(path(JOURNAL)) ? (decodeJournal(fs.readFileSync(path(JOURNAL)))?.pieces.size ?? 0) : 0;
 
 /** A download whose source says nothing of what comes after the first `kept` pieces, and dies once those are journaled. */
 async function interrupted(content: Uint8Array, kept: number): Promise<void> {

@@ -11,7 +11,7 @@ import type { JournalPiece } from "../../src/transfer/journal.ts";
 import type { LaneEvent, Order } from "../../src/transfer/lane.ts";
 import { createMeter } from "../../src/transfer/meter.ts";
 import type { Source } from "../../src/transfer/source.ts";
-import { createVirtualClock } from "./support-clock.ts";
+import { createVirtualClock } from "../support/clock.ts";
 
 const PIECES = 6;
 const SIZE = PIECES * PIECE_BYTES_MIN;
@@ -43,6 +43,7 @@ function scene(pieces = PIECES) {
       identify: async () => {},
       written: (piece) => void written.push(piece),
       flush: async () => fetcher.judge.kept(written.splice(0)),
+      roomBytes: () => Number.POSITIVE_INFINITY,
       busyMs: () => 0,
       close: async () => {},
     },

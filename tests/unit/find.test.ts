@@ -10,8 +10,8 @@ import type { Found } from "../../src/protocol/messages.ts";
 import { decodeFound } from "../../src/protocol/payloads.ts";
 import { decodeServerRequest } from "../../src/protocol/requests.ts";
 import { findWords } from "../../src/transport/find.ts";
+import { codeOf, good } from "../support/good.ts";
 import { at, OTHER_ROOT, ROOT, share } from "./catalog-contract.ts";
-import { codeOf, good } from "./support-good.ts";
 
 let catalog: MemoryCatalog;
 afterEach(() => catalog.close());

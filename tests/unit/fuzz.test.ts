@@ -24,11 +24,11 @@ import { createShelf } from "../../src/transfer/shelf.ts";
 import { createUploads } from "../../src/transfer/uploads.ts";
 import { createCaller } from "../../src/transport/caller.ts";
 import type { Connection, Handlers } from "../../src/transport/connection.ts";
+import { createVirtualClock } from "../support/clock.ts";
 import { temporaryFolder } from "../support/folders.ts";
-import { createVirtualClock } from "./support-clock.ts";
-import { anyAddress, anyPeerRequest, anyReply, anyRoot, mutated } from "./support-messages.ts";
-import { createFarEnd, createNet } from "./support-net.ts";
-import { hashOf } from "./support-sharer.ts";
+import { anyAddress, anyPeerRequest, anyReply, anyRoot, mutated } from "../support/messages.ts";
+import { createFarEnd, createNet } from "../support/net.ts";
+import { hashOf } from "../support/sharer.ts";
 
 let inputs = 0;
 const counted = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T> =>

@@ -5,8 +5,16 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { HASH_BYTES, pieceCount } from "../../src/content/merkle.ts";
-import { decodeJournal, encodeHead, encodePiece, type JournalHead, journalLength } from "../../src/transfer/journal.ts";
-import { anyRoot } from "./support-messages.ts";
+import {
+  decodeJournal,
+  encodeHead,
+  encodeLoss,
+  encodePiece,
+  encodeWritten,
+  type JournalHead,
+  journalLength,
+} from "../../src/transfer/journal.ts";
+import { anyRoot } from "../support/messages.ts";
 
 const HEAD_BYTES = 128;
 const RECORD_BYTES = 40;
@@ -40,6 +48,19 @@ describe("a journal", () => {
   test("takes the later record of a piece", () => {
     const records = [1, 2, 3].map((byte) => encodePiece({ index: 7, hash: hash(byte) }));
     expect(decodeJournal(Buffer.concat([encodeHead(HEAD), ...records]))?.pieces).toEqual(new Map([[7, hash(3)]]));
+  });
+
+  test("tells what was only written from what was synced, and the last word on a piece counts", () => {
+    const [written, synced] = [encodeWritten({ index: 7, hash: hash(1) }), encodePiece({ index: 7, hash: hash(1) })];
+    const told = (...records: Uint8Array[]) => {
+      const decoded = decodeJournal(Buffer.concat([encodeHead(HEAD), ...records]));
+      return [[...(decoded?.pieces.keys() ?? [])], [...(decoded?.written.keys() ?? [])]];
+    };
+    expect(told(written)).toEqual([[], [7]]);
+    expect(told(written, synced)).toEqual([[7], []]);
+    expect(told(synced, written)).toEqual([[], [7]]);
+    expect(told(written, encodeLoss(7))).toEqual([[], []]);
+    expect(told(encodeWritten({ index: 100, hash: hash(1) }))).toEqual([[], []]);
   });
 
   test("cut anywhere keeps exactly the records that are whole, and journalLength says where they end", () => {

@@ -10,7 +10,14 @@ const PIECE = 2 ** 18;
 const LAYER = new Uint8Array(96).fill(1);
 const hash = LAYER.slice(0, 32);
 
-async function resumed(journaled: boolean, fails: boolean) {
+const PIECES = new Map([
+  [0, hash],
+  [1, hash],
+]);
+const NONE = new Map<number, Uint8Array>();
+
+/** Pieces 0 and 1 of three were left, of which 1 is damaged. */
+async function resumed(as: "kept" | "written", fails: boolean) {
   const scheduler = createScheduler(3 * PIECE, PIECE, () => 0);
   const sound: number[] = [];
   const judge = createJudge({
@@ -20,16 +27,15 @@ async function resumed(journaled: boolean, fails: boolean) {
     onJudged() {},
   });
   judge.setLayer(LAYER);
-  const read = Promise.withResolvers<readonly number[]>();
-  const pieces = new Map([
-    [0, hash],
-    [1, hash],
-  ]);
-  judge.resume({ pieces, journaled, root: undefined }, read.promise);
+  const read = Promise.withResolvers<void>();
+  const left = { kept: NONE, written: NONE, root: undefined, [as]: PIECES };
+  const resuming = judge.resume(left, async (pieces) => {
+    await read.promise;
+    return pieces.has(1) ? [1] : [];
+  });
   if (fails) judge.lost([]);
-  read.resolve([1]);
-  await read.promise;
-  await Promise.resolve();
+  read.resolve();
+  await resuming;
   const missing: number[] = [];
   for (let order = scheduler.next(1, "all"); order !== undefined; order = scheduler.next(1, "all"))
     missing.push(order.index);
@@ -37,13 +43,33 @@ async function resumed(journaled: boolean, fails: boolean) {
 }
 
 test("what was read again and found right is sound, and synced next", async () => {
-  expect(await resumed(false, false)).toEqual({ sound: [0], missing: [1, 2] });
+  expect(await resumed("written", false)).toEqual({ sound: [0], missing: [1, 2] });
 });
 
 test("…unless a sync failed meanwhile: the system may have forgotten what it showed, so all of it is fetched again", async () => {
-  expect(await resumed(false, true)).toEqual({ sound: [], missing: [0, 1, 2] });
+  expect(await resumed("written", true)).toEqual({ sound: [], missing: [0, 1, 2] });
 });
 
 test("what a journal vouches for was synced once, and is kept whatever a later sync says", async () => {
-  expect((await resumed(true, true)).missing).toEqual([1, 2]);
+  expect((await resumed("kept", true)).missing).toEqual([1, 2]);
+});
+
+test("what was only written is read again first: it is what is synced next, and is not to wait for all the rest", async () => {
+  const asked: number[][] = [];
+  const told: string[] = [];
+  const judge = createJudge({
+    scheduler: createScheduler(3 * PIECE, PIECE, () => 0),
+    onSound: (pieces) => told.push(`sound ${pieces.map(({ index }) => index)}`),
+    onVerified: (indexes) => told.push(`verified ${indexes}`),
+    onJudged: (whole) => told.push(whole ? "whole" : "not whole"),
+  });
+  judge.setLayer(LAYER);
+  told.length = 0;
+  const left = { kept: new Map([[0, hash]]), written: new Map([[1, hash]]), root: undefined };
+  await judge.resume(left, async (pieces) => {
+    asked.push([...pieces.keys()]);
+    return [];
+  });
+  expect(asked).toEqual([[1], [0]]);
+  expect(told).toEqual(["sound 1", "not whole", "verified 0", "not whole"]);
 });

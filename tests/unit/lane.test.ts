@@ -8,9 +8,9 @@ import { type Fault, fault } from "../../src/protocol/fault.ts";
 import { STALL_SECONDS_MAX } from "../../src/protocol/limits.ts";
 import { createBucket } from "../../src/transfer/bucket.ts";
 import { createLane, type Lane, type LaneEvent } from "../../src/transfer/lane.ts";
-import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
-import { createNet, type FarEnd, type Net } from "./support-net.ts";
-import { contentOf, data, hashOf } from "./support-sharer.ts";
+import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
+import { createNet, type FarEnd, type Net } from "../support/net.ts";
+import { contentOf, data, hashOf } from "../support/sharer.ts";
 
 const PIECE = 256 * 1024;
 const CONTENT = contentOf(2 * PIECE + 10);
@@ -32,7 +32,6 @@ let events: LaneEvent[];
 let lane: Lane;
 let far: FarEnd;
 
-const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 const pieces = () => events.filter((event) => event.type === "piece");
 const over = () => events.filter((event) => event.type === "over").map((event) => event.fault.fault);
 

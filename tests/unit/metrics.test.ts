@@ -2,11 +2,10 @@
 // Invariant: the text is read back by the rules of the exposition format, not compared as a whole.
 // Never: waits for time to pass.
 
-import { afterEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { createMetrics } from "../../src/servidor/metrics.ts";
-import { Servidor } from "../../src/servidor.ts";
-import { codeOf, good } from "./support-good.ts";
-import { openRaw } from "./support-raw.ts";
+import { codeOf, good } from "../support/good.ts";
+import { dial, startServidor } from "../support/servidor.ts";
 
 const GAUGES = {
   peers: 1,
@@ -67,19 +66,12 @@ test("the lag is the longest of this window and the one before", () => {
 });
 
 describe("a server", () => {
-  const closers: (() => void | Promise<void>)[] = [];
-  afterEach(async () => {
-    for (const close of closers.splice(0).reverse()) await close();
-  });
-
   test("serves both pages, and nothing else, until it is closed", async () => {
-    const servidor = new Servidor({ host: "127.0.0.1", port: 0, probe: false, onEvent: () => {} });
-    const address = good(servidor.listen());
-    closers.push(() => servidor.close());
+    const server = startServidor({ probe: false });
+    const { servidor } = server;
     const door = good(servidor.serveOperations({ ip: "127.0.0.1", port: 0 }));
     const page = (path: string, init?: RequestInit) => fetch(`http://127.0.0.1:${door.port}${path}`, init);
-    const raw = await openRaw(address);
-    closers.push(() => raw.destroy());
+    const raw = await dial(server);
     const first = "JOIN 127.0.0.1:5000 10\n1 - a.mp4\nSEARCH a.mp4\nSEARCH a.mp4\nSEARCH b.mp4\nSEARCH ../\nFROB\n";
     const second = "SEARCH a.mp4\nSEARCH a.mp4\n";
     raw.send(first);
@@ -108,9 +100,7 @@ describe("a server", () => {
   });
 
   test("that cannot have its door says which fault", () => {
-    const servidor = new Servidor({ host: "127.0.0.1", port: 0, probe: false, onEvent: () => {} });
-    const address = good(servidor.listen());
-    closers.push(() => servidor.close());
+    const { servidor, address } = startServidor({ probe: false });
     expect(codeOf(servidor.serveOperations(address))).toBe("PORT_IN_USE");
   });
 });

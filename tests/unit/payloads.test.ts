@@ -20,8 +20,8 @@ import {
   encodeHolders,
   encodeShares,
 } from "../../src/protocol/payloads.ts";
-import { codeOf } from "./support-good.ts";
-import { anyAddress, anyHolder, anyShare } from "./support-messages.ts";
+import { codeOf } from "../support/good.ts";
+import { anyAddress, anyHolder, anyShare } from "../support/messages.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 

@@ -2,41 +2,31 @@
 // Invariant: what the network answers agrees with what lies in the peers' folders.
 // Never: waits for time to pass.
 
-import { afterAll, afterEach, describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createMemoryCatalog } from "../../src/catalog/memory.ts";
 import { Peer, type PeerEvent, type PeerOptions } from "../../src/peer.ts";
 import type { Address } from "../../src/protocol/address.ts";
-import { Servidor, type ServidorEvent } from "../../src/servidor.ts";
+import { closeAfterTest } from "../support/closing.ts";
+import { codeOf, good } from "../support/good.ts";
+import { type Running, startServidor } from "../support/servidor.ts";
+import { contentOf, startSharer } from "../support/sharer.ts";
 import { until } from "../support/until.ts";
-import { codeOf, good } from "./support-good.ts";
-import { contentOf, startSharer } from "./support-sharer.ts";
 
 const before = { cache: process.env.NAPSTER_CACHE };
 const root = fs.mkdtempSync(join(tmpdir(), "napster-peer-"));
 process.env.NAPSTER_CACHE = join(root, "cache");
-const closers: (() => unknown)[] = [];
 let turn = 0;
 
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
 afterAll(() => {
   if (before.cache === undefined) delete process.env.NAPSTER_CACHE;
   else process.env.NAPSTER_CACHE = before.cache;
   fs.rmSync(root, { recursive: true, force: true });
 });
 
-type Server = { address: Address; events: ServidorEvent[]; servidor: Servidor };
-function startServer(port = 0, catalog = createMemoryCatalog()): Server {
-  const events: ServidorEvent[] = [];
-  const servidor = new Servidor({ host: "127.0.0.1", port, catalog, onEvent: (event) => events.push(event) });
-  const address = good(servidor.listen());
-  closers.push(() => servidor.close());
-  return { address, events, servidor };
-}
+const startServer = (port = 0, catalog = createMemoryCatalog()): Running => startServidor({ port, catalog });
 
 function folderOf(files: Record<string, string | Uint8Array> = {}): string {
   const folder = join(root, `pasta ${turn++}`);
@@ -50,7 +40,7 @@ function makePeer(server: Address, options: Partial<PeerOptions> = {}): { peer: 
   const events: PeerEvent[] = [];
   const onEvent = (event: PeerEvent) => void events.push(event);
   const peer = new Peer({ server, maxUploads: 8, rejectAll: false, onEvent, ...options });
-  closers.push(() => peer.leave());
+  closeAfterTest(() => peer.leave());
   return { peer, events };
 }
 async function enter(
@@ -98,7 +88,7 @@ describe("JOIN", () => {
       port: 0,
       socket: { data: (socket) => void socket.write("HELLO 1\nERROR ADDRESS_TAKEN retry taken\n") },
     });
-    closers.push(() => refusing.stop(true));
+    closeAfterTest(() => refusing.stop(true));
     const { peer } = makePeer({ ip: "127.0.0.1", port: refusing.port });
     const refused = await peer.join({ host: "127.0.0.1", port: 0, folder: undefined });
     expect(codeOf(refused)).toBe("ADDRESS_TAKEN");
@@ -126,7 +116,7 @@ describe("JOIN", () => {
     const sharer = startSharer(contentOf(3_000_000), {
       get: (_, count) => (count > 2 ? new Uint8Array(0) : undefined),
     });
-    closers.push(() => sharer.close());
+    closeAfterTest(() => sharer.close());
     const { peer, folder } = await enter(server.address);
     const person = new AbortController();
     const ended = peer.download(sharer.address, { name: "a.mp4", signal: person.signal });
@@ -216,7 +206,7 @@ describe("SEARCH and DOWNLOAD", () => {
   test("that breaks in the middle is a fault, without UPDATE, without the final name", async () => {
     const server = startServer();
     const sharer = startSharer(contentOf(3_000_000), { get: (_, count) => (count > 2 ? "die" : undefined) });
-    closers.push(() => sharer.close());
+    closeAfterTest(() => sharer.close());
     const target = await enter(server.address);
     sharer.script.lane = () => (sharer.gets.length > 2 ? "ERROR BAD_STATE final no" : undefined);
     sharer.script.grant = () => (sharer.gets.length > 2 ? "REJECT NOT_SHARED final gone" : undefined);

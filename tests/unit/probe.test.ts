@@ -2,44 +2,25 @@
 // Invariant: every door here listens on port 0 of loopback and is closed; deadlines stand on a clock of their own.
 // Never: waits for time to pass.
 
-import { afterEach, describe, expect, test } from "bun:test";
-import type { Address } from "../../src/protocol/address.ts";
+import { describe, expect, test } from "bun:test";
 import { fault } from "../../src/protocol/fault.ts";
 import { PROBE_SECONDS_MAX, PROBES_PER_ADDRESS_MAX } from "../../src/protocol/limits.ts";
 import { proofOf } from "../../src/protocol/proof.ts";
 import { createProbes } from "../../src/servidor/probes.ts";
-import { Servidor, type ServidorEvent, type ServidorOptions } from "../../src/servidor.ts";
 import type { Connect } from "../../src/transport/connection.ts";
 import { knock } from "../../src/transport/knock.ts";
 import { connect } from "../../src/transport/tcp.ts";
+import { createVirtualClock } from "../support/clock.ts";
+import { closeAfterTest } from "../support/closing.ts";
+import { good } from "../support/good.ts";
+import { createNet } from "../support/net.ts";
+import type { Raw } from "../support/raw.ts";
+import { askList, dial, joinOf as joinWith, type Running, startServidor as start } from "../support/servidor.ts";
 import { until } from "../support/until.ts";
-import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
-import { good } from "./support-good.ts";
-import { createNet } from "./support-net.ts";
-import { openRaw, type Raw } from "./support-raw.ts";
 
 const ROOT = "ab".repeat(32);
 const KEY = "0123456789abcdef".repeat(2);
 const OTHER_KEY = "fedcba9876543210".repeat(2);
-const closers: (() => void | Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-type Running = { readonly address: Address; readonly events: ServidorEvent[]; readonly servidor: Servidor };
-
-function start({ clock, ...options }: Partial<ServidorOptions> & { clock?: VirtualClock } = {}): Running {
-  const events: ServidorEvent[] = [];
-  const onEvent = (event: ServidorEvent) => void events.push(event);
-  const servidor = new Servidor({ host: "127.0.0.1", port: 0, onEvent, ...(clock && { clock }), ...options });
-  const address = good(servidor.listen());
-  closers.push(async () => {
-    const closed = servidor.close();
-    await clock?.advance(1000);
-    await closed;
-  });
-  return { address, events, servidor };
-}
 
 type Door = { readonly port: number; readonly asked: string[]; close(): void };
 
@@ -56,23 +37,15 @@ function openDoor(answer: (line: string) => string, port = 0): Door {
       },
     },
   });
-  closers.push(() => listener.stop(true));
+  closeAfterTest(() => listener.stop(true));
   return { port: listener.port, asked, close: () => listener.stop(true) };
 }
 
 const nonceOf = (line: string): string => line.split(" ")[1] ?? "";
 const proves = (key: string | undefined) => (line: string) => `PROBE_OK ${proofOf(key, nonceOf(line))}\n`;
 
-async function dial({ address }: Running): Promise<Raw> {
-  const raw = await openRaw(address);
-  closers.push(() => raw.destroy());
-  return raw;
-}
-
-const joinOf = (port: number, key: string | undefined, names: readonly string[]): string => {
-  const payload = names.map((name) => `1 ${ROOT} ${name}\n`).join("");
-  return `JOIN 127.0.0.1:${port} ${payload.length}${key === undefined ? "" : ` ${key}`}\n${payload}`;
-};
+const joinOf = (port: number, key: string | undefined, names: readonly string[]): string =>
+  joinWith(port, names, { root: ROOT, ...(key !== undefined && { key }) });
 
 async function join(raw: Raw, port: number, key: string | undefined, ...names: string[]): Promise<string> {
   raw.send(joinOf(port, key, names));
@@ -86,17 +59,11 @@ async function watch(server: Running): Promise<Raw> {
   return raw;
 }
 
-async function ask(raw: Raw, request: string): Promise<string> {
-  raw.send(`${request}\n`);
-  const words = (await raw.line()).split(" ");
-  return Buffer.from(await raw.bytes(Number(words.at(-1)))).toString();
-}
-
 /** What SEARCH, SOURCES and FIND say of a.mp4. */
 const lists = async (raw: Raw): Promise<string[]> => [
-  await ask(raw, "SEARCH a.mp4"),
-  await ask(raw, `SOURCES ${ROOT}`),
-  await ask(raw, "FIND 0 10 a"),
+  await askList(raw, "SEARCH a.mp4"),
+  await askList(raw, `SOURCES ${ROOT}`),
+  await askList(raw, "FIND 0 10 a"),
 ];
 const NOWHERE = ["", "", ""];
 
@@ -107,7 +74,7 @@ describe("a peer that joins", () => {
     const door = openDoor(proves(KEY));
     const raw = await dial(server);
     expect(await join(raw, door.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
-    expect(await ask(watcher, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+    expect(await askList(watcher, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
     expect(door.asked).toHaveLength(1);
     expect(door.asked[0]).toMatch(/^PROBE [0-9a-f]{32}\n$/);
   });
@@ -117,7 +84,7 @@ describe("a peer that joins", () => {
     const door = openDoor(proves(undefined));
     const raw = await dial(server);
     expect(await join(raw, door.port, undefined, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
-    expect(await ask(raw, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+    expect(await askList(raw, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
   });
 
   test("is asked another nonce each time", async () => {
@@ -157,11 +124,11 @@ describe("a peer that joins", () => {
     expect(await join(raw, gone.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${gone.port} unreachable`);
     raw.send(`PING\nUPDATE 1 ${ROOT} a.mp4\nOFFER 1 ${ROOT} c.mp4\nWITHDRAW c.mp4\nUPDATE 1 - a.mp4\n`);
     expect(await raw.lines(5)).toEqual(["PONG", "UPDATE_OK", "OFFER_OK", "WITHDRAW_OK", "UPDATE_OK"]);
-    expect(await ask(raw, "SEARCH b.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+    expect(await askList(raw, "SEARCH b.mp4")).toBe(`127.0.0.1:${door.port}\n`);
     for (const one of [raw, other]) {
-      expect(await ask(one, "SEARCH a.mp4")).toBe("");
-      expect(await ask(one, "FIND 0 10 a")).toBe("");
-      expect(await ask(one, `SOURCES ${ROOT}`)).toBe(`127.0.0.1:${door.port} complete\n`);
+      expect(await askList(one, "SEARCH a.mp4")).toBe("");
+      expect(await askList(one, "FIND 0 10 a")).toBe("");
+      expect(await askList(one, `SOURCES ${ROOT}`)).toBe(`127.0.0.1:${door.port} complete\n`);
     }
     raw.send("LEAVE\n");
     expect(await raw.line()).toBe("LEAVE_OK");
@@ -177,7 +144,7 @@ describe("a peer that joins", () => {
     const door = openDoor(proves(KEY));
     const quick = await dial(server);
     expect(await join(quick, door.port, KEY, "b.mp4")).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
-    expect(await ask(quick, "SEARCH b.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+    expect(await askList(quick, "SEARCH b.mp4")).toBe(`127.0.0.1:${door.port}\n`);
     expect(raw.received).toBe(0);
     await clock.advance(PROBE_SECONDS_MAX * 1000);
     expect(await raw.lines(3)).toEqual([`JOIN_OK 127.0.0.1:${silent.port} unreachable`, "PONG", "SEARCH_OK 0"]);
@@ -192,7 +159,7 @@ describe("a peer that joins", () => {
       expect(await join(raw, gone.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${gone.port} unreachable`);
     openDoor(proves(KEY), gone.port);
     expect(await join(raw, gone.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${gone.port}`);
-    expect(await ask(raw, "SEARCH a.mp4")).toBe(`127.0.0.1:${gone.port}\n`);
+    expect(await askList(raw, "SEARCH a.mp4")).toBe(`127.0.0.1:${gone.port}\n`);
     expect(server.events.filter(({ type }) => type === "joined")).toHaveLength(1);
   });
 
@@ -245,7 +212,7 @@ describe("a peer that joins", () => {
     expect(await lists(asker)).toEqual(NOWHERE);
     const raw = await dial(server);
     expect(await join(raw, door.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
-    expect(await ask(asker, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+    expect(await askList(asker, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
   });
 
   test("is listed when it is the server that cannot dial", async () => {
@@ -253,7 +220,7 @@ describe("a peer that joins", () => {
     const server = start({ connect: dead });
     const raw = await dial(server);
     expect(await join(raw, 5000, KEY, "a.mp4")).toBe("JOIN_OK 127.0.0.1:5000");
-    expect(await ask(raw, "SEARCH a.mp4")).toBe("127.0.0.1:5000\n");
+    expect(await askList(raw, "SEARCH a.mp4")).toBe("127.0.0.1:5000\n");
   });
 
   test("is listed undialled where the operator wants nobody dialled", async () => {
@@ -293,8 +260,8 @@ describe("an address that another member has", () => {
     const newcomer = await dial(server);
     expect(await join(newcomer, first.port, OTHER_KEY, "b.mp4")).toBe(`JOIN_OK 127.0.0.1:${first.port}`);
     expect(await dead.rest()).toStartWith("ERROR ADDRESS_TAKEN retry ");
-    expect(await ask(watcher, "SEARCH a.mp4")).toBe("");
-    expect(await ask(watcher, "SEARCH b.mp4")).toBe(`127.0.0.1:${first.port}\n`);
+    expect(await askList(watcher, "SEARCH a.mp4")).toBe("");
+    expect(await askList(watcher, "SEARCH b.mp4")).toBe(`127.0.0.1:${first.port}\n`);
     expect(server.events).toContainEqual({
       type: "left",
       address: { ip: "127.0.0.1", port: first.port },
@@ -310,7 +277,7 @@ describe("an address that another member has", () => {
     const after = await dial(server);
     expect(await join(after, door.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
     expect(await before.rest()).toStartWith("ERROR ADDRESS_TAKEN retry ");
-    expect(await ask(after, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+    expect(await askList(after, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
   });
 
   test("stays the living one's, whatever key the newcomer says, and when it says none", async () => {
@@ -321,8 +288,8 @@ describe("an address that another member has", () => {
     const thief = await dial(server);
     expect(await join(thief, door.port, OTHER_KEY, "b.mp4")).toStartWith("ERROR ADDRESS_TAKEN retry");
     expect(await join(thief, door.port, undefined, "b.mp4")).toStartWith("ERROR ADDRESS_TAKEN retry");
-    expect(await ask(live, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
-    expect(await ask(live, "SEARCH b.mp4")).toBe("");
+    expect(await askList(live, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+    expect(await askList(live, "SEARCH b.mp4")).toBe("");
   });
 
   test("is not lost to a broken JOIN, proved or not", async () => {
@@ -332,7 +299,7 @@ describe("an address that another member has", () => {
     await join(live, door.port, KEY, "a.mp4");
     const other = await dial(server);
     expect(await join(other, door.port, KEY, "../b.mp4")).toStartWith("ERROR BAD_NAME");
-    expect(await ask(live, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
+    expect(await askList(live, "SEARCH a.mp4")).toBe(`127.0.0.1:${door.port}\n`);
   });
 });
 
@@ -415,7 +382,7 @@ describe("many probes", () => {
 describe("a dead peer whose last JOIN is still being taken", () => {
   test("is displaced all the same, once that is done", async () => {
     let key = KEY;
-    const door = openDoor((line) => `PROBE_OK ${proofOf(key, line.split(" ")[1] ?? "")}\n`);
+    const door = openDoor((line) => `PROBE_OK ${proofOf(key, nonceOf(line))}\n`);
     const server = start();
     const [dead, back] = [await dial(server), await dial(server)];
     const names = Array.from({ length: 100_000 }, (_, i) => `1 - ${i}.mp4\n`).join("");
@@ -434,7 +401,7 @@ describe("a dead peer whose last JOIN is still being taken", () => {
 describe("two that go to each other's places at once", () => {
   test("are both answered, and leave nothing behind", async () => {
     let keys = [KEY, OTHER_KEY];
-    const doors = [0, 1].map((i) => openDoor((line) => `PROBE_OK ${proofOf(keys[i], line.split(" ")[1] ?? "")}\n`));
+    const doors = [0, 1].map((i) => openDoor((line) => `PROBE_OK ${proofOf(keys[i], nonceOf(line))}\n`));
     const [here, there] = doors.map(({ port }) => port);
     const server = start();
     const [one, other] = [await dial(server), await dial(server)];

@@ -6,13 +6,15 @@ import { describe, expect, test } from "bun:test";
 import { fault } from "../../src/protocol/fault.ts";
 import type { Fetcher } from "../../src/transfer/fetcher.ts";
 import { type Progress, reportProgress } from "../../src/transfer/progress.ts";
-import { createVirtualClock } from "./support-clock.ts";
+import { createVirtualClock } from "../support/clock.ts";
 
 const FROM = { ip: "127.0.0.1", port: 1 };
 const OTHER = { ip: "127.0.0.1", port: 2 };
 
 type Scene = {
   kept?: number;
+  /** Bytes that are here, kept or not. */
+  here?: number;
   paused?: boolean;
   checking?: boolean;
   quietMs?: number;
@@ -23,6 +25,7 @@ type Scene = {
 
 function waiting({
   kept = 5,
+  here = kept,
   paused = false,
   checking = false,
   quietMs = 9000,
@@ -39,7 +42,7 @@ function waiting({
         keptBytes: kept,
         paused: paused ? fault("DISK_FULL", "disk") : undefined,
         sources: sources.map((address) => ({ address })),
-        judge: { checking },
+        judge: { checking, allHere: here === 10 },
       } as unknown as Fetcher,
       meter: { add() {}, rate: () => 0, quietMs: () => quietMs },
       storage: { busyMs: () => busyMs },
@@ -66,6 +69,12 @@ describe("what is waited for", () => {
   test("is our own reading of what was left, or the source's of its file, when every byte is here", () => {
     expect(waiting({ kept: 10, checking: true })).toEqual({ for: "check" });
     expect(waiting({ kept: 10 })).toEqual({ for: "root", from: FROM });
+  });
+
+  test("is our own reading, or the disk, with every byte here and not all kept: nobody is to send any", () => {
+    expect(waiting({ here: 10, checking: true })).toEqual({ for: "check" });
+    expect(waiting({ here: 10, busyMs: 500 })).toEqual({ for: "disk", full: false, slow: true });
+    expect(waiting({ here: 10, quietMs: 100 })).toBeUndefined();
   });
 
   test("is a slot where the chosen peer has put us into its queue again, and nobody else sends", () => {

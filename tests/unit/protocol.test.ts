@@ -7,8 +7,8 @@ import fc from "fast-check";
 import { formatAddress, isIp, isLoopback, parseAddress, parsePort } from "../../src/protocol/address.ts";
 import { fault, isFault, LOCAL_CODES, WIRE_CODES } from "../../src/protocol/fault.ts";
 import { parseCount, parseShare } from "../../src/protocol/fields.ts";
-import { codeOf } from "./support-good.ts";
-import { anyAddress } from "./support-messages.ts";
+import { codeOf } from "../support/good.ts";
+import { anyAddress } from "../support/messages.ts";
 
 describe("an address", () => {
   test("comes back as it was", () => {

@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { isFault } from "../../src/protocol/fault.ts";
 import { LINE_BYTES_MAX } from "../../src/protocol/limits.ts";
 import { createReader } from "../../src/protocol/reader.ts";
-import { codeOf } from "./support-good.ts";
+import { codeOf } from "../support/good.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const text = (chunk: Uint8Array): string => new TextDecoder().decode(chunk);

@@ -7,8 +7,8 @@ import type { Workplace } from "../../src/content/workplace.ts";
 import type { JournalHead } from "../../src/transfer/journal.ts";
 import { recover } from "../../src/transfer/recover.ts";
 import type { Storage } from "../../src/transfer/storage.ts";
-import { codeOf, good } from "./support-good.ts";
-import { contentOf, hashOf } from "./support-sharer.ts";
+import { codeOf, good } from "../support/good.ts";
+import { contentOf, hashOf } from "../support/sharer.ts";
 
 const PIECE = 2 ** 18;
 const { root, layer } = hashOf(contentOf(3 * PIECE));
@@ -16,11 +16,21 @@ const GRANT = { ticket: "0".repeat(32), size: 3 * PIECE, pieceBytes: PIECE, root
 const hashAt = (index: number) => layer.slice(index * 32, (index + 1) * 32);
 const OTHER = "b".repeat(64);
 
+type Pieces = Map<number, Uint8Array>;
+const NONE: Pieces = new Map();
+
 /** What is recovered of a journal of this root that has these pieces, and whether it was begun anew. */
-async function recovered(named: string | undefined, pieces: Map<number, Uint8Array>, grant = GRANT, known = true) {
+async function recovered(
+  named: string | undefined,
+  pieces: Pieces,
+  grant = GRANT,
+  known = true,
+  written: Pieces = NONE,
+  lost = new Set<number>(),
+) {
   let began: JournalHead | undefined;
   const storage = {
-    recover: async () => ({ head: { size: GRANT.size, pieceBytes: PIECE, root: named }, pieces }),
+    recover: async () => ({ head: { size: GRANT.size, pieceBytes: PIECE, root: named }, pieces, written, lost }),
     trim: async () => undefined,
     async begin(head: JournalHead) {
       began = head;
@@ -41,7 +51,26 @@ describe("an earlier journal of the same content", () => {
         [1, wrong],
       ]),
     );
-    expect([[...good(left).pieces.keys()], began]).toEqual([[0], false]);
+    expect([[...good(left).kept.keys()], began]).toEqual([[0], false]);
+  });
+
+  test("gives what was synced and what was only written, each for what it is, as far as the layer agrees", async () => {
+    const written = new Map([
+      [1, hashAt(1)],
+      [2, new Uint8Array(32).fill(7)],
+    ]);
+    const { left, began } = await recovered(root, new Map([[0, hashAt(0)]]), GRANT, true, written);
+    expect([[...good(left).kept.keys()], [...good(left).written.keys()], began]).toEqual([[0], [1], false]);
+  });
+
+  test("of nothing but what was written is not begun anew", async () => {
+    const { left, began } = await recovered(root, NONE, GRANT, true, new Map([[1, hashAt(1)]]));
+    expect([[...good(left).written.keys()], began]).toEqual([[1], false]);
+  });
+
+  test("that has only taken pieces back is not begun anew: what a failed sync forgot may still be shown", async () => {
+    const { left, began } = await recovered(root, NONE, GRANT, true, NONE, new Set([1]));
+    expect([good(left).kept.size + good(left).written.size, began]).toEqual([0, false]);
   });
 
   test("that names a root says so, for a source that names none", async () => {

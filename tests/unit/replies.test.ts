@@ -7,7 +7,7 @@ import fc from "fast-check";
 import { isFault } from "../../src/protocol/fault.ts";
 import { LINE_BYTES_MAX } from "../../src/protocol/limits.ts";
 import { decodeReply, encodeReply } from "../../src/protocol/replies.ts";
-import { anyReply, mutated } from "./support-messages.ts";
+import { anyReply, mutated } from "../support/messages.ts";
 
 const TICKET = "0123456789abcdef".repeat(2);
 const ROOT = "cd".repeat(32);

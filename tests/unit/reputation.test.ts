@@ -7,16 +7,18 @@ import fc from "fast-check";
 import { fault } from "../../src/protocol/fault.ts";
 import { createReputation } from "../../src/transfer/reputation.ts";
 import { createRandom } from "../simulation/random.ts";
-import { createVirtualClock } from "./support-clock.ts";
+import { createVirtualClock } from "../support/clock.ts";
 
 const PEER = { ip: "127.0.0.1", port: 1 };
+/** The longest that chance allows. */
+const ALWAYS = () => 1;
 const WRONG = fault("CORRUPT", "theirs", "a wrong piece");
 const GONE = fault("PEER_GONE", "network", "", true);
 
 /** How many of so many pieces came right before the source was left for good, each wrong with this probability. */
 function rightPieces(probability: number, pieces: number, seed: number): number {
   const random = createRandom(seed);
-  const reputation = createReputation(createVirtualClock());
+  const reputation = createReputation(createVirtualClock(), ALWAYS);
   let right = 0;
   for (let since = 0; right < pieces && !reputation.isBanned(PEER); ) {
     if (random.next() >= probability) {
@@ -32,7 +34,7 @@ function rightPieces(probability: number, pieces: number, seed: number): number 
 
 describe("wrong pieces", () => {
   test("and none that is right end a source at the third", () => {
-    const reputation = createReputation(createVirtualClock());
+    const reputation = createReputation(createVirtualClock(), ALWAYS);
     const banned = [1, 2, 3].map(() => {
       reputation.lost(PEER, WRONG, 0);
       return reputation.isBanned(PEER);
@@ -49,7 +51,7 @@ describe("wrong pieces", () => {
   test("that are more than the right ones end it, however many were right before", () => {
     fc.assert(
       fc.property(fc.nat(10_000), (right) => {
-        const reputation = createReputation(createVirtualClock());
+        const reputation = createReputation(createVirtualClock(), ALWAYS);
         reputation.lost(PEER, WRONG, right);
         let wrong = 1;
         for (; !reputation.isBanned(PEER) && wrong < 1000; wrong++) reputation.lost(PEER, WRONG, 0);
@@ -63,7 +65,7 @@ describe("wrong pieces", () => {
 describe("a holder", () => {
   test("that was lost once is asked again as soon as ever, one that brings nothing after twice as long each time", async () => {
     const clock = createVirtualClock();
-    const reputation = createReputation(clock);
+    const reputation = createReputation(clock, ALWAYS);
     const waits: number[] = [];
     for (const pieces of [3, 0, 0, 0, 1]) {
       reputation.lost(PEER, GONE, pieces);
@@ -76,7 +78,7 @@ describe("a holder", () => {
 
   test("that never answers is asked again later each time, up to 40 s, and sooner once it was a source", async () => {
     const clock = createVirtualClock();
-    const reputation = createReputation(clock);
+    const reputation = createReputation(clock, ALWAYS);
     const wait = async () => {
       const from = clock.now();
       while (!reputation.isWelcome(PEER)) await clock.advance(1000);
@@ -90,5 +92,29 @@ describe("a holder", () => {
     expect(waits).toEqual([5, 10, 20, 40, 40]);
     reputation.lost(PEER, GONE, 1);
     expect(await wait()).toBe(5);
+  });
+});
+
+describe("the chosen peer", () => {
+  const pauses = async (random: () => number, times: number): Promise<number[]> => {
+    const clock = createVirtualClock();
+    const reputation = createReputation(clock, random);
+    const waits: number[] = [];
+    for (let i = 0; i < times; i++) {
+      reputation.rejected(PEER);
+      const from = clock.now();
+      while (!reputation.isMissed(PEER)) await clock.advance(25);
+      waits.push(clock.now() - from);
+      if (i === 6) reputation.lost(PEER, GONE, 1);
+    }
+    return waits;
+  };
+
+  test("that rejects is asked again after twice as long each time, up to 5 s, and soon once it was a source", async () => {
+    expect(await pauses(ALWAYS, 8)).toEqual([250, 500, 1000, 2000, 4000, 5000, 5000, 250]);
+  });
+
+  test("by chance up to twice as soon, so that not all who wait ask at once", async () => {
+    expect(await pauses(() => 0, 4)).toEqual([125, 250, 500, 1000]);
   });
 });

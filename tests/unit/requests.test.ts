@@ -7,8 +7,8 @@ import fc from "fast-check";
 import { isFault } from "../../src/protocol/fault.ts";
 import { JOIN_PAYLOAD_BYTES_MAX } from "../../src/protocol/limits.ts";
 import { decodePeerRequest, decodeServerRequest, encodeRequest } from "../../src/protocol/requests.ts";
-import { codeOf } from "./support-good.ts";
-import { anyPeerRequest, anyServerRequest, mutated } from "./support-messages.ts";
+import { codeOf } from "../support/good.ts";
+import { anyPeerRequest, anyServerRequest, mutated } from "../support/messages.ts";
 
 const ROOT = "ab".repeat(32);
 const line = (encoded: string): string => {

@@ -22,7 +22,7 @@ describe("a scheduler", () => {
       { index: 2, offset: 20, length: 5 },
     ]);
     expect(scheduler.next(1, "all")).toBeUndefined();
-    expect(scheduler.openBytes).toBe(25);
+    expect(scheduler.orderedBytes).toBe(25);
   });
 
   test("of an empty file is done at once", () => {
@@ -90,7 +90,7 @@ describe("a scheduler", () => {
     expect([scheduler.allArrived, scheduler.done]).toEqual([true, false]);
     scheduler.kept(0);
     scheduler.kept(1);
-    expect([scheduler.done, scheduler.keptBytes, scheduler.openBytes]).toEqual([true, 20, 0]);
+    expect([scheduler.done, scheduler.keptBytes, scheduler.orderedBytes]).toEqual([true, 20, 0]);
     scheduler.failed(0);
     expect([scheduler.done, scheduler.keptBytes]).toEqual([false, 10]);
   });
@@ -125,7 +125,7 @@ describe("a scheduler", () => {
         const sum = (...states: string[]) =>
           model.reduce((bytes, { state }, i) => bytes + (states.includes(state) ? scheduler.lengthOf(i) : 0), 0);
         expect(scheduler.keptBytes).toBe(sum("kept"));
-        expect(scheduler.openBytes).toBe(sum("ordered", "arrived"));
+        expect(scheduler.orderedBytes).toBe(sum("ordered"));
         expect(scheduler.done).toBe(model.every(({ state }) => state === "kept"));
         expect(scheduler.allArrived).toBe(model.every(({ state }) => state === "kept" || state === "arrived"));
       }),

@@ -2,53 +2,30 @@
 // Invariant: every limit here is a small one of its own, so that reaching it costs nothing.
 // Never: waits for time to pass.
 
-import { afterEach, describe, expect, test } from "bun:test";
-import type { Address } from "../../src/protocol/address.ts";
+import { describe, expect, test } from "bun:test";
+import { STRANGERS_PER_ADDRESS_MAX } from "../../src/protocol/limits.ts";
 import { LIMITS, type Limits } from "../../src/protocol/server-limits.ts";
 import { createAllowance } from "../../src/servidor/allowance.ts";
 import { createHeld } from "../../src/servidor/held.ts";
 import { createDoorway } from "../../src/servidor/session.ts";
-import { Servidor, type ServidorEvent, type ServidorOptions } from "../../src/servidor.ts";
-import type { Connect, Connection } from "../../src/transport/connection.ts";
+import type { ServidorOptions } from "../../src/servidor.ts";
+import { type Connect, type Connection, DEAF } from "../../src/transport/connection.ts";
+import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
+import { createFarEnd, type FarEnd } from "../support/net.ts";
+import type { Raw } from "../support/raw.ts";
+import { dial, enter as enterWith, type Running, startServidor } from "../support/servidor.ts";
 import { until } from "../support/until.ts";
-import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
-import { good } from "./support-good.ts";
-import { openRaw, type Raw } from "./support-raw.ts";
 
 const KIB = 1024;
-const closers: (() => void | Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
 
-type Running = { readonly address: Address; readonly clock: VirtualClock; readonly events: ServidorEvent[] };
+type Limited = Running & { readonly clock: VirtualClock };
 
-function start(limits: Partial<Limits>, options: Partial<ServidorOptions> = {}): Running {
+/** A server with limits of its own, on a clock of its own; nobody is dialled back. */
+function start(limits: Partial<Limits>, options: Partial<ServidorOptions> = {}): Limited {
   const clock = createVirtualClock();
-  const events: ServidorEvent[] = [];
-  const onEvent = (event: ServidorEvent) => void events.push(event);
-  const servidor = new Servidor({ host: "127.0.0.1", port: 0, probe: false, clock, limits, onEvent, ...options });
-  const address = good(servidor.listen());
-  closers.push(async () => {
-    const closed = servidor.close();
-    await clock.advance(1000);
-    await closed;
-  });
-  return { address, clock, events };
+  return { ...startServidor({ probe: false, limits, ...options, clock }), clock };
 }
-
-async function dial({ address }: Running): Promise<Raw> {
-  const raw = await openRaw(address);
-  closers.push(() => raw.destroy());
-  return raw;
-}
-
-async function enter(server: Running, port: number): Promise<Raw> {
-  const raw = await dial(server);
-  raw.send(`JOIN 127.0.0.1:${port} 10\n1 - a.mp4\n`);
-  expect(await raw.line()).toBe(`JOIN_OK 127.0.0.1:${port}`);
-  return raw;
-}
+const enter = (server: Running, port: number): Promise<Raw> => enterWith(server, port, "a.mp4");
 
 const FOUND = "SEARCH_OK 15\n127.0.0.1:5001\n";
 const searched = ({ events }: Running, port: number): number =>
@@ -200,7 +177,7 @@ describe("bytes of JOINs under way", () => {
     const scrap = Buffer.alloc(300, "1 - x.mp4\n");
     for (let sent = 0; sent < payload - 300; sent += 300) {
       raw.send(scrap);
-      if (sent % 90_000 === 0) await new Promise((turn) => setImmediate(turn));
+      if (sent % 90_000 === 0) await turn();
     }
     other.send("PING\n");
     await other.line();
@@ -210,20 +187,19 @@ describe("bytes of JOINs under way", () => {
 });
 
 describe("connections", () => {
-  const told: string[] = [];
-  const from = (ip: string): Connection => ({
-    remote: { ip, port: 1 },
-    local: { ip: "127.0.0.1", port: 1099 },
-    send: (bytes) => void told.push(String(bytes)),
-    queued: 0,
-    pause() {},
-    resume() {},
-    end() {},
-    destroy() {},
-  });
+  /** Connections from wherever, and what all of them are told. */
+  function strangers() {
+    const ends: FarEnd[] = [];
+    const from = (ip: string): Connection => {
+      const [connection, far] = createFarEnd({ ip, port: 1 }, () => DEAF);
+      ends.push(far);
+      return connection;
+    };
+    return { from, told: () => ends.map(({ sent }) => sent).join("") };
+  }
 
   test("are counted in all and by address, joined or not; a trusted range counts in all only", () => {
-    told.length = 0;
+    const { from, told } = strangers();
     const trusted = [{ ip: "10.9.0.0", bits: 16 }];
     const doorway = createDoorway({ ...LIMITS, connections: 5, connectionsPerAddress: 2 }, trusted);
     const enterFrom = (ip: string) => doorway.enter(from(ip), 0);
@@ -231,11 +207,25 @@ describe("connections", () => {
     first?.known();
     expect(enterFrom("10.0.0.1")).toBeDefined();
     expect(enterFrom("10.0.0.1")).toBeUndefined();
-    expect(told).toEqual(["ERROR TOO_MANY retry connections\n"]);
+    expect(told()).toBe("ERROR TOO_MANY retry connections\n");
     for (let i = 0; i < 3; i++) expect(enterFrom("10.9.1.1")).toBeDefined();
     expect(enterFrom("10.0.0.2")).toBeUndefined();
     if (first !== undefined) doorway.leave(first);
     expect(enterFrom("10.0.0.2")).toBeDefined();
+  });
+
+  test("that have not joined are so many of one address and no more; who joined does not count", () => {
+    const { from, told } = strangers();
+    const doorway = createDoorway(LIMITS);
+    const first = doorway.enter(from("10.0.0.1"), 0);
+    for (let i = 1; i < STRANGERS_PER_ADDRESS_MAX; i++) expect(doorway.enter(from("10.0.0.1"), 0)).toBeDefined();
+    expect(doorway.enter(from("10.0.0.1"), 0)).toBeUndefined();
+    expect(told()).toBe("ERROR TOO_MANY retry connections that have not joined\n");
+    expect(doorway.enter(from("10.0.0.2"), 0)).toBeDefined();
+    first?.known();
+    first?.known();
+    expect(doorway.enter(from("10.0.0.1"), 0)).toBeDefined();
+    expect(doorway.enter(from("10.0.0.1"), 0)).toBeUndefined();
   });
 
   test("may take so long to join, and be silent for so long, as the operator says", async () => {

@@ -13,9 +13,9 @@ import {
 } from "../../src/protocol/limits.ts";
 import type { Share } from "../../src/protocol/messages.ts";
 import { createServerLink, type ServerLink } from "../../src/transport/server-link.ts";
-import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
-import { codeOf, good } from "./support-good.ts";
-import { createNet, type FarEnd, type Net } from "./support-net.ts";
+import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
+import { codeOf, good } from "../support/good.ts";
+import { createNet, type FarEnd, type Net } from "../support/net.ts";
 
 const SERVER: Address = { ip: "127.0.0.1", port: 1099 };
 const HERE: Address = { ip: "127.0.0.1", port: 9001 };
@@ -44,7 +44,6 @@ beforeEach(() => {
 });
 
 const last = (): FarEnd => net.dialled.at(-1) as FarEnd;
-const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** Joins, the server answering as it should. */
 async function joined(at = HERE): Promise<FarEnd> {

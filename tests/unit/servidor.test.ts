@@ -2,83 +2,32 @@
 // Invariant: every server here listens on port 0, stands on a clock of its own where deadlines count, and is closed.
 // Never: waits for time to pass.
 
-import { afterEach, describe, expect, test } from "bun:test";
-import type { Address } from "../../src/protocol/address.ts";
+import { describe, expect, test } from "bun:test";
 import {
   IDLE_SECONDS_MAX,
   JOIN_PAYLOAD_BYTES_MAX,
   LINE_BYTES_MAX,
   READ_AHEAD_BYTES_MAX,
-  STRANGERS_PER_ADDRESS_MAX,
   UNJOINED_SECONDS_MAX,
 } from "../../src/protocol/limits.ts";
 import type { Share } from "../../src/protocol/messages.ts";
 import { encodeShares } from "../../src/protocol/payloads.ts";
-import { LIMITS } from "../../src/protocol/server-limits.ts";
 import { TURN_ORDERS } from "../../src/servidor/pump.ts";
-import { createDoorway } from "../../src/servidor/session.ts";
-import { Servidor, type ServidorEvent, type ServidorOptions } from "../../src/servidor.ts";
-import { type Connection, DEAF, type Listen } from "../../src/transport/connection.ts";
+import { Servidor } from "../../src/servidor.ts";
 import { listen } from "../../src/transport/tcp.ts";
+import { createVirtualClock, turn } from "../support/clock.ts";
+import { codeOf } from "../support/good.ts";
+import { createNet } from "../support/net.ts";
+import type { Raw } from "../support/raw.ts";
+import { askList, dial, enter, joinOf, startServidor } from "../support/servidor.ts";
 import { until } from "../support/until.ts";
-import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
-import { codeOf, good } from "./support-good.ts";
-import { createFarEnd } from "./support-net.ts";
-import { openRaw, type Raw } from "./support-raw.ts";
 
 const ROOT = "ab".repeat(32);
-const closers: (() => void | Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
 
-type Running = { readonly address: Address; readonly events: ServidorEvent[]; readonly servidor: Servidor };
-
-function start({ clock, ...options }: Partial<ServidorOptions> & { clock?: VirtualClock } = {}): Running {
-  const events: ServidorEvent[] = [];
-  const servidor = new Servidor({
-    host: "127.0.0.1",
-    port: 0,
-    probe: false,
-    onEvent: (event) => events.push(event),
-    ...(clock && { clock }),
-    ...options,
-  });
-  const address = good(servidor.listen());
-  closers.push(async () => {
-    const closed = servidor.close();
-    await clock?.advance(1000);
-    await closed;
-  });
-  return { address, events, servidor };
-}
-
-async function dial({ address }: Pick<Running, "address">): Promise<Raw> {
-  const raw = await openRaw(address);
-  closers.push(() => raw.destroy());
-  return raw;
-}
-
-const join = (port: number, ...names: string[]): string => {
-  const shares = names.map((name): Share => ({ name, size: 1, root: undefined }));
-  const payload = encodeShares(shares);
-  return `JOIN 127.0.0.1:${port} ${payload.length}\n${Buffer.from(payload).toString()}`;
-};
-
-/** A connection that is in. */
-async function enter(server: Running, port: number, ...names: string[]): Promise<Raw> {
-  const raw = await dial(server);
-  raw.send(join(port, ...names));
-  expect(await raw.line()).toBe(`JOIN_OK 127.0.0.1:${port}`);
-  return raw;
-}
-
-async function search(raw: Raw, name: string): Promise<string> {
-  raw.send(`SEARCH ${name}\n`);
-  const [verb, count] = (await raw.line()).split(" ");
-  expect(verb).toBe("SEARCH_OK");
-  return Buffer.from(await raw.bytes(Number(count))).toString();
-}
+/** Nobody is dialled back: the peers here are sockets that listen nowhere. */
+const start: typeof startServidor = (options) => startServidor({ probe: false, ...options });
+const join = (port: number, ...names: string[]): string => joinOf(port, names);
+const search = (raw: Raw, name: string): Promise<string> => askList(raw, `SEARCH ${name}`);
 
 /** Asks again until the answer is this one: the server learns of a closed connection in its own time. */
 const searchUntil = (raw: Raw, name: string, wanted: string) =>
@@ -98,7 +47,7 @@ describe("requests", () => {
     const raw = await dial(start());
     for (const byte of Buffer.from(SCRIPT)) {
       raw.send(Uint8Array.of(byte));
-      await new Promise((turn) => setImmediate(turn));
+      await turn();
     }
     expect(await raw.rest()).toBe(ANSWERS);
   });
@@ -430,30 +379,6 @@ describe("nobody stays for nothing", () => {
   });
 });
 
-test("of those who have not joined there are so many of one address and no more; who joined does not count", () => {
-  const told: string[] = [];
-  const from = (ip: string): Connection => ({
-    remote: { ip, port: 1 },
-    local: { ip: "127.0.0.1", port: 1099 },
-    send: (bytes) => void told.push(String(bytes)),
-    queued: 0,
-    pause() {},
-    resume() {},
-    end() {},
-    destroy() {},
-  });
-  const doorway = createDoorway(LIMITS);
-  const first = doorway.enter(from("10.0.0.1"), 0);
-  for (let i = 1; i < STRANGERS_PER_ADDRESS_MAX; i++) expect(doorway.enter(from("10.0.0.1"), 0)).toBeDefined();
-  expect(doorway.enter(from("10.0.0.1"), 0)).toBeUndefined();
-  expect(told).toEqual(["ERROR TOO_MANY retry connections that have not joined\n"]);
-  expect(doorway.enter(from("10.0.0.2"), 0)).toBeDefined();
-  first?.known();
-  first?.known();
-  expect(doorway.enter(from("10.0.0.1"), 0)).toBeDefined();
-  expect(doorway.enter(from("10.0.0.1"), 0)).toBeUndefined();
-});
-
 describe("a line or a stream out of bounds", () => {
   test("of more than LINE_BYTES_MAX is LINE_TOO_LONG and ends the connection", async () => {
     const raw = await dial(start());
@@ -524,14 +449,10 @@ describe("whoever breaks off", () => {
   test.each([["PING"], ["UPDATE 1 - b.mp4"]])(
     "in the middle of many a %s is in no list, and its address is free",
     (line) => {
-      let accept: Parameters<Listen>[1] = () => DEAF;
-      const doors: Listen = (address, taken) => {
-        accept = taken;
-        return { address, close() {} };
-      };
-      start({ listen: doors });
+      const net = createNet();
+      start({ listen: net.listen });
       const enterFrom = (port: number) => {
-        const [, far] = createFarEnd({ ip: "127.0.0.1", port }, accept);
+        const far = net.visit({ ip: "127.0.0.1", port });
         far.say(join(7001, "a.mp4"));
         expect(far.take()).toBe("JOIN_OK 127.0.0.1:7001\n");
         return far;

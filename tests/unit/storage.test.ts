@@ -7,17 +7,20 @@ import type { WorkFile } from "../../src/content/workplace.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
 import { decodeJournal, type JournalHead } from "../../src/transfer/journal.ts";
 import { createStorage, type Storage } from "../../src/transfer/storage.ts";
-import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
-import { good } from "./support-good.ts";
+import { createVirtualClock, type VirtualClock } from "../support/clock.ts";
+import { good } from "../support/good.ts";
 
 const HEAD: JournalHead = { size: 100 * 2 ** 18, pieceBytes: 2 ** 18, root: undefined };
 const FULL = fault("DISK_FULL", "disk", "write", true);
 let log: string[];
 let refuse: string | undefined;
+let slow: Promise<void> | undefined; // every sync of the .part waits for it
+let slowJournal: Promise<void> | undefined; // every sync of the journal waits for it
 let bytes: Buffer;
 let clock: VirtualClock;
 let storage: Storage;
 let kept: number[];
+let roomAtKept: number;
 let lost: number[];
 let faults: Fault[];
 
@@ -43,7 +46,11 @@ function file(name: string): WorkFile {
       if (name === "journal") bytes = bytes.subarray(0, size);
       return act("truncate");
     },
-    sync: async () => act("sync"),
+    async sync() {
+      const failed = act("sync");
+      await (name === "part" ? slow : slowJournal);
+      return failed;
+    },
     close: async () => void act("close"),
   };
 }
@@ -51,6 +58,8 @@ function file(name: string): WorkFile {
 beforeEach(() => {
   log = [];
   refuse = undefined;
+  slow = undefined;
+  slowJournal = undefined;
   bytes = Buffer.alloc(0);
   clock = createVirtualClock();
   kept = [];
@@ -62,6 +71,7 @@ beforeEach(() => {
     clock,
     onKept: (pieces) => {
       log.push("kept");
+      roomAtKept = storage.roomBytes();
       kept.push(...pieces.map(({ index }) => index));
     },
     onLost: (pieces) => lost.push(...pieces.map(({ index }) => index)),
@@ -71,6 +81,7 @@ beforeEach(() => {
 
 const piece = (index: number) => ({ index, hash: new Uint8Array(32).fill(index) });
 const journaled = () => [...(decodeJournal(bytes)?.pieces.keys() ?? [])];
+const noted = () => [...(decodeJournal(bytes)?.written.keys() ?? [])];
 
 describe("a piece", () => {
   test("is synced, then journaled, then told as kept", async () => {
@@ -97,6 +108,93 @@ describe("a piece", () => {
     storage.written(piece(1), 64 * 1024 * 1024);
     await clock.advance(0);
     expect(kept).toEqual([1]);
+  });
+});
+
+describe("a disk that is behind", () => {
+  const MIB = 2 ** 20;
+  let arrive: () => void;
+
+  beforeEach(async () => {
+    await storage.begin(HEAD, false);
+    ({ promise: slow, resolve: arrive } = Promise.withResolvers<void>());
+    storage.written(piece(1), 32 * MIB); // its sync does not end
+    await clock.advance(0);
+  });
+
+  test("has what is written meanwhile noted, much at once and little soon, for a sudden end of the program", async () => {
+    storage.written(piece(2), 3 * MIB);
+    await clock.advance(0);
+    expect([journaled(), noted()]).toEqual([[], [1]]);
+    storage.written(piece(3), MIB);
+    await clock.advance(0);
+    expect(noted()).toEqual([1, 2, 3]);
+    storage.written(piece(4), 10);
+    await clock.advance(1000);
+    expect([journaled(), noted(), kept]).toEqual([[], [1, 2, 3, 4], []]);
+  });
+
+  test("and then syncs: what was noted is kept, and no note takes that back", async () => {
+    storage.written(piece(2), 10);
+    arrive();
+    await clock.advance(2000);
+    storage.written(piece(3), 4 * MIB);
+    await clock.advance(2000);
+    expect([journaled(), noted(), kept]).toEqual([[1, 2, 3], [], [1, 2, 3]]);
+  });
+
+  test("and then fails: no note of what it may not hold stays", async () => {
+    storage.written(piece(2), 4 * MIB);
+    await clock.advance(0);
+    expect(noted()).toEqual([1, 2]);
+    refuse = "sync part";
+    arrive();
+    await clock.advance(0); // the first sync had begun well; the next one fails
+    await storage.flush();
+    expect([journaled(), noted(), lost, kept]).toEqual([[1], [], [2], [1]]);
+  });
+
+  test("has room for 48 MiB at first, and then for what it syncs in about a second, 512 MiB at most", async () => {
+    expect(storage.roomBytes()).toBe(16 * MIB);
+    await clock.advance(320); // 100 MiB/s
+    arrive();
+    await clock.advance(0);
+    expect(storage.roomBytes()).toBe(100 * MIB);
+    slow = undefined;
+    storage.written(piece(2), 40 * MIB); // at once
+    await clock.advance(0);
+    expect(storage.roomBytes()).toBe(512 * MIB);
+    ({ promise: slow, resolve: arrive } = Promise.withResolvers<void>());
+    storage.written(piece(3), 40 * MIB);
+    storage.written(piece(4), 24 * MIB);
+    expect(storage.roomBytes()).toBe(448 * MIB);
+    await clock.advance(60_000); // a minute
+    arrive();
+    slow = undefined;
+    await clock.advance(0);
+    expect(storage.roomBytes()).toBe(48 * MIB);
+  });
+
+  test("has room again when it tells what is kept: who hears of it orders the next, and nothing else may ever ask", async () => {
+    await clock.advance(60_000); // a minute
+    expect(storage.roomBytes()).toBe(16 * MIB);
+    arrive();
+    await clock.advance(0);
+    expect([kept, roomAtKept]).toEqual([[1], 48 * MIB]);
+  });
+
+  test("at its journal has more noted all the same", async () => {
+    const { promise, resolve: arriveJournal } = Promise.withResolvers<void>();
+    slowJournal = promise;
+    arrive();
+    await clock.advance(0);
+    expect(log.at(-1)).toBe("sync journal");
+    storage.written(piece(2), 4 * MIB);
+    await clock.advance(0);
+    expect([noted(), kept]).toEqual([[2], []]);
+    arriveJournal();
+    await clock.advance(2000);
+    expect([journaled(), noted(), kept]).toEqual([[1, 2], [], [1, 2]]);
   });
 });
 
@@ -198,6 +296,16 @@ test("closed files are left alone: what is under way is waited for, and who come
   expect(log).toEqual([]);
 });
 
+test("a .part that is too long is cut and synced, and where that fails it is as long as before: the next run cuts it", async () => {
+  const cuts: number[] = [];
+  const truncate = async (size: number) => void cuts.push(size);
+  const part = { ...file("part"), size: 120, truncate };
+  const long = createStorage({ part, journal: file("journal"), clock, onKept() {}, onLost() {}, onFault() {} });
+  expect([await long.trim(100), cuts]).toEqual([undefined, [100]]);
+  refuse = "sync part";
+  expect([await long.trim(100), cuts]).toEqual([FULL, [100, 100, 120]]);
+});
+
 describe("an earlier journal", () => {
   test("is found, and what is kept next is written behind its last whole record", async () => {
     await storage.begin(HEAD, false);
@@ -216,6 +324,30 @@ describe("an earlier journal", () => {
     again.written(piece(2), 10);
     await again.flush();
     expect(journaled()).toEqual([1, 2]);
+  });
+
+  test("has its notes taken back too when a sync fails: the system may go on showing what the disk never got", async () => {
+    await storage.begin(HEAD, false);
+    slow = new Promise(() => {}); // the program ends before the disk answers
+    for (const index of [1, 2, 3]) storage.written(piece(index), 4 * 2 ** 20);
+    await clock.advance(0);
+    expect(noted()).toEqual([1, 2, 3]);
+    slow = undefined;
+    const again = createStorage({
+      part: file("part"),
+      journal: file("journal"),
+      clock,
+      onKept() {},
+      onLost() {},
+      onFault() {},
+    });
+    await again.recover();
+    again.written(piece(2), 10); // read again, and right
+    await again.flush();
+    refuse = "sync part";
+    again.written(piece(7), 10);
+    await again.flush();
+    expect([journaled(), noted()]).toEqual([[2], []]);
   });
 
   test("that is none of ours is not used", async () => {

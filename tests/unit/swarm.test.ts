@@ -6,41 +6,45 @@ import { expect, test } from "bun:test";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
 import type { Fetcher } from "../../src/transfer/fetcher.ts";
 import type { Source } from "../../src/transfer/source.ts";
-import { createSwarm } from "../../src/transfer/swarm.ts";
-import { createVirtualClock } from "./support-clock.ts";
+import { createSwarm, type Swarm, type SwarmOptions } from "../../src/transfer/swarm.ts";
+import type { Clock } from "../../src/transport/clock.ts";
+import { createVirtualClock } from "../support/clock.ts";
 
 const source = (port: number) =>
   ({ address: { ip: "127.0.0.1", port }, available: async () => new Uint8Array(1) }) as unknown as Source;
 const SLOW = fault("STALLED", "network", "no data", true);
+
+/** A swarm in which nothing happens but what the test says. */
+const createStill = (clock: Clock, fetcher: object, options: Partial<SwarmOptions>): Swarm =>
+  createSwarm({
+    fetcher: { sources: [], partialSources: [], keptBytes: 0, setAvailable() {}, ...fetcher } as unknown as Fetcher,
+    from: source(1).address,
+    clock,
+    random: () => 0.5,
+    root: () => "a".repeat(64),
+    findHolders: async () => [],
+    open: async () => SLOW,
+    reopen: async () => SLOW,
+    quietMs: () => 0,
+    movedMs: () => 0,
+    onStarved() {},
+    waitsForDisk: () => false,
+    only: false,
+    ...options,
+  });
 
 /** Seconds after which a download is given up whose chosen source stalls every 25 s and then gives a few bytes again. */
 async function givenUpAfter(idle: boolean): Promise<number | undefined> {
   const clock = createVirtualClock();
   const [chosen, partial] = [source(1), source(2)];
   let starved: Fault | undefined;
-  const fetcher = {
-    sources: [chosen, partial],
-    partialSources: [{ source: partial, idle }],
-    keptBytes: 5,
-    paused: undefined,
-    setAvailable() {},
-  } as unknown as Fetcher;
-  const swarm = createSwarm({
-    fetcher,
-    from: chosen.address,
-    clock,
-    random: () => 0,
-    root: () => "a".repeat(64),
-    findHolders: async () => [],
-    open: async () => SLOW,
-    reopen: async () => SLOW,
+  const fetcher = { sources: [chosen, partial], partialSources: [{ source: partial, idle }], keptBytes: 5 };
+  const swarm = createStill(clock, fetcher, {
     quietMs: () => 1000,
     movedMs: () => 1000,
     onStarved: (why) => {
       starved ??= why;
     },
-    waitsForDisk: () => false,
-    only: false,
   });
   for (let seconds = 0; seconds < 600; seconds += 5) {
     if (seconds % 25 === 20) swarm.lost(chosen.address, SLOW, 0);
@@ -61,42 +65,34 @@ test("a downloader that is sending us a piece is", async () => {
   expect(await givenUpAfter(false)).toBeUndefined();
 });
 
-type Opened = Awaited<ReturnType<Parameters<typeof createSwarm>[0]["open"]>>;
-type OnWait = Parameters<Parameters<typeof createSwarm>[0]["open"]>[2];
+type Opened = Awaited<ReturnType<SwarmOptions["open"]>>;
+type OnWait = Parameters<SwarmOptions["open"]>[2];
 
 /** A swarm whose chosen source is lost as `brings` says, each time at once, and whose holders answer as the test says. */
-function scene(holders: number[], open: (port: number, onWait: OnWait) => Promise<Opened>, brings?: () => number) {
+function scene(
+  holders: number[],
+  open: (port: number, onWait: OnWait) => Promise<Opened>,
+  brings?: () => number,
+  reopen: () => Opened = () => (brings === undefined ? SLOW : source(1)),
+) {
   const clock = createVirtualClock();
-  const chosen = source(1);
   const found = {
     players: [] as string[],
     sources: [] as Source[],
     asked: [] as number[],
     reopened: [] as number[],
-    starved: 0,
   };
   const fetcher = {
-    get sources() {
-      return found.sources;
-    },
-    partialSources: [],
-    keptBytes: 0,
-    paused: undefined,
+    sources: found.sources,
     setPlayers(names: readonly string[]) {
       found.players = [...names];
     },
-    setAvailable() {},
     addSource(one: Source) {
       if (one.address.port !== 1) found.sources.push(one);
-      else clock.after(1, () => swarm.lost(chosen.address, fault("PEER_GONE", "network"), brings?.() ?? 0));
+      else clock.after(1, () => swarm.lost(one.address, fault("PEER_GONE", "network"), brings?.() ?? 0));
     },
-  } as unknown as Fetcher;
-  const swarm = createSwarm({
-    fetcher,
-    from: chosen.address,
-    clock,
-    random: () => 0.5,
-    root: () => "a".repeat(64),
+  };
+  const swarm = createStill(clock, fetcher, {
     findHolders: async () => holders.map((port) => ({ address: { ip: "127.0.0.1", port }, complete: port >= 10 })),
     open({ port }, _, onWait) {
       found.asked.push(port);
@@ -104,15 +100,8 @@ function scene(holders: number[], open: (port: number, onWait: OnWait) => Promis
     },
     async reopen() {
       found.reopened.push(clock.now());
-      return brings === undefined ? SLOW : chosen;
+      return reopen();
     },
-    quietMs: () => 0,
-    movedMs: () => 0,
-    onStarved() {
-      found.starved++;
-    },
-    waitsForDisk: () => false,
-    only: false,
   });
   return { clock, swarm, found };
 }
@@ -155,27 +144,63 @@ test("holders that say WAIT for ever neither, and their queues are left with the
   expect(queued).toBe(0);
 });
 
-test("a chosen peer that takes us in and drops us is asked less and less often", async () => {
+/** When a chosen peer is asked again that takes us in, brings so many pieces and drops us, in milliseconds. */
+async function askedOfDropping(pieces: number, ms: number): Promise<number[]> {
   const { clock, swarm, found } = scene(
     [],
     async () => SLOW,
-    () => 0,
+    () => pieces,
   );
-  await clock.advance(60_000);
+  await clock.advance(ms);
   swarm.stop();
-  expect(found.reopened.length).toBeLessThan(15);
-  expect(found.reopened[1]).toBeLessThanOrEqual(500);
+  return found.reopened;
+}
+
+test("a chosen peer that takes us in and drops us is asked less and less often", async () => {
+  const asked = await askedOfDropping(0, 60_000);
+  expect(asked.length).toBeLessThan(15);
+  expect(asked[1]).toBeLessThanOrEqual(500);
 });
 
 test("one that brings a piece each time is asked again at once", async () => {
+  expect((await askedOfDropping(1, 10_000)).length).toBeGreaterThan(35);
+});
+
+/** When a chosen peer is asked that was lost and then answers as `reopen` says, in the minute after, in milliseconds. */
+async function askedOf(reopen: (askedMs: number) => Opened | undefined): Promise<number[]> {
   const { clock, swarm, found } = scene(
     [],
     async () => SLOW,
     () => 1,
+    () => reopen(clock.now()) ?? source(1),
   );
-  await clock.advance(10_000);
+  swarm.lost(source(1).address, fault("PEER_GONE", "network"), 1);
+  await clock.advance(60_000);
   swarm.stop();
-  expect(found.reopened.length).toBeGreaterThan(35);
+  return found.reopened;
+}
+
+const BUSY = fault("BUSY", "theirs", "", true);
+
+test("a chosen peer that rejects is asked again after pauses that grow up to five seconds", async () => {
+  const asked = await askedOf(() => BUSY);
+  const pauses = asked.slice(1).map((at, i) => at - (asked[i] as number));
+  expect(asked[0]).toBe(0);
+  expect(pauses.slice(0, 4)).toEqual([250, 500, 750, 1500]);
+  expect(Math.max(...pauses)).toBeLessThanOrEqual(5000);
+  expect(asked.length).toBeLessThan(25);
+  expect(asked.length).toBeGreaterThan(12);
+});
+
+test.each([100, 900, 3000, 20_000])("one that has room after %d ms is asked within as long again", async (freeMs) => {
+  const asked = await askedOf((at) => (at < freeMs ? BUSY : undefined));
+  const taken = asked.find((at) => at >= freeMs) ?? Number.POSITIVE_INFINITY;
+  expect(taken).toBeLessThanOrEqual(Math.min(2 * freeMs, freeMs + 5000) + 250);
+});
+
+test("one that nobody answers for is asked four times a second: it may just be starting again", async () => {
+  const asked = await askedOf(() => fault("PEER_UNREACHABLE", "network", "", true));
+  expect(asked.length).toBeGreaterThanOrEqual(240);
 });
 
 test("the place in the queue of the chosen peer, which was lost, is known; a better one renews patience, and the queue is left in the end", async () => {
@@ -183,32 +208,27 @@ test("the place in the queue of the chosen peer, which was lost, is known; a bet
   let starved = false;
   let left = false;
   let wait: (place: number) => void = () => {};
-  const fetcher = { sources: [], partialSources: [], keptBytes: 0, paused: undefined } as unknown as Fetcher;
-  const swarm = createSwarm({
-    fetcher,
-    from: source(1).address,
+  const swarm = createStill(
     clock,
-    random: () => 0,
-    root: () => undefined,
-    findHolders: async () => [],
-    open: async () => SLOW,
-    reopen(onWait) {
-      const { promise, resolve } = Promise.withResolvers<Opened>();
-      wait = (place) =>
-        onWait(place, () => {
-          left = true;
-          resolve(SLOW);
-        });
-      return promise;
+    {},
+    {
+      root: () => undefined,
+      reopen(onWait) {
+        const { promise, resolve } = Promise.withResolvers<Opened>();
+        wait = (place) =>
+          onWait(place, () => {
+            left = true;
+            resolve(SLOW);
+          });
+        return promise;
+      },
+      movedMs: () => clock.now(),
+      onStarved() {
+        starved = true;
+      },
+      only: true,
     },
-    quietMs: () => 0,
-    movedMs: () => clock.now(),
-    onStarved() {
-      starved = true;
-    },
-    waitsForDisk: () => false,
-    only: true,
-  });
+  );
   swarm.lost(source(1).address, SLOW, 1);
   await clock.advance(1000);
   wait(3);

@@ -2,18 +2,14 @@
 // Invariant: whatever one side does, `close` comes once and last, and everything sent before a goodbye arrives.
 // Never: leaves a socket open.
 
-import { afterEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { type Connection, DEAF, type Handlers, type Listener } from "../../src/transport/connection.ts";
 import { connect, listen } from "../../src/transport/tcp.ts";
+import { closeAfterTest } from "../support/closing.ts";
+import { codeOf, good } from "../support/good.ts";
+import { openRaw } from "../support/raw.ts";
 import { until } from "../support/until.ts";
-import { codeOf, good } from "./support-good.ts";
-import { openRaw } from "./support-raw.ts";
-
-const closers: (() => void)[] = [];
-afterEach(() => {
-  for (const close of closers.splice(0)) close();
-});
 
 type Seen = { connection: Connection; events: string[]; bytes: number };
 
@@ -24,7 +20,7 @@ function listening(onOpen: (seen: Seen) => void = () => undefined): { listener: 
     listen({ ip: "127.0.0.1", port: 0 }, (connection): Handlers => {
       const seen: Seen = { connection, events: [], bytes: 0 };
       all.push(seen);
-      closers.push(() => connection.destroy());
+      closeAfterTest(() => connection.destroy());
       onOpen(seen);
       return {
         data(chunk) {
@@ -36,7 +32,7 @@ function listening(onOpen: (seen: Seen) => void = () => undefined): { listener: 
       };
     }),
   );
-  closers.push(() => listener.close());
+  closeAfterTest(() => listener.close());
   return { listener, all };
 }
 

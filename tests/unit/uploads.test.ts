@@ -2,7 +2,7 @@
 // Invariant: only what was listed is served, and every slot comes back whatever its holder does.
 // Never: waits for time to pass.
 
-import { afterAll, afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -31,28 +31,26 @@ import type { Listed } from "../../src/transfer/upload-worker.ts";
 import { createUploads, type UploadPolicy, type UploadsEvent } from "../../src/transfer/uploads.ts";
 import { createCrowd } from "../../src/transport/crowd.ts";
 import { listen } from "../../src/transport/tcp.ts";
+import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
+import { closeAfterTest } from "../support/closing.ts";
+import { good } from "../support/good.ts";
+import { createFarEnd } from "../support/net.ts";
+import type { Raw } from "../support/raw.ts";
+import { dial } from "../support/servidor.ts";
+import { contentOf, hashOf } from "../support/sharer.ts";
 import { until } from "../support/until.ts";
-import { createVirtualClock, type VirtualClock } from "./support-clock.ts";
-import { good } from "./support-good.ts";
-import { createFarEnd } from "./support-net.ts";
-import { openRaw, type Raw } from "./support-raw.ts";
-import { contentOf, hashOf } from "./support-sharer.ts";
 
 const root = fs.mkdtempSync(join(tmpdir(), "napster-uploads-"));
 const SIZE = 3_000_000;
 const CONTENT = contentOf(SIZE);
 let folder = root;
-let turn = 0;
-const closers: (() => void)[] = [];
+let made = 0;
 
 beforeEach(() => {
-  folder = join(root, `pasta ${turn++}`);
+  folder = join(root, `pasta ${made++}`);
   fs.mkdirSync(folder);
   fs.writeFileSync(join(folder, "a.mp4"), CONTENT);
   fs.writeFileSync(join(folder, "b.mp4"), "b");
-});
-afterEach(() => {
-  for (const close of closers.splice(0).reverse()) close();
 });
 afterAll(() => fs.rmSync(root, { recursive: true, force: true }));
 
@@ -101,7 +99,7 @@ async function serve(policy: Partial<UploadPolicy> = {}): Promise<Serving> {
     onEvent: (event) => events.push(event),
   });
   const listener = good(listen({ ip: "127.0.0.1", port: 0 }, (connection) => uploads.accept(connection)));
-  closers.push(() => {
+  closeAfterTest(() => {
     listener.close();
     uploads.close();
   });
@@ -114,12 +112,6 @@ async function serve(policy: Partial<UploadPolicy> = {}): Promise<Serving> {
       return files;
     },
   };
-}
-
-async function dial({ address }: Serving): Promise<Raw> {
-  const raw = await openRaw(address);
-  closers.push(() => raw.destroy());
-  return raw;
 }
 
 /** The first words of the next line. */
@@ -169,7 +161,7 @@ describe("DOWNLOAD", () => {
     const drip = await dial(serving);
     for (const byte of Buffer.from("DOWNLOAD a.mp4\nGET 5 3\n")) {
       drip.send(Uint8Array.of(byte));
-      await new Promise((next) => setImmediate(next));
+      await turn();
     }
     expect(await words(drip, 1)).toBe("ACCEPT");
     expect(await drip.line()).toBe("DATA 5 3");
@@ -413,7 +405,6 @@ describe("the server's PROBE", () => {
     });
   const guest = (uploads: ReturnType<typeof door>, ip: string) =>
     createFarEnd({ ip, port: 1 }, (connection) => uploads.accept(connection))[1];
-  const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
   test("is answered with the proof of the key, never with the key; without one, with the nonce", async () => {
     for (const key of [KEY, undefined]) {

@@ -1,7 +1,7 @@
 // The other end of a conversation, without any of our code in it: a bare socket, lines and bytes.
 
 import type { Socket } from "bun";
-import { until } from "../support/until.ts";
+import { until } from "./until.ts";
 
 const SECONDS_MAX = 10;
 

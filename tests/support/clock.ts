@@ -9,8 +9,8 @@ export type VirtualClock = Clock & {
   readonly pending: number;
 };
 
-/** What one step may set off before the next: replies that are written, promises that are kept. */
-const settle = () => new Promise<void>((turn) => setImmediate(turn));
+/** A turn of the event loop: replies are written in it, promises kept. */
+export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 export function createVirtualClock(): VirtualClock {
   const timers = new Map<number, { at: number; then: () => void }>();
@@ -24,7 +24,7 @@ export function createVirtualClock(): VirtualClock {
       return () => void timers.delete(id);
     },
     async advance(ms) {
-      await settle();
+      await turn();
       const end = now + ms;
       for (;;) {
         const due = [...timers].filter(([, { at }]) => at <= end).sort(([, a], [, b]) => a.at - b.at)[0];
@@ -33,10 +33,10 @@ export function createVirtualClock(): VirtualClock {
         timers.delete(id);
         now = Math.max(now, at);
         then();
-        await settle();
+        await turn();
       }
       now = end;
-      await settle();
+      await turn();
     },
     get pending() {
       return timers.size;

@@ -1,0 +1,45 @@
+// Names or roots that many entries share: each is kept once, with how many use it, and is the head of a list.
+// Invariant: a term is there as long as somebody uses it; its list is empty when it comes.
+// Never: knows what stands in a list, or what a term means.
+
+import { createInterner } from "./interner.ts";
+import { clear, USES } from "./lists.ts";
+import { createRows } from "./rows.ts";
+
+export type Terms = ReturnType<typeof createTerms>;
+
+/** `onTerm` hears that a term is there for the first time, or for nobody any more. */
+export function createTerms(onTerm?: (id: number, isThere: boolean) => void) {
+  const interner = createInterner();
+  const lists = createRows(3); // by the term's id
+
+  return {
+    /** Where terms are looked up by their bytes, and bytes by their term. */
+    interner,
+    lists,
+    /** The term of these bytes, used once more. */
+    take(bytes: Uint8Array, length: number): number {
+      const before = interner.count;
+      const id = interner.take(bytes, length);
+      if (interner.count > before) {
+        lists.reach(id);
+        onTerm?.(id, true);
+        clear(lists, id);
+      }
+      lists.set(id, USES, lists.get(id, USES) + 1);
+      return id;
+    },
+    /** Used once less. */
+    release(id: number): void {
+      const uses = lists.get(id, USES) - 1;
+      lists.set(id, USES, uses);
+      if (uses > 0) return;
+      interner.drop(id);
+      onTerm?.(id, false);
+    },
+    /** Memory held, in bytes. */
+    get bytes() {
+      return interner.bytes + lists.bytes;
+    },
+  };
+}
