@@ -9,6 +9,7 @@ import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { Holder, Root } from "../protocol/messages.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Connect } from "../transport/connection.ts";
+import { askAgain } from "./again.ts";
 import { createFetcher, type Fetcher } from "./fetcher.ts";
 import type { OpenLane } from "./lane-threads.ts";
 import { createMeter } from "./meter.ts";
@@ -51,9 +52,8 @@ export type Run = {
   stop(): Promise<void>;
 };
 
-/** Asking again for a layer that is not ready: soon at first, because it may only have to be read from a cache. */
-const LAYER_POLL_MS_MIN = 20;
-const LAYER_POLL_MS_MAX = 500;
+/** So long a lost journal is worth waiting for a layer. */
+const LAYER_WAIT_SECONDS_MAX = 10;
 /** With every byte here, the source's layer is waited for as long as hashing the file may take on a slow machine. */
 const LAYER_SECONDS_MIN = 120;
 const LAYER_BYTES_PER_SECOND_MIN = 10 * 1024 * 1024;
@@ -108,7 +108,9 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   // From afar it takes several round trips, in which a new download may as well begin.
   const isNew = place.part.size === 0 && place.journal.size === 0;
   const layerFirst = grant.size <= grant.pieceBytes || !isNew || source.roundTripMs <= FAR_MS;
-  const tried = layerFirst && (grant.root !== undefined || grant.size === 0) ? learnLayer(source) : undefined;
+  const isLost = place.part.size > 0 && place.journal.size === 0; // of such bytes only a layer tells which are right
+  const isAsked = layerFirst && (grant.root !== undefined || grant.size === 0);
+  const tried = isLost ? awaitLayer(source) : isAsked ? learnLayer(source) : undefined;
   const known = tried && (await Promise.race([tried, ended.promise.then(() => CANCELLED)]));
   const left = known === CANCELLED ? CANCELLED : await recover({ storage, place, grant, layer });
   if (isFault(left)) {
@@ -138,7 +140,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   void fetcher.judge.resume(left, readAgain);
   fetcher.addSource(source, "all");
   reports?.begin();
-  if (layer === undefined) void pollLayer();
+  if (layer === undefined) pollLayer();
 
   async function readAgain(pieces: Left["kept"]): Promise<readonly number[]> {
     const damaged = await findDamaged(pieces, grant, options.hashPieces(place.part.fd));
@@ -163,6 +165,14 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     // A layer that no root was named for may be anything; the first other holder of its root will confirm it.
     if (from.grant.root !== undefined) void storage.identify(root);
     return layer;
+  }
+
+  /** A source that has just started may only have to look into its cache: a short wait saves what is here. */
+  function awaitLayer(from: Source): Promise<Uint8Array | Fault> {
+    const end = clock.now() + LAYER_WAIT_SECONDS_MAX * 1000;
+    const isReady = (known: Uint8Array | Fault) => !isFault(known) || known.fault !== "NOT_READY";
+    const isLast = (known: Uint8Array | Fault) => over || clock.now() > end || isReady(known);
+    return askAgain(clock, () => learnLayer(from), isLast);
   }
 
   /** Also with every byte here: what is still read again, or synced, is finished without anybody. */
@@ -195,11 +205,11 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   }
 
   /** The source still hashes the file: what arrives meanwhile is judged when its layer is there. */
-  async function pollLayer(): Promise<void> {
+  function pollLayer(): void {
     let wholeSince: number | undefined;
     let asked = 0;
     let others = 0;
-    for (let ms = LAYER_POLL_MS_MIN; layer === undefined && !over; ms = Math.min(2 * ms, LAYER_POLL_MS_MAX)) {
+    async function ask(): Promise<void> {
       if (fetcher.keptBytes === grant.size) wholeSince ??= clock.now();
       const waited = clock.now() - (wholeSince ?? clock.now());
       const patience = Math.max(LAYER_SECONDS_MIN, grant.size / LAYER_BYTES_PER_SECOND_MIN) * 1000;
@@ -213,8 +223,8 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
         if (++others > 1) return ended.resolve(known); // once may be a flipped bit on the way
         // A source whose layer is wrong, or that has none to give any more, is none; the swarm may find it better later.
       } else if (from !== undefined && isFault(known) && known.fault !== "NOT_READY") fetcher.drop(from.address, known);
-      await new Promise<void>((resolve) => clock.after(ms, resolve));
     }
+    void askAgain(clock, ask, () => layer !== undefined || over);
   }
 
   /** The chosen peer was lost: it may be back, and must still have the same content. */

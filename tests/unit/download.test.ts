@@ -420,6 +420,16 @@ describe("a resumed download", () => {
     });
   }
 
+  test("with a lost journal waits a little for a source that is not ready to say what is right, and fetches the rest only", async () => {
+    fs.writeFileSync(path(PART), content.subarray(0, 7 * PIECE));
+    let asked = 0;
+    const layer = () => (++asked < 4 ? "ERROR NOT_READY retry hashing" : hashOf(content).layer);
+    const source = share(content, { rootKnown: false, layer });
+    good(await fetchFrom(source.address));
+    expectWhole(content);
+    expect(source.gets.map(({ offset }) => offset / PIECE).sort()).toEqual([7, 8]);
+  });
+
   test("with a .part that is garbage and no journal ends with the source's bytes", async () => {
     fs.writeFileSync(path(PART), contentOf(3 * PIECE, 5));
     good(await fetchFrom(share(content).address));
