@@ -79,6 +79,9 @@ beforeEach(() => {
   });
 });
 
+/** The storage of another run of the program, over what this one left. */
+const nextRun = (part = file("part")): Storage =>
+  createStorage({ part, journal: file("journal"), clock, onKept() {}, onLost() {}, onFault() {} });
 const piece = (index: number) => ({ index, hash: new Uint8Array(32).fill(index) });
 const journaled = () => [...(decodeJournal(bytes)?.pieces.keys() ?? [])];
 const noted = () => [...(decodeJournal(bytes)?.written.keys() ?? [])];
@@ -299,8 +302,7 @@ test("closed files are left alone: what is under way is waited for, and who come
 test("a .part that is too long is cut and synced, and where that fails it is as long as before: the next run cuts it", async () => {
   const cuts: number[] = [];
   const truncate = async (size: number) => void cuts.push(size);
-  const part = { ...file("part"), size: 120, truncate };
-  const long = createStorage({ part, journal: file("journal"), clock, onKept() {}, onLost() {}, onFault() {} });
+  const long = nextRun({ ...file("part"), size: 120, truncate });
   expect([await long.trim(100), cuts]).toEqual([undefined, [100]]);
   refuse = "sync part";
   expect([await long.trim(100), cuts]).toEqual([FULL, [100, 100, 120]]);
@@ -312,14 +314,7 @@ describe("an earlier journal", () => {
     storage.written(piece(1), 10);
     await storage.flush();
     bytes = Buffer.concat([bytes, Buffer.from("a torn record")]);
-    const again = createStorage({
-      part: file("part"),
-      journal: file("journal"),
-      clock,
-      onKept() {},
-      onLost() {},
-      onFault() {},
-    });
+    const again = nextRun();
     expect([...(good(await again.recover())?.pieces.keys() ?? [])]).toEqual([1]);
     again.written(piece(2), 10);
     await again.flush();
@@ -333,14 +328,7 @@ describe("an earlier journal", () => {
     await clock.advance(0);
     expect(noted()).toEqual([1, 2, 3]);
     slow = undefined;
-    const again = createStorage({
-      part: file("part"),
-      journal: file("journal"),
-      clock,
-      onKept() {},
-      onLost() {},
-      onFault() {},
-    });
+    const again = nextRun();
     await again.recover();
     again.written(piece(2), 10); // read again, and right
     await again.flush();
