@@ -112,7 +112,9 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   const isAsked = layerFirst && (grant.root !== undefined || grant.size === 0);
   const tried = isLost ? awaitLayer(source) : isAsked ? learnLayer(source) : undefined;
   const known = tried && (await Promise.race([tried, ended.promise.then(() => CANCELLED)]));
-  const left = known === CANCELLED ? CANCELLED : await recover({ storage, place, grant, layer });
+  // Without its layer there would be a new beginning over bytes that may all be right; asked again, it may tell.
+  const isVain = known === CANCELLED || (isLost && isFault(known) && known.fault !== "NOT_READY");
+  const left = isVain ? (known as Fault) : await recover({ storage, place, grant, layer });
   if (isFault(left)) {
     await leave();
     // A root that the source's own layer does not lead to is a slip, no other content.
@@ -170,9 +172,8 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   /** A source that has just started may only have to look into its cache: a short wait saves what is here. */
   function awaitLayer(from: Source): Promise<Uint8Array | Fault> {
     const end = clock.now() + LAYER_WAIT_SECONDS_MAX * 1000;
-    const isReady = (known: Uint8Array | Fault) => !isFault(known) || known.fault !== "NOT_READY";
-    const isLast = (known: Uint8Array | Fault) => over || clock.now() > end || isReady(known);
-    return askAgain(clock, () => learnLayer(from), isLast);
+    const ask = () => learnLayer(from);
+    return askAgain(clock, ask, (known) => over || clock.now() > end || !isFault(known) || known.fault !== "NOT_READY");
   }
 
   /** Also with every byte here: what is still read again, or synced, is finished without anybody. */

@@ -430,6 +430,22 @@ describe("a resumed download", () => {
     expect(source.gets.map(({ offset }) => offset / PIECE).sort()).toEqual([7, 8]);
   });
 
+  test("with a lost journal throws nothing away for a source that breaks off before it has said what is right", async () => {
+    fs.writeFileSync(path(PART), content.subarray(0, 7 * PIECE));
+    const first = share(content, {
+      layer() {
+        first.close();
+        return "ERROR NOT_READY retry hashing";
+      },
+    });
+    expect(codeOf(await fetchFrom(first.address))).toBe("PEER_GONE");
+    expect(Buffer.compare(fs.readFileSync(path(PART)), content.subarray(0, 7 * PIECE))).toBe(0);
+    const second = share(content);
+    good(await fetchFrom(second.address));
+    expectWhole(content);
+    expect(second.gets.map(({ offset }) => offset / PIECE).sort()).toEqual([7, 8]);
+  });
+
   test("with a .part that is garbage and no journal ends with the source's bytes", async () => {
     fs.writeFileSync(path(PART), contentOf(3 * PIECE, 5));
     good(await fetchFrom(share(content).address));
