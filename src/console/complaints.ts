@@ -4,7 +4,7 @@
 
 import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault } from "../protocol/fault.ts";
-import { NAME_BYTES_MAX } from "../protocol/limits.ts";
+import { NAME_BLANKS_MAX, NAME_BYTES_MAX } from "../protocol/limits.ts";
 import { type NameFlaw, nameFlaw } from "../protocol/names.ts";
 import { showFile, showFolder } from "./lines.ts";
 
@@ -32,6 +32,8 @@ const FLAWS: Record<NameFlaw, string> = {
   "not-utf8": "não é texto UTF-8",
   control: "tem caracteres de controle",
   invisible: "tem caracteres invisíveis",
+  unassigned: "tem caracteres que o Unicode não define",
+  "blank-run": `tem mais de ${NAME_BLANKS_MAX} espaços seguidos`,
   separator: "tem / ou \\",
   "forbidden-character": 'tem um destes: < > : " | ? *',
   dots: "é só pontos",

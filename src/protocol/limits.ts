@@ -7,6 +7,8 @@ export const LINE_BYTES_MAX = 1024;
 
 /** The longest file name of ext4, NTFS and APFS, in bytes of UTF-8. */
 export const NAME_BYTES_MAX = 255;
+/** Blanks in a row in a file's name: a longer run hides what comes after it, `Aula.mp4        .exe`. */
+export const NAME_BLANKS_MAX = 2;
 
 /** Names in one JOIN, and of one peer in all: twice the largest library that we promise (100,000). */
 export const JOIN_NAMES_MAX = 200_000;

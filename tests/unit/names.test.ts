@@ -4,8 +4,10 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { tablesOfDatabase, tablesOfEngine } from "../../docs/tools/unicode.ts";
 import { NAME_BYTES_MAX } from "../../src/protocol/limits.ts";
 import { nameFlaw, showName } from "../../src/protocol/names.ts";
+import * as tables from "../../src/protocol/unicode-table.ts";
 
 const refused: readonly (readonly [flaw: string, ...names: string[]])[] = [
   ["empty", ""],
@@ -26,6 +28,50 @@ const refused: readonly (readonly [flaw: string, ...names: string[]])[] = [
     "a\u00adb",
   ],
   ["invisible", "a\u{e0041}b", "a\u061cb", "a\u180eb", "a\ufff9b"],
+  [
+    "invisible",
+    "a\u034f",
+    "a\u17b4",
+    "a\u180b",
+    "a\ufe00",
+    "a\ufe0f",
+    "1\ufe0f.mp4",
+    "a\u{e0100}",
+    "a\u{1bca0}",
+    "a\u{1d173}",
+  ],
+  [
+    "invisible",
+    "a\u{13430}",
+    "a\u{e0080}",
+    "a\u115f",
+    "a\u3164b",
+    "a\uffa0",
+    "\u200dx",
+    "x\u200c",
+    "🎬\u200d.mp4",
+    "a\u200d🎬",
+  ],
+  // Joiners where no script asks for them: between letters that are never joined, and after one that joins nothing.
+  [
+    "invisible",
+    "a\u200cb",
+    "\u0627\u200c\u0628",
+    "\u0628\u200c.mp4",
+    "\u0628\u200d\u0628",
+    "\u0915\u200d\u0937",
+    "\u094d\u200d",
+  ],
+  ["unassigned", "a\u0378", "a\ufdd0", "a\uffff", "a\u{1ffff}", "a\u{50000}", "\u{10ffff}"],
+  [
+    "blank-run",
+    "Aula.mp4   .exe",
+    "a\u00a0\u00a0\u00a0b",
+    "a \u2003 b",
+    "a\u2800 \u{1d159}b",
+    `Aula.mp4${" ".repeat(100)}.exe`,
+  ],
+  ["trailing-dot-or-space", "\u00a0", "\u00a0.mp4", "x.mp4\u3000", "\u2800", "\u2800a", "\u1680", "\u{1d159}.mp4"],
   ["trailing-dot-or-space", "x.", "x ", " x", "...", "a.mp4 .", "x. "],
   ["reserved-device", "CON", "con.air.1997.mp4", "NUL.tar.gz", "COM1", "com9.mp4", "LPT1.mp4", "COM¹", "lpt³.avi"],
   ["reserved-device", "AUX", "PRN.mp4", "CONIN$", "conout$.mp4", "nul .mp4"],
@@ -38,6 +84,15 @@ const fine = [
   "Aula.mp4",
   "aula 1 (parte 2).mp4",
   "ção — ñ 日本語 🎬.mkv",
+  "❤️ 👩‍💻 👨🏽‍🚀 🏳️‍🌈 1️⃣ 🇧🇷.mp4",
+  "می‌خواهم.mp4",
+  "کتاب‌ها",
+  "क्‍ष.mp4",
+  "क्‌ष",
+  "ക്‍",
+  "aula  2.mp4",
+  "Captura 10.00.00\u202fAM.png",
+  "\u0601\u0661.mp4",
   "$(calc).mp4",
   "a & calc",
   "%COMSPEC%",
@@ -79,10 +134,34 @@ describe("a name", () => {
         expect(Buffer.from(name).toString()).toBe(name);
         expect(name).not.toMatch(/[\u0000-\u001f\u007f-\u009f/\\:*?"<>|]/);
         expect(showName(name, 300)).toBe(name);
+        expect(name).not.toMatch(
+          /\p{Cn}|^[\p{White_Space}\u2800]|[\p{White_Space}\u2800]{3}|[\p{White_Space}\u2800]$/u,
+        );
       }),
       { numRuns: 2000 },
     );
   });
+});
+
+describe("the Unicode tables", () => {
+  const flat = (tables: Record<string, string[]>) =>
+    Object.entries(tables).map(([name, ranges]) => [name, ranges.join(" ")]);
+  const written: Readonly<Record<string, string>> = { ...tables };
+  const ours = (names: readonly string[]) => names.map((name) => [name, written[name]?.trim().replaceAll("\n", " ")]);
+
+  test("are what the engine's own properties say", () => {
+    const engine = tablesOfEngine();
+    expect(ours(Object.keys(engine))).toEqual(flat(engine));
+  });
+
+  const database = tablesOfDatabase();
+  test.skipIf(database === undefined && process.env.CI !== "true")(
+    "are what the Unicode Character Database says (needs the package unicode-data)",
+    () => {
+      expect(database, "the package unicode-data is missing").toBeDefined();
+      expect(ours(Object.keys(database ?? {}))).toEqual(flat(database ?? {}));
+    },
+  );
 });
 
 describe("a name that is shown", () => {
