@@ -199,8 +199,10 @@ test("the picture of the consoles shows the dictated lines", () => {
 
 /** Whether the file has a function, a method, a constant or a type of that name. */
 function defines(path: string, name: string): boolean {
-  const word = name.replace("#", "\\#");
-  return new RegExp(`(?:function\\*? |const |let |type |async |get |^ {2,4})${word}\\b`, "m").test(read(path));
+  const word = `${name.replace("#", "\\#")}\\b`;
+  const declared = `^ *(?:export )?(?:async )?(?:function\\*?|const|let|type|class) ${word}`;
+  const method = `^ +(?:async |get )?${word}(?:\\(.*\\{$|\\($|: \\(|\\(.*\\): )`;
+  return new RegExp(`${declared}|${method}`, "m").test(read(path));
 }
 
 /** Says `text` and listens until as much has come back as `wanted` has. */

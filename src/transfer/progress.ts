@@ -48,6 +48,8 @@ export type Standing = {
 export type Reports = {
   /** What an earlier run left is counted: from now on all is told, at once and then a few times a second. */
   begin(): void;
+  /** Every byte is verified and synced: the last thing that is told. */
+  finish(): void;
   stop(): void;
 };
 
@@ -67,6 +69,10 @@ export function reportProgress(standing: Standing, onProgress: (progress: Progre
     begin() {
       begun = true;
       report();
+    },
+    finish() {
+      cancel();
+      onProgress({ ...look(standing), etaSeconds: 0, waiting: undefined });
     },
     stop: () => cancel(),
   };

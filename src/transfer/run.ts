@@ -236,7 +236,10 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     return fault("CHANGED", "theirs", "the peer now has another content of this name");
   }
 
-  void fetcher.whole.then(() => ended.resolve(undefined));
+  void fetcher.whole.then(() => {
+    if (!over) reports?.finish();
+    ended.resolve(undefined);
+  });
 
   return {
     finished: ended.promise.then((failed) => failed ?? (layer as Uint8Array)),

@@ -104,7 +104,7 @@ describe.skipIf(!hasRedis)("with redis-server (skipped where it is not installed
     const script = `
       import { createRedisCatalog } from ${JSON.stringify(`${import.meta.dir}/../../src/catalog/redis.ts`)};
       const catalog = createRedisCatalog({ url: ${JSON.stringify(redis.url)}, probe: async () => undefined, onEvent() {} });
-      while (!catalog.shared) await Bun.sleep(5);
+      while (!catalog.shared) await new Promise((turn) => setImmediate(turn));
       await catalog.join({ ip: "127.0.0.1", port: 7 }, [{ name: "doomed.mp4", size: 1, root: ${JSON.stringify(ROOT)} }], undefined);
       console.log("in");
       setInterval(() => {}, 1000);`;

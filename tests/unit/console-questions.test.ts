@@ -82,7 +82,7 @@ describe("the piped asker", () => {
       for (;;) yield blank;
     }
     const asker = createPipedAsker(readLines(endless()), () => {});
-    setTimeout(() => asker.close(), 20);
+    setImmediate(() => asker.close());
     expect(await asker.choose("?", COMMANDS)).toEqual({ stop: "leave" });
   });
 

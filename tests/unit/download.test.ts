@@ -149,6 +149,7 @@ describe("a file", () => {
     good(await fetchFrom(share(content).address, { onProgress: (progress) => told.push(progress) }));
     expect(told.length).toBeGreaterThan(0);
     for (let i = 1; i < told.length; i++) expect(told[i]?.bytes).toBeGreaterThanOrEqual(told[i - 1]?.bytes ?? 0);
+    expect(told.at(-1)).toMatchObject({ bytes: content.length, size: content.length, waiting: undefined });
   });
 
   test("under a name that is taken is FILE_EXISTS, and the file that has it stays", async () => {

@@ -9,10 +9,11 @@ import { join } from "node:path";
 import { createMemoryCatalog } from "../../src/catalog/memory.ts";
 import { Peer, type PeerEvent, type PeerOptions } from "../../src/peer.ts";
 import type { Address } from "../../src/protocol/address.ts";
+import type { Holder } from "../../src/protocol/messages.ts";
 import { closeAfterTest } from "../support/closing.ts";
 import { codeOf, good } from "../support/good.ts";
 import { type Running, startServidor } from "../support/servidor.ts";
-import { contentOf, startSharer } from "../support/sharer.ts";
+import { contentOf, hashOf, startSharer } from "../support/sharer.ts";
 import { until } from "../support/until.ts";
 
 const before = { cache: process.env.NAPSTER_CACHE };
@@ -256,8 +257,13 @@ describe("the server", () => {
   });
 
   test("learns the root of every file, once it is hashed", async () => {
-    const server = startServer();
-    const source = await enter(server.address, { "a.mp4": contentOf(300_000), "b.mp4": contentOf(10) });
-    await until("both to be hashed", () => source.events.filter(({ type }) => type === "hashed").length === 2);
+    const catalog = createMemoryCatalog();
+    const files = { "a.mp4": contentOf(300_000), "b.mp4": contentOf(10) };
+    const { address } = await enter(startServer(0, catalog).address, files);
+    for (const content of Object.values(files)) {
+      const holders = () => catalog.sources(hashOf(content).root) as readonly Holder[];
+      await until("the server to know the root", () => holders().length > 0);
+      expect(holders()).toEqual([{ address, complete: true }]);
+    }
   });
 });

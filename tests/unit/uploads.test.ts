@@ -29,12 +29,11 @@ import { createPorch } from "../../src/transfer/porch.ts";
 import { createShelf, type ReadableFile, type Shelf } from "../../src/transfer/shelf.ts";
 import type { Listed } from "../../src/transfer/upload-worker.ts";
 import { createUploads, type UploadPolicy, type UploadsEvent } from "../../src/transfer/uploads.ts";
-import { createCrowd } from "../../src/transport/crowd.ts";
 import { listen } from "../../src/transport/tcp.ts";
 import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
 import { closeAfterTest } from "../support/closing.ts";
 import { good } from "../support/good.ts";
-import { createFarEnd } from "../support/net.ts";
+import { createFarEnd, type FarEnd } from "../support/net.ts";
 import type { Raw } from "../support/raw.ts";
 import { dial } from "../support/servidor.ts";
 import { contentOf, hashOf } from "../support/sharer.ts";
@@ -360,12 +359,28 @@ describe("slots", () => {
   });
 
   test("more connections of one address than GUESTS_PER_ADDRESS_MAX are told TOO_MANY, and the others go on", async () => {
-    const crowd = createCrowd(3, 2);
-    expect([crowd.admit("a"), crowd.admit("a"), crowd.admit("a")]).toEqual([true, true, false]);
-    expect([crowd.admit("b"), crowd.admit("c")]).toEqual([true, false]);
-    crowd.release("a");
-    expect(crowd.admit("c")).toBe(true);
-    expect(crowd.size).toBe(3);
+    const uploads = createUploads({
+      shelf: createShelf<Listed>(async () => fault("FILE_MISSING", "disk")),
+      clock: createVirtualClock(),
+      newTicket: () => "0".repeat(32),
+      policy: { maxUploads: 8, rejectAll: false, maxUploadRate: undefined },
+      onEvent() {},
+    });
+    const come = (ip: string) => createFarEnd({ ip, port: 1 }, (connection) => uploads.accept(connection))[1];
+    const asks = async (far: FarEnd) => {
+      far.say("DOWNLOAD a.mp4\n");
+      await turn();
+      return far.take();
+    };
+    const crowd = Array.from({ length: GUESTS_PER_ADDRESS_MAX }, () => come("10.0.0.1"));
+    const [first, last] = [crowd[0] as FarEnd, crowd.at(-1) as FarEnd];
+    const late = come("10.0.0.1");
+    expect(await asks(late)).toBe("ERROR TOO_MANY retry connections\n");
+    expect(late.state).toBe("ended");
+    for (const welcome of [first, last, come("10.0.0.2")])
+      expect(await asks(welcome)).toStartWith("REJECT NOT_SHARED ");
+    first.close();
+    expect(await asks(come("10.0.0.1"))).toStartWith("REJECT NOT_SHARED ");
   });
 
   test("one that holds its slot with PING alone loses it as well", async () => {
