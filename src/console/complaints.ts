@@ -164,6 +164,7 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `${other(s)} respondeu fora do protocolo`,
     "confira se o endereço é mesmo o de um napster da mesma versão",
   ],
+  UNKNOWN_CODE: (s) => [`${other(s)} recusou por um motivo que este programa não conhece`, SAME_VERSION],
   PORT_IN_USE: (s) => [
     s.at ? `a porta ${s.at.port} já está em uso em ${s.at.ip}` : "a porta já está em uso",
     FREE_PORT,

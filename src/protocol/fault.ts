@@ -38,6 +38,7 @@ export const LOCAL_CODES = [
   "PEER_GONE",
   "STALLED",
   "BAD_REPLY", // the other side broke the protocol
+  "UNKNOWN_CODE", // it refused, with a code of a newer version
   "PORT_IN_USE",
   "HOST_UNAVAILABLE", // the IP is not one of this machine's
   "PORT_DENIED", // the system forbids that port

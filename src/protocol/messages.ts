@@ -76,6 +76,12 @@ export type Reply =
   | { readonly verb: "LAYER_OK"; readonly payloadBytes: number }
   | { readonly verb: "PIECES_OK"; readonly payloadBytes: number }
   | { readonly verb: "DATA"; readonly offset: number; readonly payloadBytes: number }
-  | { readonly verb: "REJECT" | "ERROR"; readonly code: WireCode; readonly retry: boolean; readonly text: string };
+  | {
+      readonly verb: "REJECT" | "ERROR";
+      /** UNKNOWN_CODE stands for one of a newer version, and is never sent. */
+      readonly code: WireCode | "UNKNOWN_CODE";
+      readonly retry: boolean;
+      readonly text: string;
+    };
 
 export type Verb = ServerRequest["verb"] | PeerRequest["verb"];

@@ -85,16 +85,20 @@ function parseReply(line: string): Reply | undefined {
     case "REJECT":
     case "ERROR": {
       const [code, again, ...words] = rest.split(" ");
-      if (!(WIRE_CODES as readonly string[]).includes(code ?? "") || (again !== "retry" && again !== "final"))
-        return undefined;
+      if (code === undefined || !CODE.test(code) || (again !== "retry" && again !== "final")) return undefined;
       const text = words.join(" ");
       if (words.length > 0 && text === "") return undefined;
-      return { verb, code: code as WireCode, retry: again === "retry", text };
+      if (isWireCode(code)) return { verb, code, retry: again === "retry", text };
+      // A newer version may know more codes: what they ask of us is not known, so nothing is tried again.
+      return { verb, code: "UNKNOWN_CODE", retry: false, text: `${code} ${text}`.trimEnd() };
     }
     default:
       return undefined;
   }
 }
+
+const CODE = /^[A-Z_]{1,64}$/;
+const isWireCode = (code: string): code is WireCode => (WIRE_CODES as readonly string[]).includes(code);
 
 function parseAccept(rest: string): Reply | undefined {
   const [ticket, bytes, piece, root, ...more] = rest.split(" ");

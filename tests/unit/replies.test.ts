@@ -58,8 +58,6 @@ describe("a reply", () => {
     "DATA 0 1 2",
     "ERROR",
     "ERROR INTERNAL",
-    "ERROR NOT_A_CODE final x",
-    "ERROR DISK_FULL final a code that never travels",
     "ERROR INTERNAL maybe x",
     `ACCEPT ${TICKET} 10 262144`,
     `ACCEPT ${TICKET} 10 262144 - -`,
