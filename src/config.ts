@@ -7,7 +7,7 @@ import { type Asked, type Commands, readArgs, usageOf, WAIT_SECONDS_DEFAULT } fr
 import { isUsage, readAddress, SERVER_VARIABLE, type Usage } from "./config/readers.ts";
 import type { Address, Range } from "./protocol/address.ts";
 import { UPLOADS_DEFAULT } from "./protocol/limits.ts";
-import { LIMITS, type Limits } from "./protocol/server-limits.ts";
+import type { Limits } from "./protocol/server-limits.ts";
 
 export { isUsage, WAIT_SECONDS_DEFAULT };
 
@@ -19,19 +19,20 @@ const RATES = ["max-upload-rate", "max-download-rate"] as const;
 const OF_A_DOWNLOAD = ["only", "max-wait", "stall-timeout"] as const;
 const NAME = { takes: "NOME", help: "o nome do arquivo com extensão" } as const;
 
-const OF_LIMITS = [
-  "max-peers",
-  "max-connections",
-  "max-connections-per-address",
-  "max-unjoined",
-  "max-unjoined-per-address",
-  "join-timeout",
-  "idle-timeout",
-  "max-names",
-  "max-join-bytes",
-  "max-searches",
-  "max-finds",
-] as const;
+/** Each flag that moves a limit, and the limit. */
+const OF_LIMITS = {
+  "max-peers": "peers",
+  "max-connections": "connections",
+  "max-connections-per-address": "connectionsPerAddress",
+  "max-unjoined": "strangers",
+  "max-unjoined-per-address": "strangersPerAddress",
+  "join-timeout": "unjoinedSeconds",
+  "idle-timeout": "idleSeconds",
+  "max-names": "names",
+  "max-join-bytes": "joinBytes",
+  "max-searches": "searchesPerSecond",
+  "max-finds": "findsPerSecond",
+} as const satisfies Readonly<Record<string, keyof Limits>>;
 
 /** `menu` is what runs when no subcommand is named. */
 const SERVER_COMMANDS: Commands<"menu"> = {
@@ -43,7 +44,7 @@ const SERVER_COMMANDS: Commands<"menu"> = {
       "catalog",
       "trust-addresses",
       "no-probe",
-      ...OF_LIMITS,
+      ...(Object.keys(OF_LIMITS) as (keyof typeof OF_LIMITS)[]),
       "metrics",
       "log",
       "quiet",
@@ -93,7 +94,8 @@ export type ServerConfig = {
   readonly trusted: readonly Range[];
   /** Whether a peer that joins is dialled back. */
   readonly probe: boolean;
-  readonly limits: Limits;
+  /** Those that the operator moved. */
+  readonly limits: Partial<Limits>;
 };
 
 /** What needs no network: roots of files, or a folder against its record. */
@@ -138,20 +140,12 @@ export function parseServer(args: readonly string[]): ServerConfig | Asked | Usa
   if ("usage" in read || "asked" in read) return read;
   const { flags } = read;
   const { host, port, quiet = false, verbose = false, catalog, metrics, log = "lines" } = flags;
-  const limits: Limits = {
-    ...LIMITS,
-    peers: flags["max-peers"] ?? LIMITS.peers,
-    connections: flags["max-connections"] ?? LIMITS.connections,
-    connectionsPerAddress: flags["max-connections-per-address"] ?? LIMITS.connectionsPerAddress,
-    strangers: flags["max-unjoined"] ?? LIMITS.strangers,
-    strangersPerAddress: flags["max-unjoined-per-address"] ?? LIMITS.strangersPerAddress,
-    unjoinedSeconds: flags["join-timeout"] ?? LIMITS.unjoinedSeconds,
-    idleSeconds: flags["idle-timeout"] ?? LIMITS.idleSeconds,
-    names: flags["max-names"] ?? LIMITS.names,
-    joinBytes: flags["max-join-bytes"] ?? LIMITS.joinBytes,
-    searchesPerSecond: flags["max-searches"] ?? LIMITS.searchesPerSecond,
-    findsPerSecond: flags["max-finds"] ?? LIMITS.findsPerSecond,
-  };
+  const limits: Partial<Limits> = Object.fromEntries(
+    Object.entries(OF_LIMITS).flatMap(([flag, key]) => {
+      const value = flags[flag as keyof typeof OF_LIMITS];
+      return value === undefined ? [] : [[key, value]];
+    }),
+  );
   const trusted = flags["trust-addresses"] ?? [];
   return { host, port, quiet, verbose, catalog, metrics, log, trusted, probe: !flags["no-probe"], limits };
 }

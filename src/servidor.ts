@@ -5,8 +5,8 @@
 import type { Catalog } from "./catalog/contract.ts";
 import type { Address } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
-import { READ_AHEAD_BYTES_MAX } from "./protocol/limits.ts";
-import { LIMITS, type Limits } from "./protocol/server-limits.ts";
+import { PROBES_MAX, READ_AHEAD_BYTES_MAX } from "./protocol/limits.ts";
+import { type Limits, limitsFor } from "./protocol/server-limits.ts";
 import { createDesk, type Desk } from "./servidor/desk.ts";
 import type { ServidorOptions } from "./servidor/events.ts";
 import { gaugesOf, type Index, openIndex } from "./servidor/index.ts";
@@ -28,6 +28,7 @@ import {
 } from "./servidor/session.ts";
 import { type Clock, every, systemClock } from "./transport/clock.ts";
 import { type Connection, DEAF, type Handlers, type Listener } from "./transport/connection.ts";
+import { DESCRIPTORS_FOR_CONNECTIONS, DESCRIPTORS_FOR_DIALS } from "./transport/descriptors.ts";
 import { knock } from "./transport/knock.ts";
 import { listen } from "./transport/tcp.ts";
 
@@ -55,11 +56,12 @@ export class Servidor {
 
   constructor(options: ServidorOptions) {
     this.#options = options;
-    this.#limits = { ...LIMITS, ...options.limits };
+    this.#limits = limitsFor(options.limits ?? {}, DESCRIPTORS_FOR_CONNECTIONS);
     this.#catalog = options.catalog ?? openIndex(options.redis, this.#limits.names, options.onEvent);
     this.#clock = options.clock ?? systemClock;
     this.#doorway = createDoorway(this.#limits, options.trusted);
-    const dial = { connect: options.connect ?? knock, clock: this.#clock, newNonce };
+    const most = Math.min(PROBES_MAX, DESCRIPTORS_FOR_DIALS);
+    const dial = { connect: options.connect ?? knock, clock: this.#clock, newNonce, most };
     this.#desk = createDesk({
       options,
       limits: this.#limits,

@@ -250,6 +250,7 @@ describe("leftovers", () => {
   const SLEEPS: Record<string, string> = {
     "tests/support/until.ts": "the one wait: for a condition, looked at again and again",
     "tests/e2e/giant.test.ts": "memory is looked at so often while a program runs",
+    "tests/support/crowded.ts": "how much CPU half a second of rest takes",
     "tests/unit/content-mapping.test.ts": "another program's pace, which touches the file while it is hashed",
   };
   const LEFT_OUT: Record<string, string> = {

@@ -52,3 +52,21 @@ export const LIMITS: Limits = {
   joinBytesHeld: JOIN_BYTES_HELD_MAX,
   joinBytesHeldPerAddress: JOIN_BYTES_HELD_PER_ADDRESS_MAX,
 };
+
+/**
+ * The limits of a server on a machine that bears `connections` of them: those that its operator gave, and the usual
+ * ones for the rest. Unless the operator says otherwise one address has half of the room at most, and those of it
+ * that have not joined a quarter.
+ */
+export function limitsFor(given: Partial<Limits>, connections: number): Limits {
+  const room = Math.min(given.connections ?? LIMITS.connections, connections);
+  const fitting = (usual: number, part: number) => Math.max(1, Math.min(usual, Math.floor(room * part)));
+  return {
+    ...LIMITS,
+    connectionsPerAddress: fitting(LIMITS.connectionsPerAddress, 1 / 2),
+    strangers: fitting(LIMITS.strangers, 1 / 2),
+    strangersPerAddress: fitting(LIMITS.strangersPerAddress, 1 / 4),
+    ...given,
+    connections: room,
+  };
+}

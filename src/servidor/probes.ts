@@ -1,5 +1,5 @@
 // The server's dial back: whether a peer that joins can be reached where it says, and whether it is that peer.
-// Invariant: a probe ends within PROBE_SECONDS_MAX of its turn; at most PROBES_MAX run, and few to one address, in turn.
+// Invariant: a probe ends within PROBE_SECONDS_MAX of its turn; at most `most` run, and few to one address, in turn.
 // Never: dials an address that was not judged before, or sends anything but one PROBE line.
 
 import type { Address } from "../protocol/address.ts";
@@ -26,17 +26,23 @@ export type Probes = {
   probe(address: Address, key: string | undefined): Probe;
 };
 
-type Options = { readonly connect: Connect; readonly clock: Clock; readonly newNonce: () => string };
+type Options = {
+  readonly connect: Connect;
+  readonly clock: Clock;
+  readonly newNonce: () => string;
+  /** Dials at once; PROBES_MAX when not given. */
+  readonly most?: number;
+};
 type Place = { running: number; readonly waiting: Set<() => void> };
 
-export function createProbes({ connect, clock, newNonce }: Options): Probes {
+export function createProbes({ connect, clock, newNonce, most = PROBES_MAX }: Options): Probes {
   const places = new Map<string, Place>(); // by IP; those whose turn it is come first
   let running = 0;
 
   /** Whoever waits at the first address that has not had its share goes next; that address is last then. */
   function startNext(): void {
     for (const [ip, place] of places) {
-      if (running === PROBES_MAX) return;
+      if (running >= most) return;
       const [start] = place.waiting;
       if (start === undefined || place.running === PROBES_PER_ADDRESS_MAX) continue;
       places.delete(ip);
@@ -72,7 +78,7 @@ export function createProbes({ connect, clock, newNonce }: Options): Probes {
         startNext();
       });
     }
-    if (running < PROBES_MAX && place.running < PROBES_PER_ADDRESS_MAX) start();
+    if (running < most && place.running < PROBES_PER_ADDRESS_MAX) start();
     else place.waiting.add(start);
     return { outcome, cancel: () => cancel() };
   }

@@ -3,11 +3,12 @@
 // Never: reads what it carries.
 
 import * as fs from "node:fs";
-import type { Socket } from "bun";
+import type { Socket, TCPSocketListener } from "bun";
 import type { Address } from "../protocol/address.ts";
-import { type Fault, type FaultCode, fault, type Whose } from "../protocol/fault.ts";
+import { type Fault, type FaultCode, fault, isFault, type Whose } from "../protocol/fault.ts";
 import { CONNECT_SECONDS_MAX, LINGER_SECONDS_MAX } from "../protocol/limits.ts";
 import { type Connect, type Connection, DEAF, type Handlers, type Listen } from "./connection.ts";
+import { nextDescriptor, SCARCE_FROM } from "./descriptors.ts";
 import { ownTrouble } from "./route.ts";
 import { sendFile } from "./sendfile.ts";
 
@@ -152,9 +153,41 @@ export const LISTEN_FAULTS: Record<string, FaultCode> = {
 
 export const errorCode = (error: unknown): string => String((error as { code?: unknown })?.code ?? error);
 
+/** How often a listener looks whether descriptors are out, or back. */
+const DESCRIPTOR_CHECK_MS = 250;
+
+/**
+ * Listens until it is closed. While the system has no descriptor left it does not: a socket that cannot be accepted
+ * would wake the event loop again and again. Who dials meanwhile is refused, and finds us again when there is room.
+ */
 export const listen: Listen = (at, accept) => {
+  const opened = open(at, accept);
+  if (isFault(opened)) return opened;
+  const address = { ip: at.ip, port: opened.port };
+  let listener: TCPSocketListener<Wire> | undefined = opened;
+  const check = setInterval(() => {
+    const next = nextDescriptor();
+    if (listener !== undefined && next === undefined) {
+      listener.stop();
+      listener = undefined;
+    } else if (listener === undefined && next !== undefined && next < SCARCE_FROM) {
+      const again = open(address, accept);
+      if (!isFault(again)) listener = again;
+    }
+  }, DESCRIPTOR_CHECK_MS);
+  check.unref();
+  return {
+    address,
+    close() {
+      clearInterval(check);
+      listener?.stop();
+    },
+  };
+};
+
+function open(at: Address, accept: Parameters<Listen>[1]): TCPSocketListener<Wire> | Fault {
   try {
-    const listener = Bun.listen<Wire>({
+    return Bun.listen<Wire>({
       hostname: at.ip,
       port: at.port,
       exclusive: true,
@@ -164,18 +197,20 @@ export const listen: Listen = (at, accept) => {
         open(socket) {
           socket.data = newWire();
           // One that was reset while it waited to be accepted has no other end any more.
-          if (socket.remoteAddress === undefined) return void socket.terminate();
+          if (socket.remoteAddress === undefined || isOneTooMany(socket)) return void socket.terminate();
           socket.setNoDelay(true);
           socket.data.handlers = accept(wrap(socket));
         },
       },
     });
-    return { address: { ip: at.ip, port: listener.port }, close: () => listener.stop() };
   } catch (error) {
     const code = errorCode(error);
     return fault(LISTEN_FAULTS[code] ?? "HOST_UNAVAILABLE", "ours", `${at.ip}:${at.port} ${code}`);
   }
-};
+}
+
+/** What is left of our descriptors is for files, dials and answers. */
+const isOneTooMany = (socket: Socket<Wire>): boolean => process.platform !== "win32" && fdOf(socket) >= SCARCE_FROM;
 
 export const connect: Connect = (to, open) => {
   const { promise, resolve } = Promise.withResolvers<Connection | Fault>();

@@ -3,6 +3,7 @@
 // Never: sleeps; what takes a lease is polled for.
 
 import { describe, expect, test } from "bun:test";
+import { createConnection } from "node:net";
 import { join } from "node:path";
 import { LEASE_SECONDS } from "../../src/catalog/redis.ts";
 import { parseAddress } from "../../src/protocol/address.ts";
@@ -127,6 +128,30 @@ describe("flags", () => {
     expect(server.stderr()).toContain("[PORT_IN_USE]");
     other.stop(true);
   });
+});
+
+test("one address that takes all it can get leaves room for others, where descriptors are few", async () => {
+  await using server = startProgram({
+    command: [
+      ...["bash", "-c", 'ulimit -n 200; exec "$0" "$@"'],
+      ...[process.execPath, SERVER, "--host", "127.0.0.1", "--port", "0"],
+    ],
+    stdin: "none",
+  });
+  const { ip, port } = good(parseAddress(await server.ready()));
+  const greedy = Array.from({ length: 400 }, () => createConnection({ host: ip, port, localAddress: "127.0.0.2" }));
+  const answers: string[] = [];
+  for (const socket of greedy) {
+    socket.on("error", () => {});
+    socket.on("data", (chunk) => answers.push(chunk.toString()));
+    socket.write("JOIN 127.0.0.2:9 0 -\n");
+  }
+  await until("most to be answered", () => answers.length > 80);
+  using other = await openRaw({ ip, port });
+  other.send("PING\n");
+  expect(await other.line()).toBe("PONG");
+  expect(answers.filter((text) => text.includes("TOO_MANY")).length).toBeGreaterThan(0);
+  for (const socket of greedy) socket.destroy();
 });
 
 describe("napster-peer find", () => {

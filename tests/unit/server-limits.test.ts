@@ -5,7 +5,7 @@
 import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
 import { STRANGERS_PER_ADDRESS_MAX } from "../../src/protocol/limits.ts";
-import { LIMITS, type Limits } from "../../src/protocol/server-limits.ts";
+import { LIMITS, type Limits, limitsFor } from "../../src/protocol/server-limits.ts";
 import { createAllowance } from "../../src/servidor/allowance.ts";
 import { createHeld } from "../../src/servidor/held.ts";
 import { createDoorway } from "../../src/servidor/session.ts";
@@ -252,5 +252,23 @@ describe("connections", () => {
     raw.send("UPDATE 1 - b.mp4\nUPDATE 1 - c.mp4\nWITHDRAW a.mp4\nUPDATE 1 - c.mp4\n");
     const refused = "ERROR TOO_MANY final at most 2 names";
     expect(await raw.lines(4)).toEqual(["UPDATE_OK", refused, "WITHDRAW_OK", "UPDATE_OK"]);
+  });
+});
+
+describe("the limits of a server", () => {
+  test("follow what its machine bears, and leave room for other addresses unless the operator says otherwise", () => {
+    expect(limitsFor({}, 1000)).toEqual({
+      ...LIMITS,
+      connections: 1000,
+      connectionsPerAddress: 500,
+      strangers: 500,
+      strangersPerAddress: 250,
+    });
+    expect(limitsFor({}, 10_000_000)).toEqual(LIMITS);
+    expect(limitsFor({ connections: 5000, connectionsPerAddress: 900 }, 1000)).toMatchObject({
+      connections: 1000,
+      connectionsPerAddress: 900,
+    });
+    expect(limitsFor({}, 1)).toMatchObject({ connections: 1, connectionsPerAddress: 1, strangersPerAddress: 1 });
   });
 });
