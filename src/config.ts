@@ -106,7 +106,7 @@ export type HashConfig = { readonly command: "hash"; readonly json: boolean } & 
 
 type PeerOptions = {
   readonly server: Address;
-  /** Undefined when not given: the menu asks, a subcommand takes 127.0.0.1 and port 0. */
+  /** Undefined when not given: the menu asks, a subcommand takes the IP that reaches the server, and port 0. */
   readonly host: string | undefined;
   readonly port: number | undefined;
   readonly json: boolean;

@@ -10,7 +10,7 @@ import { hasFile } from "./content/inside.ts";
 import { createLibrary, type Held, type Library } from "./content/library.ts";
 import { openWorkplace } from "./content/workplace.ts";
 import type { Done, DownloadRequest, JoinAt, Joined, NotJoined } from "./peer/requests.ts";
-import { type Address, sameAddress } from "./protocol/address.ts";
+import { type Address, AS_SEEN, LOOPBACK, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import type { Found, Holder, Root } from "./protocol/messages.ts";
 import { nameFlaw } from "./protocol/names.ts";
@@ -24,7 +24,8 @@ import type { UploadsEvent } from "./transfer/uploads.ts";
 import { expectReply } from "./transport/caller.ts";
 import { systemClock } from "./transport/clock.ts";
 import { findWords } from "./transport/find.ts";
-import { createServerLink, type ServerLink } from "./transport/server-link.ts";
+import { localIp } from "./transport/route.ts";
+import { createServerLink, type Entered, type ServerLink } from "./transport/server-link.ts";
 import { connect } from "./transport/tcp.ts";
 
 export type { Done, DownloadRequest, JoinAt, Joined, NotJoined } from "./peer/requests.ts";
@@ -100,6 +101,11 @@ export class Peer {
     return this.#lastSearched;
   }
 
+  /** The IP by which this machine reaches the server: what others can connect to. 127.0.0.1 when there is no way there. */
+  async localIp(): Promise<string> {
+    return (await localIp(this.#options.server.ip)) ?? LOOPBACK;
+  }
+
   /** SPEC 5.b, 5.i: enters the network with a folder, or moves there when already in. On a fault nothing has changed. */
   async join(at: JoinAt): Promise<Joined | NotJoined> {
     const listing = await listFolder(at.folder);
@@ -118,13 +124,13 @@ export class Peer {
     const policy = { maxUploads, rejectAll, maxUploadRate, minUploadRate };
     this.#uploads ??= startUploadThread(policy, this.#key, (event) => this.#hearUploads(event));
     this.#uploads.restock(stocksOf(library));
-    const listening = await this.#uploads.listen({ ip: at.host, port: at.port });
+    const listening = await this.#uploads.listen({ ip: at.host ?? (await this.localIp()), port: at.port });
     if (isFault(listening)) {
       await this.#goBack(library, before);
       return listening;
     }
     this.#place = { typed: at.folder, library, listening, published: listening };
-    const entered = await this.#link.join(listening, at.listing);
+    const entered = await this.#enter(listening, at);
     if (isFault(entered)) {
       await this.#goBack(library, before);
       return { ...entered, at: listening };
@@ -200,6 +206,13 @@ export class Peer {
     await uploads?.close();
     this.#hasher.close();
     this.#cache.close();
+  }
+
+  /** Behind a router the server sees another address than this machine has; it counts when no other was asked for. */
+  async #enter(listening: Address, { host, listing }: JoinAt): Promise<Entered | Fault> {
+    const entered = await this.#link.join(listening, listing);
+    if (host !== undefined || !isFault(entered) || entered.fault !== "ADDRESS_MISMATCH") return entered;
+    return this.#link.join({ ...listening, ip: AS_SEEN }, listing);
   }
 
   async #findHolders(root: Root): Promise<Holder[]> {

@@ -2,7 +2,7 @@
 // Invariant: one request, one reply; a member changes its own entries only, because `from` is its connection.
 // Never: touches a socket, waits, or decides what a console shows.
 
-import { type Address, isLoopback } from "../protocol/address.ts";
+import { type Address, AS_SEEN, isLoopback } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { Reply, ServerRequest, Share } from "../protocol/messages.ts";
 import { VERSION } from "../protocol/messages.ts";
@@ -109,7 +109,7 @@ function join(
  */
 export function publishedAddress(declared: Address, from: Client): Address | Fault {
   const { observedIp, machineIps, trusted } = from;
-  if (declared.ip === observedIp || declared.ip === "0.0.0.0") return { ip: observedIp, port: declared.port };
+  if (declared.ip === observedIp || declared.ip === AS_SEEN) return { ip: observedIp, port: declared.port };
   if (trusted) return declared;
   const local = isLoopback(observedIp) || machineIps.has(observedIp);
   if (local && (isLoopback(declared.ip) || machineIps.has(declared.ip))) return declared;

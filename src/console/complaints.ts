@@ -2,7 +2,7 @@
 // Invariant: every FaultCode and every NameFlaw has its sentence; a missing one does not compile.
 // Never: shows a text from the wire raw, or anything of a stack trace.
 
-import { type Address, formatAddress } from "../protocol/address.ts";
+import { type Address, AS_SEEN, formatAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault } from "../protocol/fault.ts";
 import { NAME_BLANKS_MAX, NAME_BYTES_MAX } from "../protocol/limits.ts";
 import { type NameFlaw, nameFlaw } from "../protocol/names.ts";
@@ -17,6 +17,8 @@ export type Subject = {
   readonly peer?: Address | undefined;
   /** The address at which we were to listen. */
   readonly at?: Address | undefined;
+  /** The IP to listen at instead. */
+  readonly useIp?: string | undefined;
   readonly folder?: string | undefined;
   readonly name?: string | undefined;
 };
@@ -120,7 +122,9 @@ const SENTENCES: Record<FaultCode, Sentence> = {
   BAD_ADDRESS: (s) => [`${other(s)} não aceita este endereço`, "use um IPv4 e uma porta de 1 a 65535"],
   ADDRESS_MISMATCH: (s) => [
     address("o servidor não aceita o endereço", s.at),
-    "no JOIN use o IP com que esta máquina chega ao servidor",
+    s.useIp === AS_SEEN
+      ? `use o IP ${AS_SEEN}: vale o endereço que o servidor vê`
+      : `use o IP ${s.useIp === undefined ? "" : `${s.useIp}, `}com que esta máquina chega ao servidor`,
   ],
   ADDRESS_TAKEN: (s) => [
     `outro peer já usa o endereço${s.at ? ` ${formatAddress(s.at)}` : ""}`,

@@ -38,9 +38,9 @@ export async function runTask(session: Session, task: Task): Promise<number> {
   }
 }
 
-/** What a subcommand takes where no flag says otherwise: this machine, any free port. */
+/** What a subcommand takes where no flag says otherwise: the address that reaches the server, any free port. */
 const at = ({ host, port }: Where, folder: string | undefined) => ({
-  host: host ?? "127.0.0.1",
+  host,
   port: port ?? 0,
   folder,
 });

@@ -25,9 +25,10 @@ export function peerHelp(usage: string): string {
   return `napster-peer: compartilha os arquivos de uma pasta e baixa os de outros peers.
 
 ${usage}
-Menu: JOIN pergunta IP, porta e pasta (Enter = ${JOIN_DEFAULT.host}, ${JOIN_DEFAULT.port} e a pasta
-atual), SEARCH pergunta o nome do arquivo, DOWNLOAD pergunta IP e porta do peer
-que tem o último arquivo procurado. O que veio em opções não é perguntado.
+Menu: JOIN pergunta IP, porta e pasta (Enter = o IP com que esta máquina chega
+ao servidor, ${JOIN_DEFAULT.port} e a pasta atual), SEARCH pergunta o nome do arquivo, DOWNLOAD
+pergunta IP e porta do peer que tem o último arquivo procurado. O que veio em
+opções não é perguntado.
 Ctrl+C durante um download o cancela; fora dele, sai. Esc volta ao menu.
 
 Se a entrada não é um terminal, cada linha é uma resposta: a palavra JOIN,
@@ -37,9 +38,10 @@ mesma pergunta. Um comando que falha volta ao menu; SEARCH antes de JOIN e
 DOWNLOAD antes de SEARCH falham sem perguntar, e as linhas que seriam respostas
 deles são puladas até a próxima palavra do menu. No fim da entrada, sai.
 
-share, search, find e get entram na rede em 127.0.0.1 e porta livre, salvo
---host e --port. Um download interrompido continua de onde parou quando é
-repetido. find mostra de cada conteúdo "FONTES TAMANHO NOME", com TAB no meio;
+share, search, find e get entram na rede com o IP que chega ao servidor e porta
+livre, salvo --host e --port. --host 0.0.0.0 (no menu também) escuta em todos os
+IPs da máquina, e vale o endereço que o servidor vê. Um download interrompido
+continua de onde parou quando é repetido. find mostra de cada conteúdo "FONTES TAMANHO NOME", com TAB no meio;
 maiúsculas e acentos não contam: acao acha Ação.
 
 TAXA é em bytes por segundo: 800000; 500K, 5M, 1G (mil, milhão, bilhão); ou

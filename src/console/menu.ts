@@ -15,8 +15,8 @@ export const COMMANDS = ["JOIN", "SEARCH", "DOWNLOAD"] as const;
 /** How many answers each command asks for. */
 const ANSWERS = { JOIN: 3, SEARCH: 1, DOWNLOAD: 2 } as const;
 
-/** What an empty answer to JOIN means. */
-export const JOIN_DEFAULT = { host: "127.0.0.1", port: 8776, folder: "." } as const;
+/** What an empty answer to JOIN means; the IP is the one by which this machine reaches the server. */
+export const JOIN_DEFAULT = { port: 8776, folder: "." } as const;
 
 /** What flags have answered already. */
 export type Given = {
@@ -140,7 +140,7 @@ async function runJoin(parts: MenuParts): Promise<Joined | Fault | Stop> {
     return why && complaintOf(why, { folder });
   };
   let given = parts.given;
-  let fallback: { host: string; port: number; folder: string } = { ...JOIN_DEFAULT };
+  let fallback: { host: string; port: number; folder: string } = { ...JOIN_DEFAULT, host: await parts.peer.localIp() };
   for (;;) {
     const host = given.host ?? (await asker.ask(ipQuestion("IP deste peer", fallback.host)));
     if (isStop(host)) return broken(parts, host);

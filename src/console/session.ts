@@ -2,7 +2,7 @@
 // Invariant: whatever becomes of a download, its progress is gone before its line or error is shown.
 // Never: asks anything.
 
-import { type Address, formatAddress } from "../protocol/address.ts";
+import { type Address, AS_SEEN, formatAddress } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Found } from "../protocol/messages.ts";
 import type { NameFlaw } from "../protocol/names.ts";
@@ -14,6 +14,8 @@ import type { Downloaded, Report } from "./report.ts";
 
 /** The shape of the class Peer; the mains hand one in. */
 export type PeerApi = {
+  /** The IP by which this machine reaches the server. */
+  localIp(): Promise<string>;
   join(at: JoinAt): Promise<{ address: Address; reached: boolean; names: readonly string[] } | NotJoined>;
   search(name: string): Promise<readonly Address[] | Fault>;
   download(
@@ -33,9 +35,12 @@ export type PeerApi = {
 /** `at`: the address that was refused, where it came so far. */
 type NotJoined = Fault & { readonly at?: Address };
 
-/** `folder` undefined: to search only. `listing`: whether others shall find us; at once when not given. */
+/**
+ * `host` undefined: the IP that reaches the server. `folder` undefined: to search only. `listing`: whether others shall
+ * find us; at once when not given.
+ */
 export type JoinAt = {
-  readonly host: string;
+  readonly host: string | undefined;
   readonly port: number;
   readonly folder: string | undefined;
   readonly listing?: "later" | "never";
@@ -63,9 +68,13 @@ export async function join({ peer, report, life, server }: Session, at: JoinAt):
   const joined = await life.during(peer.join(at));
   report.settled();
   if (isStop(joined)) return joined;
-  const asked = { ip: at.host, port: at.port };
-  if (isFault(joined)) report.failed(joined, { server, at: joined.at ?? asked, folder: at.folder });
-  else {
+  if (isFault(joined)) {
+    const own = await peer.localIp();
+    const refused = joined.at ?? { ip: at.host ?? own, port: at.port };
+    // Refused though it is ours: a router stands between, and only the server knows what it shows.
+    const useIp = refused.ip === own ? AS_SEEN : own;
+    report.failed(joined, { server, at: refused, useIp, folder: at.folder });
+  } else {
     await report.joined(joined.address, joined.names);
     if (!joined.reached) report.reach(joined.address, false);
   }

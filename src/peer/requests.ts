@@ -8,7 +8,11 @@ import type { Progress } from "../transfer/progress.ts";
 import type { Listing } from "../transport/server-link.ts";
 
 export type JoinAt = {
-  readonly host: string;
+  /**
+   * Where to listen; 0.0.0.0 for every address of this machine, published as the one that the server sees. Undefined:
+   * the address by which this machine reaches the server, or the one that the server sees where that is another.
+   */
+  readonly host: string | undefined;
   /** 0 for any free one. */
   readonly port: number;
   /** Undefined for a peer that only searches: it shares nothing and cannot download. */

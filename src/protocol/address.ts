@@ -39,6 +39,12 @@ export function sameAddress(a: Address, b: Address): boolean {
   return a.ip === b.ip && a.port === b.port;
 }
 
+/** This machine, to itself. */
+export const LOOPBACK = "127.0.0.1";
+
+/** Listening there means every address of the machine; declared in a JOIN, the one that the server sees. */
+export const AS_SEEN = "0.0.0.0";
+
 /** 127.0.0.0/8, which RFC 1122 keeps inside the machine. */
 export function isLoopback(ip: string): boolean {
   return ip.startsWith("127.");

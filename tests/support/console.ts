@@ -25,7 +25,8 @@ await runProgram(async ({ output, reportParts, life, openAsker }) => {
   const report = createReport(reportParts);
   let lastSearched: string | undefined;
   const peer: PeerApi = {
-    async join({ host, port, folder }) {
+    localIp: async () => "127.0.0.1",
+    async join({ host = "127.0.0.1", port, folder }) {
       if (port === 9999) return fault("SERVER_UNREACHABLE", "network");
       if (port === 8776 && folder !== ".") return fault("PORT_IN_USE", "ours");
       if (port === 6666) throw new Error("defeito\nem duas linhas");

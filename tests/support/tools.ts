@@ -2,9 +2,19 @@
 
 import { describe, test } from "bun:test";
 
-export type Tool = "ffmpeg" | "tmux" | "wine" | "linux";
+export type Tool = "ffmpeg" | "tmux" | "wine" | "linux" | "network namespaces";
 
-const has = (tool: Tool): boolean => (tool === "linux" ? process.platform === "linux" : Bun.which(tool) !== null);
+/** Only root may make them, and not in every container. */
+function hasNamespaces(): boolean {
+  const trial = `napster-trial-${process.pid}`;
+  if (Bun.which("ip") === null || Bun.spawnSync(["ip", "netns", "add", trial]).exitCode !== 0) return false;
+  return Bun.spawnSync(["ip", "netns", "del", trial]).exitCode === 0;
+}
+
+function has(tool: Tool): boolean {
+  if (tool === "linux") return process.platform === "linux";
+  return tool === "network namespaces" ? hasNamespaces() : Bun.which(tool) !== null;
+}
 
 export const missingTools = (tools: readonly Tool[]): Tool[] => tools.filter((tool) => !has(tool));
 

@@ -24,6 +24,8 @@ type World = {
   sources?: Address[];
   faults?: Partial<Record<string, FaultCode>>;
   errIsTerminal?: boolean;
+  /** By which this machine reaches the server. */
+  localIp?: string;
   /** How much time has passed between two looks at the clock. */
   msPerLook?: number;
   /** What a download goes through before it ends. */
@@ -34,6 +36,7 @@ const POLICY: Policy = { only: true, maxWaitSeconds: 7 };
 /** The console around a peer that does what `world` says, and notes what it is asked. */
 function open(world: World = {}) {
   const { json = false, sources = [SOURCE], faults = {}, errIsTerminal = false, msPerLook = 1000, during } = world;
+  const { localIp = "127.0.0.1" } = world;
   const said: { out: string[]; err: string[] } = { out: [], err: [] };
   const asked: string[] = [];
   let time = 0;
@@ -55,7 +58,8 @@ function open(world: World = {}) {
   const life = createLife();
   let lastSearched: string | undefined;
   const peer: PeerApi = {
-    async join({ host, port, folder }) {
+    localIp: async () => localIp,
+    async join({ host = localIp, port, folder }) {
       asked.push(`join ${host}:${port} ${folder ?? "(no folder)"}`);
       if (faults.join) return { ...fault(faults.join, "ours"), at: { ip: host, port: port || 9000 } };
       return { address: { ip: host, port: port || 9000 }, reached: true, names: ["a.mp4"] };
@@ -118,6 +122,17 @@ describe("the menu", () => {
     const own = { ip: "127.0.0.1", port: 8776 };
     const { asked } = await menu("join\n\n\n\nsearch\nx.mp4\ndownload\n\n\n", { sources: [own, SOURCE] });
     expect(asked).toEqual(["join 127.0.0.1:8776 .", "search x.mp4", "download 127.0.0.1:8777"]);
+  });
+
+  test("offers the IP by which this machine reaches the server, and names it when another one is refused", async () => {
+    const world = { localIp: "192.168.50.11", faults: { join: "ADDRESS_MISMATCH" } } as const;
+    const { asked, err } = await menu("JOIN\n\n\n\nJOIN\n127.0.0.1\n\n\n", world);
+    expect(asked).toEqual(["join 192.168.50.11:8776 .", "join 127.0.0.1:8776 ."]);
+    const [behindRouter, another] = err()
+      .split("\n")
+      .filter((line) => line.startsWith("dica: "));
+    expect(behindRouter).toBe("dica: use o IP 0.0.0.0: vale o endereço que o servidor vê");
+    expect(another).toBe("dica: use o IP 192.168.50.11, com que esta máquina chega ao servidor");
   });
 
   test("refuses a folder that cannot be used, and takes the quotes off one that CMD.EXE put there", async () => {

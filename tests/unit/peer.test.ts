@@ -69,6 +69,31 @@ describe("JOIN", () => {
     expect(events).toContainEqual({ type: "skipped", files: [{ name: "x.part", reason: "ours" }] });
   });
 
+  test("without a chosen IP takes the one that the server sees where a router stands between, and never against the person's choice", async () => {
+    const declared: string[] = [];
+    const listener = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        data(socket, chunk) {
+          const text = chunk.toString();
+          const [, ip = "", port = ""] = /^JOIN ([\d.]+):(\d+) /m.exec(text) ?? [];
+          if (text.includes("HELLO")) socket.write("HELLO 1\n");
+          if (ip !== "") declared.push(ip);
+          if (ip === "0.0.0.0") socket.write(`JOIN_OK 203.0.113.7:${port}\n`);
+          else if (ip !== "") socket.write("ERROR ADDRESS_MISMATCH final seen elsewhere\n");
+        },
+      },
+    });
+    closeAfterTest(() => listener.stop(true));
+    const { peer } = makePeer({ ip: "127.0.0.1", port: listener.port });
+    const at = { port: 0, folder: folderOf() };
+    expect(good(await peer.join({ ...at, host: undefined })).address.ip).toBe("203.0.113.7");
+    expect(declared).toEqual(["127.0.0.1", "0.0.0.0"]);
+    expect(codeOf(await peer.join({ ...at, host: "127.0.0.2" }))).toBe("ADDRESS_MISMATCH");
+    expect(declared).toEqual(["127.0.0.1", "0.0.0.0", "127.0.0.2"]);
+  });
+
   test("with a missing folder, a port in use, a foreign IP or no server says so, and may be tried again", async () => {
     const server = startServer();
     const folder = folderOf({ "a.mp4": "a" });
