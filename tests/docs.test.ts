@@ -63,31 +63,54 @@ describe("generated parts", () => {
 describe("docs/PROTOCOL.md", () => {
   const protocol = "docs/PROTOCOL.md";
 
-  test("its grammar and tables have the requests of the code", () => {
-    const grammar = section(protocol, "Requests to the server");
-    expect(spelled(grammar).sort()).toEqual(verbsOf(SERVER_TABLE).sort());
-    expect(firstCells(grammar).sort()).toEqual(verbsOf(SERVER_TABLE).sort());
-    const peers = section(protocol, "Requests to a peer");
-    expect(spelled(peers).sort()).toEqual(verbsOf(PEER_TABLE).sort());
-    expect(firstCells(peers).sort()).toEqual(verbsOf(PEER_TABLE).sort());
+  /** The verbs that have a block of their own in a section, and those that the ABNF of that section spells. */
+  function blocksOf(heading: string): { titles: string[]; words: string[] } {
+    const text = section(protocol, heading);
+    const titles = [...text.matchAll(/^### ([A-Z]+(?: and [A-Z]+)?)$/gm)].flatMap(([, title = ""]) =>
+      title.split(" and "),
+    );
+    return { titles, words: [...text.matchAll(/```abnf\n([\s\S]*?)```/g)].flatMap(([, abnf = ""]) => spelled(abnf)) };
+  }
+  const atServer = "5. Requests to the server";
+  const atPeer = "7. Requests to a peer";
+
+  test("it has a block, and in it the grammar, for each request of the code", () => {
+    for (const [heading, states] of [
+      [atServer, SERVER_TABLE],
+      [atPeer, PEER_TABLE],
+    ] as const) {
+      const { titles, words } = blocksOf(heading);
+      expect(titles.sort()).toEqual(verbsOf(states).sort());
+      expect(verbsOf(states).filter((verb) => !words.includes(verb))).toEqual([]);
+    }
   });
 
-  test("its grammar has the replies of the code", () => {
+  test("its grammar spells requests and replies of the code, and nothing else", () => {
     const types = read("src/protocol/messages.ts").split("export type Reply")[1] ?? "";
     const replies = [...types.matchAll(/verb: ((?:"[A-Z_]+"(?: \| )?)+)/g)].flatMap(
       ([, verbs = ""]) => verbs.match(/[A-Z_]+/g) ?? [],
     );
-    expect(spelled(section(protocol, "Replies")).sort()).toEqual(replies.sort());
+    const words = new Set([...blocksOf(atServer).words, ...blocksOf(atPeer).words]);
+    const known = [...new Set([...replies, ...verbsOf(SERVER_TABLE), ...verbsOf(PEER_TABLE)])];
+    // PONG has its block at the server.
+    expect([...words].sort()).toEqual(known.sort());
+  });
+
+  test("no line is longer than 120 characters", () => {
+    const long = read(protocol)
+      .split("\n")
+      .filter((line) => line.length > 120);
+    expect(long).toEqual([]);
   });
 
   test("it explains every code that travels, in the order of the code", () => {
-    expect(firstCells(section(protocol, "Fault codes"))).toEqual([...WIRE_CODES]);
+    expect(firstCells(section(protocol, "Codes"))).toEqual([...WIRE_CODES]);
   });
 
   test("it explains every flaw of a name", () => {
     const flaws = read("src/protocol/names.ts").split("export type NameFlaw =")[1]?.split(";")[0] ?? "";
     const named = [...flaws.matchAll(/"([a-z0-9-]+)"/g)].map(([, flaw = ""]) => flaw);
-    expect(firstCells(section(protocol, "6. Names")).sort()).toEqual(named.sort());
+    expect(firstCells(section(protocol, "12. Names")).sort()).toEqual(named.sort());
     expect(nameFlaw("")).toBe("empty");
   });
 
@@ -106,7 +129,7 @@ describe("docs/PROTOCOL.md", () => {
 });
 
 describe("the annotated exchange", () => {
-  const blocks = [...section("docs/PROTOCOL.md", "12. An annotated exchange").matchAll(/```\n([\s\S]*?)```/g)];
+  const blocks = [...section("docs/PROTOCOL.md", "15. An annotated exchange").matchAll(/```\n([\s\S]*?)```/g)];
   const root = "2ffab3ae2681dbcce528b1921f952ff5684271e1444262e726badac68bb42064";
   const share = `16 ${root} Aula.mp4\n`;
   /** The lines of one side, without the notes, which stand after two spaces. */

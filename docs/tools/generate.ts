@@ -17,6 +17,7 @@ export const DOCUMENTS = [
   "README.md",
   "README.pt-BR.md",
   "docs/PROTOCOL.md",
+  "docs/OPERATIONS.md",
   "docs/SPEC-MAP.md",
   "docs/RELATORIO.md",
 ] as const;
@@ -49,17 +50,79 @@ function showValue(name: string, value: number): string {
   return /BYTES/.test(name) && size > 1 ? `${shown} (${value / size} ${unit})` : shown;
 }
 
-/** Every bound with the comment that stands before it in the source. */
-function limitsTable(): string {
-  const source = read("src/protocol/limits.ts");
+/** Limits that both sides of the wire must agree on; every other one is a matter of each program. */
+const WIRE_LIMITS: ReadonlySet<string> = new Set([
+  "LINE_BYTES_MAX",
+  "NAME_BYTES_MAX",
+  "NAME_BLANKS_MAX",
+  "JOIN_NAMES_MAX",
+  "JOIN_PAYLOAD_BYTES_MAX",
+  "SEARCH_PEERS_MAX",
+  "LIST_PAYLOAD_BYTES_MAX",
+  "FIND_COUNT_MAX",
+  "FIND_OFFSET_MAX",
+  "FIND_NAMES_MAX",
+  "FIND_PAYLOAD_BYTES_MAX",
+  "FILE_BYTES_MAX",
+  "BLOCK_BYTES",
+  "HASH_BYTES",
+  "PIECE_BYTES_MIN",
+  "PIECE_BYTES_MAX",
+  "PIECES_AIM",
+  "LAYER_PAYLOAD_BYTES_MAX",
+  "GET_BYTES_MAX",
+  "PING_SECONDS",
+  "IDLE_SECONDS_MAX",
+  "JOIN_BYTES_PER_SECOND_MIN",
+  "UNJOINED_SECONDS_MAX",
+  "CONNECT_SECONDS_MAX",
+  "REPLY_SECONDS_MAX",
+  "STALL_SECONDS_MAX",
+  "RECONNECT_MS_MIN",
+  "RECONNECT_MS_MAX",
+  "RECONNECT_AFTER_SHUTDOWN_MS",
+  "LANES_PER_TICKET_MAX",
+  "LINGER_SECONDS_MAX",
+  "READ_AHEAD_BYTES_MAX",
+  "UPLOAD_IDLE_SECONDS_MAX",
+  "WAIT_SECONDS",
+  "WAITS_PER_SECOND_MAX",
+  "PACE_BYTES_PER_SECOND_MIN",
+  "PACE_SECONDS",
+  "PROBE_SECONDS_MAX",
+  "UNREACHED_SECONDS_MIN",
+  "UNREACHED_SECONDS_MAX",
+]);
+
+const LINE_CHARACTERS_MAX = 118;
+
+/** A list item, wrapped as documents are. */
+function listItem(text: string): string {
+  const lines = ["-"];
+  for (const word of text.split(" ")) {
+    const last = lines.length - 1;
+    if ((lines[last]?.length ?? 0) + 1 + word.length > LINE_CHARACTERS_MAX) lines.push(`  ${word}`);
+    else lines[last] += ` ${word}`;
+  }
+  return lines.join("\n");
+}
+
+/** The bounds for which `is` holds, each with the comment that stands before it in the source. */
+function limitsList(is: (name: string) => boolean): string {
   const values = new Map(Object.entries(limits));
+  const items: { names: string[]; why: string }[] = [];
   let why = "";
-  const rows = [...source.matchAll(/\/\*\*\s*([\s\S]*?)\s*\*\/|export const (\w+)/g)].flatMap(([, comment, name]) => {
+  for (const [, comment, name] of read("src/protocol/limits.ts").matchAll(
+    /\/\*\*\s*([\s\S]*?)\s*\*\/|export const (\w+)/g,
+  )) {
     if (comment !== undefined) why = comment.replace(/\s*\n\s*\*\s*/g, " ");
-    if (name === undefined) return [];
-    return [[`\`${name}\``, showValue(name, values.get(name) ?? 0), why]];
-  });
-  return table(["limit", "value", "why"], rows);
+    if (name === undefined || !is(name)) continue;
+    const shown = `\`${name}\` = ${showValue(name, values.get(name) ?? 0)}`;
+    const last = items.at(-1);
+    if (last?.why === why) last.names.push(shown);
+    else items.push({ names: [shown], why });
+  }
+  return items.map((one) => listItem(`${one.names.join(", ")}: ${one.why}`)).join("\n");
 }
 
 /** A reference that a browser can follow, from the folder of `document`. */
@@ -106,8 +169,10 @@ function contentOf(document: string, key: string): string {
       return statesTable(SERVER_TABLE);
     case "states-peer":
       return statesTable(PEER_TABLE);
-    case "limits":
-      return limitsTable();
+    case "limits-wire":
+      return limitsList((name) => WIRE_LIMITS.has(name));
+    case "limits-policy":
+      return limitsList((name) => !WIRE_LIMITS.has(name));
     case "spec-map":
       return specMap(document);
     case "help-server":
