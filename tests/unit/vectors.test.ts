@@ -24,6 +24,9 @@ import { proofOf } from "../../src/protocol/proof.ts";
 import { createReader } from "../../src/protocol/reader.ts";
 import { decodeReply, encodeReply } from "../../src/protocol/replies.ts";
 import { decodePeerRequest, decodeServerRequest, encodeRequest } from "../../src/protocol/requests.ts";
+import { createBits, hasBit, setBit } from "../../src/transfer/bits.ts";
+import type { Raw } from "../support/raw.ts";
+import { dial, startServidor } from "../support/servidor.ts";
 
 /** Text, bytes, something many times, or several of these in a row. */
 type Input = string | { readonly hex: string } | { readonly repeat: string; readonly times: number } | readonly Input[];
@@ -203,26 +206,39 @@ describe("conversations", () => {
 describe("identities", () => {
   type Identity = {
     input: { size: number };
-    expect: { root: string; pieceBytes: number; layer: string[] };
+    expect: { root: string; pieceBytes: number; layer?: string[]; layerSha256?: string };
     reason: string;
   };
+  /** Byte i is i mod 251, often enough in a row that any stretch of it is a view. */
+  const pattern = new Uint8Array(251 * 4_200).map((_, index) => index % 251);
+
+  /** The piece layer of `size` bytes of the pattern, hashed in chunks of at most `step` bytes. */
+  function layerOf(size: number, pieceBytes: number, step: number): Uint8Array {
+    const hasher = createPieceHasher(size, pieceBytes);
+    const layer: Uint8Array[] = [];
+    for (let piece = 0; piece < pieceCount(size, pieceBytes); piece++) {
+      const end = Math.min(size, (piece + 1) * pieceBytes);
+      for (let at = piece * pieceBytes; at < end; ) {
+        const length = Math.min(end - at, step);
+        hasher.update(pattern.subarray(at % 251, (at % 251) + length));
+        at += length;
+      }
+      layer.push(hasher.finish());
+    }
+    return Buffer.concat(layer);
+  }
+
   test.each(load<Identity>("roots").map((one) => [one.reason, one] as const))("%s", (_, { input, expect: wanted }) => {
     const { size } = input;
-    const bytes = new Uint8Array(size).map((__, index) => index % 251);
     const pieceBytes = pieceBytesFor(size);
     expect(pieceBytes).toBe(wanted.pieceBytes);
     // Whole, and in chunks that fit nothing; a byte at a time for what is small enough.
-    for (const step of [size || 1, 4_093, ...(size <= 20_000 ? [1] : [])]) {
-      const hasher = createPieceHasher(size, pieceBytes);
-      const layer: Uint8Array[] = [];
-      for (let piece = 0; piece < pieceCount(size, pieceBytes); piece++) {
-        const end = Math.min(size, (piece + 1) * pieceBytes);
-        for (let at = piece * pieceBytes; at < end; at += step)
-          hasher.update(bytes.subarray(at, Math.min(end, at + step)));
-        layer.push(hasher.finish());
-      }
-      expect(layer.map((hash) => Buffer.from(hash).toString("hex"))).toEqual(wanted.layer);
-      expect(size === 0 ? EMPTY_ROOT : rootOfLayer(Buffer.concat(layer), pieceBytes)).toBe(wanted.root);
+    const steps = wanted.layer === undefined ? [1_000_003] : [1_000_003, 4_093, ...(size <= 20_000 ? [1] : [])];
+    for (const step of steps) {
+      const layer = layerOf(size, pieceBytes, step);
+      if (wanted.layer !== undefined) expect(layer.toHex()).toBe(wanted.layer.join(""));
+      else expect(new Bun.CryptoHasher("sha256").update(layer).digest("hex")).toBe(wanted.layerSha256 as string);
+      expect(size === 0 ? EMPTY_ROOT : rootOfLayer(layer, pieceBytes)).toBe(wanted.root);
     }
   });
 
@@ -237,6 +253,51 @@ describe("proofs", () => {
   type Proof = { input: { key: string | null; nonce: string }; expect: string; reason: string };
   test.each(load<Proof>("proofs").map((one) => [one.reason, one] as const))("%s", (_, { input, expect: wanted }) => {
     expect(proofOf(input.key ?? undefined, input.nonce)).toBe(wanted);
+  });
+});
+
+describe("bitmaps", () => {
+  type Bitmap = { input: { pieces: number; has: number[] }; expect: string; reason: string };
+  test.each(load<Bitmap>("bitmaps").map((one) => [one.reason, one] as const))("%s", (_, { input, expect: wanted }) => {
+    const bits = createBits(input.pieces);
+    for (const index of input.has) setBit(bits, index);
+    expect(Buffer.from(bits).toString("hex")).toBe(wanted);
+    const read = new Uint8Array(Buffer.from(wanted, "hex"));
+    const has = Array.from({ length: input.pieces }, (__, index) => index).filter((index) => hasBit(read, index));
+    expect(has).toEqual(input.has);
+  });
+});
+
+describe("layers", () => {
+  type Layer = { input: { pieceBytes: number; layer: string[] }; expect: string; reason: string };
+  test.each(load<Layer>("layers").map((one) => [one.reason, one] as const))("%s", (_, { input, expect: wanted }) => {
+    const layer = new Uint8Array(Buffer.from(input.layer.join(""), "hex"));
+    expect(rootOfLayer(layer, input.pieceBytes)).toBe(wanted);
+  });
+});
+
+describe("dialogues with the server", () => {
+  type Step = { on: string; send: string; expect: string };
+  type Dialogue = { input: Step[]; reason: string };
+  /** An ERROR's text is for logs. */
+  const withoutTexts = (said: string): string => said.replace(/^(ERROR [A-Z_]+ (?:retry|final)).*$/gm, "$1");
+
+  test.each(load<Dialogue>("dialogues").map((one) => [one.reason, one] as const))("%s", async (_, { input }) => {
+    const server = startServidor({ probe: false });
+    const connections = new Map<string, Raw>();
+    for (const { on, send, expect: wanted } of input) {
+      const raw = connections.get(on) ?? (await dial(server));
+      connections.set(on, raw);
+      raw.send(send);
+      let said = "";
+      // Bytes that are not expected would answer the next step.
+      for (const line of wanted.split("\n").slice(0, -1)) {
+        const got = await raw.line();
+        said += `${got}\n`;
+        if (withoutTexts(got) !== line) break;
+      }
+      expect(withoutTexts(said)).toBe(wanted);
+    }
   });
 });
 
