@@ -258,6 +258,7 @@ describe("leftovers", () => {
     'process.platform === "win32"': "Windows has no pseudo-terminals, and no such names",
     'process.platform !== "linux"': "only Linux lists open descriptors, and keeps NFD names as they are",
     "windows || process.getuid?.() === 0": "root may read everything",
+    "!root": "only root can be another person",
     "!hasRedis": "needs redis-server; CI has it",
     skipped: "needs python3-libtorrent; CI has it",
     'process.env.CI !== "true"': "needs a tool, or data, that CI has",

@@ -198,7 +198,7 @@ const SENTENCES: Record<FaultCode, Sentence> = {
   ],
   CORRUPT: (s) => [`os dados que ${peer(s)} enviou não são os d${file(s)}`, OTHER_SOURCE],
   PART_BLOCKED: (s) => [
-    `${folder(s)} tem um link, uma pasta ou outra coisa no lugar d${file(s)}.part, ou do .part.journal dele`,
+    `${folder(s)} tem um link, uma pasta ou outra coisa no lugar d${file(s)}.part, ou do .part.journal ou .part.lock dele`,
     "veja o que é, tire de lá e repita o DOWNLOAD, ou faça JOIN com outra pasta",
   ],
   PART_LOST: (s) => [

@@ -21,13 +21,14 @@ const { lstat } = fs.promises;
 
 // O_NOFOLLOW refuses a symlink that was swapped in, O_NONBLOCK keeps a FIFO from holding the open. Windows has neither;
 // there the file's id, compared after the open, tells.
-const CAREFULLY = (fs.constants.O_NOFOLLOW ?? 0) | (fs.constants.O_NONBLOCK ?? 0);
+export const CAREFULLY = (fs.constants.O_NOFOLLOW ?? 0) | (fs.constants.O_NONBLOCK ?? 0);
 
 // What the system answers where nothing may be made.
-const FORBIDDEN = new Set(["EACCES", "EPERM", "EROFS"]);
+export const FORBIDDEN = new Set(["EACCES", "EPERM", "EROFS"]);
 
 const PART = ".part";
 const JOURNAL = ".journal";
+const LOCK = ".lock";
 const STEM_BYTES_MAX = NAME_BYTES_MAX - PART.length - JOURNAL.length;
 const STEM_HASH_DIGITS = 16;
 
@@ -96,19 +97,25 @@ export function journalName(name: string): string {
   return stemOf(name) + PART + JOURNAL;
 }
 
+/** The name of that download's lock, at most 255 bytes. */
+export function lockName(name: string): string {
+  return stemOf(name) + PART + LOCK;
+}
+
 /** Where `name` is, or will be, in `folder`. BAD_NAME for a name that protocol/names refuses: the last of the checks. */
 export function finalPath(folder: string, name: string): string | Fault {
   const flaw = nameFlaw(name.normalize("NFC"));
   return flaw === undefined ? join(resolve(folder), name) : fault("BAD_NAME", "theirs", flaw);
 }
 
-export type Work = "part" | "journal";
+export type Work = "part" | "journal" | "lock";
 
-/** Where the .part or the journal of `name` is. */
+/** Where the .part of `name` is, its journal, or its lock. */
 export function workPath(folder: string, name: string, work: Work): string | Fault {
   const final = finalPath(folder, name);
   if (isFault(final)) return final;
-  return join(resolve(folder), work === "part" ? partName(name) : journalName(name));
+  const file = { part: partName, journal: journalName, lock: lockName }[work](name);
+  return join(resolve(folder), file);
 }
 
 async function opened(fd: number, wanted: Stamp | undefined): Promise<OpenFile | Fault> {
@@ -185,7 +192,7 @@ const blocked = (detail: string): Fault => fault("PART_BLOCKED", "disk", detail)
 export async function createInside(
   folder: string,
   name: string,
-  work: Work = "part",
+  work: "part" | "journal" = "part",
 ): Promise<(OpenFile & { readonly fresh: boolean }) | Fault> {
   const final = finalPath(folder, name);
   const path = workPath(folder, name, work);

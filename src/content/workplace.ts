@@ -5,7 +5,7 @@
 import * as fs from "node:fs";
 import { promisify } from "node:util";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import { createInside, discard, diskFault, finalPath, type OpenFile } from "./inside.ts";
+import { createInside, discard, diskFault, finalPath, hasFile, type OpenFile } from "./inside.ts";
 import { takeLock } from "./lock.ts";
 import { publish } from "./publish.ts";
 
@@ -42,6 +42,8 @@ export type Workplace = {
   readonly journal: WorkFile;
   /** Bytes that the folder's disk has left for us. */
   freeBytes(): Promise<number>;
+  /** Resolves with IN_USE when another took the files from us, believing us dead: nothing may be written any more. */
+  readonly lost: Promise<Fault>;
   /**
    * Closes the files and gives the .part, `size` bytes long, its final name. FILE_EXISTS when the name was taken
    * meanwhile, PART_LOST when something else is in the .part's place.
@@ -55,25 +57,19 @@ export type Workplace = {
 export async function openWorkplace(folder: string, name: string): Promise<Workplace | Fault> {
   const final = finalPath(folder, name);
   if (isFault(final)) return final;
-  const real = await fs.promises.realpath(folder).catch(() => undefined);
-  if (real === undefined) return fault("FOLDER_MISSING", "disk", "no such folder");
-  const lock = takeLock(`${real}/${name}`);
-  if (lock === undefined) return fault("IN_USE", "ours", "another download of this file is at work", true);
-  const { release } = lock;
+  if (await hasFile(folder, name)) return fault("FILE_EXISTS", "ours", "the final name is taken");
+  const lock = await takeLock(folder, name);
+  if (isFault(lock)) return lock.fault === "FILE_MISSING" ? fault("FOLDER_MISSING", "disk", lock.detail) : lock;
   const part = await createInside(folder, name, "part");
   const journal = isFault(part) ? part : await createInside(folder, name, "journal");
   if (isFault(journal)) {
     if (!isFault(part)) await part.close();
-    release();
+    await lock.release();
     return journal;
   }
   const { fd } = part as OpenFile;
   const files = [workFile(part as OpenFile), workFile(journal)] as const;
-
-  async function close(): Promise<void> {
-    await Promise.all(files.map((file) => file.close()));
-    release();
-  }
+  const close = () => Promise.all(files.map((file) => file.close()));
 
   return {
     part: { ...files[0], fd, allocatedBytes: Math.min((part as OpenFile).size, allocatedBytes(fd)) },
@@ -82,13 +78,21 @@ export async function openWorkplace(folder: string, name: string): Promise<Workp
       const disk = await fs.promises.statfs(folder);
       return disk.bavail * disk.bsize;
     },
+    lost: lock.lost,
     async publish(size) {
       await close();
-      return publish(folder, name, undefined, { ino: (part as OpenFile).ino, size });
+      const standing = await lock.check();
+      const failed = isFault(standing)
+        ? standing
+        : await publish(folder, name, undefined, { ino: (part as OpenFile).ino, size });
+      await lock.release();
+      return failed;
     },
     async leave(worthless) {
       await close();
-      if (worthless) await discard(folder, name);
+      // Once the lock is another's, so are the files.
+      if (worthless && !isFault(await lock.check())) await discard(folder, name);
+      await lock.release();
     },
   };
 }

@@ -29,7 +29,7 @@ const FORBIDDEN = /[<>:"|?*]/;
 const DEVICE = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])[ ]*(?:\.|$)/i;
 /** The shortest run of plain blanks that is too long. */
 const BLANK_RUN = " ".repeat(NAME_BLANKS_MAX + 1);
-const OURS = /\.part(?:\.journal)?$/i;
+const OURS = /\.part(?:\.journal|\.lock)?$/i;
 
 const encoder = new TextEncoder();
 

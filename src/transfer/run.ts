@@ -103,6 +103,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   const cancel = () => ended.resolve(CANCELLED);
   if (signal?.aborted) cancel();
   signal?.addEventListener("abort", cancel);
+  void place.lost.then((why) => ended.resolve(why));
 
   // One try before anything else: with a layer, pieces are judged as they arrive, and a lost journal can be made up for.
   // From afar it takes several round trips, in which a new download may as well begin.

@@ -19,6 +19,7 @@ const PIECE = 256 * 1024;
 const NAME = "aula.mp4";
 const PART = `${NAME}.part`;
 const JOURNAL = `${NAME}.part.journal`;
+const LOCK = `${NAME}.part.lock`; // what a kill leaves of it blocks no later run
 const SEED = Number(process.env.KILL_SEED ?? 1);
 const GETTERS = 3;
 const KILLS_EACH = 44;
@@ -48,7 +49,7 @@ async function kill(program: Program): Promise<void> {
 
 /** Looks at a download's folder between two runs: which pieces its journal vouches for. Whatever is wrong throws. */
 function inspect(folder: string, content: Uint8Array): Set<number> {
-  for (const name of readdirSync(folder)) expect([NAME, PART, JOURNAL]).toContain(name);
+  for (const name of readdirSync(folder)) expect([NAME, PART, JOURNAL, LOCK]).toContain(name);
   const final = join(folder, NAME);
   if (existsSync(final)) {
     expect(Buffer.compare(readFileSync(final), content)).toBe(0);

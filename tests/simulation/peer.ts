@@ -326,6 +326,7 @@ async function openWorkplace(options: SimPeerOptions, name: string): Promise<Wor
   return {
     part: { ...files[0], fd: disk.fdOf(part), allocatedBytes: part.size },
     journal: files[1],
+    lost: new Promise(() => {}),
     freeBytes: async () => (disk.health.full ? 0 : Number.MAX_SAFE_INTEGER),
     async publish() {
       await close();

@@ -1,8 +1,10 @@
 // What this machine has, and what a suite does without: it is skipped by name, or fails where CI promised the tool.
 
 import { describe, test } from "bun:test";
+import { canFold } from "./folding.ts";
 
-export type Tool = "ffmpeg" | "tmux" | "wine" | "linux" | "network namespaces";
+const FOLDING = "a folder that does not tell case apart";
+export type Tool = "ffmpeg" | "tmux" | "wine" | "linux" | "network namespaces" | typeof FOLDING;
 
 /** Only root may make them, and not in every container. */
 function hasNamespaces(): boolean {
@@ -13,6 +15,7 @@ function hasNamespaces(): boolean {
 
 function has(tool: Tool): boolean {
   if (tool === "linux") return process.platform === "linux";
+  if (tool === FOLDING) return canFold();
   return tool === "network namespaces" ? hasNamespaces() : Bun.which(tool) !== null;
 }
 

@@ -106,6 +106,7 @@ describe("a listing", () => {
       "a\\b": "separator",
       "v.mp4.part": "ours",
       "v.mp4.part.journal": "ours",
+      "v.mp4.part.lock": "ours",
     };
     for (const name of Object.keys(bad)) put(name);
     put("ok.mp4");

@@ -76,7 +76,7 @@ const refused: readonly (readonly [flaw: string, ...names: string[]])[] = [
   ["reserved-device", "CON", "con.air.1997.mp4", "NUL.tar.gz", "COM1", "com9.mp4", "LPT1.mp4", "COM¹", "lpt³.avi"],
   ["reserved-device", "AUX", "PRN.mp4", "CONIN$", "conout$.mp4", "nul .mp4"],
   ["not-utf8", "a\ud800.mp4", "\udc00", "a\ufffd.mp4"],
-  ["ours", "x.part", "x.PART", "x.mp4.part.journal"],
+  ["ours", "x.part", "x.PART", "x.mp4.part.journal", "x.mp4.part.lock"],
   ["too-long", "x".repeat(256), "é".repeat(128), "𝕏".repeat(64)],
 ];
 
