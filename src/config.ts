@@ -60,9 +60,9 @@ const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "ha
     flags: ["dir", "json", ...OF_A_PEER, ...RATES],
     needs: ["dir"],
   },
-  search: { help: "diz que peers têm o arquivo", operand: NAME, flags: ["json", ...OF_A_PEER] },
+  search: { help: "diz quais peers têm o arquivo", operand: NAME, flags: ["json", ...OF_A_PEER] },
   find: {
-    help: "diz que arquivos têm todas as palavras no nome",
+    help: "diz quais arquivos têm todas as palavras no nome",
     operand: { takes: "PALAVRAS", help: "palavras, ou começos delas" },
     flags: ["json", ...OF_A_PEER],
   },

@@ -46,7 +46,15 @@ describe("generated parts", () => {
   });
 
   test("the report refers to every item", () => {
-    expect(keysOf("docs/RELATORIO.md")).toEqual(ITEMS.map((item) => `refs ${item}`));
+    const refs = keysOf("docs/RELATORIO.md").filter((key) => key.startsWith("refs "));
+    expect(refs).toEqual(ITEMS.map((item) => `refs ${item}`));
+  });
+
+  test("the report has its numbered sections, with a place for name and video and lines for threads and transfer", () => {
+    const titles = read("docs/RELATORIO.md").match(/^## ([IVX]+)\. /gm);
+    expect(titles?.map((title) => title.slice(3, -2))).toEqual(["I", "II", "III", "IV", "V", "VI", "VII", "VIII"]);
+    for (const part of ["VI. Uso de threads", "VII. Como um arquivo"])
+      expect(section("docs/RELATORIO.md", part)).toMatch(/src\/[\w/-]+\.ts#L\d+/);
   });
 
   test("every item is served by a line of src/ and named by a test", () => {

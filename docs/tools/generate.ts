@@ -126,7 +126,7 @@ function limitsList(is: (name: string) => boolean): string {
 }
 
 /** A reference that a browser can follow, from the folder of `document`. */
-const link = (document: string, { path, line }: Mark): string =>
+const link = (document: string, { path, line }: Pick<Mark, "path" | "line">): string =>
   `[${path}:${line}](${document.startsWith("docs/") ? "../" : ""}${path}#L${line})`;
 
 /** What a line of code calls itself: its function, case, property or test. */
@@ -158,12 +158,28 @@ function references(document: string, item: string): string {
   return `Código: ${links(marksIn("src"))}.\nTestes: ${links(marksIn("tests"))}.`;
 }
 
+/** Where each `path:name` is defined: the line of its function, constant or type. Throws where it is not. */
+function definitions(document: string, names: readonly string[]): string {
+  const found = names.map((one) => {
+    const [path = "", name = ""] = one.split(":");
+    const lines = read(path).split("\n");
+    const defines = new RegExp(`^(?:export )?(?:async )?(?:function\\*? |const |let |type |class )${name}\\b`);
+    const at = lines.findIndex((line) => defines.test(line));
+    if (at < 0) throw new Error(`${document}: ${path} does not define ${name}`);
+    return `\`${name}\` ${link(document, { path, line: at + 1 })}`;
+  });
+  return listItem(`${found.join(", ")}.`)
+    .slice(2)
+    .replaceAll("\n  ", "\n");
+}
+
 const fenced = (text: string): string => `\`\`\`text\n${text.trimEnd()}\n\`\`\``;
 
 /** What a block's key stands for; throws for a key that nobody knows. */
 function contentOf(document: string, key: string): string {
   const [what, of = ""] = key.split(" ");
   if (what === "refs" && ITEMS.includes(of)) return references(document, of);
+  if (what === "lines") return definitions(document, key.split(" ").slice(1));
   switch (key) {
     case "states-server":
       return statesTable(SERVER_TABLE);

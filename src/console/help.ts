@@ -8,7 +8,7 @@ const READY = `Quando stderr não é um terminal, a linha "pronto IP:PORTA" sai 
 que o programa atende.`;
 
 export function serverHelp(usage: string): string {
-  return `napster-server: o servidor central, que sabe que peer tem que arquivo.
+  return `napster-server: o servidor central, que sabe qual peer tem qual arquivo.
 
 ${usage}
 Sem --host ou --port, pergunta o que falta (Enter = 127.0.0.1 e 1099). Se a
