@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { DOCUMENTS, keysOf, regenerate } from "../docs/tools/generate.ts";
 import { ITEMS, marksIn } from "../docs/tools/marks.ts";
+import { record, written } from "../docs/tools/trace.ts";
 import { addedLine, downloadedLine, foundLine, joinedLine, searchedLine } from "../src/console/lines.ts";
 import { PEER_TABLE, SERVER_TABLE } from "../src/protocol/conversation.ts";
 import { isFault, WIRE_CODES } from "../src/protocol/fault.ts";
@@ -160,6 +161,21 @@ describe("the annotated exchange", () => {
     await servidor.close();
     expect(second.heard()).toBe(side(block, "<"));
   });
+});
+
+describe("the recorded get", () => {
+  /** Which verbs go which way on which connection. */
+  const verbs = (lines: readonly string[]): string[] =>
+    [...new Set(lines.map((line) => /^(\w+) +([<>]) ([A-Z_]+)\b/.exec(line)?.slice(1, 4).join(" ") ?? line))].sort();
+
+  test("has the messages that a get sends and receives now", async () => {
+    const now = (await record()).map(({ on, way, line }) => `${on} ${way} ${line}`);
+    const recorded = written()
+      .split("\n")
+      .filter((line) => /^\w+ +[<>] /.test(line));
+    expect(verbs(recorded)).toEqual(verbs(now));
+    for (const verb of ["OFFER", "SOURCES", "WITHDRAW", "UPDATE"]) expect(verbs(now)).toContain(`server > ${verb}`);
+  }, 30_000);
 });
 
 describe("references", () => {
