@@ -19,9 +19,9 @@ import { versionLine } from "./version.ts";
 const PROGRAM = "napster-server";
 
 async function main(config: ServerConfig): Promise<never> {
-  return runProgram(async ({ output, reportParts, life, openAsker }) => {
+  return runProgram(async ({ output, reportParts, tell, life, openAsker }) => {
     const report = createReport(reportParts);
-    const logParts = { output, errIsTerminal: reportParts.errIsTerminal, now: () => new Date() };
+    const logParts = { output, tell, errIsTerminal: reportParts.errIsTerminal, now: () => new Date() };
     const log = config.log === "json" ? createJsonLog(logParts) : createLog(logParts);
 
     function onEvent(event: ServidorEvent): void {

@@ -10,6 +10,7 @@ const KEYS_WAITING_MAX = 4096;
 
 export const CTRL_C = "\x03";
 export const CTRL_D = "\x04";
+const CTRL_Z = "\x1a";
 export const ESCAPE = "\x1b";
 export const ENTER = "\r";
 export const BACKSPACE = "\x7f";
@@ -19,6 +20,9 @@ export const DOWN = "\x1b[B";
 export type Keys = {
   /** Hands over key after key until the returned function is called. One taker at a time. */
   take(taker: (key: string) => void): () => void;
+  /** Gives the terminal to the shell, and takes it again: who was stopped finds it as the shell left it. */
+  pause(): void;
+  resume(): void;
   /** Gives the terminal back. */
   close(): void;
 };
@@ -31,11 +35,17 @@ export function splitKeys(text: string): string[] {
   return (text.match(KEY) ?? []).map((key) => (key === "\n" || key === "\r\n" ? ENTER : key));
 }
 
-/**
- * Reads `stdin`, a terminal, in raw mode. `interrupted` runs at a Ctrl+C that no taker is there to receive;
- * `ended` when the terminal has gone.
- */
-export function createKeys(stdin: ReadStream, interrupted: () => void, ended: () => void): Keys {
+export type KeysOptions = {
+  /** A Ctrl+C that no taker is there to receive. */
+  readonly interrupted: () => void;
+  /** Ctrl+Z; undefined where the system stops no programs. */
+  readonly suspended: (() => void) | undefined;
+  /** The terminal has gone. */
+  readonly ended: () => void;
+};
+
+/** Reads `stdin`, a terminal, in raw mode. */
+export function createKeys(stdin: ReadStream, { interrupted, suspended, ended }: KeysOptions): Keys {
   let taker: ((key: string) => void) | undefined;
   let waiting: string[] = [];
   let handing = false;
@@ -58,7 +68,8 @@ export function createKeys(stdin: ReadStream, interrupted: () => void, ended: ()
         waiting = [];
         if (taker === undefined) interrupted();
         else waiting.push(key);
-      } else if (waiting.length < KEYS_WAITING_MAX) waiting.push(key);
+      } else if (key === CTRL_Z) suspended?.();
+      else if (waiting.length < KEYS_WAITING_MAX) waiting.push(key);
       handOver();
     }
   }
@@ -78,6 +89,11 @@ export function createKeys(stdin: ReadStream, interrupted: () => void, ended: ()
       return () => {
         if (taker === next) taker = undefined;
       };
+    },
+    pause: () => void stdin.setRawMode(false),
+    resume() {
+      stdin.setRawMode(false); // forgets the mode it believes in
+      stdin.setRawMode(true);
     },
     close() {
       taker = undefined;

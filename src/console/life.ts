@@ -1,4 +1,4 @@
-// How a run ends: Ctrl+C, signals, and what they mean while something is under way.
+// How a run ends, or stops for a while: Ctrl+C, signals, and what they mean while something is under way.
 // Invariant: the first Ctrl+C cancels what can be cancelled, the next one leaves; a signal to end always leaves.
 // Never: exits the process. Whoever waits on `leaving` cleans up and does.
 
@@ -59,4 +59,34 @@ export function watchSignals(life: Life): void {
     if (signal === "SIGBREAK" && process.platform !== "win32") continue;
     process.on(signal, life.leave);
   }
+}
+
+/** Time for a stop that was asked for to happen; it does not where no shell is there to go on later. */
+const STOP_MS = 50;
+
+/**
+ * Around each stop and start by the shell (Ctrl+Z, `fg`): `pause` gives the terminal back, `resume` takes it again. The
+ * returned function stops this program and whatever was started with it, as the terminal does at Ctrl+Z; undefined on
+ * Windows, which has nothing of the kind.
+ */
+export function watchSuspension(pause: () => Promise<void>, resume: () => void): (() => void) | undefined {
+  if (process.platform === "win32") return undefined;
+  let stopping: ReturnType<typeof setTimeout> | undefined;
+  const goOn = (): void => {
+    clearTimeout(stopping);
+    stopping = undefined;
+    process.off("SIGTSTP", stop);
+    process.on("SIGTSTP", stop);
+    resume();
+  };
+  const stop = (): void => {
+    process.off("SIGTSTP", stop);
+    void pause().then(() => {
+      process.kill(process.pid, "SIGTSTP"); // now without a handler: the system's own way
+      stopping = setTimeout(goOn, STOP_MS);
+    });
+  };
+  process.on("SIGTSTP", stop);
+  process.on("SIGCONT", goOn);
+  return () => process.kill(0, "SIGTSTP");
 }

@@ -7,7 +7,7 @@ import type { Fault } from "../protocol/fault.ts";
 import { showName } from "../protocol/names.ts";
 import { complaintOf, complaintText } from "./complaints.ts";
 import { jsonLine, readyLine } from "./lines.ts";
-import type { Output } from "./output.ts";
+import type { Output, Writer } from "./output.ts";
 
 export type Log = {
   /** Peers are served. A person at a terminal sees that by themselves. */
@@ -24,12 +24,13 @@ export type Log = {
 
 export type LogParts = {
   readonly output: Pick<Output, "err">;
+  /** Says lasting lines to a person. */
+  readonly tell: Writer;
   readonly errIsTerminal: boolean;
   readonly now: () => Date;
 };
 
-export function createLog({ output, errIsTerminal }: LogParts): Log {
-  const say = (text: string): void => output.err(`${text}\n`);
+export function createLog({ tell: say, errIsTerminal }: LogParts): Log {
   return {
     ready(address) {
       if (!errIsTerminal) say(readyLine(address));

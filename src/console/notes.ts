@@ -4,7 +4,10 @@
 
 import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault } from "../protocol/fault.ts";
-import { complaintOf } from "./complaints.ts";
+import { type Complaint, complaintOf } from "./complaints.ts";
+
+/** What is no error: the person wanted it so, or all goes on. */
+export const noteText = ({ cause, code, hint }: Complaint): string => `aviso: ${cause} [${code}]; ${hint}`;
 
 /** One line for the person about a source that lied; the download goes on, with it or without. */
 export function liarNote(address: Address, why: Fault): string | undefined {
@@ -16,8 +19,7 @@ export function liarNote(address: Address, why: Fault): string | undefined {
 export function reachNote(at: Address, reached: boolean): string {
   if (reached)
     return `aviso: agora outros peers conseguem conectar a ${formatAddress(at)} e veem seus arquivos [REACHABLE]`;
-  const { cause, code, hint } = complaintOf(fault("UNREACHABLE", "network"), { at });
-  return `aviso: ${cause} [${code}]; ${hint}`;
+  return noteText(complaintOf(fault("UNREACHABLE", "network"), { at }));
 }
 
 const LIES: Partial<Record<FaultCode, string>> = {

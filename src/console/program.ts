@@ -6,11 +6,11 @@ import { isatty } from "node:tty";
 import { showName } from "../protocol/names.ts";
 import { type Complaint, complaintText } from "./complaints.ts";
 import { EXIT } from "./headless.ts";
-import { createKeys } from "./keys.ts";
-import { createLife, type Life, watchSignals } from "./life.ts";
-import { createOutput, type Output, sharesScreen } from "./output.ts";
+import { createKeys, type Keys } from "./keys.ts";
+import { createLife, type Life, watchSignals, watchSuspension } from "./life.ts";
+import { createOutput, type Output, sharesScreen, type Writer } from "./output.ts";
 import { type Asker, createPipedAsker, createTerminalAsker, readLines } from "./questions.ts";
-import type { ReportParts } from "./report.ts";
+import { createTeller, type ReportParts } from "./report.ts";
 import { createScreen, type Screen } from "./screen.ts";
 
 /** Who does not read our last words gets this long. */
@@ -23,6 +23,8 @@ export type Program = {
   readonly life: Life;
   /** For createReport. `watched`: a person answers at stdin and sees stderr. */
   readonly reportParts: ReportParts;
+  /** Says lasting lines on stderr. */
+  readonly tell: Writer;
   /** The keyboard, or the piped input; opened at the first call, and given back when the run ends. */
   openAsker(): Asker;
 };
@@ -36,33 +38,9 @@ const sizeOfTerminal = () => ({
 /** Runs `body` to its exit code, and exits. */
 export async function runProgram(body: (program: Program) => Promise<number>): Promise<never> {
   const output = createOutput({ ordered: sharesScreen() });
-  const screen = createScreen(output.err, sizeOfTerminal);
-  const life = createLife();
-  let asker: Asker | undefined;
-
-  async function exit(code: number): Promise<never> {
-    asker?.close();
-    screen.clear();
-    await output.flush(FLUSH_MS_MAX);
-    process.exit(code);
-  }
-  function crash(error: unknown): Promise<never> {
-    screen.above(() => output.err(`${complaintText(bugComplaint(error))}\n`));
-    return exit(EXIT.failed);
-  }
-  process.on("uncaughtException", crash);
-  process.on("unhandledRejection", crash);
-  watchSignals(life);
-
-  const openAsker = (): Asker => {
-    if (asker !== undefined) return asker;
-    const opened = isatty(0)
-      ? createTerminalAsker(createKeys(process.stdin, life.interrupt, life.leave), screen)
-      : createPipedAsker(readLines(process.stdin), output.err);
-    life.leaving.addEventListener("abort", opened.close);
-    asker = opened;
-    return opened;
-  };
+  const escapes = process.env.TERM !== "dumb";
+  const screen = createScreen(output.err, { size: sizeOfTerminal, escapes, sparing: process.platform === "win32" });
+  let keys: Keys | undefined;
   const errIsTerminal = isatty(2);
   const reportParts: ReportParts = {
     output,
@@ -72,8 +50,48 @@ export async function runProgram(body: (program: Program) => Promise<number>): P
     errIsTerminal,
     now: () => performance.now(),
   };
+  const tell = createTeller(reportParts);
+  const life = createLife();
+  let asker: Asker | undefined;
+
+  async function exit(code: number): Promise<never> {
+    asker?.close();
+    screen.close();
+    await output.flush(FLUSH_MS_MAX);
+    process.exit(code);
+  }
+  function crash(error: unknown): Promise<never> {
+    tell(complaintText(bugComplaint(error)));
+    return exit(EXIT.failed);
+  }
+  process.on("uncaughtException", crash);
+  process.on("unhandledRejection", crash);
+  watchSignals(life);
+  process.stderr.on("resize", screen.resized);
+  async function pause(): Promise<void> {
+    screen.pause();
+    keys?.pause();
+    await output.flush(FLUSH_MS_MAX);
+  }
+  function resume(): void {
+    keys?.resume();
+    screen.resume();
+  }
+  const suspended = isatty(0) || isatty(2) ? watchSuspension(pause, resume) : undefined;
+
+  function openTerminal(): Asker {
+    keys = createKeys(process.stdin, { interrupted: life.interrupt, suspended, ended: life.leave });
+    return createTerminalAsker(keys, screen);
+  }
+  const openAsker = (): Asker => {
+    if (asker !== undefined) return asker;
+    const opened = isatty(0) ? openTerminal() : createPipedAsker(readLines(process.stdin), tell);
+    life.leaving.addEventListener("abort", opened.close);
+    asker = opened;
+    return opened;
+  };
   try {
-    return await exit(await body({ output, screen, life, reportParts, openAsker }));
+    return await exit(await body({ output, screen, life, reportParts, tell, openAsker }));
   } catch (error) {
     return crash(error);
   }
@@ -95,10 +113,10 @@ export async function answerAndExit(
   asked: { asked: "help" | "version" } | { usage: string },
   texts: { help: string; version: string },
 ): Promise<never> {
-  return runProgram(async ({ output }) => {
+  return runProgram(async ({ output, tell }) => {
     if ("usage" in asked) {
       const cause = showName(asked.usage, DETAIL_CHARACTERS_MAX);
-      output.err(`${complaintText({ cause, code: "USAGE", hint: `${program} --help mostra o uso` })}\n`);
+      tell(complaintText({ cause, code: "USAGE", hint: `${program} --help mostra o uso` }));
       return EXIT.usage;
     }
     output.out(asked.asked === "help" ? texts.help : `${texts.version}\n`);

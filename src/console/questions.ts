@@ -2,7 +2,7 @@
 // Invariant: both askers give the same answer for the same words; an answer that comes out has passed its check.
 // Never: leaves anything of a question on the screen; decides what an answer is for.
 
-import { PassThrough } from "node:stream";
+import { PassThrough, type Writable } from "node:stream";
 import { select, text } from "@clack/prompts";
 import { type Complaint, complaintText } from "./complaints.ts";
 import { BACKSPACE, CTRL_C, CTRL_D, DOWN, ENTER, ESCAPE, type Keys, UP } from "./keys.ts";
@@ -37,7 +37,7 @@ export type Asker = {
   close(): void;
 };
 
-type Common = { input: PassThrough; output: Screen["canvas"]; signal: AbortSignal; withGuide: false };
+type Common = { input: PassThrough; output: Writable; signal: AbortSignal; withGuide: false };
 
 /** Answers from a terminal, with clack drawing on `screen`. */
 export function createTerminalAsker(keys: Keys, screen: Screen): Asker {
@@ -60,7 +60,12 @@ export function createTerminalAsker(keys: Keys, screen: Screen): Asker {
     };
     dismiss = () => give("leave");
 
-    const answering = start({ input, output: screen.canvas, signal: abort.signal, withGuide: false });
+    const answering = start({
+      input,
+      output: screen.canvas("Esc volta · Ctrl+C sai"),
+      signal: abort.signal,
+      withGuide: false,
+    });
     let release = (): void => {};
     const listen = (): void => {
       release = keys.take((key) => {
@@ -149,7 +154,7 @@ export function createPicker(options: readonly string[]): (key: string) => reado
 }
 
 /** Answers from lines, for scripts. A refused answer is an error on stderr, and the next line answers again. */
-export function createPipedAsker(lines: AsyncIterator<string>, err: Writer): Asker {
+export function createPipedAsker(lines: AsyncIterator<string>, tell: Writer): Asker {
   // Not one promise that every line is raced with: it would remember each of them for as long as it waits.
   let closed = false;
   let giveUp = (_: Stop): void => {};
@@ -171,7 +176,7 @@ export function createPipedAsker(lines: AsyncIterator<string>, err: Writer): Ask
       const result = read(line);
       if (result === undefined) continue;
       if (!isComplaint(result)) return result;
-      err(`${complaintText(result)}\n`);
+      tell(complaintText(result));
       refused = true;
     }
   }

@@ -9,8 +9,8 @@ import type { Found } from "../protocol/messages.ts";
 import { type Complaint, complaintOf, complaintText, type Subject } from "./complaints.ts";
 import { fileLine, type HashedFile, type Verdict, verdictLine } from "./hash-lines.ts";
 import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine } from "./lines.ts";
-import { liarNote, reachNote } from "./notes.ts";
-import type { Output } from "./output.ts";
+import { liarNote, noteText, reachNote } from "./notes.ts";
+import type { Output, Writer } from "./output.ts";
 import { type Progress, progressLine, type Waiting, waitingWords } from "./progress.ts";
 import type { Screen } from "./screen.ts";
 
@@ -65,6 +65,15 @@ const PLACE_MS = 200;
 /** How long readiness waits for the line before it to be read. */
 const LINE_MS_MAX = 1000;
 
+/** Says lasting lines on stderr: to a person with words kept whole, to a program each on one line. */
+export function createTeller(parts: Pick<ReportParts, "output" | "screen" | "columns" | "errIsTerminal">): Writer {
+  const { output, screen, columns, errIsTerminal } = parts;
+  return (text) => {
+    const fitted = errIsTerminal ? Bun.wrapAnsi(text, Math.max(1, columns() - 1), { hard: false, trim: true }) : text;
+    screen.above(() => output.err(`${fitted}\n`));
+  };
+}
+
 export function createReport(parts: ReportParts): Report {
   const { output, screen } = parts;
   const due = every(DRAW_MS, parts.now);
@@ -72,7 +81,7 @@ export function createReport(parts: ReportParts): Report {
   const news = createNews();
   const warned = new Set<string>();
   const say = (line: string): void => screen.above(() => output.out(`${line}\n`));
-  const warn = (text: string): void => screen.above(() => output.err(`${text}\n`));
+  const warn = createTeller(parts);
   const ready = (address: Address): void => {
     if (!parts.errIsTerminal) warn(readyLine(address));
   };
@@ -89,13 +98,13 @@ export function createReport(parts: ReportParts): Report {
       for (const one of found) say(contentLine(one));
     },
     working(what) {
-      if (parts.watched) screen.show(what.slice(0, parts.columns() - 1));
+      if (parts.watched) screen.show([what]);
     },
     progress(_name, progress) {
       const { waiting } = progress;
       const queued = waiting?.for === "slot";
       // A place is told once in seconds, and each time counts on a screen; lines that stay are not for a flood of them.
-      if (parts.watched && (queued || due())) screen.show(progressLine(progress, parts.columns()));
+      if (parts.watched && (queued || due())) screen.show([progressLine(progress, parts.columns())]);
       if (!parts.watched && !parts.errIsTerminal && (!queued || told()) && news.isNew(waiting))
         warn(waitingWords(waiting));
     },
@@ -115,7 +124,10 @@ export function createReport(parts: ReportParts): Report {
     uploaded: () => {},
     file: (file) => say(fileLine(file)),
     verdict: (verdict) => say(verdictLine(verdict)),
-    failed: (fault, subject) => warn(complaintText(complaintOf(fault, subject))),
+    failed(fault, subject) {
+      const complaint = complaintOf(fault, subject);
+      warn(fault.fault === "CANCELLED" ? noteText(complaint) : complaintText(complaint));
+    },
     complain: (complaint) => warn(complaintText(complaint)),
   };
 }

@@ -6,7 +6,7 @@ import { serverLostComplaint } from "../../src/console/complaints.ts";
 import { runMenu } from "../../src/console/menu.ts";
 import { runProgram } from "../../src/console/program.ts";
 import { createReport } from "../../src/console/report.ts";
-import type { PeerApi } from "../../src/console/session.ts";
+import { download, type PeerApi } from "../../src/console/session.ts";
 import { folderFault } from "../../src/content/folder.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
@@ -21,9 +21,18 @@ const queued = (from: Address, position: number) => ({
   waiting: { for: "slot", from, position } as const,
 });
 
+/** Progress whose text is now long, now short. */
+let bytes = 1;
+const moved = () => {
+  bytes = (bytes * 7) % 999_999_937;
+  return { bytes, size: 1e9, rate: bytes, etaSeconds: bytes % 5000, sources: 1 + (bytes % 3) };
+};
+
 await runProgram(async ({ output, reportParts, life, openAsker }) => {
-  const report = createReport(reportParts);
-  let lastSearched: string | undefined;
+  let looks = 0;
+  const report = createReport(process.env.SLOW ? reportParts : { ...reportParts, now: () => 1000 * looks++ }); // all progress is drawn
+  const get = process.env.GET; // one download, as a command does it
+  let lastSearched = get;
   const peer: PeerApi = {
     localIp: async () => "127.0.0.1",
     async join({ host = "127.0.0.1", port, folder }) {
@@ -45,8 +54,10 @@ await runProgram(async ({ output, reportParts, life, openAsker }) => {
         onProgress?.(queued(from, 2));
         onProgress?.(queued(from, 1));
       }
-      if (!/^(?:lento|fila)/.test(name)) return { name, folder: "videos", bytes: 3 };
+      if (!/^(?:lento|fila|corre)/.test(name)) return { name, folder: "videos", bytes: 3 };
       const { promise, resolve } = Promise.withResolvers<Fault>();
+      const moving = name.startsWith("corre") && setInterval(() => onProgress?.(moved()), 3);
+      void promise.then(() => clearInterval(moving || undefined));
       signal?.addEventListener("abort", () => resolve(fault("CANCELLED", "ours")));
       return promise;
     },
@@ -58,8 +69,15 @@ await runProgram(async ({ output, reportParts, life, openAsker }) => {
       return lastSearched;
     },
   };
-  const asker = openAsker();
   const policy = { only: false, maxWaitSeconds: Number.POSITIVE_INFINITY };
+  if (get !== undefined) {
+    await download(
+      { peer, report, life, server, policy },
+      { from: { ip: "127.0.0.1", port: 8777 }, name: get, folder: "." },
+    );
+    return 0;
+  }
+  const asker = openAsker();
   await runMenu({ peer, report, life, server, policy, asker, given: {}, ready: output.ready, folderFault });
   asker.close();
   await peer.leave();

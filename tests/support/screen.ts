@@ -1,11 +1,15 @@
 // A small terminal: takes the bytes that a program writes and says what a person would see, scrolled-off lines included.
 // It knows what @clack/prompts and our progress bar use: CR, LF, BS, TAB, wrapping, cursor moves, erasing, scrolling.
-// It ignores colours and modes. An escape sequence that moves or erases and is unknown here throws.
+// It ignores colours, and of the modes it knows wrapping. An escape sequence that moves or erases and is unknown here throws.
 
 export type Screen = {
   feed(text: string): void;
+  /** The window gets another size: rows are wrapped anew, as most terminals do, or cut, as xterm does. */
+  resize(columns: number, rows: number, how: "wrap" | "cut"): void;
   /** All lines without trailing blanks, and without blank lines at the end. */
   lines(): string[];
+  /** The same, with rows that only the width has parted put together again. */
+  paragraphs(): string[];
 };
 
 const SEQUENCE =
@@ -13,7 +17,10 @@ const SEQUENCE =
 const UNFINISHED = /^\u001b(?:\[[?>=]?[\d;:]*|\][^\u0007\u001b]*\u001b?|[()])?$/;
 
 export function createScreen(columns = 80, rows = 24): Screen {
-  const cells: string[][] = [[]];
+  /** `goesOn`: the next row is the rest of this one. */
+  type Row = string[] & { goesOn?: boolean };
+  let cells: Row[] = [[]];
+  let wrapping = true;
   let row = 0; // from the very first line, scrolled-off ones included
   let column = 0;
   let saved = { row: 0, column: 0 };
@@ -22,7 +29,7 @@ export function createScreen(columns = 80, rows = 24): Screen {
   const top = () => Math.max(0, cells.length - rows);
   const line = () => {
     while (cells.length <= row) cells.push([]);
-    return cells[row] as string[];
+    return cells[row] as Row;
   };
   const moveTo = (toRow: number, toColumn: number) => {
     row = Math.min(Math.max(toRow, top()), top() + rows - 1);
@@ -34,7 +41,9 @@ export function createScreen(columns = 80, rows = 24): Screen {
     line();
   };
   const put = (character: string) => {
+    if (column >= columns && !wrapping) column = columns - 1;
     if (column >= columns) {
+      line().goesOn = true;
       column = 0;
       newline();
     }
@@ -48,6 +57,7 @@ export function createScreen(columns = 80, rows = 24): Screen {
     if (mode === 0) target.length = Math.min(target.length, column);
     else if (mode === 1) target.fill(" ", 0, column + 1);
     else target.length = 0;
+    if (mode !== 1) target.goesOn = false;
   };
   const eraseScreen = (mode: number) => {
     eraseLine(mode);
@@ -99,13 +109,60 @@ export function createScreen(columns = 80, rows = 24): Screen {
 
   function obey(match: RegExpExecArray): void {
     const [, prefix, parameters, letter, , single] = match;
+    if (prefix === "?" && parameters === "7") wrapping = letter === "h";
     if (letter !== undefined && prefix === "")
       control(letter, parameters === "" ? [] : (parameters ?? "").split(/[;:]/).map(Number));
     else if (single === "7") saved = { row, column };
     else if (single === "8") moveTo(saved.row, saved.column);
   }
 
+  /** Rows that the width has parted, put together; and where the cursor is in them. */
+  function unwrap(): { whole: string[][]; at: number; offset: number } {
+    const whole: string[][] = [];
+    let [at, offset] = [0, 0];
+    let before: string[] | undefined;
+    for (const [index, target] of cells.entries()) {
+      if (before === undefined) whole.push([]);
+      const joined = whole.at(-1) ?? [];
+      if (index === row) [at, offset] = [whole.length - 1, joined.length + column];
+      joined.push(...target);
+      before = target.goesOn ? joined : undefined;
+    }
+    return { whole, at, offset };
+  }
+
+  function wrapAnew(width: number): void {
+    const { whole, at, offset } = unwrap();
+    while (whole.length > at + 1 && whole.at(-1)?.length === 0) whole.pop();
+    cells = [];
+    for (const [index, joined] of whole.entries()) {
+      if (index === at) [row, column] = [cells.length + Math.floor(offset / width), offset % width];
+      const pieces = Math.max(1, Math.ceil(joined.length / width));
+      for (let piece = 0; piece < pieces; piece++) {
+        const part: Row = joined.slice(piece * width, (piece + 1) * width);
+        part.goesOn = piece < pieces - 1;
+        cells.push(part);
+      }
+    }
+    line();
+  }
+
+  const trimmed = (all: readonly (readonly string[])[]): string[] => {
+    const texts = all.map((target) => target.join("").trimEnd());
+    while (texts.at(-1) === "") texts.pop();
+    return texts;
+  };
+
   return {
+    resize(width, height, how) {
+      if (how === "wrap" && width !== columns) wrapAnew(width);
+      else for (const target of cells) target.length = Math.min(target.length, width);
+      // A lower window loses rows below the cursor before others scroll off, as tmux has it.
+      while (cells.length > Math.max(height, row + 1)) cells.pop();
+      column = Math.min(column, width - 1);
+      [columns, rows] = [width, height];
+    },
+    paragraphs: () => trimmed(unwrap().whole),
     feed(text) {
       let todo = rest + text;
       rest = "";
@@ -129,10 +186,6 @@ export function createScreen(columns = 80, rows = 24): Screen {
         else if (character >= " ") put(character);
       }
     },
-    lines() {
-      const all = cells.map((target) => target.join("").trimEnd());
-      while (all.at(-1) === "") all.pop();
-      return all;
-    },
+    lines: () => trimmed(cells),
   };
 }

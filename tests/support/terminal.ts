@@ -3,13 +3,23 @@
 import { createScreen } from "./screen.ts";
 import { DEADLINE_SECONDS, until } from "./until.ts";
 
-export const KEY = { enter: "\r", up: "\u001b[A", down: "\u001b[B", escape: "\u001b", interrupt: "\u0003" } as const;
+export const KEY = {
+  enter: "\r",
+  up: "\u001b[A",
+  down: "\u001b[B",
+  escape: "\u001b",
+  interrupt: "\u0003",
+  suspend: "\u001a",
+} as const;
 
 export type TerminalSession = {
   readonly pid: number;
   /** Every byte so far, escape sequences included. */
   raw(): string;
   screen(): string[];
+  /** The screen's lines as they were written, whatever the width has made of them. */
+  paragraphs(): string[];
+  resize(columns: number, rows: number, how?: "wrap" | "cut"): void;
   press(...keys: string[]): void;
   /** Waits until the screen holds `text`, somewhere. */
   shows(text: string | RegExp, seconds?: number): Promise<void>;
@@ -60,6 +70,11 @@ export function openTerminal(
     pid: child.pid,
     raw: () => raw,
     screen: screen.lines,
+    paragraphs: screen.paragraphs,
+    resize(toColumns, toRows, how = "wrap") {
+      screen.resize(toColumns, toRows, how);
+      child.terminal?.resize(toColumns, toRows);
+    },
     press: (...keys) => void child.terminal?.write(keys.join("")),
     async shows(text, seconds = DEADLINE_SECONDS) {
       await until(String(text), () => has(screen.lines().join("\n"), text), seconds, seen);

@@ -48,7 +48,7 @@ function open(world: World = {}) {
   };
   const parts = {
     output,
-    screen: createScreen(output.err, () => ({ columns: 80, rows: 24 })),
+    screen: createScreen(output.err, { size: () => ({ columns: 80, rows: 24 }) }),
     columns: () => 80,
     watched: false,
     errIsTerminal,
@@ -99,7 +99,7 @@ function open(world: World = {}) {
 
 async function menu(text: string, world?: World, given = {}) {
   const opened = open(world);
-  const asker = createPipedAsker(readLines(input(text)), opened.output.err);
+  const asker = createPipedAsker(readLines(input(text)), (said) => opened.output.err(`${said}\n`));
   const folderFault = (folder: string) => (folder === "nada" ? fault("FOLDER_MISSING", "disk") : undefined);
   await runMenu({ ...opened.session, asker, given, ready: async () => {}, folderFault });
   const codes = [...opened.err().matchAll(/^erro: .* \[(\w+)\]$/gm)].map(([, code]) => code);
@@ -181,7 +181,7 @@ describe("the menu", () => {
         return new Promise<never>(() => {});
       },
     };
-    const asker = createPipedAsker(source, opened.output.err);
+    const asker = createPipedAsker(source, (said) => opened.output.err(`${said}\n`));
     opened.life.leaving.addEventListener("abort", asker.close);
     const { download } = opened.session.peer;
     opened.session.peer.download = (from, options) => {
@@ -206,7 +206,7 @@ describe("the server's questions (SPEC 4.e)", () => {
       tried.push(`${ip}:${port}`);
       return taken.includes(port) ? fault("PORT_IN_USE", "ours") : { ip, port };
     };
-    const { ask } = createPipedAsker(readLines(input(text)), output.err);
+    const { ask } = createPipedAsker(readLines(input(text)), (said) => output.err(`${said}\n`));
     return { result: await askServer({ ask, given, fallback: SERVER, report, listen }), tried, err };
   }
 
@@ -499,6 +499,7 @@ describe("a text from outside that steers a terminal", () => {
     const said: string[] = [];
     const log = createLog({
       output: { err: (text) => void said.push(text) },
+      tell: (text) => void said.push(text),
       errIsTerminal: true,
       now: () => new Date(0),
     });

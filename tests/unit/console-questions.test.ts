@@ -52,7 +52,7 @@ describe("the piped asker", () => {
   test("takes an empty line for the default and asks again after a wrong answer", async () => {
     const { asker, errors } = piped("3\n4\n\n");
     expect(await asker.ask(even)).toBe("4");
-    expect(errors).toEqual(["erro: ímpar [USAGE]\ndica: par\n"]);
+    expect(errors).toEqual(["erro: ímpar [USAGE]\ndica: par"]);
     expect(await asker.ask(even)).toBe("2");
     expect(await asker.ask(even)).toEqual({ stop: "end" });
   });
@@ -65,7 +65,7 @@ describe("the piped asker", () => {
     const { asker, errors } = piped("\n update \nsearch\r\n DownLoad\n");
     expect(await asker.choose("?", COMMANDS)).toBe("SEARCH");
     expect(await asker.choose("?", COMMANDS)).toBe("DOWNLOAD");
-    expect(errors.join("")).toBe('erro: " update " não está no menu [USAGE]\ndica: use JOIN, SEARCH ou DOWNLOAD\n');
+    expect(errors.join("")).toBe('erro: " update " não está no menu [USAGE]\ndica: use JOIN, SEARCH ou DOWNLOAD');
   });
 
   test("passes over the answers of a command that never asked, and over no command", async () => {
@@ -124,39 +124,137 @@ describe("keys", () => {
 });
 
 describe("the region below the lasting lines", () => {
-  function terminal(columns = 20, rows = 6) {
+  function terminal({ columns = 20, rows = 6, escapes = true, sparing = false } = {}) {
     const seen = createScreen(columns, rows);
-    const write = (text: string) => seen.feed(text.replaceAll("\n", "\r\n"));
-    return { seen, write, region: createRegion(write, () => ({ columns, rows })) };
+    const written: string[] = [];
+    const write = (text: string): void => {
+      written.push(text);
+      seen.feed(text.replaceAll(/\r?\n/g, "\r\n"));
+    };
+    let size = { columns, rows };
+    let settle = (): void => {};
+    const after = (_: number, then: () => void) => {
+      settle = then;
+      return () => {};
+    };
+    const region = createRegion(write, { size: () => size, escapes, sparing, after });
+    const resize = (to: typeof size, how: "wrap" | "cut"): void => {
+      size = to;
+      seen.resize(to.columns, to.rows, how);
+      region.resized();
+    };
+    return { seen, write, region, written, resize, settle: () => settle() };
   }
+  const drawn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-  test("vanishes whole, also when it scrolled", () => {
+  test("vanishes whole, also when it scrolled", async () => {
     const { seen, write, region } = terminal();
     for (const line of ["1", "2", "3", "4", "5"]) write(`${line}\n`);
-    region.canvas.write("a\nb\nc\n");
+    region.canvas("").write("a\nb\nc\n");
+    await drawn();
+    expect(seen.lines()).toEqual(["1", "2", "3", "4", "5", "a", "b", "c"]);
     region.clear();
     expect(seen.lines()).toEqual(["1", "2", "3", "4", "5"]);
   });
 
-  test("makes way for a lasting line and comes back below it", () => {
+  test("makes way for a lasting line and comes back below it", async () => {
     const { seen, write, region } = terminal();
-    region.canvas.write("a\nb\nc");
-    region.canvas.write("\x1b[999D\x1b[2A\x1b[1B\x1b[2K\x1b[GB");
+    const canvas = region.canvas("");
+    canvas.write("a\nb\nc");
+    canvas.write("\x1b[999D\x1b[2A\x1b[1B\x1b[2K\x1b[GB");
+    await drawn();
     region.above(() => write("fica\n"));
+    await drawn();
     expect(seen.lines()).toEqual(["fica", "a", "B", "c"]);
     region.clear();
     expect(seen.lines()).toEqual(["fica"]);
   });
 
-  test("shows a lone line without any escape sequence", () => {
-    const written: string[] = [];
-    const region = createRegion(
-      (text) => written.push(text),
-      () => ({ columns: 80, rows: 24 }),
-    );
-    region.show("12345");
-    region.show("123");
+  test.each(["wrap", "cut"] as const)("follows the window through any size, where rows are %s", async (how) => {
+    const { seen, write, region, resize, settle } = terminal({ columns: 60, rows: 8 });
+    write("ok\n");
+    for (const [columns, rows] of [
+      [12, 8],
+      [70, 20],
+      [20, 2],
+      [5, 3],
+      [80, 1],
+      [3, 1],
+      [60, 8],
+    ] as const) {
+      region.show(["uma pergunta", `${"resposta ".repeat(8)}`, "engano"], 1);
+      await drawn();
+      resize({ columns, rows }, how);
+      await drawn();
+      for (const line of seen.lines().slice(1)) expect(line.length).toBeLessThan(20);
+      settle();
+      await drawn();
+      for (const line of seen.lines().slice(1)) expect(line.length).toBeLessThan(columns);
+      region.show(["#".repeat(columns - 1)]);
+      await drawn();
+      resize({ columns: 40, rows: 8 }, how);
+      settle();
+      region.show(["-".repeat(30)]);
+      await drawn();
+      expect(seen.paragraphs()).toEqual(["ok", "-".repeat(30)]);
+      region.clear();
+      expect(seen.paragraphs()).toEqual(["ok"]);
+    }
+  });
+
+  test("shows first what matters where the window has no room for all", async () => {
+    const { seen, region } = terminal({ rows: 1 });
+    region.show(["Porta do peer", "12345678901234567_"], 1);
+    await drawn();
+    expect(seen.lines()).toEqual(["12345678901234567_"]);
+    region.show(["Porta", "12_"], 1);
+    await drawn();
+    expect(seen.lines()).toEqual(["12_  Porta"]);
+  });
+
+  test("has its quiet line at the bottom, with the hint of what is shown", async () => {
+    const { seen, region } = terminal({ columns: 60 });
+    region.quiet("3 peers");
+    region.show(["menu"], 0, "Ctrl+C sai");
+    await drawn();
+    expect(seen.lines()).toEqual(["menu", "3 peers · Ctrl+C sai"]);
     region.clear();
-    expect(written).toEqual(["\r12345", "\r123  ", "\r     \r"]);
+    await drawn();
+    expect(seen.lines()).toEqual(["3 peers"]);
+    region.close();
+    expect(seen.lines()).toEqual([]);
+  });
+
+  test("is gone while the shell has the terminal, and drawn again after it", async () => {
+    const { seen, write, region } = terminal();
+    region.show(["a", "b"]);
+    await drawn();
+    region.pause();
+    region.show(["c", "d"]);
+    await drawn();
+    write("$ fg\n");
+    expect(seen.lines()).toEqual(["$ fg"]);
+    region.resume();
+    await drawn();
+    expect(seen.lines()).toEqual(["$ fg", "c", "d"]);
+  });
+
+  test("takes one row without any escape sequence where the console may know none", async () => {
+    for (const how of [{ sparing: true }, { escapes: false }]) {
+      const { written, region } = terminal({ columns: 80, ...how });
+      for (const line of ["12345", "123", "1234567"]) {
+        region.show([line]);
+        await drawn();
+      }
+      region.clear();
+      expect(written).toEqual(["\r12345\r", "\r123  \r", "\r1234567\r", "\r       \r"]);
+    }
+  });
+
+  test("puts several lines into one row where there are no escape sequences", async () => {
+    const { written, region } = terminal({ columns: 16, escapes: false });
+    region.show(["\x1b[31mPorta\x1b[39m", "87_", "engano"], 1);
+    await drawn();
+    expect(written).toEqual(["\r87_  Porta  eng\r"]);
   });
 });

@@ -2,7 +2,9 @@
 
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { createRandom } from "../simulation/random.ts";
 import { KEY, openTerminal, type TerminalSession } from "../support/terminal.ts";
+import { until } from "../support/until.ts";
 
 const COMMAND = [process.execPath, join(import.meta.dir, "../support/console.ts")];
 const JOINED = "Sou peer 127.0.0.1:8776 com arquivos aula1.mp4 aula 2.mp4";
@@ -35,7 +37,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     session.press(KEY.enter);
     await session.shows("Pasta dos arquivos (Enter = .)");
     session.press("x".repeat(200), KEY.enter);
-    await session.shows("não existe ou não é uma pasta");
+    await session.shows(/não existe ou não é uma\s+pasta/);
     session.press("\x15", KEY.enter);
     await session.shows(JOINED);
     expect(await leave(session)).toEqual([JOINED]);
@@ -56,8 +58,8 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     expect(await leave(session)).toEqual([
       JOINED,
       FOUND,
-      "erro: o download foi cancelado: lento.mp4 [CANCELLED]",
-      "dica: repita o mesmo DOWNLOAD: ele continua de onde parou",
+      "aviso: o download foi cancelado: lento.mp4 [CANCELLED]; repita o mesmo",
+      "DOWNLOAD: ele continua de onde parou",
       FOUND,
       "Arquivo aula.mp4 baixado com sucesso na pasta videos",
     ]);
@@ -91,8 +93,8 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     session.press(KEY.interrupt);
     await session.shows("[CANCELLED]");
     expect((await leave(session)).slice(2)).toEqual([
-      "erro: o download foi cancelado: fila.mp4 [CANCELLED]",
-      "dica: repita o mesmo DOWNLOAD: ele continua de onde parou",
+      "aviso: o download foi cancelado: fila.mp4 [CANCELLED]; repita o mesmo DOWNLOAD:",
+      "ele continua de onde parou",
     ]);
   });
 
@@ -106,6 +108,117 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     }
     await session.shows(new RegExp(`${expected.slice(2).join("\\s+")}\\s+.*${MENU.slice(0, -1)}`));
     expect(await leave(session)).toEqual(expected);
+  });
+
+  test.each(["wrap", "cut"] as const)(
+    "may change the window at any moment, in a terminal whose rows %s",
+    async (how) => {
+      const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+      const random = createRandom(seed);
+      await using session = await open();
+      let size = { columns: 80, rows: 24 };
+      const resize = async (columns: number, rows: number): Promise<void> => {
+        if (columns === size.columns && rows === size.rows) return;
+        const before = session.raw().length;
+        size = { columns, rows };
+        session.resize(columns, rows, how);
+        // Some sizes live for less than a redraw.
+        if (random.next() < 0.7) await until("a redraw", () => session.raw().length > before);
+      };
+      const shake = async (times: number): Promise<void> => {
+        for (let count = 0; count < times; count++) await resize(20 + random.int(0, 180), 6 + random.int(0, 45));
+        await resize(79, 24);
+        await resize(80, 24);
+      };
+      session.press("JOIN\r");
+      await session.shows("IP deste peer");
+      await shake(20);
+      session.press("\r\r\rSEARCH\r");
+      await session.shows("Nome do arquivo");
+      await shake(20);
+      session.press("corre.mp4\rDOWNLOAD\r\r\r");
+      await session.shows(/%/);
+      await shake(60);
+      session.press(KEY.interrupt);
+      await session.shows("[CANCELLED]");
+      await session.shows(MENU);
+      await shake(20);
+      await leave(session);
+      // A terminal that cuts rows has lost what was cut: that is its own.
+      const begins = [
+        JOINED,
+        FOUND,
+        "aviso: o download foi",
+        "repita o mesmo DOWNL",
+        "DOWNLOAD: ele contin",
+        "ele continua de onde",
+      ].map((line) => line.slice(0, 20));
+      const left = session.paragraphs();
+      for (const line of left)
+        expect(
+          begins.some((begin) => line.startsWith(begin.slice(0, line.length))),
+          `seed ${seed}:\n${left.join("\n")}`,
+        ).toBe(true);
+      expect(left.length, `seed ${seed}:\n${left.join("\n")}`).toBeLessThan(6);
+    },
+  );
+
+  test("may be sent to the background at a question, in the menu and at the bar, and comes back whole", async () => {
+    await using shell = openTerminal(["bash", "--norc", "-i"], {
+      env: { PS1: "$ ", BASH_SILENCE_DEPRECATION_WARNING: "1" },
+    });
+    await shell.shows("$");
+    shell.press(`${COMMAND.map((word) => `'${word}'`).join(" ")}${KEY.enter}`);
+    await shell.shows(MENU);
+    const away = async (question: string | RegExp): Promise<void> => {
+      const stops = shell.raw().split("Stopped").length;
+      shell.press(KEY.suspend);
+      await until(
+        "the shell",
+        () => shell.raw().split("Stopped").length > stops,
+        15,
+        () => shell.screen().join("\n"),
+      );
+      await shell.endsWith(/^\$$/);
+      shell.press(`stty -a | tr ' ;' '\\n\\n' | grep -x -- '-*icanon'${KEY.enter}`);
+      await shell.shows(/^icanon\n\$$/m);
+      expect(shell.screen().join("\n")).not.toMatch(question);
+      shell.press(`clear; fg${KEY.enter}`);
+      await shell.shows(question);
+    };
+    await away(/SEARCH/);
+    shell.press("JOIN\r");
+    await shell.shows("IP deste peer");
+    shell.press("127.0.0.");
+    await away("127.0.0.");
+    shell.press("1\r\r\rSEARCH\rcorre.mp4\rDOWNLOAD\r\r\r");
+    await shell.shows(/%/);
+    await away(/%/);
+    shell.press(KEY.interrupt);
+    await shell.shows("[CANCELLED]");
+    await shell.shows(MENU);
+    shell.press(KEY.interrupt);
+    await shell.endsWith(/^\$$/);
+    expect(shell.screen().filter((line) => !/^(?:\$|\[1\]|icanon|stty|'|t\/console)/.test(line))).toEqual([
+      "aviso: o download foi cancelado: corre.mp4 [CANCELLED]; repita o mesmo",
+      "DOWNLOAD: ele continua de onde parou",
+    ]);
+    shell.press(`exit${KEY.enter}`);
+    await shell.exit();
+  });
+
+  test("sees the row of a command go at Ctrl+C, whatever the terminal has echoed into it", async () => {
+    for (const typed of ["", "abc"]) {
+      await using session = openTerminal(COMMAND, { env: { GET: "corre.mp4" } });
+      await session.shows(/%/);
+      session.press(typed, KEY.interrupt);
+      expect(await session.exit()).toBe(0);
+      expect(session.screen()).toEqual([
+        "aviso: o download foi cancelado: corre.mp4 [CANCELLED]; repita o mesmo",
+        "DOWNLOAD: ele continua de onde parou",
+      ]);
+      expect(session.raw()).toContain("^C");
+    }
   });
 
   test("reads an error above the question that is being asked", async () => {
