@@ -182,6 +182,7 @@ export class Peer {
       offer: (content) => this.#offers.begin(uploads, place.library.folder, name, content),
       random: Math.random,
       self: place.published,
+      maxDownloadRate: this.#options.maxDownloadRate,
       connect,
       clock: systemClock,
       signal: request.signal,

@@ -5,11 +5,13 @@
 import type { Clock } from "../transport/clock.ts";
 
 export type Bucket = {
+  /** Bytes per second; Infinity where everything passes. */
+  readonly rate: number;
   /** How many of `wanted` bytes may pass now; 0 means ask again after `waitMs`. They count as passed. */
   take(wanted: number): number;
   /** Milliseconds until a worthwhile amount may pass. */
   waitMs(): number;
-  /** Counts bytes that have passed already; how long to wait, in milliseconds, before the next ones. */
+  /** Counts bytes whether they may pass or not; how long to wait, in milliseconds, until all that was counted may have. */
   spend(bytes: number): number;
 };
 
@@ -20,7 +22,9 @@ const GRAIN_SECONDS = 0.01;
 
 /** `bytesPerSecond` undefined: everything passes. */
 export function createBucket(bytesPerSecond: number | undefined, clock: Clock): Bucket {
-  if (bytesPerSecond === undefined) return { take: (wanted) => wanted, waitMs: () => 0, spend: () => 0 };
+  if (bytesPerSecond === undefined) {
+    return { rate: Number.POSITIVE_INFINITY, take: (wanted) => wanted, waitMs: () => 0, spend: () => 0 };
+  }
   const rate = bytesPerSecond;
   const burst = Math.max(1, rate * BURST_SECONDS);
   const grain = Math.max(1, rate * GRAIN_SECONDS);
@@ -34,6 +38,7 @@ export function createBucket(bytesPerSecond: number | undefined, clock: Clock): 
   }
 
   return {
+    rate,
     take(wanted) {
       fill();
       if (tokens < Math.min(grain, wanted)) return 0;

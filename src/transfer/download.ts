@@ -34,7 +34,7 @@ export async function download(options: DownloadOptions): Promise<Hashed | Fault
   const layer = await run.finished;
   await run.stop();
   if (isFault(layer)) {
-    await place.leave(run.keptBytes() === 0);
+    await place.leave(run.worthBytes() === 0);
     return layer;
   }
   const { size, pieceBytes } = source.grant;

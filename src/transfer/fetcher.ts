@@ -4,6 +4,7 @@
 
 import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
+import { BLOCK_BYTES } from "../protocol/limits.ts";
 import type { Clock } from "../transport/clock.ts";
 import { createDepartures } from "./departures.ts";
 import { createJudge, type Judge } from "./judge.ts";
@@ -15,7 +16,7 @@ import { type Active, createRoster } from "./roster.ts";
 import { type Available, createScheduler, type LaneId } from "./scheduler.ts";
 import type { Source } from "./source.ts";
 import type { Storage } from "./storage.ts";
-import { createWindow, lanesWanted } from "./window.ts";
+import { createWindow, lanesWanted, lanesWithin } from "./window.ts";
 
 export type FetcherOptions = {
   readonly size: number;
@@ -29,10 +30,15 @@ export type FetcherOptions = {
   readonly random: () => number;
   /** The address under which others know us. */
   readonly self: Address;
+  /** Our own limit, in bytes per second. */
+  readonly maxDownloadRate?: number | undefined;
   /** These are right and on the disk: others may have them from us. */
   readonly onVerified: (indexes: readonly number[]) => void;
-  /** The source's lanes are over, it was too slow to wait for, or it sent wrong bytes (CORRUPT); it had brought so many `pieces`. */
-  readonly onSourceLost: (address: Address, why: Fault, pieces: number) => void;
+  /**
+   * The source's lanes are over, it was too slow to wait for, or it sent wrong bytes (CORRUPT); it had brought so many
+   * right `pieces`, and so many `bytes` of whatever worth.
+   */
+  readonly onSourceLost: (address: Address, why: Fault, pieces: number, bytes: number) => void;
 };
 
 export type Fetcher = {
@@ -51,6 +57,10 @@ export type Fetcher = {
   /** Every piece is kept and judged. */
   readonly whole: Promise<void>;
   readonly keptBytes: number;
+  /** Of pieces that are not whole. */
+  readonly begunBytes: number;
+  /** How many pieces were wrong so far. */
+  readonly wrongPieces: number;
   readonly sources: readonly Source[];
   /** Those that are still downloading it themselves; `idle` says that nothing we lack is on order there. */
   readonly partialSources: readonly { readonly source: Source; readonly idle: boolean }[];
@@ -60,7 +70,13 @@ export type Fetcher = {
 // What the program's sudden end would fetch twice stays below 64 MiB: this, and what storage has not noted yet.
 const ORDERED_BYTES_MAX = 48 * 1024 * 1024;
 const DISK_RETRY_MS = 1000;
+/** Lanes of a source that end with something on order, one after another, before it is left. */
 const FAILURES_MAX = 3;
+/** One that has brought so much is no failure: a source may cut whatever lasts for a minute, and a slow link brings no more. */
+export const FRUIT_BYTES_MIN = 4 * BLOCK_BYTES;
+/** What came of a piece is noted after so long, and so much: a few times for each piece of a slow download, never of a fast one. */
+const BEGUN_NOTE_MS = 5000;
+const BEGUN_NOTE_BYTES = 4 * BLOCK_BYTES;
 
 export function createFetcher(options: FetcherOptions): Fetcher {
   const { size, pieceBytes, storage, meter, clock } = options;
@@ -79,6 +95,8 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   let paused: Fault | undefined;
   let stopped = false;
   let lanesOpened = 0;
+  let wrongPieces = 0;
+  const noted = new Map<number, { readonly at: number; readonly bytes: number }>(); // pieces under way, as storage knows them
 
   function addSource(source: Source, available: Available): void {
     const entry = stopped ? undefined : roster.add(source, available);
@@ -98,13 +116,13 @@ export function createFetcher(options: FetcherOptions): Fetcher {
 
   function openLanes(entry: Active): void {
     const rate = Math.max(0, ...[...entry.lanes.values()].map(({ window }) => window.rate()));
-    const wanted = lanesWanted(entry.source.roundTripMs, roster.size === 1, rate);
+    const wanted = lanesWithin(options.maxDownloadRate, lanesWanted(entry.source.roundTripMs, roster.size === 1, rate));
     while (entry.lanes.size < wanted && !stopped && paused === undefined) {
       const id = lanesOpened++;
       const { address, grant } = entry.source;
       const start = { source: address, ticket: grant.ticket, size, pieceBytes, fd: options.fd };
       const lane = options.openLane(start, (event) => hear(entry, id, event));
-      entry.lanes.set(id, { lane, window: createWindow(pieceBytes, entry.source.roundTripMs, clock) });
+      entry.lanes.set(id, { lane, window: createWindow(pieceBytes, entry.source.roundTripMs, clock), bytes: 0 });
       fill(entry, id);
     }
   }
@@ -116,9 +134,10 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     const { lane, window } = working;
     const bytesMost = Math.min(ORDERED_BYTES_MAX, storage.roomBytes());
     while (window.hasRoom(pieceBytes) && scheduler.orderedBytes + pieceBytes <= bytesMost) {
-      const order = scheduler.next(id, entry.available);
+      const order = scheduler.next(id, entry.available, formatAddress(entry.source.address));
       if (order === undefined) return;
-      window.order(order.length);
+      noted.set(order.index, { at: clock.now(), bytes: order.have ?? 0 });
+      window.order(scheduler.fetchedOf(order.index));
       lane.fetch(order);
     }
   }
@@ -128,8 +147,10 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   }
 
   function hear(entry: Active, id: LaneId, event: LaneEvent): void {
-    if (event.type === "moved") takeBytes(entry, id, event.bytes);
-    else if (event.type === "piece") takePiece(entry, id, event.index, event.hash);
+    if (event.type === "moved") {
+      if (event.index !== undefined) takeBlocks(event.index, event.have ?? 0);
+      takeBytes(entry, id, event.bytes);
+    } else if (event.type === "piece") takePiece(entry, id, event.index, event.hash);
     else if (event.type === "over") departures.over(id) ? confirmClosed(id) : endLane(entry, id, event.fault);
   }
 
@@ -150,16 +171,38 @@ export function createFetcher(options: FetcherOptions): Fetcher {
 
   function takeBytes(entry: Active, id: LaneId, bytes: number): void {
     meter.add(bytes);
-    entry.lanes.get(id)?.window.moved(bytes);
+    entry.bytes += bytes;
+    const working = entry.lanes.get(id);
+    if (working !== undefined) working.bytes += bytes;
+    working?.window.moved(bytes);
     fill(entry, id);
   }
 
+  /** The first `bytes` of a piece are written: should it break off, it goes on from there. */
+  function takeBlocks(index: number, bytes: number): void {
+    if (paused !== undefined) return; // begun before the disk refused, as below
+    scheduler.came(index, bytes);
+    const before = noted.get(index);
+    if (before === undefined) return;
+    if (clock.now() - before.at < BEGUN_NOTE_MS || bytes - before.bytes < BEGUN_NOTE_BYTES) return;
+    noteBegun(index, bytes - (bytes % BLOCK_BYTES));
+  }
+
+  function noteBegun(index: number, bytes: number): void {
+    noted.set(index, { at: clock.now(), bytes });
+    storage.begun(index, bytes);
+  }
+
   function takePiece(entry: Active, id: LaneId, index: number, hash: Uint8Array): void {
-    entry.lanes.get(id)?.window.arrived(scheduler.lengthOf(index));
+    entry.lanes.get(id)?.window.arrived(scheduler.fetchedOf(index));
+    noted.delete(index);
     // Begun before the disk refused: a failed sync leaves in doubt whatever was written before it.
     if (paused !== undefined) return scheduler.failed(index);
     if (!judge.isRight(index, hash)) {
-      scheduler.failed(index);
+      wrongPieces++;
+      storage.forgetBegun(index);
+      // Of two sources' bytes nobody knows whose are wrong: the piece is fetched whole from one.
+      if (!scheduler.wrong(index)) return fill(entry, id);
       const from = formatAddress(entry.source.address);
       return drop(entry, fault("CORRUPT", "theirs", `${from} sent a wrong piece ${index}`));
     }
@@ -172,9 +215,12 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   }
 
   function endLane(entry: Active, id: LaneId, why: Fault): void {
-    if (!entry.lanes.delete(id)) return;
+    const working = entry.lanes.get(id);
+    if (working === undefined) return;
+    entry.lanes.delete(id);
     const orphans = scheduler.abandon(id);
     if (why.whose === "disk") pause(why);
+    else if (working.bytes >= FRUIT_BYTES_MIN) entry.failures = 0;
     else if (orphans > 0 && ++entry.failures >= FAILURES_MAX) return drop(entry, why);
     if (entry.lanes.size === 0 && paused === undefined) return drop(entry, why);
     fillAll();
@@ -186,13 +232,14 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     entry.source.close();
     if (stopped) return;
     scheduler.setPartials(roster.holders());
-    options.onSourceLost(entry.source.address, why, entry.brought);
+    options.onSourceLost(entry.source.address, why, entry.brought, entry.bytes);
     fillAll();
   }
 
   function pause(why: Fault): void {
     if (stopped || paused !== undefined) return;
     paused = why;
+    scheduler.forgetBegun();
     for (const entry of roster.all()) for (const id of [...entry.lanes.keys()]) closeLane(entry, id);
     clock.after(DISK_RETRY_MS, retry);
   }
@@ -206,7 +253,9 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     for (const entry of roster.all()) openLanes(entry);
   }
 
-  const stopRelieving = relieveSlowLanes(clock, roster.all, scheduler.canTakeOver, relieve);
+  // Where our own limit is what holds us up, no lane is slow.
+  const isHeldUp = () => meter.rate() > (options.maxDownloadRate ?? Number.POSITIVE_INFINITY) / 2;
+  const stopRelieving = relieveSlowLanes(clock, () => (isHeldUp() ? [] : roster.all()), scheduler.canTakeOver, relieve);
 
   /** A lane that was relieved is over; its source goes on with the others it has, or is asked again later. */
   function relieve(entry: Active, id: LaneId): void {
@@ -224,15 +273,22 @@ export function createFetcher(options: FetcherOptions): Fetcher {
       if (entry !== undefined) drop(entry, why);
     },
     pause,
-    stop() {
+    async stop() {
       stopped = true;
       stopRelieving();
       for (const entry of roster.all()) drop(entry, fault("CANCELLED", "ours", "stopped"));
-      return departures.allOver();
+      await departures.allOver();
+      for (const [index, bytes] of scheduler.beginnings()) noteBegun(index, bytes);
     },
     whole,
     get keptBytes() {
       return scheduler.keptBytes;
+    },
+    get begunBytes() {
+      return scheduler.begunBytes;
+    },
+    get wrongPieces() {
+      return wrongPieces;
     },
     get sources() {
       return roster.all().map(({ source }) => source);

@@ -20,6 +20,8 @@ export type JournalContent = {
   readonly written: Map<number, Uint8Array>;
   /** These were taken back, and nothing was said of them since. */
   readonly lost: Set<number>;
+  /** Of these so many bytes were synced, from their beginning on: piece -> bytes. */
+  readonly begun: Map<number, number>;
 };
 
 const MAGIC = "napster-journal 1";
@@ -27,6 +29,8 @@ const HEAD_BYTES = 128;
 const RECORD_BYTES = 4 + HASH_BYTES + 4;
 /** Added to the number of a piece that is not synced; no file has so many pieces. */
 const WRITTEN = 2 ** 31;
+/** Added to the number of a piece that is not whole. In the hash's place stands how much of it there is. */
+const BEGUN = 2 ** 30;
 
 /** The first HEAD_BYTES of the file: one line of text, padded with spaces, with its checksum. */
 export function encodeHead(head: JournalHead): Uint8Array {
@@ -55,6 +59,13 @@ export function encodeLoss(index: number): Uint8Array {
   return encodePiece({ index, hash: new Uint8Array(HASH_BYTES) });
 }
 
+/** One record of a piece of which the first `bytes` are synced; none of it any more with 0. */
+export function encodeBegun(index: number, bytes: number): Uint8Array {
+  const field = new Uint8Array(HASH_BYTES);
+  new DataView(field.buffer).setUint32(0, bytes, true);
+  return encodePiece({ index: index + BEGUN, hash: field });
+}
+
 /** What the file says, or undefined when it is no journal of ours. A later record of a piece replaces an earlier one. */
 export function decodeJournal(bytes: Uint8Array): JournalContent | undefined {
   const head = decodeHead(new TextDecoder().decode(bytes.subarray(0, HEAD_BYTES)));
@@ -63,20 +74,25 @@ export function decodeJournal(bytes: Uint8Array): JournalContent | undefined {
   const pieces = new Map<number, Uint8Array>();
   const written = new Map<number, Uint8Array>();
   const lost = new Set<number>();
+  const begun = new Map<number, number>();
   for (let at = HEAD_BYTES; at + RECORD_BYTES <= bytes.length; at += RECORD_BYTES) {
     const view = new DataView(bytes.buffer, bytes.byteOffset + at, RECORD_BYTES);
     const number = view.getUint32(0, true);
-    const index = number % WRITTEN;
+    const index = number % BEGUN;
     const sum = Bun.hash.crc32(bytes.subarray(at, at + 4 + HASH_BYTES));
-    if (view.getUint32(4 + HASH_BYTES, true) !== sum || index >= count) continue;
+    if (view.getUint32(4 + HASH_BYTES, true) !== sum || index >= count || number >= WRITTEN + BEGUN) continue;
     const hash = bytes.slice(at + 4, at + 4 + HASH_BYTES);
     pieces.delete(index);
     written.delete(index);
     lost.delete(index);
-    if (hash.some((byte) => byte !== 0)) (number < WRITTEN ? pieces : written).set(index, hash);
+    begun.delete(index);
+    if (number >= BEGUN && number < WRITTEN) {
+      const bytes = view.getUint32(4, true);
+      if (bytes > 0) begun.set(index, bytes);
+    } else if (hash.some((byte) => byte !== 0)) (number < WRITTEN ? pieces : written).set(index, hash);
     else lost.add(index);
   }
-  return { head, pieces, written, lost };
+  return { head, pieces, written, lost, begun };
 }
 
 function decodeHead(line: string): JournalHead | undefined {

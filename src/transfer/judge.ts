@@ -76,6 +76,7 @@ export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeO
     const [before, others] = [rightOf(left.kept), rightOf(left.written)];
     for (const [index] of before) scheduler.kept(index);
     for (const [index] of others) scheduler.arrived(index);
+    for (const [index, bytes] of left.begun) scheduler.begun(index, bytes);
     unchecked = before.length + others.length > 0;
     // First what nobody can have yet: it is little, or all there is.
     const unwritten = await readAgain(new Map(others));
@@ -97,6 +98,7 @@ export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeO
 
   function lost(pieces: readonly JournalPiece[]): void {
     forgotten = true;
+    scheduler.forgetBegun();
     for (const { index } of pieces) scheduler.failed(index);
   }
 

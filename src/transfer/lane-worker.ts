@@ -3,7 +3,7 @@
 // Never: holds logic of its own.
 
 import { createPieceHasher } from "../content/merkle.ts";
-import { writeAt } from "../content/slices.ts";
+import { readAt, writeAt } from "../content/slices.ts";
 import type { Address } from "../protocol/address.ts";
 import { systemClock } from "../transport/clock.ts";
 import { connect } from "../transport/tcp.ts";
@@ -51,6 +51,7 @@ function open(id: LaneId, { source, ticket, size, pieceBytes, fd }: LaneStart): 
     stallSeconds,
     hasher: createPieceHasher(size, pieceBytes),
     write: (chunk, offset) => writeAt(fd, chunk, offset),
+    read: (into, offset) => readAt(fd, into, offset),
     onEvent(event) {
       if (event.type === "over") lanes.delete(id);
       self.postMessage({ lane: id, event } satisfies LaneReport);

@@ -5,6 +5,8 @@
 import type { Clock } from "../transport/clock.ts";
 
 const WINDOW_MS = 5000;
+/** What comes within so long is one sample. */
+const SAMPLE_MS = 50;
 
 export type Meter = {
   /** Bytes that have just moved. */
@@ -22,7 +24,9 @@ export function createMeter(clock: Clock): Meter {
   return {
     add(bytes) {
       movedAt = clock.now();
-      samples.push({ at: movedAt, bytes });
+      const last = samples.at(-1);
+      if (last !== undefined && movedAt - last.at < SAMPLE_MS) last.bytes += bytes;
+      else samples.push({ at: movedAt, bytes });
       if (samples.length > 256) samples = samples.filter(({ at }) => at > movedAt - WINDOW_MS);
     },
     rate() {

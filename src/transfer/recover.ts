@@ -5,7 +5,7 @@
 import { rootOfLayer } from "../content/merkle.ts";
 import type { Workplace } from "../content/workplace.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import { HASH_BYTES } from "../protocol/limits.ts";
+import { BLOCK_BYTES, HASH_BYTES } from "../protocol/limits.ts";
 import type { Grant, Root } from "../protocol/messages.ts";
 import type { Storage } from "./storage.ts";
 
@@ -15,6 +15,8 @@ export type Left = {
   readonly kept: ReadonlyMap<number, Uint8Array>;
   /** These must be synced yet, like new bytes. */
   readonly written: ReadonlyMap<number, Uint8Array>;
+  /** Of these pieces so many bytes, from their beginning on. Whether they are right is seen when the piece is whole. */
+  readonly begun: ReadonlyMap<number, number>;
   /** The content that the journal names, where it names one. */
   readonly root: Root | undefined;
 };
@@ -51,14 +53,17 @@ export async function recover({ storage, place, grant, layer }: RecoverOptions):
     index * grant.pieceBytes < grant.size && end(index) <= place.part.size && isRight(index, hash);
   const kept = new Map([...(found?.pieces ?? [])].filter(there));
   const written = new Map([...(found?.written ?? [])].filter(there));
+  const isBegun = ([index, bytes]: readonly [number, number]) =>
+    bytes % BLOCK_BYTES === 0 && index * grant.pieceBytes + bytes <= Math.min(end(index), place.part.size);
+  const begun = new Map([...(found?.begun ?? [])].filter(isBegun));
   const root = layer === undefined ? grant.root : rootOfLayer(layer, grant.pieceBytes);
   const same = found !== undefined && sameContent(found.head, grant);
   // A journal of nothing that is there is begun anew, whatever it names.
   // One that has only taken back is not: what a failed sync forgot may still be shown, and is not to be claimed anew.
   const tookBack = found !== undefined && found.lost.size > 0 && found.pieces.size + found.written.size === 0;
-  if (same && (tookBack || kept.size + written.size > 0)) {
+  if (same && (tookBack || kept.size + written.size + begun.size > 0)) {
     const failed = await storage.trim(grant.size);
-    return failed ?? { kept, written, root: found.head.root };
+    return failed ?? { kept, written, begun, root: found.head.root };
   }
   if (!same && found !== undefined && found.pieces.size + found.written.size > 0) {
     if (found.head.root !== undefined && root !== undefined && found.head.root !== root) return OTHER_CONTENT;
@@ -67,7 +72,7 @@ export async function recover({ storage, place, grant, layer }: RecoverOptions):
       return fault("NOT_READY", "theirs", "the .part is of another size, and this content is not known yet", true);
     if (found.head.root !== undefined) {
       const failed = await storage.retitle({ ...grant, root });
-      return failed ?? { kept, written, root };
+      return failed ?? { kept, written, begun: new Map(), root };
     }
   }
   // Without a journal that stands for this content, the bytes may still be right: they are held against the layer.
@@ -75,7 +80,7 @@ export async function recover({ storage, place, grant, layer }: RecoverOptions):
   // Who only says a root has not shown it: until a layer leads to it, the journal is of no content in particular.
   const head = { ...grant, root: layer === undefined ? undefined : grant.root };
   const failed = await storage.begin(head, claims.length > 0);
-  return failed ?? { kept: new Map(), written: new Map(claims), root: head.root };
+  return failed ?? { kept: new Map(), written: new Map(claims), begun: new Map(), root: head.root };
 }
 
 function* claimsOf(layer: Uint8Array): Generator<readonly [number, Uint8Array]> {

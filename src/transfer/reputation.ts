@@ -7,8 +7,8 @@ import type { Fault } from "../protocol/fault.ts";
 import type { Clock } from "../transport/clock.ts";
 
 export type Reputation = {
-  /** A source was lost, why, and how many right pieces it had brought since it was taken in. */
-  lost(address: Address, why: Fault, pieces: number): void;
+  /** A source was lost, why, and how many right pieces it had brought since it was taken in; `fruitful`: or much of one. */
+  lost(address: Address, why: Fault, pieces: number, fruitful?: boolean): void;
   /** It was asked and did not become a source. */
   vain(address: Address): void;
   /** The chosen peer was asked and said no. */
@@ -68,11 +68,11 @@ export function createReputation(clock: Clock, random: () => number): Reputation
     return known;
   }
 
-  function lost(address: Address, why: Fault, pieces: number): void {
+  function lost(address: Address, why: Fault, pieces: number, fruitful = pieces > 0): void {
     const record = recordOf(address);
     const lied = why.fault === "CORRUPT" || why.fault === "BAD_REPLY";
     record.strikes = Math.max(-TRUST_MAX, record.strikes - pieces) + Number(lied);
-    record.fruitless = pieces === 0 ? record.fruitless + 1 : 0;
+    record.fruitless = fruitful && (pieces > 0 || !lied) ? 0 : record.fruitless + 1;
     record.vain = 0;
     record.rejected = 0;
     const factor = 2 ** Math.max(why.fault === "STALLED" ? record.slow++ : 0, record.fruitless - 1, 0);

@@ -12,11 +12,16 @@ import type { Window } from "./window.ts";
 export type Active = {
   readonly source: Source;
   available: Available;
-  readonly lanes: Map<LaneId, { readonly lane: Lane; readonly window: Window }>;
+  readonly lanes: Map<LaneId, Working>;
   failures: number;
   /** Right pieces that came from it. */
   brought: number;
+  /** Bytes that came from it, right or not. */
+  bytes: number;
 };
+
+/** A lane at work, and the bytes that it has brought. */
+export type Working = { readonly lane: Lane; readonly window: Window; bytes: number };
 
 export type Roster = {
   /** Undefined when it is there already. */
@@ -38,7 +43,7 @@ export function createRoster(): Roster {
     add(source, available) {
       const key = formatAddress(source.address);
       if (entries.has(key)) return undefined;
-      const entry: Active = { source, available, lanes: new Map(), failures: 0, brought: 0 };
+      const entry: Active = { source, available, lanes: new Map(), failures: 0, brought: 0, bytes: 0 };
       entries.set(key, entry);
       return entry;
     },

@@ -18,8 +18,8 @@ import { type Progress, QUIET_MS, reportProgress } from "./progress.ts";
 import { findDamaged, type HashPieces, type Left, OTHER_CONTENT, recover, sameContent } from "./recover.ts";
 import { openSource, type Source, type SourceOptions } from "./source.ts";
 import { createStorage, type Storage } from "./storage.ts";
-import { createSwarm, type Swarm } from "./swarm.ts";
-import { FAR_MS } from "./window.ts";
+import { createSwarm, SOURCES_MAX, type Swarm } from "./swarm.ts";
+import { FAR_MS, sourcesWithin } from "./window.ts";
 
 export type RunOptions = {
   readonly name: string;
@@ -38,6 +38,8 @@ export type RunOptions = {
   readonly random: () => number;
   /** The address under which others know us. */
   readonly self: Address;
+  /** Our own limit, in bytes per second. */
+  readonly maxDownloadRate?: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly onProgress: ((progress: Progress) => void) | undefined;
   /** A source is out, and why: CORRUPT or BAD_REPLY when it lied. */
@@ -47,7 +49,8 @@ export type RunOptions = {
 export type Run = {
   /** The layer, when every byte is verified and synced; or what ended it. */
   readonly finished: Promise<Uint8Array | Fault>;
-  keptBytes(): number;
+  /** What a later run can go on from. */
+  worthBytes(): number;
   /** Ends sources and lanes, keeps what has arrived, closes the storage. */
   stop(): Promise<void>;
 };
@@ -91,9 +94,10 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     clock,
     random,
     self: options.self,
+    maxDownloadRate: options.maxDownloadRate,
     onVerified: (indexes) => offer?.have(indexes),
-    onSourceLost(address, why, pieces) {
-      swarm?.lost(address, why, pieces);
+    onSourceLost(address, why, pieces, bytes) {
+      swarm?.lost(address, why, pieces, bytes);
       options.onSourceLost?.(address, why);
     },
   });
@@ -139,6 +143,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     waitsForDisk,
     onStarved: (why) => ended.resolve(why),
     only: options.only,
+    sourcesMax: sourcesWithin(options.maxDownloadRate, SOURCES_MAX),
   });
   void fetcher.judge.resume(left, readAgain);
   fetcher.addSource(source, "all");
@@ -244,7 +249,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
 
   return {
     finished: ended.promise.then((failed) => failed ?? (layer as Uint8Array)),
-    keptBytes: () => fetcher.keptBytes,
+    worthBytes: () => fetcher.keptBytes + fetcher.begunBytes,
     async stop() {
       await leave();
       await storage.flush();

@@ -8,6 +8,7 @@ import type { Root } from "../protocol/messages.ts";
 import type { Clock } from "../transport/clock.ts";
 import { createAhead } from "./ahead.ts";
 import {
+  encodeBegun,
   encodeLoss,
   encodePiece,
   encodeWritten,
@@ -47,6 +48,10 @@ export type Storage = {
   disown(indexes: readonly number[]): Promise<void>;
   /** The bytes of a piece have been written to the .part; they will be kept soon. */
   written(piece: JournalPiece, bytes: number): void;
+  /** The first `bytes` of a piece that is not whole have been written; the journal says so once they are synced. */
+  begun(index: number, bytes: number): void;
+  /** What was begun of a piece is worth nothing. */
+  forgetBegun(index: number): void;
   /** How many more bytes may be written before some of those that are there are kept. */
   roomBytes(): number;
   /** Keeps everything written so far now. */
@@ -72,6 +77,8 @@ export function createStorage(options: StorageOptions): Storage {
   let waitingBytes = 0;
   let unnoted: JournalPiece[] = []; // the last that were written
   let unnotedBytes = 0;
+  const begunNow = new Map<number, number>(); // pieces begun, and how much of each; of the next sync
+  let begunThere = new Set<number>(); // the journal says that something of these is there
   let claimed = new Set<number>(); // an earlier run noted these as written, and they are not kept yet
   let syncingBytes = 0;
   const ahead = createAhead();
@@ -85,13 +92,16 @@ export function createStorage(options: StorageOptions): Storage {
 
   async function recover(): Promise<JournalContent | undefined | Fault> {
     const found = await journal.recover();
-    if (!isFault(found)) claimed = new Set(found?.written.keys());
+    if (isFault(found)) return found;
+    claimed = new Set(found?.written.keys());
+    begunThere = new Set(found?.begun.keys());
     return found;
   }
 
   async function begin(wanted: JournalHead, keepPart: boolean): Promise<Fault | undefined> {
     busySince = clock.now();
     claimed.clear();
+    begunThere.clear();
     // The journal goes first: bytes that it does not vouch for harm nobody.
     const failed =
       (await journal.begin(wanted)) ??
@@ -131,7 +141,19 @@ export function createStorage(options: StorageOptions): Storage {
     return undefined;
   }
 
+  function begun(index: number, bytes: number): void {
+    if (closed) return;
+    begunNow.set(index, bytes);
+    cancelTimer ??= clock.after(SYNC_MS, () => void flush());
+  }
+
+  function forgetBegun(index: number): void {
+    begunNow.delete(index);
+    if (!closed && begunThere.delete(index)) void journal.append([encodeBegun(index, 0)]);
+  }
+
   function written(piece: JournalPiece, bytes: number): void {
+    begunNow.delete(piece.index);
     waiting.push(piece);
     waitingBytes += bytes;
     unnoted.push(piece);
@@ -170,7 +192,9 @@ export function createStorage(options: StorageOptions): Storage {
 
   async function keepWaiting(): Promise<Fault | undefined> {
     const batch = waiting;
-    if (batch.length === 0 && !doubted) return undefined;
+    const begunThen = [...begunNow];
+    begunNow.clear();
+    if (batch.length + begunThen.length === 0 && !doubted) return undefined;
     syncingBytes += waitingBytes;
     waiting = [];
     waitingBytes = 0;
@@ -186,21 +210,32 @@ export function createStorage(options: StorageOptions): Storage {
       const indexes = new Set([...claimed, ...pieces.map(({ index }) => index)]);
       claimed.clear();
       losses.push({ records: [...indexes].map(encodeLoss), written() {} });
+      // What is there of these may have been written anew since.
+      if (begunThere.size > 0)
+        losses.push({ records: [...begunThere].map((index) => encodeBegun(index, 0)), written() {} });
+      begunThere.clear();
+      begunNow.clear();
       options.onLost(pieces);
+      options.onFault(unsynced); // at once: what ends meanwhile was begun before
       await writeLosses();
-      return unsynced;
+      return undefined;
     }
     ahead.measure(syncingBytes, clock.now() - since);
-    if (batch.length === 0) return undefined;
+    if (batch.length + begunThen.length === 0) return undefined;
     leaveUnnoted(); // no note may come after the record that says more
-    const unjournaled = await journal.appendSynced(batch.map(encodePiece));
+    const beginnings = begunThen.map(([index, bytes]) => encodeBegun(index, bytes));
+    for (const [index] of begunThen) begunThere.add(index);
+    const unjournaled = await journal.appendSynced([...beginnings, ...batch.map(encodePiece)]);
     syncingBytes = 0; // whoever hears of it may have been waiting for this room
     if (unjournaled !== undefined) {
       waiting = batch.concat(waiting);
       return unjournaled;
     }
-    for (const { index } of batch) claimed.delete(index);
-    options.onKept(batch);
+    for (const { index } of batch) {
+      claimed.delete(index);
+      begunThere.delete(index);
+    }
+    if (batch.length > 0) options.onKept(batch);
     return undefined;
   }
 
@@ -218,7 +253,7 @@ export function createStorage(options: StorageOptions): Storage {
     busySince = undefined;
     if (closed) return;
     if (waitingBytes >= SYNC_BYTES) void flush();
-    else if (waiting.length > 0) cancelTimer ??= clock.after(SYNC_MS, () => void flush());
+    else if (waiting.length + begunNow.size > 0) cancelTimer ??= clock.after(SYNC_MS, () => void flush());
   }
 
   return {
@@ -229,6 +264,8 @@ export function createStorage(options: StorageOptions): Storage {
     disown,
     identify: async (root) => (closed ? undefined : journal.identify(root)),
     written,
+    begun,
+    forgetBegun,
     roomBytes: () => ahead.bytesMost - waitingBytes - syncingBytes,
     flush,
     busyMs: () => (busySince === undefined ? 0 : clock.now() - busySince),

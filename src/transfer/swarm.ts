@@ -6,7 +6,7 @@ import { type Address, formatAddress, sameAddress } from "../protocol/address.ts
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { Holder, Root } from "../protocol/messages.ts";
 import type { Clock } from "../transport/clock.ts";
-import type { Fetcher } from "./fetcher.ts";
+import { type Fetcher, FRUIT_BYTES_MIN } from "./fetcher.ts";
 import { createPlace } from "./place.ts";
 import { createReputation } from "./reputation.ts";
 import type { Source } from "./source.ts";
@@ -38,17 +38,22 @@ export type SwarmOptions = {
   readonly waitsForDisk: () => boolean;
   /** Keeps to the chosen peer. */
   readonly only: boolean;
+  /** Sources at once, SOURCES_MAX at most. */
+  readonly sourcesMax?: number;
 };
 
 export type Swarm = {
-  /** A source was lost that had brought so many right pieces; it is asked again after a while, unless it lies too often. */
-  lost(address: Address, why: Fault, pieces: number): void;
+  /**
+   * A source was lost that had brought so many right pieces, and so many bytes in all; it is asked again after a while,
+   * unless it lies too often.
+   */
+  lost(address: Address, why: Fault, pieces: number, bytes?: number): void;
   /** The place in the chosen peer's queue, while it was lost and is asked again. */
   readonly place: number | undefined;
   stop(): void;
 };
 
-const SOURCES_MAX = 8;
+export const SOURCES_MAX = 8;
 const TURN_MS = 250;
 /** Who downloads at once agrees on who fetches what (parts.ts): up to so many are looked at even when none is needed. */
 const PLAYERS_MAX = 200;
@@ -66,18 +71,36 @@ const STARVED_REFUSED_MS = 5000;
 const STARVED_MS = 30_000;
 /** With sources but without a byte for so long it ends too: they accept us and give nothing. */
 const FRUITLESS_MS = 90_000;
-/** …or when each of them has been lost so many times since a piece last came: bytes alone are no fruit. */
+/** …or when each of them has been lost so many times since the download last got on. */
 const LOSSES_MAX = 3;
 
 /** A holder that was asked and is no source yet; `leave` is there once it has said WAIT. */
 type Opening = { readonly since: number; leave?: () => void };
 
+/**
+ * Whether a download has got on since it was last asked: a piece was kept, or more has come of one than ever. What a
+ * wrong piece had seemed to bring is counted anew; whoever sends one is asked a few times only.
+ */
+function createAdvance(fetcher: Fetcher): { isOn(): boolean } {
+  let [kept, most, wrong] = [0, 0, 0];
+  return {
+    isOn() {
+      const bytes = fetcher.keptBytes + fetcher.begunBytes;
+      const isOn = fetcher.keptBytes > kept || bytes > most;
+      const isLess = fetcher.keptBytes < kept || fetcher.wrongPieces > wrong;
+      most = isLess ? bytes : Math.max(most, bytes);
+      [kept, wrong] = [fetcher.keptBytes, fetcher.wrongPieces];
+      return isOn;
+    },
+  };
+}
+
 export function createSwarm(options: SwarmOptions): Swarm {
   const { fetcher, clock } = options;
   const reputation = createReputation(clock, options.random);
   const openings = new Map<string, Opening>(); // by ip:port, in the order of asking
-  const losses = new Map<string, number>(); // since a piece was last kept
-  let keptBytes = 0;
+  const losses = new Map<string, number>(); // since the download last got on
+  const progress = createAdvance(fetcher);
   let keptAt = clock.now();
   let starvedSince: number | undefined;
   let lastLoss: Fault | undefined;
@@ -114,7 +137,8 @@ export function createSwarm(options: SwarmOptions): Swarm {
     opening.leave = leave;
   }
 
-  const room = (): number => SOURCES_MAX - fetcher.sources.length;
+  const { sourcesMax = SOURCES_MAX } = options;
+  const room = (): number => sourcesMax - fetcher.sources.length;
 
   /** How many more may be asked: silence and queues are no answer, but do not stand in the way of one. */
   function roomToAsk(): number {
@@ -173,8 +197,7 @@ export function createSwarm(options: SwarmOptions): Swarm {
 
   /** For long no piece has come, though every source has been given its chances. */
   function isFruitless(): boolean {
-    if (fetcher.keptBytes !== keptBytes || options.waitsForDisk()) {
-      keptBytes = fetcher.keptBytes;
+    if (progress.isOn() || options.waitsForDisk()) {
       keptAt = clock.now();
       losses.clear();
     }
@@ -218,11 +241,11 @@ export function createSwarm(options: SwarmOptions): Swarm {
   cancel = clock.after(0, () => turn(0));
 
   return {
-    lost(address, why, pieces) {
+    lost(address, why, pieces, bytes = 0) {
       lastLoss = why;
       const key = formatAddress(address);
       losses.set(key, (losses.get(key) ?? 0) + 1);
-      reputation.lost(address, why, pieces);
+      reputation.lost(address, why, pieces, pieces > 0 || bytes >= FRUIT_BYTES_MIN);
     },
     get place() {
       return place;

@@ -2,6 +2,7 @@
 // Invariant: never below one piece; never above ORDERED_BYTES_MAX and the piece that follows what is nearly here.
 // Never: decides which piece; that is the scheduler's.
 
+import { PACE_BYTES_PER_SECOND_MIN } from "../protocol/limits.ts";
 import type { Clock } from "../transport/clock.ts";
 import { createMeter } from "./meter.ts";
 
@@ -46,6 +47,19 @@ const FAST_RATE = 32 * 1024 * 1024;
 export function lanesWanted(roundTripMs: number, alone: boolean, rate: number): number {
   const isFar = roundTripMs > FAR_MS;
   return (isFar ? 2 : 1) * (alone && (isFar || rate >= FAST_RATE) ? 2 : 1);
+}
+
+/** Below this limit of our own (bytes per second) a second connection to a source has nothing to do. */
+const FEW_LANES_RATE = 1024 * 1024;
+
+/** How many lanes to a source `wanted` comes to under our own limit. */
+export function lanesWithin(limit: number | undefined, wanted: number): number {
+  return limit !== undefined && limit < FEW_LANES_RATE ? 1 : wanted;
+}
+
+/** How many sources, up to `most`, our own limit feeds so well that none of them takes us for too slow. */
+export function sourcesWithin(limit: number | undefined, most: number): number {
+  return limit === undefined ? most : Math.max(1, Math.min(most, Math.floor(limit / (2 * PACE_BYTES_PER_SECOND_MIN))));
 }
 
 export function createWindow(pieceBytes: number, roundTripMs: number, clock: Clock): Window {

@@ -504,3 +504,42 @@ test("a folder that a program leaves behind holds the file, the .part and its jo
   for (const name of story.us.disk.names) expect(name).toStartWith(CONTENT.name);
   expect(story.checks.breaches).toEqual([]);
 });
+
+describe("a link of 4 KB/s", () => {
+  const SLOW: Weather = { latency: 40, bytesPerSecond: 4096, windowBytes: 60_000, sliceBytes: 4096, tiny: false };
+  const SERVER_IP = "192.0.2.1";
+  const slowly = (a: string, b: string): Weather => (a === SERVER_IP || b === SERVER_IP ? QUICK : SLOW);
+
+  /** Downloads while `who` dies every minute and is back a little later; bytes that the network carried, and the result. */
+  function restarting(who: "honest" | "us") {
+    const story = tell({ honest: { has: CONTENT } }, CONTENT, slowly);
+    story.start("honest", "us");
+    const { time } = story;
+    const whole = (CONTENT.bytes.length / 4096) * 1000;
+    const carriedBefore = story.network.carried;
+    const ask = () => void story.us.peer?.download(CONTENT.name, { ip: story.machine("honest").ip, port: 8776 });
+    ask();
+    const arrived = () => story.us.disk.file(CONTENT.name) !== undefined;
+    for (const begun = time.now; !arrived() && time.now - begun < 3 * whole; ) {
+      if (time.run(60_000, arrived)) break;
+      story.crash(story.machine(who), "kill");
+      time.run(1000, () => false);
+      story.begin(who);
+      time.run(who === "us" ? 4000 : 1000, () => false);
+      if (who === "us") ask();
+    }
+    return { story, carried: story.network.carried - carriedBefore };
+  }
+
+  test("brings a file whose pieces take longer than its source lives: each block comes about once", () => {
+    const { story, carried } = restarting("honest");
+    expectArrived(story);
+    expect(carried).toBeLessThan(1.25 * CONTENT.bytes.length);
+  });
+
+  test("brings it to a program that is killed every minute too", () => {
+    const { story, carried } = restarting("us");
+    expectArrived(story);
+    expect(carried).toBeLessThan(2 * CONTENT.bytes.length);
+  });
+});

@@ -278,6 +278,7 @@ function laneOpener(
         if (file.open === 0) watch.misused(ip, `a lane writes to ${name} after it was closed`);
         return disk.write(file, chunk, offset);
       },
+      read: (into, offset) => disk.read(file, into, offset),
       onEvent: (event) => void clock.after(0, () => onEvent(event)),
     });
     return {

@@ -61,6 +61,8 @@ export type Sharer = {
   readonly asked: readonly string[];
   readonly open: number;
   script: Script;
+  /** Ends every connection, with what has been said of them. */
+  hangUp(): void;
   close(): void;
 };
 
@@ -154,6 +156,9 @@ export function startSharer(content: Uint8Array, script: Script = {}, port = 0):
       return sockets.size;
     },
     script,
+    hangUp() {
+      for (const socket of sockets) socket.end();
+    },
     close() {
       listener.stop(true);
       die();

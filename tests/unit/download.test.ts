@@ -24,6 +24,7 @@ import { contentOf, data, type Get, hashOf, type Script, type Sharer, startShare
 import { until } from "../support/until.ts";
 
 const PIECE = 256 * 1024;
+const BLOCK = 16 * 1024;
 const NAME = "aula.mp4";
 const cache = process.env.XDG_CACHE_HOME;
 const root = fs.mkdtempSync(join(tmpdir(), "napster-download-"));
@@ -63,6 +64,7 @@ const openLane: OpenLane = ({ source, ticket, size, pieceBytes, fd }, onEvent) =
     bucket: createBucket(undefined, systemClock),
     hasher: createPieceHasher(size, pieceBytes),
     write: (chunk, offset) => writeAt(fd, chunk, offset),
+    read: (into, offset) => readAt(fd, into, offset),
     onEvent,
   });
 
@@ -317,6 +319,65 @@ describe("a source that breaks", () => {
     });
     expect(codeOf(await fetchFrom(source.address))).not.toBe("no fault");
     expect(there()).not.toContain(NAME);
+  });
+
+  for (const blocks of [4, 5, 15])
+    test(`after every ${blocks} blocks of 16 KiB sends each block once, and the file arrives`, async () => {
+      const content = contentOf(8 * PIECE + 100);
+      let sent = 0;
+      let cut = false;
+      const source: Sharer = share(content, {
+        get({ offset, length }) {
+          if (cut) return SILENCE;
+          const bytes = Math.min(length, blocks * BLOCK);
+          sent += bytes;
+          if (bytes < length) {
+            cut = true;
+            setImmediate(() => {
+              source.hangUp();
+              cut = false;
+            });
+          }
+          return data(offset, content.subarray(offset, offset + length)).subarray(
+            0,
+            `DATA ${offset} ${length}\n`.length + bytes,
+          );
+        },
+      });
+      good(await fetchFrom(source.address));
+      expectWhole(content);
+      expect(sent).toBe(content.length);
+    });
+
+  test("in the middle of a piece, as our program does then, costs no block that had come", async () => {
+    const content = contentOf(3 * PIECE);
+    const abort = new AbortController();
+    const half = PIECE / 2 + 1000; // a block that is not whole does not count
+    const first = share(content, {
+      get({ offset, length }) {
+        const said = data(offset, content.subarray(offset, offset + length));
+        return offset < PIECE ? said : said.subarray(0, said.length - length + half);
+      },
+    });
+    const moved = { bytes: 0 };
+    const stopped = fetchFrom(first.address, {
+      signal: abort.signal,
+      openLane: (start, onEvent) =>
+        openLane(start, (event) => {
+          if (event.type === "moved") moved.bytes += event.bytes;
+          onEvent(event);
+        }),
+    });
+    await until("a piece and a half", () => moved.bytes >= PIECE + half);
+    abort.abort();
+    expect(codeOf(await stopped)).toBe("CANCELLED");
+    expect(there()).toEqual([PART, JOURNAL]);
+
+    const second = share(content);
+    good(await fetchFrom(second.address));
+    expectWhole(content);
+    const fetched = second.gets.reduce((sum, { length }) => sum + length, 0);
+    expect(fetched).toBeLessThanOrEqual(content.length - PIECE - PIECE / 2);
   });
 
   test("and comes back within seconds is taken up again, and the download goes on by itself", async () => {

@@ -20,7 +20,7 @@ const layerOf = (pieces: number) => Uint8Array.from(Array.from({ length: pieces 
 
 type FakeLane = { source: Address; orders: Order[]; closed: boolean; tell: (event: LaneEvent) => void };
 
-function scene(pieces = PIECES) {
+function scene(pieces = PIECES, maxDownloadRate?: number) {
   const clock = createVirtualClock();
   const lanes: FakeLane[] = [];
   const lost: string[] = [];
@@ -30,6 +30,7 @@ function scene(pieces = PIECES) {
     size: pieces * PIECE_BYTES_MIN,
     pieceBytes: PIECE_BYTES_MIN,
     fd: -1,
+    maxDownloadRate,
     self: { ip: "127.0.0.1", port: 9 },
     clock,
     random: () => 0.5, // the first of all ties
@@ -42,6 +43,8 @@ function scene(pieces = PIECES) {
       disown: async () => {},
       identify: async () => {},
       written: (piece) => void written.push(piece),
+      begun() {},
+      forgetBegun() {},
       flush: async () => fetcher.judge.kept(written.splice(0)),
       roomBytes: () => Number.POSITIVE_INFINITY,
       busyMs: () => 0,
@@ -175,4 +178,75 @@ describe("a download", () => {
     await fetcher.whole;
     expect(verified.sort()).toEqual([0, 1, 2, 3, 4, 5]);
   });
+});
+
+describe("a piece that broke off", () => {
+  const BLOCK = 16 * 1024;
+  const NEAR = { roundTripMs: 0 };
+  const gone = (lane: FakeLane): void => lane.tell({ type: "over", fault: fault("PEER_GONE", "network", "", true) });
+  const wrong = () => new Uint8Array(HASH_BYTES);
+  const last = (lanes: readonly FakeLane[]): FakeLane => lanes.at(-1) as FakeLane;
+
+  test("comes first, and goes on from where it was", () => {
+    const { fetcher, lanes } = scene();
+    fetcher.addSource({ ...source(1), ...NEAR }, "all");
+    last(lanes).tell({ type: "moved", bytes: 5 * BLOCK + 7, index: 0, have: 5 * BLOCK + 7 });
+    gone(last(lanes));
+    expect(fetcher.begunBytes).toBe(5 * BLOCK);
+    fetcher.addSource({ ...source(2), ...NEAR }, "all");
+    expect(last(lanes).orders).toEqual([{ index: 0, offset: 0, length: PIECE_BYTES_MIN, have: 5 * BLOCK }]);
+    for (let i = 0; i < PIECES; i++) deliver(last(lanes));
+    expect([fetcher.keptBytes, fetcher.begunBytes]).toEqual([SIZE, 0]);
+  });
+
+  test("and is wrong with two sources' bytes is nobody's fault, comes again whole, and then has one culprit", () => {
+    const { fetcher, lanes, lost } = scene();
+    fetcher.addSource({ ...source(1), ...NEAR }, "all");
+    last(lanes).tell({ type: "moved", bytes: 5 * BLOCK, index: 0, have: 5 * BLOCK });
+    gone(last(lanes));
+    fetcher.addSource({ ...source(2), ...NEAR }, "all");
+    deliver(last(lanes), wrong);
+    expect([lost, fetcher.wrongPieces]).toEqual([["1 PEER_GONE"], 1]);
+    const again = last(lanes).orders.find(({ index }) => index === 0);
+    expect(again).toEqual({ index: 0, offset: 0, length: PIECE_BYTES_MIN });
+    while (indexes(last(lanes))?.[0] !== 0) deliver(last(lanes));
+    deliver(last(lanes), wrong);
+    expect(lost).toEqual(["1 PEER_GONE", "2 CORRUPT"]);
+  });
+
+  test("is fetched from its beginning once the disk has refused: what came may not be on it", () => {
+    const { fetcher, lanes } = scene();
+    fetcher.addSource({ ...source(1), ...NEAR }, "all");
+    last(lanes).tell({ type: "moved", bytes: 5 * BLOCK, index: 0, have: 5 * BLOCK });
+    fetcher.pause(fault("DISK_ERROR", "disk", "sync", true));
+    last(lanes).tell({ type: "moved", bytes: BLOCK, index: 0, have: 6 * BLOCK });
+    over(last(lanes));
+    expect(fetcher.begunBytes).toBe(0);
+  });
+
+  test("at each lane, after much of it, does not cost its source", () => {
+    const { fetcher, lanes, lost } = scene();
+    fetcher.addSource(source(1), "all"); // far: four lanes
+    for (let i = 0; i < 3; i++) {
+      const lane = lanes.find(({ orders }) => orders.length > 0 && orders[0]?.have === undefined) as FakeLane;
+      lane.tell({ type: "moved", bytes: 4 * BLOCK, index: lane.orders[0]?.index as number, have: 4 * BLOCK });
+      gone(lane);
+      lane.orders.length = 0;
+    }
+    expect(lost).toEqual([]);
+  });
+});
+
+test("under our own limit no lane is called slow, and a source has one", async () => {
+  const limited = scene(PIECES, 20 * 1024);
+  limited.fetcher.addSource(source(1), "all");
+  limited.fetcher.addSource(source(2), "all");
+  expect(limited.lanes.length).toBe(2);
+  const [one, two] = limited.lanes as [FakeLane, FakeLane];
+  while (two.orders.length > 0) deliver(two); // it has nothing to do, and would help
+  for (let seconds = 0; seconds < 30; seconds++) {
+    one.tell({ type: "moved", bytes: 20 * 1024 });
+    await limited.clock.advance(1000);
+  }
+  expect([limited.lost, one.closed]).toEqual([[], false]);
 });

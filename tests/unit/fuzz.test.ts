@@ -335,6 +335,7 @@ describe("the other end of a connection that says anything at all", () => {
             expect(written).toBeLessThanOrEqual(order.length);
             return undefined;
           },
+          read: () => 0,
           onEvent(event) {
             if (event.type === "piece") pieces.push(event.index);
           },

@@ -5,8 +5,10 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { HASH_BYTES, pieceCount } from "../../src/content/merkle.ts";
+import { PIECE_BYTES_MIN } from "../../src/protocol/limits.ts";
 import {
   decodeJournal,
+  encodeBegun,
   encodeHead,
   encodeLoss,
   encodePiece,
@@ -104,4 +106,19 @@ describe("a journal", () => {
       { numRuns: 3000 },
     );
   });
+});
+
+test("what was begun of a piece is the last word on it, until a later one", () => {
+  const hash = new Uint8Array(HASH_BYTES).fill(1);
+  const read = (...records: Uint8Array[]) => {
+    const head = encodeHead({ size: 10 * PIECE_BYTES_MIN, pieceBytes: PIECE_BYTES_MIN, root: undefined });
+    const found = decodeJournal(Buffer.concat([head, ...records]));
+    return [[...(found?.begun ?? [])], [...(found?.pieces.keys() ?? [])]];
+  };
+  expect(read(encodeBegun(3, 65_536))).toEqual([[[3, 65_536]], []]);
+  expect(read(encodeBegun(3, 65_536), encodeBegun(3, 131_072))).toEqual([[[3, 131_072]], []]);
+  expect(read(encodeBegun(3, 65_536), encodeBegun(3, 0))).toEqual([[], []]);
+  expect(read(encodeBegun(3, 65_536), encodePiece({ index: 3, hash }))).toEqual([[], [3]]);
+  expect(read(encodePiece({ index: 3, hash }), encodeBegun(3, 65_536))).toEqual([[[3, 65_536]], []]);
+  expect(read(encodeBegun(10, 65_536))).toEqual([[], []]);
 });

@@ -28,7 +28,7 @@ async function resumed(as: "kept" | "written", fails: boolean) {
   });
   judge.setLayer(LAYER);
   const read = Promise.withResolvers<void>();
-  const left = { kept: NONE, written: NONE, root: undefined, [as]: PIECES };
+  const left = { kept: NONE, written: NONE, begun: new Map(), root: undefined, [as]: PIECES };
   const resuming = judge.resume(left, async (pieces) => {
     await read.promise;
     return pieces.has(1) ? [1] : [];
@@ -65,7 +65,7 @@ test("what was only written is read again first: it is what is synced next, and 
   });
   judge.setLayer(LAYER);
   told.length = 0;
-  const left = { kept: new Map([[0, hash]]), written: new Map([[1, hash]]), root: undefined };
+  const left = { kept: new Map([[0, hash]]), written: new Map([[1, hash]]), begun: new Map(), root: undefined };
   await judge.resume(left, async (pieces) => {
     asked.push([...pieces.keys()]);
     return [];

@@ -36,7 +36,7 @@ const pieces = () => events.filter((event) => event.type === "piece");
 const over = () => events.filter((event) => event.type === "over").map((event) => event.fault.fault);
 
 /** A lane whose far end is `far`. */
-async function open(stallSeconds?: number): Promise<void> {
+async function open(stallSeconds?: number, rate?: number): Promise<void> {
   clock = createVirtualClock();
   net = createNet();
   written = new Uint8Array(CONTENT.length);
@@ -47,11 +47,15 @@ async function open(stallSeconds?: number): Promise<void> {
     ticket: TICKET,
     connect: net.connect,
     clock,
-    bucket: createBucket(undefined, clock),
+    bucket: createBucket(rate, clock),
     hasher: createPieceHasher(CONTENT.length, PIECE),
     write(chunk, offset) {
       if (refuse === undefined) written.set(chunk, offset);
       return refuse;
+    },
+    read(into, offset) {
+      into.set(written.subarray(offset, offset + into.length));
+      return into.length;
     },
     onEvent: (event) => events.push(event),
     ...(stallSeconds !== undefined && { stallSeconds }),
@@ -60,6 +64,16 @@ async function open(stallSeconds?: number): Promise<void> {
   far = net.dialled[0] as FarEnd;
 }
 beforeEach(() => open());
+
+/** The far end answers every GET that has come since, all at once, as a source on a fast link does. Returns them. */
+function answerGets(): { offset: number; length: number }[] {
+  const gets = [...far.take().matchAll(/^GET (\d+) (\d+)$/gm)].map(([, offset, length]) => ({
+    offset: Number(offset),
+    length: Number(length),
+  }));
+  for (const { offset, length } of gets) far.say(data(offset, CONTENT.subarray(offset, offset + length)));
+  return gets;
+}
 
 describe("a lane", () => {
   test("shows its ticket, asks for its orders in their order, and reports each with its hash", async () => {
@@ -169,4 +183,81 @@ describe("a lane", () => {
     await clock.advance(60_000);
     expect(clock.pending).toBe(0);
   });
+});
+
+describe("our own limit", () => {
+  for (const rate of [1024, 4096, 6 * 1024, 20 * 1024, 60 * 1024, 1024 * 1024]) {
+    test(`of ${rate} bytes a second is kept within 5 %, and is never the silence of the source`, async () => {
+      await open(undefined, rate);
+      for (const index of [0, 1, 2]) lane.fetch(order(index));
+      far.say("HELLO 1\nLANE_OK\n");
+      const gets = [];
+      let most = 0;
+      const seconds = (CONTENT.length / rate) * 1.05;
+      while (pieces().length < 3 && clock.now() < seconds * 1000) {
+        gets.push(...answerGets());
+        await clock.advance(50);
+        const moved = events.reduce((sum, event) => sum + (event.type === "moved" ? event.bytes : 0), 0);
+        most = Math.max(most, (moved - 0.2 * rate) / (rate * (clock.now() / 1000)));
+      }
+      expect([pieces().length, over()]).toEqual([3, []]);
+      expect(clock.now() / 1000).toBeGreaterThan((CONTENT.length / rate) * 0.95 - 0.2);
+      expect(most).toBeLessThan(1.05);
+      expect(gets.reduce((sum, { length }) => sum + length, 0)).toBe(CONTENT.length);
+      // Nothing is asked for so far ahead that its source could take us for idle, or for too slow.
+      expect(Math.max(...gets.map(({ length }) => length))).toBeLessThanOrEqual(Math.max(16 * 1024, 4 * rate));
+      expect(Buffer.compare(written, CONTENT)).toBe(0);
+    });
+  }
+
+  test("does not lose what came right before the source hung up", async () => {
+    await open(undefined, 16 * 1024);
+    lane.fetch(order(2));
+    lane.fetch(order(0));
+    far.say("HELLO 1\nLANE_OK\n");
+    answerGets();
+    far.end();
+    far.close();
+    await clock.advance(60_000);
+    const have = events.flatMap((event) => (event.type === "moved" ? [event.have ?? 0] : []));
+    expect([pieces().length, Math.max(...have), over()]).toEqual([1, 64 * 1024, ["PEER_GONE"]]);
+  });
+});
+
+describe("a piece that broke off", () => {
+  test("goes on behind what is on the disk, and is reported with the hash of all of it", () => {
+    const have = 5 * 16 * 1024;
+    written.set(bytesOf(0).subarray(0, have));
+    lane.fetch({ ...order(0), have });
+    far.say("HELLO 1\nLANE_OK\n");
+    expect(answerGets()).toEqual([{ offset: have, length: PIECE - have }]);
+    expect(pieces()).toEqual([{ type: "piece", index: 0, hash: hashAt(0) }]);
+  });
+
+  test("is reported as far as it has come, and with another hash where the disk holds something else", async () => {
+    lane.fetch({ ...order(0), have: 16 * 1024 });
+    far.say("HELLO 1\nLANE_OK\n");
+    far.say(`DATA ${16 * 1024} ${PIECE - 16 * 1024}\n`);
+    far.say(bytesOf(0).subarray(16 * 1024, 50_000));
+    await clock.advance(300);
+    expect(events).toContainEqual({ type: "moved", bytes: 50_000 - 16 * 1024, index: 0, have: 50_000 });
+    far.say(bytesOf(0).subarray(50_000));
+    expect(pieces()).not.toEqual([{ type: "piece", index: 0, hash: hashAt(0) }]);
+    expect(pieces().length).toBe(1);
+  });
+});
+
+test("a slow source is asked for a few seconds' worth at a time, a fast one for whole pieces", async () => {
+  lane.fetch(order(0));
+  lane.fetch(order(1));
+  far.say("HELLO 1\nLANE_OK\n");
+  far.say(`DATA 0 ${PIECE}\n`);
+  far.take();
+  for (let at = 0; at < PIECE; at += 4096) {
+    await clock.advance(1000);
+    far.say(bytesOf(0).subarray(at, at + 4096));
+  }
+  const slow = [...far.take().matchAll(/^GET \d+ (\d+)$/gm)].map(([, length]) => Number(length));
+  expect(slow).toEqual([64 * 1024]);
+  expect(over()).toEqual([]);
 });

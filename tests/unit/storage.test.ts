@@ -388,3 +388,42 @@ describe("an earlier journal", () => {
     expect(log).not.toContain("truncate part");
   });
 });
+
+describe("what came of a piece that is not whole", () => {
+  const begun = () => [...(decodeJournal(bytes)?.begun ?? [])];
+
+  test("is journaled after a sync, and no longer once the piece is", async () => {
+    await storage.begin(HEAD, false);
+    log = [];
+    storage.begun(3, 65_536);
+    expect(begun()).toEqual([]);
+    await storage.flush();
+    expect([log, begun()]).toEqual([["sync part", "write journal", "sync journal"], [[3, 65_536]]]);
+    storage.begun(3, 131_072);
+    storage.written(piece(3), 10);
+    await storage.flush();
+    expect([begun(), journaled()]).toEqual([[], [3]]);
+  });
+
+  test("is taken back when a later sync fails: it may have been written anew since", async () => {
+    await storage.begin(HEAD, false);
+    storage.begun(3, 65_536);
+    await storage.flush();
+    const next = nextRun(); // it knows of it from the journal alone
+    await next.recover();
+    refuse = "sync part";
+    next.begun(4, 65_536);
+    await next.flush();
+    expect(begun()).toEqual([]);
+  });
+
+  test("is taken back when the piece was wrong", async () => {
+    await storage.begin(HEAD, false);
+    storage.begun(3, 65_536);
+    await storage.flush();
+    storage.forgetBegun(3);
+    storage.forgetBegun(4); // of which the journal says nothing
+    await storage.close();
+    expect([begun(), bytes.length]).toEqual([[], 128 + 2 * 40]);
+  });
+});

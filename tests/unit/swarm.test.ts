@@ -17,7 +17,15 @@ const SLOW = fault("STALLED", "network", "no data", true);
 /** A swarm in which nothing happens but what the test says. */
 const createStill = (clock: Clock, fetcher: object, options: Partial<SwarmOptions>): Swarm =>
   createSwarm({
-    fetcher: { sources: [], partialSources: [], keptBytes: 0, setAvailable() {}, ...fetcher } as unknown as Fetcher,
+    fetcher: {
+      sources: [],
+      partialSources: [],
+      keptBytes: 0,
+      begunBytes: 0,
+      wrongPieces: 0,
+      setAvailable() {},
+      ...fetcher,
+    } as unknown as Fetcher,
     from: source(1).address,
     clock,
     random: () => 0.5,
