@@ -15,7 +15,7 @@ export { isUsage, WAIT_SECONDS_DEFAULT };
 export const SERVER_DEFAULT: Address = { ip: "127.0.0.1", port: 1099 };
 
 const OF_A_PEER = ["host", "port", "server", "max-uploads", "min-rate", "reject-all"] as const;
-const RATES = ["max-upload-rate", "max-download-rate"] as const;
+const RATES = ["max-upload-rate", "max-download-rate", "hash-rate"] as const;
 const OF_A_DOWNLOAD = ["only", "max-wait", "stall-timeout"] as const;
 const NAME = { takes: "NOME", help: "o nome do arquivo com extensão" } as const;
 
@@ -119,6 +119,8 @@ type PeerOptions = {
   /** Bytes per second; undefined for no limit. */
   readonly maxUploadRate: number | undefined;
   readonly maxDownloadRate: number | undefined;
+  /** Bytes per second that hashing reads of files for which nobody waits. */
+  readonly hashRate: number | undefined;
   /** Keeps downloads to the chosen peer. */
   readonly only: boolean;
   /** How long a download waits in a queue without moving up; undefined when not given. */
@@ -176,6 +178,7 @@ export function parsePeer(
     stallSeconds: flags["stall-timeout"],
     maxUploadRate: flags["max-upload-rate"],
     maxDownloadRate: flags["max-download-rate"],
+    hashRate: flags["hash-rate"],
     only: flags.only ?? false,
     maxWaitSeconds: flags["max-wait"],
   };

@@ -3,7 +3,7 @@
 // Never: holds logic of its own; every step is one call into the part that knows.
 
 import { type HashConfig, isUsage, type PeerConfig, parsePeer, peerUsage, WAIT_SECONDS_DEFAULT } from "./config.ts";
-import { serverLostComplaint, withdrawnComplaint } from "./console/complaints.ts";
+import { refusedComplaint, serverLostComplaint, withdrawnComplaint } from "./console/complaints.ts";
 import { runHash, runVerify } from "./console/hash.ts";
 import { UNRECORDED } from "./console/hash-complaints.ts";
 import { runTask } from "./console/headless.ts";
@@ -38,6 +38,12 @@ async function main(config: PeerConfig): Promise<never> {
       if (event.type === "reach" && stays) report.reach(event.address, event.reached);
       if (event.type === "skipped") showSkipped(report, event.files);
       if (event.type === "withdrawn") report.complain(withdrawnComplaint(event.name));
+      if (event.type === "returned" && stays) report.returned(event.name);
+      if (event.type === "refused") report.complain(refusedComplaint(event.name, event.why, server));
+      if (event.type === "hashing") {
+        const { type: _, ...hashing } = event;
+        report.hashing(hashing);
+      }
       if (event.type === "hashed") report.hashed(event.name, event.root);
       if (event.type === "uploaded") report.uploaded(event.name, event.to, event.bytes);
     }

@@ -2,13 +2,14 @@
 // Invariant: what the server, the upload thread and the library know of our files is the same, from JOIN on.
 // Never: prints or asks; the console does. Never moves a file's bytes on this thread (DESIGN 5).
 
-import { listFolder, type Skipped } from "./content/folder.ts";
+import { type Listing, listFolder, type Skipped } from "./content/folder.ts";
 import { createHashCache } from "./content/hash-cache.ts";
 import { createHashPool } from "./content/hash-pool.ts";
 import { createHasher } from "./content/hasher.ts";
 import { hasFile } from "./content/inside.ts";
-import { createLibrary, type Held, type Library } from "./content/library.ts";
+import { createLibrary, type Hashing, type Held, type Library } from "./content/library.ts";
 import { openWorkplace } from "./content/workplace.ts";
+import { createRefusals } from "./peer/refusals.ts";
 import type { Done, DownloadRequest, JoinAt, Joined, NotJoined } from "./peer/requests.ts";
 import { type Address, AS_SEEN, LOOPBACK, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
@@ -38,8 +39,14 @@ export type PeerEvent =
   | { readonly type: "reach"; readonly reached: boolean; readonly address: Address }
   /** Files in the folder that cannot be shared. */
   | { readonly type: "skipped"; readonly files: readonly Skipped[] }
-  /** A file that was shared is no longer: it changed, is gone, or cannot be read. */
+  /** A file that was shared is no longer: it changed, or is gone. */
   | { readonly type: "withdrawn"; readonly name: string }
+  /** A file that was withdrawn is shared again. */
+  | { readonly type: "returned"; readonly name: string }
+  /** The server did not take what UPDATE told it of this file; told once for each file until it does. */
+  | { readonly type: "refused"; readonly name: string; readonly why: Fault }
+  /** How far the hashing of the folder is, once a second and at its end. */
+  | ({ readonly type: "hashing" } & Hashing)
   | { readonly type: "uploaded"; readonly name: string; readonly to: Address; readonly bytes: number }
   | { readonly type: "hashed"; readonly name: string; readonly root: string };
 
@@ -53,6 +60,8 @@ export type PeerOptions = {
   /** Bytes per second below which an upload loses its slot, and seconds without a byte that end a lane. */
   readonly minUploadRate?: number | undefined;
   readonly stallSeconds?: number | undefined;
+  /** Bytes per second that the hashing of files reads for which nobody waits; no limit when not given. */
+  readonly hashRate?: number | undefined;
   readonly onEvent: (event: PeerEvent) => void;
 };
 
@@ -64,6 +73,9 @@ type Place = {
   readonly published: Address;
 };
 
+/** What the server did not answer, or no more: the next JOIN carries what UPDATE was to tell. */
+const JOIN_TELLS: ReadonlySet<string> = new Set(["SERVER_GONE", "SHUTTING_DOWN", "NOT_JOINED"]);
+
 /** One thread hashes and writes while the other receives; more gained nothing on two cores. */
 const LANE_THREADS = 2;
 
@@ -71,15 +83,21 @@ export class Peer {
   readonly #options: PeerOptions;
   readonly #link: ServerLink;
   readonly #cache = createHashCache();
-  readonly #hasher = createHasher({ cache: this.#cache });
+  readonly #hasher;
   readonly #key = crypto.getRandomValues(new Uint8Array(16)).toHex();
   #uploads: UploadThread | undefined;
   #place: Place | undefined;
   #lastSearched: string | undefined;
+  /** One JOIN at a time; resolves when the last one asked for is over. */
+  #joining: Promise<unknown> = Promise.resolve();
+  /** Files that were withdrawn, and files of which the server did not take the UPDATE. */
+  readonly #withdrawn = new Set<string>();
+  readonly #refused = createRefusals(systemClock);
   readonly #offers = createOffers((request) => void this.#link.call(request));
 
   constructor(options: PeerOptions) {
     this.#options = options;
+    this.#hasher = createHasher({ cache: this.#cache, background: true, rate: options.hashRate });
     this.#link = createServerLink({
       server: options.server,
       connect,
@@ -107,39 +125,64 @@ export class Peer {
   }
 
   /** SPEC 5.b, 5.i: enters the network with a folder, or moves there when already in. On a fault nothing has changed. */
-  async join(at: JoinAt): Promise<Joined | NotJoined> {
+  join(at: JoinAt): Promise<Joined | NotJoined> {
+    const joined = this.#joining.then(() => this.#enter(at));
+    this.#joining = joined.catch(() => undefined);
+    return joined;
+  }
+
+  async #enter(at: JoinAt): Promise<Joined | NotJoined> {
     const listing = await listFolder(at.folder);
     if (isFault(listing)) return listing;
     this.#options.onEvent({ type: "skipped", files: listing.skipped });
+    const library = this.#libraryOf(listing);
+    const before = this.#place;
+    const uploads = this.#uploadThread();
+    // What is new there is served from the first moment on that others may know of it.
+    for (const stocked of stocksOf(library)) if (!before?.library.has(stocked.share.name)) uploads.stock(stocked);
+    const listening = await uploads.listen({ ip: at.host ?? (await this.localIp()), port: at.port });
+    const entered = isFault(listening) ? listening : await this.#joinServer(listening, at, library);
+    if (isFault(listening) || isFault(entered)) {
+      library.close();
+      uploads.restock(stocksOf(before?.library));
+      const lost = await uploads.settle(false);
+      if (lost !== undefined && before !== undefined)
+        this.#options.onEvent({ type: "reach", reached: false, address: before.published });
+      return isFault(listening) ? listening : { ...(entered as Fault), at: listening };
+    }
+    this.#place = { typed: at.folder, library, listening, published: entered.address };
+    before?.library.close();
+    // Downloaded, or back, since the folder was listed.
+    const news = before?.library.folder === library.folder ? library.adopt(before.library) : [];
+    uploads.restock(stocksOf(library));
+    await uploads.settle(true);
+    this.#offers.renew(); // a JOIN leaves the server with nothing but what it carries
+    for (const held of news) void this.#announce(library, held);
+    void library.hashAll();
+    return { ...entered, names: library.names };
+  }
+
+  #libraryOf(listing: Listing): Library {
     const library = createLibrary({
       listing,
       cache: this.#cache,
       hasher: this.#hasher,
-      onHashed: (held) => void this.#announce(library, held),
+      clock: systemClock,
+      onShared: (held) => void this.#announce(library, held),
       onLost: (name) => this.#withdraw(library, name),
+      onHashing: (hashing) => {
+        if (this.#place?.library === library) this.#options.onEvent({ type: "hashing", ...hashing });
+      },
     });
-    const before = this.#place;
-    // SPEC 5.a: uploads have a thread of their own, so that other peers are answered whatever this one is doing.
+    return library;
+  }
+
+  /** SPEC 5.a: uploads have a thread of their own, so that other peers are answered whatever this one is doing. */
+  #uploadThread(): UploadThread {
     const { maxUploads, rejectAll, maxUploadRate, minUploadRate } = this.#options;
     const policy = { maxUploads, rejectAll, maxUploadRate, minUploadRate };
     this.#uploads ??= startUploadThread(policy, this.#key, (event) => this.#hearUploads(event));
-    this.#uploads.restock(stocksOf(library));
-    const listening = await this.#uploads.listen({ ip: at.host ?? (await this.localIp()), port: at.port });
-    if (isFault(listening)) {
-      await this.#goBack(library, before);
-      return listening;
-    }
-    this.#place = { typed: at.folder, library, listening, published: listening };
-    const entered = await this.#enter(listening, at);
-    if (isFault(entered)) {
-      await this.#goBack(library, before);
-      return { ...entered, at: listening };
-    }
-    this.#place = { ...this.#place, published: entered.address };
-    before?.library.close();
-    this.#offers.renew(); // a JOIN leaves the server with nothing but what it carries
-    void library.hashAll();
-    return { ...entered, names: library.names };
+    return this.#uploads;
   }
 
   /** SPEC 5.d: the peers that have exactly this file. It becomes the file that DOWNLOAD is about. */
@@ -192,8 +235,12 @@ export class Peer {
     threads.close();
     rechecking.close();
     if (isFault(downloaded)) return downloaded;
-    const held = await place.library.add(name, downloaded);
-    if (held !== undefined) await this.#announce(place.library, held);
+    // A JOIN meanwhile may have made another library of this folder, or moved to another folder.
+    const library = this.#place?.library;
+    if (library?.folder === place.library.folder) {
+      const held = await library.add(name, downloaded);
+      if (held !== undefined) await this.#announce(library, held);
+    }
     return { name, folder: place.typed, bytes: downloaded.size };
   }
 
@@ -202,6 +249,7 @@ export class Peer {
     await this.#link.leave();
     this.#place?.library.close();
     this.#place = undefined;
+    this.#refused.close();
     const uploads = this.#uploads;
     this.#uploads = undefined;
     await uploads?.close();
@@ -210,10 +258,11 @@ export class Peer {
   }
 
   /** Behind a router the server sees another address than this machine has; it counts when no other was asked for. */
-  async #enter(listening: Address, { host, listing }: JoinAt): Promise<Entered | Fault> {
-    const entered = await this.#link.join(listening, listing);
+  async #joinServer(listening: Address, { host, listing }: JoinAt, library: Library): Promise<Entered | Fault> {
+    const options = { listing, shares: () => library.shares() };
+    const entered = await this.#link.join(listening, options);
     if (host !== undefined || !isFault(entered) || entered.fault !== "ADDRESS_MISMATCH") return entered;
-    return this.#link.join({ ...listening, ip: AS_SEEN }, listing);
+    return this.#link.join({ ...listening, ip: AS_SEEN }, options);
   }
 
   async #findHolders(root: Root): Promise<Holder[]> {
@@ -223,39 +272,47 @@ export class Peer {
     return isFault(holders) ? [] : holders.filter(({ address }) => ours === undefined || !sameAddress(address, ours));
   }
 
-  /**
-   * SPEC 5.c: UPDATE tells the server of a file that is whole here, and of its root once it is known. While the server
-   * is away there is nobody to tell; the next JOIN will.
-   */
+  /** A file is shared from now on, or more is known of it. While a JOIN is under way the server is told after it. */
   async #announce(library: Library, held: Held): Promise<void> {
     if (this.#place?.library !== library) return;
     this.#uploads?.stock(stockOf(library, held));
     const { root } = held;
-    const { name, size } = held.local;
+    const { name } = held.local;
+    if (this.#withdrawn.delete(name)) this.#options.onEvent({ type: "returned", name });
     if (root !== undefined) this.#options.onEvent({ type: "hashed", name, root });
-    await this.#link.call({ verb: "UPDATE", share: { name, size, root } });
+    await this.#joining;
+    await this.#update(library, name);
   }
 
-  /** A JOIN that failed: what was served before is served again, where it was. */
-  async #goBack(tried: Library, before: Place | undefined): Promise<void> {
-    tried.close();
-    this.#place = before;
-    this.#uploads?.restock(stocksOf(before?.library));
-    if (before !== undefined) await this.#uploads?.listen(before.listening);
+  /**
+   * SPEC 5.c: UPDATE tells the server of a file that is whole here, and of its root once it is known, and waits for
+   * UPDATE_OK. While the server is away there is nobody to tell: the next JOIN will.
+   */
+  async #update(library: Library, name: string): Promise<void> {
+    const held = this.#place?.library === library ? library.get(name) : undefined;
+    if (held === undefined) return this.#refused.forget(name);
+    const share = { name, size: held.local.size, root: held.root };
+    const answer = expectReply(await this.#link.call({ verb: "UPDATE", share }), "UPDATE_OK");
+    if (!isFault(answer) || JOIN_TELLS.has(answer.fault)) return this.#refused.forget(name);
+    const isNews = this.#refused.add(name, answer.retry, () => void this.#update(library, name));
+    if (isNews) this.#options.onEvent({ type: "refused", name, why: answer });
   }
 
   #hearUploads(event: UploadsEvent): void {
     const library = this.#place?.library;
     if (event.type === "uploaded") this.#options.onEvent(event);
     else if (event.type === "wanted") library?.want(event.name);
-    else if (library !== undefined) this.#withdraw(library, event.name);
+    else void library?.doubt(event.name);
   }
 
   /** A file is no longer what was announced: nobody else shall be sent here for it. */
   #withdraw(library: Library, name: string): void {
-    if (this.#place?.library !== library || !library.remove(name)) return;
+    if (this.#place?.library !== library) return;
     this.#uploads?.remove(name);
     void this.#link.call({ verb: "WITHDRAW", name });
+    this.#refused.forget(name);
+    this.#refused.nudge(); // there is room for another now
+    this.#withdrawn.add(name);
     this.#options.onEvent({ type: "withdrawn", name });
   }
 }

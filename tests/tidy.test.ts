@@ -100,7 +100,6 @@ const TOO_LARGE: readonly string[] = [
   "src/catalog/redis-link.ts createRedisLink",
   "src/catalog/store.ts createStore",
   "src/content/hasher.ts createHasher",
-  "src/content/mapping.ts create",
   "src/servidor/desk.ts createDesk",
   "src/transfer/fetcher.ts createFetcher",
   "src/transfer/guest.ts createGuest",
@@ -251,7 +250,6 @@ describe("leftovers", () => {
     "tests/support/until.ts": "the one wait: for a condition, looked at again and again",
     "tests/e2e/giant.test.ts": "memory is looked at so often while a program runs",
     "tests/support/crowded.ts": "how much CPU half a second of rest takes",
-    "tests/unit/content-mapping.test.ts": "another program's pace, which touches the file while it is hashed",
   };
   const LEFT_OUT: Record<string, string> = {
     windows: "Windows has no FIFOs, and other names and rights",

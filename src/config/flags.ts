@@ -75,6 +75,7 @@ const FLAGS = {
   "max-uploads": row("N", `envios ao mesmo tempo; padrão ${UPLOADS_DEFAULT}`, readNumber(0, UPLOADS_MAX)),
   "max-upload-rate": row("TAXA", "limite de todos os envios juntos", readRate),
   "max-download-rate": row("TAXA", "limite de um download", readRate),
+  "hash-rate": row("TAXA", "limite da leitura que calcula as identidades", readRate),
   "min-rate": row("TAXA", `envio mais lento perde a vaga; padrão ${PACE_BYTES_PER_SECOND_MIN}`, readRate),
   "stall-timeout": row(
     "SEGUNDOS",

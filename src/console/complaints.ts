@@ -77,10 +77,21 @@ export function moreSkippedComplaint(count: number): Complaint {
 /** A file that was shared and is no longer. */
 export function withdrawnComplaint(name: string): Complaint {
   return {
-    cause: `o arquivo ${showFile(name)} deixou de ser compartilhado: mudou, foi apagado ou não pode ser lido`,
+    cause: `o arquivo ${showFile(name)} deixou de ser compartilhado: mudou ou foi apagado`,
     code: "CHANGED",
-    hint: "faça JOIN de novo quando ele estiver pronto",
+    hint: "quando ele estiver pronto na pasta, volta a ser compartilhado sozinho",
   };
+}
+
+/** A file that the server did not take in its list. */
+export function refusedComplaint(name: string, why: Fault, at: Address): Complaint {
+  const { cause, code } = complaintOf(why, { server: at });
+  const hint = why.retry
+    ? "o peer tenta de novo sozinho"
+    : why.fault === "TOO_MANY"
+      ? "tire arquivos da pasta, ou peça a quem cuida do servidor um --max-names maior; o arquivo está na pasta e pode ser aberto"
+      : "o arquivo está na pasta e pode ser aberto; faça JOIN de novo para anunciar o que ela tem";
+  return { cause: `o servidor não pôs o arquivo ${showFile(name)} na lista: ${cause}`, code, hint };
 }
 
 /** Told when it happens, to whoever stays: the link joins again by itself. */

@@ -5,6 +5,7 @@
 import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault } from "../protocol/fault.ts";
 import { type Complaint, complaintOf } from "./complaints.ts";
+import { showFile } from "./lines.ts";
 
 /** What is no error: the person wanted it so, or all goes on. */
 export const noteText = ({ cause, code, hint }: Complaint): string => `aviso: ${cause} [${code}]; ${hint}`;
@@ -20,6 +21,11 @@ export function reachNote(at: Address, reached: boolean): string {
   if (reached)
     return `aviso: agora outros peers conseguem conectar a ${formatAddress(at)} e veem seus arquivos [REACHABLE]`;
   return noteText(complaintOf(fault("UNREACHABLE", "network"), { at }));
+}
+
+/** One line for the person whose file is in the network again. */
+export function returnedNote(name: string): string {
+  return `aviso: o arquivo ${showFile(name)} voltou a ser compartilhado [RETURNED]`;
 }
 
 const LIES: Partial<Record<FaultCode, string>> = {

@@ -9,7 +9,7 @@ import type { Found } from "../protocol/messages.ts";
 import { type Complaint, complaintOf, complaintText, type Subject } from "./complaints.ts";
 import { fileLine, type HashedFile, type Verdict, verdictLine } from "./hash-lines.ts";
 import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine } from "./lines.ts";
-import { liarNote, noteText, reachNote } from "./notes.ts";
+import { liarNote, noteText, reachNote, returnedNote } from "./notes.ts";
 import type { Output, Writer } from "./output.ts";
 import { type Progress, progressLine, type Waiting, waitingWords } from "./progress.ts";
 import type { Screen } from "./screen.ts";
@@ -36,12 +36,24 @@ export type Report = {
   lost(address: Address, why: Fault): void;
   /** The root of a share is known. */
   hashed(name: string, root: string): void;
+  /** How far the hashing of the folder is. */
+  hashing(hashing: Hashing): void;
+  /** A file that was withdrawn is shared again. */
+  returned(name: string): void;
   uploaded(name: string, to: Address, bytes: number): void;
   /** One result of `hash`, and of `hash --verify`. */
   file(file: HashedFile): void;
   verdict(verdict: Verdict): void;
   failed(fault: Fault, subject?: Subject): void;
   complain(complaint: Complaint): void;
+};
+
+/** Of the files whose root was not known: how many there are, how many are hashed, and the same in bytes. */
+export type Hashing = {
+  readonly files: number;
+  readonly filesTotal: number;
+  readonly bytes: number;
+  readonly bytesTotal: number;
 };
 
 export type ReportParts = {
@@ -121,6 +133,8 @@ export function createReport(parts: ReportParts): Report {
       warn(note);
     },
     hashed: () => {},
+    hashing: () => {},
+    returned: (name) => warn(returnedNote(name)),
     uploaded: () => {},
     file: (file) => say(fileLine(file)),
     verdict: (verdict) => say(verdictLine(verdict)),
@@ -149,6 +163,8 @@ export function createReport(parts: ReportParts): Report {
  *   {"event":"source-lost","from":"127.0.0.1:8776","code":"CORRUPT"}   lost for now or for good; CORRUPT: it sent wrong bytes
  *   {"event":"downloaded","name":"aula1.mp4","folder":"videos","bytes":2}
  *   {"event":"hashed","name":"aula1.mp4","root":"09f0…"}                      a share's root, when it is computed
+ *   {"event":"hashing","files":1,"filesTotal":4,"bytes":5,"bytesTotal":9}     once a second, and when files is filesTotal: all is hashed
+ *   {"event":"returned","name":"aula1.mp4"}                                   a file that was withdrawn is shared again
  *   {"event":"uploaded","name":"aula1.mp4","to":"127.0.0.1:40312","bytes":2}  what one download took, whole or not
  *   {"event":"hashed","name":"aula1.mp4","path":"videos/aula1.mp4","size":2,"root":"09f0…","pieceBytes":262144}   (hash)
  *   {"event":"verified","name":"aula1.mp4","verdict":"ok","root":"09f0…"}       (hash --verify)
@@ -203,6 +219,11 @@ export function createJsonReport(parts: ReportParts): Report {
       people.lost(address, why);
     },
     hashed: (name, root) => tell("hashed", { name, root }),
+    hashing: (hashing) => tell("hashing", hashing),
+    returned(name) {
+      tell("returned", { name });
+      people.returned(name);
+    },
     uploaded: (name, to, bytes) => tell("uploaded", { name, to: formatAddress(to), bytes }),
     file: (file) => tell("hashed", file),
     verdict: ({ fault, ...verdict }) => tell("verified", { ...verdict, code: fault?.fault }),

@@ -22,7 +22,8 @@ const WORKER_IDLE_SECONDS_MAX = 5;
 
 type Thread = { readonly worker: Worker; readonly tasks: Map<number, (answer: Uint8Array | Fault) => void> };
 
-export function createHashPool(workers: number): HashPool {
+/** `background`: the threads give way to whatever else the machine does. */
+export function createHashPool(workers: number, { background = false } = {}): HashPool {
   const threads = new Set<Thread>();
   let nextId = 0;
   let idle: ReturnType<typeof setTimeout> | undefined;
@@ -32,8 +33,7 @@ export function createHashPool(workers: number): HashPool {
     thread.worker.terminate();
     for (const answer of thread.tasks.values()) answer(fault("INTERNAL", "ours", why, true));
   };
-  // Asked, not cut off: a thread in the middle of a task keeps others from writing to the file (mapping.ts), and only
-  // the thread itself can let go. Its tasks, some milliseconds each, are answered first.
+  // Asked, not cut off, so that a task under way is answered and its file closed.
   const dismissAll = (): void => {
     for (const { worker } of threads) {
       worker.postMessage("leave");
@@ -54,6 +54,7 @@ export function createHashPool(workers: number): HashPool {
     // The path is relative to this file in the source tree and in a compiled executable alike (build.ts).
     const worker = new Worker(new URL("./hash-worker.ts", import.meta.url).href);
     const thread: Thread = { worker, tasks: new Map() };
+    if (background) worker.postMessage("background");
     worker.onmessage = (event: MessageEvent<HashAnswer>) => {
       const answer = thread.tasks.get(event.data.id);
       thread.tasks.delete(event.data.id);

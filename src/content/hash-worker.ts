@@ -4,7 +4,7 @@
 
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { BLOCK_BYTES, PIECE_BYTES_MIN } from "../protocol/limits.ts";
-import { createMapping } from "./mapping.ts";
+import { giveWay } from "./give-way.ts";
 import { createPieceHasher, HASH_BYTES, type PieceHasher } from "./merkle.ts";
 import { readAt } from "./slices.ts";
 
@@ -25,39 +25,24 @@ export type HashAnswer = { readonly id: number; readonly layer: Uint8Array | Fau
 // Reads of 64 KiB were 2 % slower, of 1 MiB 1 %.
 const READ_BYTES = PIECE_BYTES_MIN;
 
-// Opening again and a lease cost more than the copy of a small file, and a folder of them is many.
-const MAPPED_BYTES_LEAST = 1024 * 1024;
-
-type Window = { readonly bytes: Uint8Array; readonly blocks: readonly Uint8Array[] };
-
 const bytes = new Uint8Array(READ_BYTES);
-const buffer: Window = {
-  bytes,
-  blocks: Array.from({ length: READ_BYTES / BLOCK_BYTES }, (_, i) =>
-    bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES),
-  ),
-};
-const mapping = createMapping();
+const blocks = Array.from({ length: READ_BYTES / BLOCK_BYTES }, (_, i) =>
+  bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES),
+);
 
-function add(hasher: PieceHasher, window: Window, at: number, length: number): void {
-  const first = at / BLOCK_BYTES;
+function add(hasher: PieceHasher, length: number): void {
   const whole = Math.floor(length / BLOCK_BYTES);
-  for (let i = first; i < first + whole; i += 1) hasher.block(window.blocks[i] as Uint8Array);
-  if (whole * BLOCK_BYTES < length) hasher.update(window.bytes.subarray(at + whole * BLOCK_BYTES, at + length));
+  for (let i = 0; i < whole; i += 1) hasher.block(blocks[i] as Uint8Array);
+  if (whole * BLOCK_BYTES < length) hasher.update(bytes.subarray(whole * BLOCK_BYTES, length));
 }
 
 function hashPiece(hasher: PieceHasher, fd: number, from: number, to: number): Fault | undefined {
   for (let at = from; at < to; at += READ_BYTES) {
     const length = Math.min(READ_BYTES, to - at);
-    const found = mapping?.find(at);
-    if (mapping !== undefined && found !== undefined) {
-      add(hasher, mapping, found, length);
-      continue;
-    }
     const got = readAt(fd, length === READ_BYTES ? bytes : bytes.subarray(0, length), at);
     if (isFault(got)) return got;
     if (got < length) return fault("CHANGED", "ours", `ends at ${at + got}`, true);
-    add(hasher, buffer, 0, length);
+    add(hasher, length);
   }
   return undefined;
 }
@@ -85,21 +70,10 @@ function hashPieces(task: HashTask): Uint8Array | Fault {
   return layer;
 }
 
-function run(task: HashTask): Uint8Array | Fault {
-  if (task.size >= MAPPED_BYTES_LEAST) mapping?.begin(task.fd, task.size);
-  try {
-    return hashPieces(task);
-  } finally {
-    mapping?.end();
-  }
-}
-
 declare const self: Worker;
-self.onmessage = (event: MessageEvent<HashTask | "leave">) => {
-  if (event.data === "leave") {
-    mapping?.close();
-    process.exit(); // ends this thread only
-  }
-  const answer: HashAnswer = { id: event.data.id, layer: run(event.data) };
+self.onmessage = ({ data: order }: MessageEvent<HashTask | "background" | "leave">) => {
+  if (order === "leave") process.exit(); // ends this thread only
+  if (order === "background") return giveWay();
+  const answer: HashAnswer = { id: order.id, layer: hashPieces(order) };
   self.postMessage(answer);
 };

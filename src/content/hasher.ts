@@ -5,7 +5,7 @@
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { HashCache } from "./hash-cache.ts";
 import { createHashPool } from "./hash-pool.ts";
-import { type OpenFile, openFile, sameStamp, stampFile } from "./inside.ts";
+import { isPassing, type OpenFile, openFile, type Stamp, sameStamp, stampFile } from "./inside.ts";
 import { EMPTY_ROOT, HASH_BYTES, type Hashed, pieceBytesFor, pieceCount, rootOfLayer } from "./merkle.ts";
 
 export type HashOptions = {
@@ -13,16 +13,23 @@ export type HashOptions = {
   readonly signal?: AbortSignal;
   /** Reads the bytes even when the cache knows the root, and leaves the cache as it is: for finding damage. */
   readonly fresh?: boolean;
+  /** Somebody waits for it: it goes before all files that nobody waits for, under way or not, and at full speed. */
+  readonly urgent?: boolean;
+};
+
+/** Time, as transport/clock.ts has it. */
+export type Clock = {
+  now(): number;
+  after(ms: number, then: () => void): () => void;
 };
 
 export type Hasher = {
   /**
    * The identity of the file at `path`, an absolute path. Faults: FILE_MISSING, CHANGED (edited while it was read, or
    * a symlink), DISK_ERROR, CANCELLED (the signal), SHUTTING_DOWN (close), INTERNAL (a thread died).
+   * What was read before a CANCELLED, or a DISK_ERROR, is not read again when the same unchanged file is asked for.
    */
   hash(path: string, options?: HashOptions): Promise<Hashed | Fault>;
-  /** Somebody waits for this file: it goes before all others. Does nothing for a file that is not in the queue. */
-  prioritise(path: string): void;
   /** Ends the threads; whatever is at work answers SHUTTING_DOWN. The cache is the caller's. */
   close(): void;
 };
@@ -30,14 +37,23 @@ export type Hasher = {
 /** Beyond four threads it is the disk that is slow. */
 export const HASH_WORKERS_MAX = 4;
 
-/** One task: short enough that a prioritised file starts at once, long enough that messages cost nothing. */
-const TASK_BYTES = 16 * 1024 * 1024;
+/** One task: short enough that an urgent file starts at once on a slow disk too, long enough that messages cost nothing. */
+const TASK_BYTES = 4 * 1024 * 1024;
 
 /** Files open at once beyond one per thread: small files need the next ones at hand. */
 const FILES_AHEAD = 4;
 
+/** A disk that could not keep up with the rate may go faster than it for so long. */
+const SAVED_MS_MAX = 1000;
+
+/** A timer's longest wait: it is asked again then. */
+const TIMER_MS_MAX = 60_000;
+
 /** A file changed so recently may change again within the same tick of the file system's clock (FAT: two seconds). */
 const SETTLED_MS = 2000;
+
+/** Files begun and left, of which what was read is remembered: 32 bytes a piece of each. */
+const BEGUN_FILES_MAX = 16;
 
 type Waiter = {
   readonly resolve: (result: Hashed | Fault) => void;
@@ -48,78 +64,171 @@ type Job = {
   readonly key: string;
   readonly path: string;
   readonly fresh: boolean;
+  /** Without any the job rests: it is given no more tasks, and is put aside when those under way have ended. */
   readonly waiters: Set<Waiter>;
   urgent: boolean;
   /** Set once the file is open; from then on the job is at work. */
   work?: Work;
 };
 
-type Work = {
-  readonly file: OpenFile;
+/** How far a file is. */
+type Begun = {
+  readonly stamp: Stamp;
   readonly pieceBytes: number;
   readonly pieces: number;
   readonly layer: Uint8Array;
+  /** Where the next task begins, and where those began that failed or were given back: pieces. */
   next: number;
-  running: number;
+  readonly again: number[];
   hashedBytes: number;
-  failed?: Fault;
 };
+
+type Work = Begun & { readonly file: OpenFile; running: number; concluding: boolean; failed?: Fault };
+
+function beginFile(file: OpenFile): Begun {
+  const pieceBytes = pieceBytesFor(file.size);
+  const pieces = pieceCount(file.size, pieceBytes);
+  const layer = new Uint8Array(pieces * HASH_BYTES);
+  return { stamp: file, pieceBytes, pieces, layer, next: 0, again: [], hashedBytes: 0 };
+}
+
+const isGivenOut = ({ next, pieces, again }: Begun): boolean => next === pieces && again.length === 0;
+
+type Task = { readonly first: number; readonly pieces: number; readonly bytes: number };
+
+/** The next task of a file of which something is left to give out. */
+function nextTask({ again, next, pieceBytes, pieces, stamp }: Begun): Task {
+  const first = again.at(-1) ?? next;
+  const count = Math.min(Math.max(1, TASK_BYTES / pieceBytes), pieces - first);
+  return { first, pieces: count, bytes: Math.min((first + count) * pieceBytes, stamp.size) - first * pieceBytes };
+}
+
+function takeTask(work: Begun, { first, pieces }: Task): void {
+  if (work.again.at(-1) === first) work.again.pop();
+  else work.next = first + pieces;
+}
+
+const remaining = ({ stamp, hashedBytes }: Begun): number => stamp.size - hashedBytes;
+
+const isReady = ({ waiters }: Job, work: Work): boolean =>
+  waiters.size > 0 && work.failed === undefined && !work.concluding && !isGivenOut(work);
+
+/** `after`: the file once it was read. */
+function resultOf({ file, pieceBytes, layer }: Work, after: Stamp | Fault): Hashed | Fault {
+  if (isFault(after)) return after;
+  if (!sameStamp(file, after)) return fault("CHANGED", "ours", "changed while it was hashed", true);
+  const { size } = file;
+  return { root: size === 0 ? EMPTY_ROOT : rootOfLayer(layer, pieceBytes), size, pieceBytes, layer };
+}
+
+const cancelled = (): Fault => fault("CANCELLED", "ours", "hashing was cancelled");
+
+/** When the next bytes may be read, at so many bytes per second; at once without a rate. */
+function createPace(rate: number | undefined, clock: Clock) {
+  let from: number | undefined; // the time up to which everything is paid for
+  return {
+    /** How long to wait before a task of so many bytes begins: they are earned before. */
+    waitMs(bytes: number): number {
+      if (rate === undefined) return 0;
+      from ??= clock.now();
+      return from + (bytes / rate) * 1000 - clock.now();
+    },
+    spend(bytes: number): void {
+      if (rate !== undefined && from !== undefined)
+        from = Math.max(from + (bytes / rate) * 1000, clock.now() - SAVED_MS_MAX);
+    },
+    /** There is nothing to read: time passes that earns nothing. */
+    rest(): void {
+      from = undefined;
+    },
+  };
+}
 
 const keyOf = (path: string, fresh: boolean): string => (fresh ? `fresh ${path}` : path);
 
-/** Starts nothing until it is asked. `workers` defaults to the machine's cores, at most HASH_WORKERS_MAX. */
-export function createHasher(options: { cache?: HashCache; workers?: number; now?: () => number } = {}): Hasher {
+type HasherOptions = {
+  readonly cache?: HashCache | undefined;
+  /** The machine's cores when not given, at most HASH_WORKERS_MAX. */
+  readonly workers?: number;
+  readonly now?: () => number;
+  /** The threads give way to whatever else the machine does. */
+  readonly background?: boolean;
+  /** Bytes per second for all files that nobody waits for; no limit when not given. */
+  readonly rate?: number | undefined;
+  readonly clock?: Clock;
+};
+
+const wallClock: Clock = {
+  now: () => performance.now(),
+  after(ms, then) {
+    const timer = setTimeout(then, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Starts nothing until it is asked. */
+export function createHasher(options: HasherOptions = {}): Hasher {
   const { cache, workers = Math.min(navigator.hardwareConcurrency, HASH_WORKERS_MAX), now = Date.now } = options;
-  const pool = createHashPool(workers);
+  const { clock = wallClock, background = false, rate } = options;
+  const pool = createHashPool(workers, { background });
+  const pace = createPace(rate, clock);
   // Both in the order of arrival. A job is in one of them from its first cache miss to its answer.
   const queued = new Map<string, Job>();
   const active = new Map<string, Job>();
+  const begun = new Map<string, Begun>();
+  let cancelWait = (): void => {};
   let closed = false;
 
-  const forget = (job: Job): void => {
-    // The key may belong to a later job for the same file by now.
+  const answer = (job: Job, result: Hashed | Fault): void => {
     if (queued.get(job.key) === job) queued.delete(job.key);
     if (active.get(job.key) === job) active.delete(job.key);
-  };
-  const answer = (job: Job, result: Hashed | Fault): void => {
-    forget(job);
     for (const waiter of job.waiters) waiter.resolve(result);
     job.waiters.clear();
   };
 
-  async function conclude(job: Job, work: Work): Promise<void> {
-    const { file, pieceBytes, layer } = work;
-    const after = await stampFile(job.path);
-    await file.close();
-    if (work.failed !== undefined) return answer(job, work.failed);
-    if (isFault(after)) return answer(job, after);
-    if (!sameStamp(file, after)) return answer(job, fault("CHANGED", "ours", "changed while it was hashed", true));
-    const { size } = file;
-    const hashed = { root: size === 0 ? EMPTY_ROOT : rootOfLayer(layer, pieceBytes), size, pieceBytes, layer };
-    if (!job.fresh && now() - Number(file.mtimeNs / 1_000_000n) > SETTLED_MS) cache?.store(job.path, after, hashed);
-    answer(job, hashed);
+  /** Remembers how far the file is, for the next who asks. */
+  function putAside(key: string, { stamp, pieceBytes, pieces, layer, next, again, hashedBytes }: Work): void {
+    begun.set(key, { stamp, pieceBytes, pieces, layer, next, again, hashedBytes });
+    const [oldest] = begun.keys();
+    if (begun.size > BEGUN_FILES_MAX && oldest !== undefined) begun.delete(oldest);
   }
 
-  async function hashRange(job: Job, work: Work): Promise<void> {
+  async function conclude(job: Job, work: Work): Promise<void> {
+    const { file } = work;
+    work.concluding = true;
+    const after = await stampFile(job.path);
+    await file.close();
+    const isPart = !isGivenOut(work);
+    const isSettled = now() - Number(file.mtimeNs / 1_000_000n) > SETTLED_MS;
+    const why = work.failed ?? (isFault(after) ? after : undefined);
+    if (isSettled && (why === undefined ? isPart : isPassing(why))) putAside(job.key, work);
+    if (isPart && work.failed === undefined && job.waiters.size > 0) return start(job); // asked for again meanwhile
+    const result = isPart ? (work.failed ?? cancelled()) : resultOf(work, after);
+    if (!isFault(result) && !isFault(after) && !job.fresh && isSettled) cache?.store(job.path, after, result);
+    answer(job, result);
+  }
+
+  async function hashRange(job: Job, work: Work, task: Task): Promise<void> {
     const { file, pieceBytes } = work;
-    const first = work.next;
-    const pieces = Math.min(Math.max(1, TASK_BYTES / pieceBytes), work.pieces - first);
-    work.next += pieces;
+    const { first, pieces, bytes } = task;
+    takeTask(work, task);
     work.running += 1;
     const layer = await pool.run({ fd: file.fd, size: file.size, pieceBytes, first, pieces });
     work.running -= 1;
-    if (isFault(layer)) work.failed ??= layer;
-    else {
+    if (isFault(layer)) {
+      work.failed ??= layer;
+      work.again.push(first);
+    } else {
       work.layer.set(layer, first * HASH_BYTES);
-      work.hashedBytes += Math.min((first + pieces) * pieceBytes, file.size) - first * pieceBytes;
+      work.hashedBytes += bytes;
       for (const waiter of job.waiters) waiter.onProgress?.(work.hashedBytes, file.size);
     }
     finishOrGoOn(job, work);
   }
 
   function finishOrGoOn(job: Job, work: Work): void {
-    const given = work.failed !== undefined || work.next === work.pieces;
-    if (given && work.running === 0) void conclude(job, work).then(pump);
+    const isOver = work.failed !== undefined || isGivenOut(work) || job.waiters.size === 0;
+    if (isOver && work.running === 0 && !work.concluding) void conclude(job, work).then(pump);
     pump();
   }
 
@@ -128,28 +237,30 @@ export function createHasher(options: { cache?: HashCache; workers?: number; now
     active.set(job.key, job);
     const file = await openFile(job.path);
     if (isFault(file)) answer(job, file);
-    else if (job.waiters.size === 0) await file.close();
-    else {
-      const pieceBytes = pieceBytesFor(file.size);
-      const pieces = pieceCount(file.size, pieceBytes);
-      const layer = new Uint8Array(pieces * HASH_BYTES);
-      job.work = { file, pieceBytes, pieces, layer, next: 0, running: 0, hashedBytes: 0 };
-      if (pieces === 0) return finishOrGoOn(job, job.work);
+    else if (job.waiters.size === 0) {
+      await file.close();
+      answer(job, cancelled());
+    } else {
+      const earlier = begun.get(job.key);
+      begun.delete(job.key);
+      const progress = earlier !== undefined && sameStamp(earlier.stamp, file) ? earlier : beginFile(file);
+      job.work = { ...progress, file, running: 0, concluding: false };
+      return finishOrGoOn(job, job.work);
     }
     pump();
   }
 
-  const isReady = (job: Job): boolean =>
-    job.work !== undefined && job.work.failed === undefined && job.work.next < job.work.pieces;
-
+  /** Of the files that somebody waits for the one that is done soonest; else the first. */
   function nextReady(): Job | undefined {
     let first: Job | undefined;
+    let soonest: Job | undefined;
     for (const job of active.values()) {
-      if (!isReady(job)) continue;
-      if (job.urgent) return job;
+      const { work } = job;
+      if (work === undefined || !isReady(job, work)) continue;
       first ??= job;
+      if (job.urgent && (soonest?.work === undefined || remaining(work) < remaining(soonest.work))) soonest = job;
     }
-    return first;
+    return soonest ?? first;
   }
 
   function pump(): void {
@@ -158,35 +269,41 @@ export function createHasher(options: { cache?: HashCache; workers?: number; now
       if (active.size >= workers + FILES_AHEAD) break;
       void start(job);
     }
+    if (active.size === 0) pace.rest();
     while (pool.free()) {
       const job = nextReady();
       if (job?.work === undefined) return;
-      void hashRange(job, job.work);
+      const task = nextTask(job.work);
+      if (!job.urgent) {
+        const waitMs = pace.waitMs(task.bytes);
+        cancelWait();
+        if (waitMs > 0) {
+          cancelWait = clock.after(Math.min(waitMs, TIMER_MS_MAX), pump);
+          return;
+        }
+        pace.spend(task.bytes);
+      }
+      void hashRange(job, job.work, task);
     }
   }
 
-  /** Nobody waits any more. What is at a thread runs to its end, and the file is closed after it. */
-  function abandon(job: Job, why: Fault): void {
-    forget(job);
-    const { work } = job;
-    const concluding = work?.running === 0 && (work.failed !== undefined || work.next === work.pieces);
-    if (work === undefined || concluding) return;
-    work.failed ??= why;
-    finishOrGoOn(job, work);
+  /** Nobody waits any more. What is at a thread runs to its end; then the file is closed, and put aside as far as it is. */
+  function rest(job: Job): void {
+    job.urgent = false;
+    if (queued.get(job.key) === job) queued.delete(job.key);
+    if (job.work !== undefined) finishOrGoOn(job, job.work);
   }
 
-  function withdraw(job: Job, waiter: Waiter): void {
-    if (!job.waiters.delete(waiter)) return;
-    const why = fault("CANCELLED", "ours", "hashing was cancelled");
-    waiter.resolve(why);
-    if (job.waiters.size === 0) abandon(job, why);
-  }
-
-  function enqueue(path: string, { onProgress, signal, fresh = false }: HashOptions): Promise<Hashed | Fault> {
+  function enqueue(path: string, { onProgress, signal, fresh = false, urgent = false }: HashOptions) {
     const key = keyOf(path, fresh);
-    const job = queued.get(key) ?? active.get(key) ?? { key, path, fresh, waiters: new Set(), urgent: false };
-    return new Promise((resolve) => {
-      const abort = (): void => withdraw(job, waiter);
+    const job = queued.get(key) ?? active.get(key) ?? { key, path, fresh, waiters: new Set(), urgent };
+    job.urgent ||= urgent;
+    return new Promise<Hashed | Fault>((resolve) => {
+      const abort = (): void => {
+        if (!job.waiters.delete(waiter)) return;
+        waiter.resolve(cancelled());
+        if (job.waiters.size === 0) rest(job);
+      };
       const waiter: Waiter = {
         onProgress,
         resolve(result) {
@@ -197,6 +314,8 @@ export function createHasher(options: { cache?: HashCache; workers?: number; now
       job.waiters.add(waiter);
       signal?.addEventListener("abort", abort);
       if (!active.has(key)) queued.set(key, job);
+      // What somebody waits for does not wait for its turn to be opened either.
+      if (job.urgent && queued.has(key)) void start(job);
       pump();
     });
   }
@@ -205,23 +324,19 @@ export function createHasher(options: { cache?: HashCache; workers?: number; now
     async hash(path, given = {}) {
       const stamp = await stampFile(path);
       if (closed) return fault("SHUTTING_DOWN", "ours");
-      if (given.signal?.aborted) return fault("CANCELLED", "ours", "hashing was cancelled");
+      if (given.signal?.aborted) return cancelled();
       if (isFault(stamp)) return stamp;
       return (given.fresh ? undefined : cache?.find(path, stamp)) ?? enqueue(path, given);
     },
-    prioritise(path) {
-      const job = queued.get(path) ?? active.get(path);
-      if (job === undefined) return;
-      job.urgent = true;
-      if (queued.has(path)) void start(job);
-    },
     close() {
       closed = true;
+      cancelWait();
       pool.close();
       const why = fault("SHUTTING_DOWN", "ours");
-      for (const job of [...queued.values(), ...active.values()]) {
+      const jobs = [...queued.values(), ...active.values()];
+      for (const job of jobs) {
         answer(job, why);
-        abandon(job, why);
+        rest(job);
       }
     },
   };

@@ -63,6 +63,14 @@ export function diskFault(error: unknown, doing: string): Fault {
   return fault("DISK_ERROR", "disk", detail, retry);
 }
 
+/**
+ * Whether `why` says nothing of the file itself: it is held by another program, descriptors are out, a drive does not
+ * answer. What is not passing is that it is gone, is another, or is no regular file.
+ */
+export function isPassing(why: Fault): boolean {
+  return why.whose === "disk" && why.fault !== "FILE_MISSING";
+}
+
 export function stampOf(stat: fs.BigIntStats): Stamp {
   return { size: Number(stat.size), mtimeNs: stat.mtimeNs, ino: stat.ino };
 }
@@ -146,12 +154,6 @@ export async function openFile(path: string, wanted?: Stamp): Promise<OpenFile |
   } catch (error) {
     return diskFault(error, "open");
   }
-}
-
-/** Opens for reading what is open as `fd`, as if for the first time: a description of its own. Linux; throws elsewhere. */
-export function openAgain(fd: number): number {
-  // The system follows this link to the very file, whatever its name is now. O_CLOEXEC is Bun's own doing.
-  return fs.openSync(`/proc/self/fd/${fd}`, fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0));
 }
 
 /** Opens what listFolder listed. CHANGED when it is no longer that file or no longer as it was, FILE_MISSING when gone. */

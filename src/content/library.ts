@@ -1,13 +1,13 @@
 // What this peer shares now: its folder's files, and the root of each as soon as it is known.
-// Invariant: a share's root belongs to the file as it was listed; a file that changed is out until it is listed again.
-// Never: makes JOIN or a download wait for hashing (DESIGN 4).
+// Invariant: a share's root belongs to the file as it was listed; a file that changed is out until it stands still again.
+// Never: makes JOIN or a download wait for hashing (DESIGN 4), or takes a file out because it could not be read just now.
 
 import { isFault } from "../protocol/fault.ts";
 import type { Root, Share } from "../protocol/messages.ts";
 import type { Listing, LocalShare } from "./folder.ts";
 import type { HashCache } from "./hash-cache.ts";
-import type { Hasher } from "./hasher.ts";
-import { finalPath, stampFile } from "./inside.ts";
+import type { Clock, Hasher } from "./hasher.ts";
+import { finalPath, isPassing, type Stamp, sameStamp, stampFile } from "./inside.ts";
 import { type Hashed, pieceBytesFor } from "./merkle.ts";
 
 /** A file of the folder and what is known of its content. The layer is in memory only once somebody needed it. */
@@ -18,20 +18,31 @@ export type Held = {
   readonly layer: Uint8Array | undefined;
 };
 
+/** How far the hashing of what the cache did not know is: files and bytes of those that there are in all. */
+export type Hashing = {
+  readonly files: number;
+  readonly filesTotal: number;
+  readonly bytes: number;
+  readonly bytesTotal: number;
+};
+
 export type Library = {
   readonly folder: string;
   readonly names: readonly string[];
   has(name: string): boolean;
+  get(name: string): Held | undefined;
   all(): IterableIterator<Held>;
   /** As the server is told. */
   shares(): IterableIterator<Share>;
   /** A download has put `name` there: from now on it is shared, its content known. Undefined when it is gone already. */
   add(name: string, hashed: Hashed): Promise<Held | undefined>;
-  /** False when it was not there. */
-  remove(name: string): boolean;
+  /** Takes over what another library of the same folder holds and this one does not. */
+  adopt(other: Library): readonly Held[];
+  /** It may have changed: it is looked at, and taken out if it has (onLost). It comes back by itself (onShared). */
+  doubt(name: string): Promise<void>;
   /** Begins to hash what the cache does not know. */
   hashAll(): Promise<void>;
-  /** Somebody downloads it: its root and layer are wanted before those of the others. They come through onHashed. */
+  /** Somebody downloads it: its root and layer are wanted before those of the others. They come through onShared. */
   want(name: string): void;
   /** Stops the hashing. */
   close(): void;
@@ -41,52 +52,177 @@ export type LibraryOptions = {
   readonly listing: Listing;
   readonly cache: HashCache;
   readonly hasher: Hasher;
-  /** The root and the layer of a file are known. */
-  readonly onHashed: (held: Held) => void;
-  /** A file cannot be read as it was listed: it is to be removed. */
+  readonly clock: Clock;
+  /** More is known of a file: its root and its layer; or it is shared again. */
+  readonly onShared: (held: Held) => void;
+  /** A file is no longer what was listed, and is out. */
   readonly onLost: (name: string) => void;
+  /** Told once in HASHING_TOLD_MS, and when all is done. */
+  readonly onHashing?: (hashing: Hashing) => void;
 };
 
+/** A file that could not be read is tried again after the first of these, then after twice as long, up to the other. */
+export const AGAIN_SECONDS_MIN = 1;
+export const AGAIN_SECONDS_MAX = 300;
+
+/** A file that was lost is looked for so often, more and more seldom; it must be the same in two looks. */
+export const LOOK_SECONDS_MIN = 2;
+export const LOOK_SECONDS_MAX = 60;
+
+/** How often what is due is done, and how much of it at once. */
+const SWEEP_MS = 1000;
+const SWEEP_FILES_MAX = 256;
+
+export const HASHING_TOLD_MS = 1000;
+
 /** Faults of the hashing itself, which say nothing about the file. */
-const OUR_END: ReadonlySet<string> = new Set(["CANCELLED", "SHUTTING_DOWN", "INTERNAL"]);
+const OUR_END: ReadonlySet<string> = new Set(["CANCELLED", "SHUTTING_DOWN"]);
+
+/** A file to come back to: to hash it, or to see whether what was `lost` is there again. */
+type Due = { readonly at: number; readonly seconds: number; readonly lost?: Held; readonly seen?: Stamp };
+
+/** What is to be done later, `act` by `act`, never more than SWEEP_FILES_MAX at a time. */
+function createAgenda(clock: Clock, act: (name: string, due: Due) => Promise<void> | undefined) {
+  const all = new Map<string, Due>();
+  let cancel: (() => void) | undefined;
+  let isClosed = false;
+
+  async function sweep(): Promise<void> {
+    const ready = [...all].filter(([, { at }]) => at <= clock.now()).slice(0, SWEEP_FILES_MAX);
+    for (const [name, due] of ready) {
+      if (isClosed) return;
+      if (all.get(name) !== due) continue;
+      all.delete(name);
+      await act(name, due);
+    }
+    cancel = all.size > 0 && !isClosed ? clock.after(SWEEP_MS, sweep) : undefined;
+  }
+  return {
+    /** `due.seconds` from now. */
+    add(name: string, due: Omit<Due, "at">): void {
+      if (isClosed) return;
+      all.set(name, { ...due, at: clock.now() + due.seconds * 1000 });
+      cancel ??= clock.after(SWEEP_MS, sweep);
+    },
+    remove: (name: string) => void all.delete(name),
+    close(): void {
+      isClosed = true;
+      cancel?.();
+    },
+  };
+}
+
+/** Counts what is hashed; `tell` hears of it now and then. */
+function createCount(clock: Clock, tell: (hashing: Hashing) => void) {
+  const open = new Map<string, { readonly size: number; bytes: number }>();
+  const done = { files: 0, bytes: 0 };
+  let toldAt = Number.NEGATIVE_INFINITY;
+
+  function told(): void {
+    if (open.size > 0 && clock.now() - toldAt < HASHING_TOLD_MS) return;
+    toldAt = clock.now();
+    let { bytes } = done;
+    let bytesTotal = done.bytes;
+    for (const file of open.values()) {
+      bytes += file.bytes;
+      bytesTotal += file.size;
+    }
+    tell({ files: done.files, filesTotal: done.files + open.size, bytes, bytesTotal });
+  }
+  return {
+    add: (name: string, size: number) => void open.set(name, { size, bytes: 0 }),
+    progress(name: string, bytes: number): void {
+      const file = open.get(name);
+      if (file === undefined) return;
+      file.bytes = bytes;
+      told();
+    },
+    /** It is hashed, or no longer there to be hashed. */
+    end(name: string, isHashed: boolean): void {
+      const file = open.get(name);
+      if (!open.delete(name) || file === undefined) return;
+      if (isHashed) {
+        done.files += 1;
+        done.bytes += file.size;
+      }
+      told();
+    },
+  };
+}
 
 /** A library of what was listed. */
-export function createLibrary({ listing, cache, hasher, onHashed, onLost }: LibraryOptions): Library {
-  const { folder } = listing;
+export function createLibrary(options: LibraryOptions): Library {
+  const { listing, cache, hasher, clock, onShared, onLost } = options;
+  const { folder, shares } = listing;
   const held = new Map<string, Held>();
+  const count = createCount(clock, (hashing) => options.onHashing?.(hashing));
   const stop = new AbortController();
+  const agenda = createAgenda(clock, (name, due) => {
+    if (due.lost !== undefined) return lookFor(name, due.lost, due);
+    return void hash(name, { seconds: Math.min(due.seconds * 2, AGAIN_SECONDS_MAX) });
+  });
   const pathOf = (local: LocalShare): string => String(finalPath(folder, local.file));
 
-  for (const local of listing.shares) {
+  /** The file as it was listed, with its root where it is known. */
+  function hold(local: LocalShare): Held {
     const root = cache.findRoot(pathOf(local), local);
-    held.set(local.name, { local, pieceBytes: pieceBytesFor(local.size), root, layer: undefined });
+    const one = { local, pieceBytes: pieceBytesFor(local.size), root, layer: undefined };
+    held.set(local.name, one);
+    if (root === undefined) count.add(local.name, local.size);
+    return one;
   }
+  for (const local of shares) hold(local);
 
-  async function hash(name: string): Promise<void> {
+  /** Hashes it, now or later. Whatever can pass is tried again, after `seconds` the next time. */
+  async function hash(name: string, { urgent = false, seconds = AGAIN_SECONDS_MIN } = {}): Promise<void> {
     const before = held.get(name);
     if (before === undefined || before.layer !== undefined || stop.signal.aborted) return;
-    const hashed = await hasher.hash(pathOf(before.local), { signal: stop.signal });
-    if (stop.signal.aborted || held.get(name) !== before) return;
+    const { signal } = stop;
+    const onProgress = (bytes: number): void => count.progress(name, bytes);
+    const hashed = await hasher.hash(pathOf(before.local), { signal, urgent, onProgress });
+    const now = held.get(name);
+    if (signal.aborted || now?.local !== before.local || now.layer !== undefined) return;
     if (isFault(hashed) && OUR_END.has(hashed.fault)) return;
-    if (isFault(hashed) || hashed.size !== before.local.size) return onLost(name);
+    if (isFault(hashed) && (isPassing(hashed) || hashed.fault === "INTERNAL")) return agenda.add(name, { seconds });
+    if (isFault(hashed) || hashed.size !== before.local.size) return lose(before);
     const after = { ...before, root: hashed.root, layer: hashed.layer };
     held.set(name, after);
-    onHashed(after);
+    agenda.remove(name);
+    count.end(name, true);
+    onShared(after);
   }
 
-  /** One file after another, so that a folder of 100,000 does not become 100,000 jobs at once. */
-  async function hashAll(): Promise<void> {
-    for (const [name, { root }] of [...held]) {
-      if (stop.signal.aborted) return;
-      if (root === undefined) await hash(name);
-    }
+  function lose(lost: Held): void {
+    const { name } = lost.local;
+    held.delete(name);
+    count.end(name, false);
+    onLost(name);
+    agenda.add(name, { seconds: LOOK_SECONDS_MIN, lost });
   }
+
+  /** Back it comes as it was; or as it is now, once it stands still. */
+  async function lookFor(name: string, lost: Held, { seconds, seen }: Due): Promise<void> {
+    const stamp = await stampFile(pathOf(lost.local));
+    if (stop.signal.aborted || held.has(name)) return;
+    const isBack = !isFault(stamp) && sameStamp(stamp, lost.local);
+    if (isBack || (!isFault(stamp) && seen !== undefined && sameStamp(stamp, seen))) {
+      if (isBack && lost.root !== undefined) held.set(name, lost);
+      const back = held.get(name) ?? hold({ name, file: lost.local.file, ...stamp });
+      onShared(back);
+      return void hash(name);
+    }
+    // What has been seen is soon looked at again, unless it goes on changing.
+    const next = isFault(stamp) || seen !== undefined ? Math.min(seconds * 2, LOOK_SECONDS_MAX) : LOOK_SECONDS_MIN;
+    agenda.add(name, { seconds: next, lost, ...(!isFault(stamp) && { seen: stamp }) });
+  }
+
   return {
     folder,
     get names() {
       return [...held.keys()];
     },
     has: (name) => held.has(name),
+    get: (name) => held.get(name),
     all: () => held.values(),
     *shares() {
       for (const { local, root } of held.values()) yield { name: local.name, size: local.size, root };
@@ -99,17 +235,39 @@ export function createLibrary({ listing, cache, hasher, onHashed, onLost }: Libr
       const { pieceBytes, root, layer } = hashed;
       const added = { local: { name, file: name, ...stamp }, pieceBytes, root, layer };
       held.set(name, added);
+      agenda.remove(name);
+      count.end(name, false);
       return added;
     },
-    remove: (name) => held.delete(name),
-    hashAll,
+    adopt(other) {
+      const news = [...other.all()].filter(({ local }) => !held.has(local.name));
+      for (const one of news) held.set(one.local.name, one);
+      return news;
+    },
+    async doubt(name) {
+      const before = held.get(name);
+      if (before === undefined) return;
+      const stamp = await stampFile(pathOf(before.local));
+      const now = held.get(name);
+      if (stop.signal.aborted || now?.local !== before.local) return;
+      if (isFault(stamp) ? !isPassing(stamp) : !sameStamp(stamp, before.local)) lose(now);
+    },
+    /** One file after another, so that a folder of 100,000 does not become 100,000 jobs at once. */
+    async hashAll() {
+      for (const [name, { root }] of [...held]) {
+        if (stop.signal.aborted) return;
+        if (root === undefined) await hash(name);
+      }
+    },
     want(name) {
       const wanted = held.get(name);
       if (wanted === undefined) return;
-      if (wanted.layer !== undefined) return onHashed(wanted);
-      void hash(name);
-      hasher.prioritise(pathOf(wanted.local));
+      if (wanted.layer !== undefined) onShared(wanted);
+      else void hash(name, { urgent: true });
     },
-    close: () => stop.abort(),
+    close() {
+      stop.abort();
+      agenda.close();
+    },
   };
 }

@@ -80,6 +80,12 @@ export const SEND_QUEUE_BYTES_MAX = 1024 * 1024;
 export const RECONNECT_MS_MIN = 250;
 export const RECONNECT_MS_MAX = 8_000;
 
+/** A connection to the server that has lasted so long makes the next wait the first one again. */
+export const LASTED_SECONDS_MIN = 30;
+
+/** A question asked while the server is away waits so long for its return: a restart fits, and a person waits. */
+export const RETURN_SECONDS_MAX = 5;
+
 /** The first wait after a server said SHUTTING_DOWN: it takes a while to start again, and everyone comes back at once. */
 export const RECONNECT_AFTER_SHUTDOWN_MS = 4_000;
 

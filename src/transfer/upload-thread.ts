@@ -18,8 +18,13 @@ export type UploadThread = {
   /** These pieces of a download under way, stocked before, may be served too. */
   have(root: Root, indexes: readonly number[]): void;
   removePartial(root: Root): void;
-  /** Listens there instead of where it did, and answers with the port that was taken. */
+  /** Listens there too, and answers with the port that was taken; `settle` says which of the two places stays. */
   listen(at: Address): Promise<Address | Fault>;
+  /**
+   * The place that `listen` took replaces the one before, or is given up. Resolves when the other's port is free; a
+   * fault when the place before had to be left for the new one and could not be taken again.
+   */
+  settle(keep: boolean): Promise<Fault | undefined>;
   /** Resolves once nobody can connect any more. */
   close(): Promise<void>;
 };
@@ -33,10 +38,12 @@ export function startUploadThread(
   const worker = new Worker(new URL("./upload-worker.ts", import.meta.url).href);
   const closed = Promise.withResolvers<void>();
   const asked: ((result: Address | Fault) => void)[] = [];
+  const settling: ((result: Fault | undefined) => void)[] = [];
   const post = (message: UploadMessage) => worker.postMessage(message);
   worker.onmessage = ({ data: message }: MessageEvent<UploadReport>) => {
     if (message.type === "closed") closed.resolve();
     else if (message.type === "listening") asked.shift()?.(message.result);
+    else if (message.type === "settled") settling.shift()?.(message.result);
     else onEvent(message);
   };
   worker.onerror = (event) => {
@@ -56,6 +63,12 @@ export function startUploadThread(
       const { promise, resolve } = Promise.withResolvers<Address | Fault>();
       asked.push(resolve);
       post({ type: "listen", at });
+      return promise;
+    },
+    settle(keep) {
+      const { promise, resolve } = Promise.withResolvers<Fault | undefined>();
+      settling.push(resolve);
+      post({ type: "settle", keep });
       return promise;
     },
     close() {

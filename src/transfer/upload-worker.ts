@@ -5,11 +5,11 @@
 import { randomBytes } from "node:crypto";
 import { openPart, openShare, type Stamp } from "../content/inside.ts";
 import { readable } from "../content/slices.ts";
-import { type Address, sameAddress } from "../protocol/address.ts";
+import type { Address } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Root } from "../protocol/messages.ts";
 import { systemClock } from "../transport/clock.ts";
-import type { Listener } from "../transport/connection.ts";
+import { createDoor } from "../transport/door.ts";
 import { listen } from "../transport/tcp.ts";
 import { createShelf, type Stocked } from "./shelf.ts";
 import { createUploads, type UploadPolicy, type Uploads, type UploadsEvent } from "./uploads.ts";
@@ -23,6 +23,7 @@ export type Listed =
 export type UploadMessage =
   | { readonly type: "start"; readonly policy: UploadPolicy; readonly key: string }
   | { readonly type: "listen"; readonly at: Address }
+  | { readonly type: "settle"; readonly keep: boolean }
   | { readonly type: "stock"; readonly fresh: boolean; readonly stocked: readonly Stocked<Listed>[] }
   | { readonly type: "remove"; readonly name: string }
   /** A download under way has verified these pieces; it was stocked before. */
@@ -34,7 +35,8 @@ export type UploadMessage =
 export type UploadReport =
   | UploadsEvent
   | { readonly type: "closed" }
-  | { readonly type: "listening"; readonly result: Address | Fault };
+  | { readonly type: "listening"; readonly result: Address | Fault }
+  | { readonly type: "settled"; readonly result: Fault | undefined };
 
 declare const self: Worker & { onmessage: (event: MessageEvent<UploadMessage>) => void };
 
@@ -45,7 +47,7 @@ const shelf = createShelf<Listed>(async (listed) => {
   return isFault(file) ? file : readable(file);
 });
 let uploads: Uploads | undefined;
-let listener: Listener | undefined;
+const door = createDoor((at) => listen(at, (connection) => (uploads as Uploads).accept(connection)));
 
 self.onmessage = ({ data: message }) => {
   switch (message.type) {
@@ -59,19 +61,12 @@ self.onmessage = ({ data: message }) => {
         onEvent: report,
       });
       return;
-    case "listen": {
-      if (listener !== undefined && sameAddress(listener.address, message.at)) {
-        report({ type: "listening", result: listener.address });
-        return;
-      }
-      const made = listen(message.at, (connection) => (uploads as Uploads).accept(connection));
-      if (!isFault(made)) {
-        listener?.close();
-        listener = made;
-      }
-      report({ type: "listening", result: isFault(made) ? made : made.address });
+    case "listen":
+      report({ type: "listening", result: door.take(message.at) });
       return;
-    }
+    case "settle":
+      report({ type: "settled", result: door.settle(message.keep) });
+      return;
     case "stock":
       if (message.fresh) shelf.clear();
       for (const stocked of message.stocked) shelf.put(stocked);
@@ -86,7 +81,7 @@ self.onmessage = ({ data: message }) => {
       shelf.removePartial(message.root);
       return;
     case "close":
-      listener?.close();
+      door.close();
       uploads?.close();
       report({ type: "closed" });
   }

@@ -139,6 +139,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
     have: (root, indexes) => shelf.have(root, [...indexes]),
     removePartial: (root) => shelf.removePartial(root),
     listen: async (at) => at,
+    settle: async () => undefined,
     async close() {},
   };
 

@@ -21,6 +21,7 @@ describe("the peer's command line", () => {
       stallSeconds: undefined,
       maxUploadRate: undefined,
       maxDownloadRate: undefined,
+      hashRate: undefined,
       only: false,
       maxWaitSeconds: undefined,
     });
@@ -39,6 +40,7 @@ describe("the peer's command line", () => {
   ])("a rate of %s is %d bytes a second", (text, rate) => {
     expect(peer(`share --dir d --max-upload-rate ${text}`)).toMatchObject({ maxUploadRate: rate });
     expect(peer(`get x.mp4 --dir d --max-download-rate=${text}`)).toMatchObject({ maxDownloadRate: rate });
+    expect(peer(`share --dir d --hash-rate ${text}`)).toMatchObject({ hashRate: rate });
     expect(peer(`--max-upload-rate ${text}`)).toMatchObject({ command: "menu", maxUploadRate: rate });
   });
 
@@ -249,7 +251,7 @@ test("a peer's patience can be set where it counts", () => {
 
 test("--help names every flag that its program takes, within 80 columns", () => {
   const ofPeer = ["host", "port", "dir", "server", "from", "only", "max-wait", "max-uploads", "max-upload-rate"];
-  for (const flag of [...ofPeer, "max-download-rate", "reject-all", "verify", "json", "help", "version"])
+  for (const flag of [...ofPeer, "max-download-rate", "hash-rate", "reject-all", "verify", "json", "help", "version"])
     expect(peerUsage()).toContain(`--${flag} `);
   expect(serverUsage()).not.toContain("--dir");
   const widest = Math.max(...`${peerUsage()}${serverUsage()}`.split("\n").map((line) => line.length));

@@ -9,11 +9,12 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cachePath, createHashCache, type HashCache } from "../../src/content/hash-cache.ts";
-import { createHasher, type Hasher } from "../../src/content/hasher.ts";
+import { createHasher, type Hasher, type HashOptions } from "../../src/content/hasher.ts";
 import { type Stamp, stampFile } from "../../src/content/inside.ts";
 import { checkLayer, EMPTY_ROOT, type Hashed } from "../../src/content/merkle.ts";
 import { hashFiles, type Verdict, verifyFolder } from "../../src/content/verify.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
+import { createVirtualClock } from "../support/clock.ts";
 
 const MIB = 1024 * 1024;
 const root = fs.mkdtempSync(join(tmpdir(), "napster-hasher-"));
@@ -139,17 +140,85 @@ describe("hashing", () => {
     expect(codeOf(await newHasher().hash(path, { onProgress }))).toBe("FILE_MISSING");
   });
 
-  test("a prioritised file is done before those that came earlier", async () => {
+  test("what somebody waits for is hashed next, whatever is under way or was asked for before", async () => {
     const hasher = newHasher(undefined, 1);
     const order: string[] = [];
-    const follow = async (name: string, onProgress?: () => void) => {
-      await hasher.hash(sparse(name, 48 * MIB), { onProgress });
+    const follow = async (name: string, bytes: number, options: HashOptions = {}) => {
+      good(await hasher.hash(sparse(name, bytes), options));
       order.push(name);
     };
-    const first = follow("first", () => hasher.prioritise(join(folder, "wanted")));
-    const early = Array.from({ length: 12 }, (_, i) => follow(`early ${i}`));
-    await Promise.all([first, ...early, follow("wanted")]);
-    expect(order.indexOf("wanted")).toBeLessThan(3);
+    let wanted: Promise<void> | undefined;
+    let early: Promise<void>[] = [];
+    let bytesOfFirst = 0;
+    const onProgress = (bytes: number) => {
+      bytesOfFirst = bytes;
+      if (wanted !== undefined) return;
+      early = Array.from({ length: 8 }, (_, i) => follow(`early ${i}`, 12 * MIB));
+      wanted = follow("wanted", 8 * MIB, { urgent: true }).then(() => expect(bytesOfFirst).toBeLessThan(100 * MIB));
+    };
+    await follow("first", 160 * MIB, { onProgress });
+    await Promise.all([...early, wanted]);
+    expect(order[0]).toBe("wanted");
+  });
+
+  test("of two files that are waited for the one that is done sooner goes first", async () => {
+    const hasher = newHasher(undefined, 1);
+    const order: string[] = [];
+    const follow = async (name: string, bytes: number, onProgress?: () => void) => {
+      good(await hasher.hash(sparse(name, bytes), { urgent: true, onProgress }));
+      order.push(name);
+    };
+    let small: Promise<void> | undefined;
+    await follow("giant", 256 * MIB, () => {
+      small ??= follow("small", 8 * MIB);
+    });
+    await small;
+    expect(order).toEqual(["small", "giant"]);
+  });
+
+  test("a file that is asked for again goes on where it was left, if it is still the same", async () => {
+    for (const change of [false, true]) {
+      const path = sparse(`v ${change}.mp4`, 80 * MIB);
+      const hasher = newHasher(undefined, 2);
+      const controller = new AbortController();
+      let left = 0;
+      const onProgress = (bytes: number) => {
+        left = bytes;
+        if (bytes > 32 * MIB) controller.abort();
+      };
+      expect(codeOf(await hasher.hash(path, { signal: controller.signal, onProgress }))).toBe("CANCELLED");
+      // What is at the threads is read to its end; another file behind it sees that end.
+      good(await hasher.hash(sparse("behind.mp4", 24 * MIB)));
+      if (change) fs.utimesSync(path, 1, 1);
+      const seen: number[] = [];
+      const hashed = good(await hasher.hash(path, { onProgress: (bytes) => void seen.push(bytes) }));
+      if (change) expect(seen[0]).toBeLessThan(16 * MIB);
+      else expect(seen[0]).toBeGreaterThan(left);
+      expect(seen.at(-1)).toBe(80 * MIB);
+      expect(checkLayer(hashed.layer, hashed.size, hashed.pieceBytes, hashed.root)).toBe(true);
+      expect(hashed.root).toBe(good(await newHasher().hash(sparse("same.mp4", 80 * MIB))).root);
+    }
+  });
+
+  test("with a rate it reads no faster, but what is waited for at full speed", async () => {
+    const clock = createVirtualClock();
+    const hasher = kept(createHasher({ workers: 2, rate: 10 * MIB, clock }));
+    let done = false;
+    const slow = hasher.hash(sparse("slow.mp4", 50 * MIB)).then((hashed) => {
+      done = true;
+      return hashed;
+    });
+    good(await hasher.hash(sparse("wanted.mp4", 300 * MIB), { urgent: true }));
+    expect(done).toBe(false);
+    let seconds = 0;
+    for (; !done && seconds < 20; seconds += 0.1) {
+      await clock.advance(100);
+      // A task takes its time on a real thread.
+      await hasher.hash(put("turn.mp4", `${seconds}`), { urgent: true });
+    }
+    expect(good(await slow).size).toBe(50 * MIB);
+    expect(seconds).toBeGreaterThan(4.9);
+    expect(seconds).toBeLessThan(5.6);
   });
 
   test("a cancelled file answers at once and the others go on", async () => {

@@ -10,6 +10,7 @@ import { createMemoryCatalog } from "../../src/catalog/memory.ts";
 import { Peer, type PeerEvent, type PeerOptions } from "../../src/peer.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import type { Holder } from "../../src/protocol/messages.ts";
+import { LIMITS } from "../../src/protocol/server-limits.ts";
 import { closeAfterTest } from "../support/closing.ts";
 import { codeOf, good } from "../support/good.ts";
 import { type Running, startServidor } from "../support/servidor.ts";
@@ -157,6 +158,119 @@ describe("JOIN", () => {
   });
 });
 
+describe("a JOIN that is refused changes nothing", () => {
+  /** A server that takes JOINs until it is told otherwise; each line that it got. */
+  function startScripted() {
+    const script = { join: (address: string) => `JOIN_OK ${address}`, lines: [] as string[] };
+    const server = Bun.listen<{ rest: string }>({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        open: (socket) => {
+          socket.data = { rest: "" };
+        },
+        data(socket, chunk) {
+          const lines = (socket.data.rest + chunk.toString()).split("\n");
+          socket.data.rest = lines.pop() as string;
+          for (const line of lines) {
+            const [verb, address] = line.split(" ");
+            script.lines.push(line);
+            if (verb === "HELLO") socket.write("HELLO 1\n");
+            if (verb === "JOIN") socket.write(`${script.join(address as string)}\n`);
+            if (verb === "UPDATE" || verb === "WITHDRAW" || verb === "LEAVE") socket.write(`${verb}_OK\n`);
+          }
+        },
+      },
+    });
+    closeAfterTest(() => server.stop(true));
+    return { script, address: { ip: "127.0.0.1", port: server.port } };
+  }
+  const canListen = (port: number, hostname = "127.0.0.1"): boolean => {
+    try {
+      Bun.listen({ hostname, port, socket: { data() {} }, exclusive: true }).stop(true);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const REFUSED = "ERROR ADDRESS_MISMATCH final no";
+
+  test("the port is free again at once, and may be tried again, on another of this machine's addresses too", async () => {
+    const { script, address } = startScripted();
+    const { peer } = makePeer(address);
+    script.join = () => REFUSED;
+    const folder = folderOf({ "a.mp4": "a" });
+    const refused = await peer.join({ host: "127.0.0.1", port: 0, folder });
+    expect(codeOf(refused)).toBe("ADDRESS_MISMATCH");
+    const port = ("at" in refused && refused.at?.port) || 0;
+    expect(canListen(port)).toBe(true);
+    for (const host of ["127.0.0.1", "0.0.0.0", "127.0.0.2", "127.0.0.1"]) {
+      expect(codeOf(await peer.join({ host, port, folder }))).toBe("ADDRESS_MISMATCH");
+      expect(canListen(port, host)).toBe(true);
+    }
+    script.join = (at) => `JOIN_OK ${at}`;
+    expect(good(await peer.join({ host: "127.0.0.1", port, folder })).address.port).toBe(port);
+  });
+
+  test("with no server to be reached the port is free again too", async () => {
+    const { peer } = makePeer({ ip: "127.0.0.1", port: 1 });
+    const gone = await peer.join({ host: "127.0.0.1", port: 0, folder: undefined });
+    expect(codeOf(gone)).toBe("SERVER_UNREACHABLE");
+    expect(canListen(("at" in gone && gone.at?.port) || 0)).toBe(true);
+  });
+
+  for (const host of ["127.0.0.1", "127.0.0.2", "0.0.0.0"])
+    test(`moving to ${host} at the same port: what was served is served as before, at the same place, all the while`, async () => {
+      const { script, address } = startScripted();
+      const { peer } = makePeer(address);
+      const content = contentOf(300_000);
+      const folder = folderOf({ "a.mp4": content });
+      const here = good(await peer.join({ host: "127.0.0.1", port: 0, folder })).address;
+      script.join = () => REFUSED;
+      const next = folderOf({ "b.mp4": "b", "a.mp4": "another" });
+      expect(codeOf(await peer.join({ host, port: here.port, folder: next }))).toBe("ADDRESS_MISMATCH");
+      const other = await enter(startServer().address);
+      good(await other.peer.download(here, { name: "a.mp4" }));
+      expect(sameBytes(inFolder(other, "a.mp4"), content)).toBe(true);
+      expect(codeOf(await other.peer.download(here, { name: "b.mp4" }))).toBe("NOT_SHARED");
+      expect(script.lines.filter((line) => line.startsWith("UPDATE")).every((line) => line.endsWith(" a.mp4"))).toBe(
+        true,
+      );
+    });
+
+  test("two JOINs at once are one after the other, and the last one counts", async () => {
+    const server = startServer();
+    const { peer } = makePeer(server.address);
+    const [first, second] = [folderOf({ "a.mp4": "a" }), folderOf({ "b.mp4": "b" })];
+    const [one, two] = await Promise.all(
+      [first, second].map((folder) => peer.join({ host: "127.0.0.1", port: 0, folder }).then(good)),
+    );
+    expect(await peer.search("a.mp4")).toEqual([]);
+    expect(await peer.search("b.mp4")).toEqual([two?.address as Address]);
+    expect(canListen(one?.address.port as number)).toBe(true);
+  });
+});
+
+describe("UPDATE", () => {
+  test("that the server refuses is told once with its reason, and the file is served all the same (SPEC 5.c)", async () => {
+    const server = startServidor({ catalog: createMemoryCatalog(undefined, 1), limits: { ...LIMITS, names: 1 } });
+    const source = await enter(server.address, { "new.mp4": contentOf(300_000) });
+    const target = await enter(server.address, { "old.mp4": "o" });
+    good(await target.peer.download(source.address, { name: "new.mp4" }));
+    const told = () => target.events.filter(({ type }) => type === "refused");
+    expect(told()).toMatchObject([{ name: "new.mp4", why: { fault: "TOO_MANY" } }]);
+    expect(await target.peer.search("new.mp4")).toEqual([source.address]);
+    // Once there is room again it is told again, without anybody's doing.
+    fs.rmSync(inFolder(target, "old.mp4"));
+    expect(codeOf(await source.peer.download(target.address, { name: "old.mp4" }))).toBe("CHANGED");
+    await until("new.mp4 to be listed", async () => {
+      const found = await source.peer.search("new.mp4");
+      return Array.isArray(found) && found.length === 2;
+    });
+    expect(told().length).toBe(1);
+  });
+});
+
 describe("SEARCH and DOWNLOAD", () => {
   test("find a file by its exact name and bring it whole; UPDATE follows by itself (SPEC 5.c, 5.d, 5.f, 5.h)", async () => {
     const server = startServer();
@@ -206,7 +320,14 @@ describe("SEARCH and DOWNLOAD", () => {
     });
     expect(codeOf(await target.peer.download(source.address, { name: "a.mp4" }))).toBe("NOT_SHARED");
     good(await target.peer.download(source.address, { name: "b.mp4" }));
-  });
+    fs.writeFileSync(inFolder(source, "a.mp4"), "a again");
+    await until("a.mp4 to be shared again", async () => {
+      const found = await target.peer.search("a.mp4");
+      return Array.isArray(found) && found.length === 1;
+    });
+    expect(source.events).toContainEqual({ type: "returned", name: "a.mp4" });
+    good(await target.peer.download(source.address, { name: "a.mp4" }));
+  }, 30_000);
 
   test("from a peer that rejects all is REFUSED, from one that is gone PEER_UNREACHABLE or PEER_GONE", async () => {
     const server = startServer();

@@ -6,13 +6,23 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import type { Address } from "../../src/protocol/address.ts";
 import {
   IDLE_SECONDS_MAX,
+  LASTED_SECONDS_MIN,
   PING_SECONDS,
   RECONNECT_AFTER_SHUTDOWN_MS,
   RECONNECT_MS_MAX,
+  RECONNECT_MS_MIN,
   REPLY_SECONDS_MAX,
+  RETURN_SECONDS_MAX,
 } from "../../src/protocol/limits.ts";
 import type { Share } from "../../src/protocol/messages.ts";
-import { createServerLink, type ServerLink } from "../../src/transport/server-link.ts";
+import {
+  createServerLink,
+  LINK_TABLE,
+  type LinkEvent,
+  type LinkState,
+  type ServerLink,
+} from "../../src/transport/server-link.ts";
+import { createRandom } from "../simulation/random.ts";
 import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
 import { codeOf, good } from "../support/good.ts";
 import { createNet, type FarEnd, type Net } from "../support/net.ts";
@@ -119,13 +129,50 @@ describe("JOIN", () => {
 });
 
 describe("a call", () => {
+  const SEARCH = { verb: "SEARCH", name: "a" } as const;
+
   test("before JOIN is NOT_JOINED, while the server is away SERVER_GONE", async () => {
-    expect(codeOf(await link.call({ verb: "SEARCH", name: "a" }))).toBe("NOT_JOINED");
+    expect(codeOf(await link.call(SEARCH))).toBe("NOT_JOINED");
     const far = await joined();
-    const call = link.call({ verb: "SEARCH", name: "a" });
+    const call = link.call({ verb: "WITHDRAW", name: "a" });
     far.close();
     expect(codeOf(await call)).toBe("SERVER_GONE");
-    expect(codeOf(await link.call({ verb: "SEARCH", name: "a" }))).toBe("SERVER_GONE");
+    expect(codeOf(await link.call({ verb: "WITHDRAW", name: "a" }))).toBe("SERVER_GONE");
+  });
+
+  test("that asks waits for a server that comes back, whether it was asked before or after the loss", async () => {
+    const far = await joined();
+    const before = link.call(SEARCH);
+    far.close();
+    await turn();
+    const after = link.call({ verb: "SOURCES", root: "ab".repeat(32) });
+    const back = await redialled(2);
+    expect(back.sent).not.toContain("SEARCH");
+    back.say("HELLO 1\nJOIN_OK 127.0.0.1:9001\n");
+    await turn();
+    expect(back.sent).toEndWith(`SEARCH a\nSOURCES ${"ab".repeat(32)}\n`);
+    back.say("SEARCH_OK 0\nSOURCES_OK 0\n");
+    expect(codeOf(await before)).toBe("no fault");
+    expect(codeOf(await after)).toBe("no fault");
+  });
+
+  test("that asks ends after RETURN_SECONDS_MAX without a server, and at once when we leave", async () => {
+    const far = await joined();
+    net.up = false;
+    far.close();
+    await turn();
+    let answer = "none";
+    void link.call(SEARCH).then((fault) => {
+      answer = codeOf(fault);
+    });
+    await clock.advance(RETURN_SECONDS_MAX * 1000 - 1);
+    expect(answer).toBe("none");
+    await clock.advance(1);
+    expect(answer).toBe("SERVER_GONE");
+    const leaving = link.call(SEARCH);
+    await link.leave();
+    expect(codeOf(await leaving)).toBe("SERVER_GONE");
+    expect(codeOf(await link.call(SEARCH))).toBe("NOT_JOINED");
   });
 
   test("made while a JOIN is under way goes behind it, so that no share is lost between the two", async () => {
@@ -222,6 +269,64 @@ describe("the link", () => {
     // Three quarters of each: half is fixed, half is the random part.
     const longest = RECONNECT_MS_MAX * 0.75;
     expect(waits.slice(0, 8)).toEqual([187.5, 375, 750, 1500, 3000, longest, longest, longest]);
+  });
+
+  /** JOINs said in so many seconds to a server that says JOIN_OK and hangs up after `lasting` ms. */
+  async function joinsOf(seconds: number, lasting: number): Promise<number> {
+    let answered = net.dialled.length;
+    for (let waited = 0; waited < seconds * 1000; waited += 50) {
+      await clock.advance(50);
+      if (net.dialled.length === answered) continue;
+      answered = net.dialled.length;
+      const far = last();
+      far.say("HELLO 1\nJOIN_OK 127.0.0.1:9001\n");
+      const hangUp = () => far.close();
+      if (lasting === 0) hangUp();
+      else clock.after(lasting, hangUp);
+      await turn();
+    }
+    return answered - 1;
+  }
+
+  for (const lasting of [0, 200, 1000, LASTED_SECONDS_MIN * 1000 - 1])
+    test(`waits longer and longer for a server that says JOIN_OK and hangs up after ${lasting} ms`, async () => {
+      (await joined()).close();
+      const cycle = (0.75 * RECONNECT_MS_MAX + lasting) / 1000;
+      expect(await joinsOf(120, lasting)).toBeLessThanOrEqual(6 + 120 / cycle);
+    });
+
+  test("waits as at first once a connection has lasted", async () => {
+    (await joined()).close();
+    await joinsOf(60, 0);
+    const back = await redialled(net.dialled.length + 1);
+    back.say("HELLO 1\nJOIN_OK 127.0.0.1:9001\n");
+    for (let second = 0; second < LASTED_SECONDS_MIN; second += 5) {
+      await clock.advance(5000);
+      back.say("PONG\n".repeat(back.take().split("PING").length - 1));
+    }
+    const count = net.dialled.length;
+    back.close();
+    await clock.advance(RECONNECT_MS_MIN);
+    expect(net.dialled.length).toBe(count + 1);
+  });
+
+  test("that is joined elsewhere while a return fails has one connection and one plan", async () => {
+    const far = await joined();
+    far.close();
+    const returning = await redialled(2);
+    const moving = link.join(THERE);
+    await turn();
+    returning.say("HELLO 1\nERROR ADDRESS_TAKEN retry not yet\n");
+    await turn();
+    last().say("HELLO 1\nJOIN_OK 127.0.0.1:9002\n");
+    expect(good(await moving).address).toEqual(THERE);
+    const count = net.dialled.length;
+    for (let second = 0; second < 60; second += 5) {
+      await clock.advance(5000);
+      last().say("PONG\n".repeat(last().take().split("PING").length - 1));
+    }
+    expect(net.dialled.length).toBe(count);
+    expect(net.dialled.filter(({ state }) => state === "open").length).toBe(1);
   });
 
   test("gives a server that says it is stopping time to start again, and spreads the return of many", async () => {
@@ -321,7 +426,7 @@ describe("a peer to which nobody can connect", () => {
 
   async function enter(how: string, listing?: "later" | "never"): Promise<string> {
     link = keyed();
-    const joining = link.join(HERE, listing);
+    const joining = link.join(HERE, { listing });
     await turn();
     const sent = reply(last(), how);
     expect(good(await joining)).toEqual({ address: HERE, reached: how === "" });
@@ -356,9 +461,11 @@ describe("a peer to which nobody can connect", () => {
     await clock.advance(5000);
     const asked = last().take();
     expect(asked).toContain("JOIN 127.0.0.1:9001");
-    const moving = link.join(HERE, "never");
+    const moving = link.join(HERE, { listing: "never" });
     await turn();
-    last().say("HELLO 1\nJOIN_OK 127.0.0.1:9001 unreachable\nHELLO 1\nJOIN_OK 127.0.0.1:9001\n");
+    last().say("HELLO 1\nJOIN_OK 127.0.0.1:9001 unreachable\n");
+    await turn();
+    last().say("HELLO 1\nJOIN_OK 127.0.0.1:9001\n");
     expect(good(await moving).reached).toBe(true);
     last().take();
     expect(await joinsWithin(600, "")).toEqual([]);
@@ -394,5 +501,92 @@ describe("a peer to which nobody can connect", () => {
     await turn();
     expect(told).toEqual(["listed"]);
     expect(await joinsWithin(600, "")).toEqual([]);
+  });
+});
+
+describe("the table of the link", () => {
+  const STATES = Object.keys(LINK_TABLE) as LinkState[];
+
+  test("every state can be left, is reached from out, and ends in out by leave", () => {
+    const reached = new Set<LinkState>(["out"]);
+    for (const state of reached) for (const next of Object.values(LINK_TABLE[state])) reached.add(next);
+    expect([...reached].sort()).toEqual([...STATES].sort());
+    for (const state of STATES) expect(LINK_TABLE[state].leave).toBe("out");
+  });
+
+  // Whatever comes in whatever order, as a peer, a person, a server and a network may do it.
+  for (const seed of [1, 2, 3, 4, 5, 6, 7, 8])
+    test(`walked at random keeps one connection and one plan, seed ${seed}`, async () => {
+      const random = createRandom(seed).next;
+      const pick = <T>(things: readonly T[]): T => things[Math.floor(random() * things.length)] as T;
+      let wanted: Address | undefined;
+      const open = () => net.dialled.filter(({ state }) => state === "open");
+      /** The last server hears all and answers JOIN in one of these ways. */
+      const answer = (how: string) => {
+        for (const far of open()) {
+          const sent = far.take();
+          if (sent.includes("HELLO")) far.say("HELLO 1\n");
+          const port = /JOIN 127.0.0.1:(\d+)/.exec(sent)?.[1];
+          if (port !== undefined) far.say(how.replace("PORT", port));
+          if (sent.includes("PING")) far.say("PONG\n");
+          if (sent.includes("LEAVE")) far.say("LEAVE_OK\n");
+        }
+      };
+      const OK = "JOIN_OK 127.0.0.1:PORT\n";
+      const events: Record<string, () => unknown> = {
+        join: () => {
+          const to = pick([HERE, THERE]);
+          void link.join(to, { listing: pick(["now", "later"] as const) }).then((entered) => {
+            if ("address" in entered) wanted = to;
+          });
+        },
+        leave: () => {
+          wanted = undefined;
+          void link.leave();
+        },
+        accept: () => answer(OK),
+        unreached: () => answer("JOIN_OK 127.0.0.1:PORT unreachable\n"),
+        refuse: () => answer("ERROR ADDRESS_TAKEN retry taken\n"),
+        break: () => void open().forEach((far) => void far.close()),
+        flap: () => {
+          answer(OK);
+          for (const far of open()) far.close();
+        },
+        down: () => {
+          net.up = !net.up;
+        },
+        time: () => clock.advance(pick([10, 300, 3000, 12_000])),
+      };
+      for (let step = 0; step < 400; step++) {
+        const name = pick(Object.keys(events).filter((event) => event !== "leave" || random() < 0.1));
+        await events[name]?.();
+        if (random() < 0.7) await turn();
+        expect(open().length).toBeLessThanOrEqual(1);
+        // The PING or the return; a relisting besides; and the deadlines of what is asked.
+        expect(clock.pending).toBeLessThanOrEqual(12);
+      }
+      // In the end a good network and server: the peer is where it was last taken, and stays there.
+      net.up = true;
+      for (let waited = 0; waited < 60; waited++) {
+        await clock.advance(1000);
+        answer(OK);
+        await turn();
+      }
+      expect(open().length).toBe(wanted === undefined ? 0 : 1);
+      const count = net.dialled.length;
+      for (let waited = 0; waited < 60; waited++) {
+        await clock.advance(5000);
+        answer(OK);
+      }
+      expect(net.dialled.length).toBe(count);
+      if (wanted === undefined) return;
+      last().close();
+      expect((await redialled(count + 1)).sent).toContain(`JOIN ${wanted.ip}:${wanted.port} `);
+    });
+
+  test("names what cannot happen: no JOIN begins while another is under way", () => {
+    const events: LinkEvent[] = ["join"];
+    for (const state of ["entering", "moving", "returning"] as const)
+      for (const event of events) expect(LINK_TABLE[state][event]).toBeUndefined();
   });
 });
