@@ -1,6 +1,7 @@
 // Plays seeds until told to stop: `bun run soak [--minutes M] [--seeds N] [--seed S] [--from F]`. A breach ends it with 1.
 
 import { parseArgs } from "node:util";
+import { playFolder } from "./folder.ts";
 import { play } from "./scenario.ts";
 
 const { values } = parseArgs({
@@ -14,14 +15,18 @@ const { values } = parseArgs({
 });
 /** Every so many seeds one is played twice, which must come out the same. */
 const AGAIN_EVERY = 20;
+/** Every so many seeds real programs play one in a folder: that takes a second of real time. */
+const FOLDER_EVERY = 40;
 const sums = { seeds: 0, downloads: 0, crashes: 0, pieces: 0, events: 0, carried: 0, seconds: 0 };
 let violations = 0;
 
 if (values.seed !== undefined) {
   const outcome = play(Number(values.seed), true);
+  const { breaches, story } = await playFolder(Number(values.seed));
+  if (breaches.length > 0) console.log(`BREACH of programs in one folder: ${breaches}\n${story.join("\n")}`);
   for (const breach of outcome.breaches) console.log(`BREACH ${breach}`);
   console.log(`seed ${values.seed}: ${outcome.events} events, ${outcome.breaches.length} violations`);
-  process.exit(outcome.breaches.length > 0 ? 1 : 0);
+  process.exit(outcome.breaches.length + breaches.length > 0 ? 1 : 0);
 }
 
 const first = values.from === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.from);
@@ -33,6 +38,8 @@ for (let seed = first; performance.now() < until && sums.seeds < Number(values.s
   const breaches = [...outcome.breaches];
   if (sums.seeds++ % AGAIN_EVERY === 0 && !Bun.deepEquals(play(seed), outcome))
     breaches.push("it plays otherwise again");
+  if (sums.seeds % FOLDER_EVERY === 0)
+    for (const breach of (await playFolder(seed)).breaches) breaches.push(`programs in one folder: ${breach}`);
   for (const key of ["downloads", "crashes", "pieces", "events", "carried", "seconds"] as const)
     sums[key] += outcome[key];
   if (breaches.length > 0) {
