@@ -69,7 +69,7 @@ const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "ha
   get: {
     help: "procura, baixa, avisa o servidor e sai",
     operand: NAME,
-    flags: ["from", "dir", "json", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD],
+    flags: ["from", "dir", "json", "share", "no-share", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD],
     needs: ["dir"],
   },
   hash: {
@@ -133,7 +133,13 @@ export type PeerConfig = PeerOptions &
     | { readonly command: "share"; readonly folder: string }
     | { readonly command: "search"; readonly name: string }
     | { readonly command: "find"; readonly words: string }
-    | { readonly command: "get"; readonly name: string; readonly folder: string; readonly from: Address | undefined }
+    | {
+        readonly command: "get";
+        readonly name: string;
+        readonly folder: string;
+        readonly from: Address | undefined;
+        readonly sharing: "folder" | "downloads" | "nothing";
+      }
   );
 
 /** `args` are the words after the program's name. */
@@ -194,8 +200,11 @@ export function parsePeer(
       return { ...options, command: "search", name };
     case "find":
       return { ...options, command: "find", words: name };
-    case "get":
-      return { ...options, command: "get", name, folder, from: flags.from };
+    case "get": {
+      if (flags.share && flags["no-share"]) return { usage: "get pede --share ou --no-share, não os dois" };
+      const sharing = flags.share ? "folder" : flags["no-share"] ? "nothing" : "downloads";
+      return { ...options, command: "get", name, folder, from: flags.from, sharing };
+    }
   }
 }
 

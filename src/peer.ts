@@ -2,7 +2,7 @@
 // Invariant: what the server, the upload thread and the library know of our files is the same, from JOIN on.
 // Never: prints or asks; the console does. Never moves a file's bytes on this thread (DESIGN 5).
 
-import { type Listing, listFolder, type Skipped } from "./content/folder.ts";
+import { emptyListing, type Listing, listFolder, type Skipped } from "./content/folder.ts";
 import { createHashCache } from "./content/hash-cache.ts";
 import { createHashPool } from "./content/hash-pool.ts";
 import { createHasher } from "./content/hasher.ts";
@@ -10,15 +10,15 @@ import { hasFile } from "./content/inside.ts";
 import { createLibrary, type Hashing, type Held, type Library } from "./content/library.ts";
 import { openWorkplace } from "./content/workplace.ts";
 import { createRefusals } from "./peer/refusals.ts";
-import type { Done, DownloadRequest, JoinAt, Joined, NotJoined } from "./peer/requests.ts";
+import type { Done, DownloadRequest, JoinAt, Joined, NotJoined, Sharing } from "./peer/requests.ts";
 import { type Address, AS_SEEN, LOOPBACK, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import type { Found, Holder, Root } from "./protocol/messages.ts";
 import { nameFlaw } from "./protocol/names.ts";
-import { decodeAddresses, decodeHolders } from "./protocol/payloads.ts";
+import { decodeAddresses, decodeHolders, fitting } from "./protocol/payloads.ts";
 import { download } from "./transfer/download.ts";
 import { createLaneThreads } from "./transfer/lane-threads.ts";
-import { createOffers } from "./transfer/offers.ts";
+import { createOffers, NO_OFFER } from "./transfer/offers.ts";
 import { stockOf, stocksOf } from "./transfer/stock.ts";
 import { startUploadThread, type UploadThread } from "./transfer/upload-thread.ts";
 import type { UploadsEvent } from "./transfer/uploads.ts";
@@ -39,6 +39,8 @@ export type PeerEvent =
   | { readonly type: "reach"; readonly reached: boolean; readonly address: Address }
   /** Files in the folder that cannot be shared. */
   | { readonly type: "skipped"; readonly files: readonly Skipped[] }
+  /** The server takes no more than `shared` files of ours: so many others of the folder are not shared. */
+  | { readonly type: "left-out"; readonly shared: number; readonly count: number }
   /** A file that was shared is no longer: it changed, or is gone. */
   | { readonly type: "withdrawn"; readonly name: string }
   /** A file that was withdrawn is shared again. */
@@ -68,6 +70,7 @@ export type PeerOptions = {
 /** Where we are in: the folder as the person typed it, what it holds, where we listen. */
 type Place = {
   readonly typed: string | undefined;
+  readonly sharing: Sharing;
   readonly library: Library;
   readonly listening: Address;
   readonly published: Address;
@@ -124,7 +127,10 @@ export class Peer {
     return (await localIp(this.#options.server.ip)) ?? LOOPBACK;
   }
 
-  /** SPEC 5.b, 5.i: enters the network with a folder, or moves there when already in. On a fault nothing has changed. */
+  /**
+   * SPEC 5.b, 5.i: enters the network with a folder, or moves there when already in. Of a folder with more files than
+   * the server takes it shares what fits. On a fault nothing has changed.
+   */
   join(at: JoinAt): Promise<Joined | NotJoined> {
     const joined = this.#joining.then(() => this.#enter(at));
     this.#joining = joined.catch(() => undefined);
@@ -132,9 +138,22 @@ export class Peer {
   }
 
   async #enter(at: JoinAt): Promise<Joined | NotJoined> {
-    const listing = await listFolder(at.folder);
+    const isWhole = (at.sharing ?? "folder") === "folder";
+    const listing = isWhole ? await listFolder(at.folder) : emptyListing(at.folder);
     if (isFault(listing)) return listing;
-    this.#options.onEvent({ type: "skipped", files: listing.skipped });
+    if (isWhole) this.#options.onEvent({ type: "skipped", files: listing.skipped });
+    for (let { shares } = listing; ; ) {
+      const entered = await this.#enterWith({ ...listing, shares }, at);
+      const fits = isFault(entered) ? fitting(shares, entered) : shares;
+      if (fits === undefined || (isFault(entered) && fits.length === shares.length)) return entered;
+      const count = listing.shares.length - shares.length;
+      if (!isFault(entered) && count > 0) this.#options.onEvent({ type: "left-out", shared: shares.length, count });
+      if (!isFault(entered)) return entered;
+      shares = fits;
+    }
+  }
+
+  async #enterWith(listing: Listing, at: JoinAt): Promise<Joined | NotJoined> {
     const library = this.#libraryOf(listing);
     const before = this.#place;
     const uploads = this.#uploadThread();
@@ -150,7 +169,8 @@ export class Peer {
         this.#options.onEvent({ type: "reach", reached: false, address: before.published });
       return isFault(listening) ? listening : { ...(entered as Fault), at: listening };
     }
-    this.#place = { typed: at.folder, library, listening, published: entered.address };
+    const { folder: typed, sharing = "folder" } = at;
+    this.#place = { typed, sharing, library, listening, published: entered.address };
     before?.library.close();
     // Downloaded, or back, since the folder was listed.
     const news = before?.library.folder === library.folder ? library.adopt(before.library) : [];
@@ -222,7 +242,8 @@ export class Peer {
       openLane: threads.open,
       hashPieces: (fd) => (head, first, pieces) => rechecking.run({ ...head, fd, first, pieces }),
       findHolders: (root) => this.#findHolders(root),
-      offer: (content) => this.#offers.begin(uploads, place.library.folder, name, content),
+      offer: (content) =>
+        place.sharing === "nothing" ? NO_OFFER : this.#offers.begin(uploads, place.library.folder, name, content),
       random: Math.random,
       self: place.published,
       maxDownloadRate: this.#options.maxDownloadRate,
@@ -236,7 +257,7 @@ export class Peer {
     rechecking.close();
     if (isFault(downloaded)) return downloaded;
     // A JOIN meanwhile may have made another library of this folder, or moved to another folder.
-    const library = this.#place?.library;
+    const library = place.sharing === "nothing" ? undefined : this.#place?.library;
     if (library?.folder === place.library.folder) {
       const held = await library.add(name, downloaded);
       if (held !== undefined) await this.#announce(library, held);

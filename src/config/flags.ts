@@ -66,6 +66,8 @@ const FLAGS = {
   dir: row("PASTA", "pasta dos arquivos, onde também chegam os downloads", readFolder),
   server: row("IP:PORTA", `servidor (ou ${SERVER_VARIABLE}); padrão 127.0.0.1:1099`, readAddress),
   from: row("IP:PORTA", "baixa deste peer; sem ela, do primeiro que atender", readAddress),
+  share: row("", "compartilha a pasta inteira, e não só o que baixa", yes),
+  "no-share": row("", "não compartilha nada, nem o que baixa", yes),
   only: row("", "baixa só do peer escolhido, ainda que haja outros", yes),
   "max-wait": row(
     "SEGUNDOS",

@@ -3,7 +3,7 @@
 // Never: shows a text from the wire raw, or anything of a stack trace.
 
 import { type Address, AS_SEEN, formatAddress } from "../protocol/address.ts";
-import { type Fault, type FaultCode, fault } from "../protocol/fault.ts";
+import { type Fault, type FaultCode, fault, limitIn } from "../protocol/fault.ts";
 import { NAME_BLANKS_MAX, NAME_BYTES_MAX } from "../protocol/limits.ts";
 import { type NameFlaw, nameFlaw } from "../protocol/names.ts";
 import { showFile, showFolder } from "./lines.ts";
@@ -74,6 +74,15 @@ export function moreSkippedComplaint(count: number): Complaint {
   };
 }
 
+/** The server takes `shared` files of a peer, and so many others stay out. */
+export function leftOutComplaint(shared: number, count: number): Complaint {
+  return {
+    cause: `o servidor aceita ${filesOf(shared)} deste peer: ${count} da pasta ${count === 1 ? "ficou" : "ficaram"} de fora`,
+    code: "TOO_MANY",
+    hint: FEWER_FILES,
+  };
+}
+
 /** A file that was shared and is no longer. */
 export function withdrawnComplaint(name: string): Complaint {
   return {
@@ -110,21 +119,22 @@ const file = (s: Subject): string => (s.name === undefined ? "o arquivo" : `o ar
 const other = (s: Subject): string =>
   s.peer !== undefined ? peer(s) : s.server !== undefined ? server(s) : "o outro lado";
 
+const filesOf = (count: number): string => `${count} ${count === 1 ? "arquivo" : "arquivos"}`;
+
+const FEWER_FILES =
+  "deixe na pasta só o que quer compartilhar, ou peça a quem cuida do servidor um limite maior (--max-names, --max-join-bytes)";
 const SAME_VERSION = "use a mesma versão do programa nos dois lados (veja --version)";
 const LATER = "espere um pouco e tente de novo";
 const AGAIN = "repita o mesmo DOWNLOAD: ele continua de onde parou";
 const OTHER_SOURCE = "faça SEARCH de novo e escolha outro peer da lista";
 const FREE_PORT = "escolha outra porta, ou feche o programa que a usa";
 
-type Sentence = (subject: Subject, whose: Fault["whose"]) => readonly [cause: string, hint: string];
+type Sentence = (subject: Subject, why: Fault) => readonly [cause: string, hint: string];
 
 const SENTENCES: Record<FaultCode, Sentence> = {
   BAD_REQUEST: (s) => [`${other(s)} não entendeu o pedido`, SAME_VERSION],
   LINE_TOO_LONG: (s) => [`o pedido passou do limite d${other(s)}`, "use um nome de arquivo mais curto"],
-  PAYLOAD_TOO_LARGE: (s) => [
-    `a lista de arquivos passou do limite d${other(s)}`,
-    "compartilhe uma pasta com menos arquivos",
-  ],
+  PAYLOAD_TOO_LARGE: (s) => [`a lista de arquivos passou do limite d${other(s)}`, FEWER_FILES],
   UNKNOWN_VERB: (s) => [`${other(s)} não conhece o pedido`, SAME_VERSION],
   UNSUPPORTED_VERSION: (s) => [`${other(s)} fala outra versão do protocolo`, SAME_VERSION],
   BAD_STATE: (s) => [`${other(s)} não aceita este pedido agora`, SAME_VERSION],
@@ -141,7 +151,11 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `outro peer já usa o endereço${s.at ? ` ${formatAddress(s.at)}` : ""}`,
     "faça JOIN com outra porta",
   ],
-  TOO_MANY: (s) => [`${other(s)} chegou ao limite`, LATER],
+  TOO_MANY: (s, why) => {
+    const most = limitIn(why)?.most;
+    if (most === undefined) return [`${other(s)} chegou ao limite`, LATER];
+    return [`${other(s)} aceita no máximo ${filesOf(most)} de cada peer`, FEWER_FILES];
+  },
   TIMEOUT: (s) => [`${other(s)} demorou demais para responder`, LATER],
   NOT_SHARED: (s) => [`${peer(s)} não compartilha ${file(s)}`, OTHER_SOURCE],
   BUSY: (s) => [
@@ -154,7 +168,7 @@ const SENTENCES: Record<FaultCode, Sentence> = {
   NOT_READY: (s) => [`${peer(s)} ainda prepara ${file(s)}`, LATER],
   UNAVAILABLE: (s) => [`${other(s)} não faz esta busca`, "procure pelo nome exato, com search"],
   SHUTTING_DOWN: (s) => [`${other(s)} está saindo da rede`, LATER],
-  INTERNAL: (s, whose) => [
+  INTERNAL: (s, { whose }) => [
     whose === "theirs" ? `falha interna n${other(s)}` : "falha interna do programa",
     whose === "theirs" ? LATER : "tente de novo; se continuar, relate o defeito com esta linha",
   ],
@@ -254,6 +268,6 @@ function codeOf({ fault, whose }: Fault, { peer, server }: Subject): FaultCode {
 /** The sentence and hint of a fault. The detail stays out: it is English, and may come from the wire. */
 export function complaintOf(fault: Fault, subject: Subject = {}): Complaint {
   const code = codeOf(fault, subject);
-  const [cause, hint] = SENTENCES[code](subject, fault.whose);
+  const [cause, hint] = SENTENCES[code](subject, fault);
   return { cause, code, hint };
 }

@@ -16,12 +16,19 @@ const FOUND_MAX = 200;
 
 type Where = { readonly host: string | undefined; readonly port: number | undefined };
 
+type Wanted = {
+  readonly name: string;
+  readonly folder: string;
+  readonly from: Address | undefined;
+  readonly sharing: "folder" | "downloads" | "nothing";
+};
+
 export type Task = Where &
   (
     | { readonly command: "share"; readonly folder: string }
     | { readonly command: "search"; readonly name: string }
     | { readonly command: "find"; readonly words: string }
-    | { readonly command: "get"; readonly name: string; readonly folder: string; readonly from: Address | undefined }
+    | ({ readonly command: "get" } & Wanted)
   );
 
 /** Runs one subcommand to its exit code. */
@@ -104,16 +111,15 @@ const NEXT_MAY_DO: readonly FaultCode[] = [
   "BAD_REPLY",
 ];
 
-type Wanted = { readonly name: string; readonly folder: string; readonly from: Address | undefined };
-
-async function get(session: Session, where: Where, { name, folder, from }: Wanted): Promise<number> {
+async function get(session: Session, where: Where, { name, folder, from, sharing }: Wanted): Promise<number> {
   const flaw = nameComplaint(name);
   if (flaw !== undefined) {
     session.report.complain(flaw);
     return EXIT.usage;
   }
   // Its own file comes first; others find what it has as soon as that is asked for.
-  const self = await join(session, { ...at(where, folder), listing: "later" });
+  const listing = sharing === "nothing" ? "never" : "later";
+  const self = await join(session, { ...at(where, folder), listing, sharing });
   if (isFault(self) || isStop(self)) return EXIT.failed;
   const found = await search(session, name);
   if (isFault(found) || isStop(found)) return EXIT.failed;

@@ -41,9 +41,15 @@ deles são puladas até a próxima palavra do menu. No fim da entrada, sai.
 share, search, find e get entram na rede com o IP que chega ao servidor e porta
 livre, salvo --host e --port. --host 0.0.0.0 (no menu também) escuta em todos os
 IPs da máquina, e vale o endereço que o servidor vê. Um download interrompido
-continua de onde parou quando é repetido. find mostra de cada conteúdo
-"FONTES TAMANHO NOME", com TAB no meio; maiúsculas e acentos não contam: acao
-acha Ação.
+continua de onde parou quando é repetido.
+
+get compartilha o que baixa, desde a primeira parte e até sair, e nenhum outro
+arquivo da pasta; com --share, a pasta inteira; com --no-share, nada. Se a pasta
+tem mais arquivos do que o servidor aceita, entram os primeiros em ordem
+alfabética, e o programa diz quantos ficaram de fora.
+
+find mostra de cada conteúdo "FONTES TAMANHO NOME", com TAB no meio;
+maiúsculas e acentos não contam: acao acha Ação.
 
 TAXA é em bytes por segundo: 800000; 500K, 5M, 1G (mil, milhão, bilhão); ou
 512Ki, 2Mi, 1Gi (potências de 1024).

@@ -37,13 +37,14 @@ type NotJoined = Fault & { readonly at?: Address };
 
 /**
  * `host` undefined: the IP that reaches the server. `folder` undefined: to search only. `listing`: whether others shall
- * find us; at once when not given.
+ * find us; at once when not given. `sharing`: the whole folder when not given.
  */
 export type JoinAt = {
   readonly host: string | undefined;
   readonly port: number;
   readonly folder: string | undefined;
   readonly listing?: "later" | "never";
+  readonly sharing?: "folder" | "downloads" | "nothing";
 };
 
 /** How downloads are made. */

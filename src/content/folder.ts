@@ -73,6 +73,12 @@ async function look(folder: string, file: string): Promise<LocalShare | Skipped 
   }
 }
 
+/** A folder of which nothing is shared, once it has been seen to be one. Faults as those of listFolder. */
+export function emptyListing(folder: string | undefined): Listing | Fault {
+  if (folder === undefined) return NO_FOLDER;
+  return folderFault(folder) ?? { ...NO_FOLDER, folder: resolve(folder) };
+}
+
 /**
  * Lists what `folder` has to share (SPEC 5.i: the program finds the names by itself). Sub-folders are left out without
  * a word; symlinks, FIFOs, devices and sockets are skipped as "not-a-file". Where two files have one name in NFC, the

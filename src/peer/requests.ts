@@ -7,6 +7,8 @@ import type { Fault } from "../protocol/fault.ts";
 import type { Progress } from "../transfer/progress.ts";
 import type { Listing } from "../transport/server-link.ts";
 
+export type Sharing = "folder" | "downloads" | "nothing";
+
 export type JoinAt = {
   /**
    * Where to listen; 0.0.0.0 for every address of this machine, published as the one that the server sees. Undefined:
@@ -19,6 +21,8 @@ export type JoinAt = {
   readonly folder: string | undefined;
   /** Whether others shall find us: at once when not given. */
   readonly listing?: Listing;
+  /** The whole folder when not given; only what is downloaded, from its first piece on; or nothing, not even that. */
+  readonly sharing?: Sharing;
 };
 /** Why there is no JOIN, and the address that was refused where it came so far: it has the port that the system chose. */
 export type NotJoined = Fault & { readonly at?: Address };

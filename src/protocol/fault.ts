@@ -79,6 +79,12 @@ export function fault(code: FaultCode, whose: Whose, detail = "", retry = false)
   return { fault: code, whose, retry, detail };
 }
 
+/** The limit in a fault that says `at most N names` or `at most N bytes`, as a server does of a JOIN. */
+export function limitIn({ detail }: Fault): { readonly most: number; readonly of: "names" | "bytes" } | undefined {
+  const [, digits, of] = /^at most (\d{1,15}) (names|bytes)$/.exec(detail) ?? [];
+  return of === "names" || of === "bytes" ? { most: Number(digits), of } : undefined;
+}
+
 /** Tells a fault from a result. */
 export function isFault(value: unknown): value is Fault {
   return typeof value === "object" && value !== null && "fault" in value;

@@ -3,9 +3,9 @@
 // Never: throws, whatever the bytes; never grows past the named limits.
 
 import { type Address, formatAddress, parseAddress } from "./address.ts";
-import { type Fault, fault, isFault } from "./fault.ts";
+import { type Fault, fault, isFault, limitIn } from "./fault.ts";
 import { bad, decodeText, formatShare, parseCount, parseShare } from "./fields.ts";
-import { FILE_BYTES_MAX, JOIN_NAMES_MAX, LINE_BYTES_MAX } from "./limits.ts";
+import { FILE_BYTES_MAX, HASH_BYTES, JOIN_NAMES_MAX, LINE_BYTES_MAX } from "./limits.ts";
 import type { Found, Holder, Share } from "./messages.ts";
 
 const encoder = new TextEncoder();
@@ -16,6 +16,24 @@ export function encodeShares(shares: Iterable<Share>): Uint8Array {
   for (const share of shares) text += `${formatShare(share)}\n`;
   return encoder.encode(text);
 }
+
+/** The first of `shares` with which a JOIN stays within the limit that it was refused for; undefined where that is not why. */
+export function fitting<S extends Omit<Share, "root">>(shares: readonly S[], why: Fault): readonly S[] | undefined {
+  const limit = why.fault === "TOO_MANY" || why.fault === "PAYLOAD_TOO_LARGE" ? limitIn(why) : undefined;
+  if (limit === undefined) return undefined;
+  if (limit.of === "names") return shares.slice(0, limit.most);
+  let bytes = 0;
+  let count = 0;
+  for (const { name, size } of shares) {
+    bytes += encoder.encode(`${formatShare({ name, size, root: SOME_ROOT })}\n`).length;
+    if (bytes > limit.most) break;
+    count += 1;
+  }
+  return shares.slice(0, count);
+}
+
+/** The longest that a share's root can be, known or not. */
+const SOME_ROOT = "0".repeat(2 * HASH_BYTES);
 
 /** JOIN's payload read back: the shares, or the first flaw. Bounded by JOIN_NAMES_MAX. */
 export function decodeShares(payload: Uint8Array): Share[] | Fault {

@@ -10,6 +10,9 @@ import type { UploadThread } from "./upload-thread.ts";
 /** What others are told of a download under way. */
 export type PartialOffer = { have(indexes: readonly number[]): void; end(): void };
 
+/** A download of which others are told nothing. */
+export const NO_OFFER: PartialOffer = { have() {}, end() {} };
+
 export type Offers = {
   /** `name` is being downloaded into `folder`. */
   begin(uploads: UploadThread, folder: string, name: string, content: Hashed): PartialOffer;

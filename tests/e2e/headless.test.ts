@@ -252,6 +252,27 @@ describe("a transfer that breaks", () => {
     expect(visible(here.path)).toEqual(["enquanto.mp4"]);
   });
 
+  test("get shares what it downloads; a file that lies in its folder nobody else can fetch, unless --share says so", async () => {
+    const from = machine.place("get-shares");
+    sparse(join(from.path, "demorado.mp4"), LONG_BYTES);
+    const { peer } = await share(machine, at, from);
+    await using _peer = peer;
+    const fetch = async (from: string) => {
+      await using stranger = get("private.pdf", machine.place(`stranger-${from}`).typed, "--from", from);
+      return await stranger.exit();
+    };
+    for (const [args, code] of [
+      [[], EXIT.rejected],
+      [["--no-share"], EXIT.rejected],
+      [["--share"], EXIT.done],
+    ] as const) {
+      const here = machine.place(`get-shares-here${args.join("")}`, { "private.pdf": "segredo" });
+      await using getting = get("demorado.mp4", here.typed, "--max-download-rate", "1M", ...args);
+      expect(await fetch(await getting.ready()), args.join("")).toBe(code);
+      expect(getting.running()).toBe(true);
+    }
+  });
+
   test("a name that exists is never overwritten", async () => {
     const { peer } = await share(machine, at, machine.place("exists", { "meu.mp4": "deles" }));
     await using _peer = peer;

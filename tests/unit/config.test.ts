@@ -84,6 +84,16 @@ describe("the peer's command line", () => {
     expect(peer("", { NAPSTER_SERVER: "aqui" })).toMatchObject({ usage: expect.stringContaining("NAPSTER_SERVER") });
   });
 
+  test("get shares what it downloads, unless it is to share the whole folder or nothing", () => {
+    expect(peer("get x.mp4 --dir d")).toMatchObject({ sharing: "downloads" });
+    expect(peer("get x.mp4 --dir d --share")).toMatchObject({ sharing: "folder" });
+    expect(peer("get x.mp4 --dir d --no-share")).toMatchObject({ sharing: "nothing" });
+    expect(peer("get x.mp4 --dir d --no-share --share")).toEqual({
+      usage: "get pede --share ou --no-share, não os dois",
+    });
+    expect(peer("share --dir d --no-share")).toEqual({ usage: "--no-share não vale para share" });
+  });
+
   test("port 0 is a port", () => {
     expect(peer("share --dir d --port 0")).toMatchObject({ command: "share", folder: "d", port: 0 });
     expect(server("--port 0 --host 0.0.0.0")).toMatchObject({ port: 0, host: "0.0.0.0" });

@@ -39,6 +39,7 @@ function open(world: World = {}) {
   const { localIp = "127.0.0.1" } = world;
   const said: { out: string[]; err: string[] } = { out: [], err: [] };
   const asked: string[] = [];
+  const joins: unknown[] = [];
   let time = 0;
   const output: Output = {
     out: (text) => void said.out.push(text),
@@ -59,8 +60,9 @@ function open(world: World = {}) {
   let lastSearched: string | undefined;
   const peer: PeerApi = {
     localIp: async () => localIp,
-    async join({ host = localIp, port, folder }) {
+    async join({ host = localIp, port, folder, listing = "now", sharing = "folder" }) {
       asked.push(`join ${host}:${port} ${folder ?? "(no folder)"}`);
+      joins.push({ listing, sharing });
       if (faults.join) return { ...fault(faults.join, "ours"), at: { ip: host, port: port || 9000 } };
       return { address: { ip: host, port: port || 9000 }, reached: true, names: ["a.mp4"] };
     },
@@ -94,7 +96,7 @@ function open(world: World = {}) {
   };
   const report = (json ? createJsonReport : createReport)(parts);
   const session = { peer, report, life, server: SERVER, policy: POLICY };
-  return { session, life, output, report, asked, out: () => said.out.join(""), err: () => said.err.join("") };
+  return { session, life, output, report, asked, joins, out: () => said.out.join(""), err: () => said.err.join("") };
 }
 
 async function menu(text: string, world?: World, given = {}) {
@@ -239,7 +241,7 @@ describe("the server's questions (SPEC 4.e)", () => {
 
 describe("subcommands", () => {
   const where = { host: undefined, port: undefined };
-  const get: Task = { ...where, command: "get", name: "x.mp4", folder: "d", from: undefined };
+  const get: Task = { ...where, command: "get", name: "x.mp4", folder: "d", from: undefined, sharing: "downloads" };
   const SECOND = { ip: "127.0.0.1", port: 8778 };
 
   async function run(task: Task, world?: World) {
@@ -250,6 +252,13 @@ describe("subcommands", () => {
   test("get joins, searches, downloads and ends with 0", async () => {
     const { code, asked } = await run(get);
     expect([code, asked]).toEqual([0, ["join 127.0.0.1:0 d", "search x.mp4", "download 127.0.0.1:8777"]]);
+  });
+
+  test("get shares what it downloads, with --share the whole folder, and with --no-share nothing and is not listed", async () => {
+    const join = async (sharing: "folder" | "downloads" | "nothing") => (await run({ ...get, sharing })).joins;
+    expect(await join("downloads")).toEqual([{ listing: "later", sharing: "downloads" }]);
+    expect(await join("folder")).toEqual([{ listing: "later", sharing: "folder" }]);
+    expect(await join("nothing")).toEqual([{ listing: "never", sharing: "nothing" }]);
   });
 
   test("get takes the next source when one rejects or is not there", async () => {
@@ -324,7 +333,8 @@ describe("subcommands", () => {
 });
 
 describe("on the way of a download", () => {
-  const get: Task = { command: "get", name: "x.mp4", folder: "d", from: undefined, host: undefined, port: undefined };
+  const where = { host: undefined, port: undefined };
+  const get: Task = { ...where, command: "get", name: "x.mp4", folder: "d", from: undefined, sharing: "downloads" };
   const LIAR = { ip: "127.0.0.1", port: 8779 };
   const at = (waiting: Waiting | undefined, rate = 0) => ({ bytes: 1, size: 2, rate, sources: 1, waiting });
   const place = (position: number) => at({ for: "slot", from: SOURCE, position });

@@ -271,6 +271,67 @@ describe("UPDATE", () => {
   });
 });
 
+describe("what is shared", () => {
+  const PRIVATE = "private.pdf";
+  async function enterSharing(sharing: "downloads" | "nothing", server: Running) {
+    const { peer } = makePeer(server.address);
+    const folder = folderOf({ [PRIVATE]: "segredo" });
+    const { address, names } = good(await peer.join({ host: "127.0.0.1", port: 0, folder, sharing }));
+    return { peer, address, names };
+  }
+  const downloadOf = async (stranger: Member, from: Address, name: string) =>
+    codeOf(await stranger.peer.download(from, { name }));
+
+  test("of a folder that downloads go to are the downloads, and no file that lies there", async () => {
+    const server = startServer();
+    const source = await enter(server.address, { "a.mp4": "a" });
+    const { peer, address, names } = await enterSharing("downloads", server);
+    expect(names).toEqual([]);
+    const stranger = await enter(server.address);
+    expect(await stranger.peer.search(PRIVATE)).toEqual([]);
+    expect(await downloadOf(stranger, address, PRIVATE)).toBe("NOT_SHARED");
+    good(await peer.download(source.address, { name: "a.mp4" }));
+    expect(await stranger.peer.search("a.mp4")).toEqual([source.address, address]);
+    expect(await downloadOf(stranger, address, PRIVATE)).toBe("NOT_SHARED");
+    good(await stranger.peer.download(address, { name: "a.mp4" }));
+  });
+
+  test("may be nothing: not a piece of a download under way, nor the download", async () => {
+    const catalog = createMemoryCatalog();
+    const server = startServer(0, catalog);
+    const [name, content] = ["a.mp4", contentOf(3_000_000)];
+    const reached = Promise.withResolvers<void>();
+    const sharer = startSharer(content, { get: (_, count) => void (count > 2 && reached.resolve()) });
+    closeAfterTest(() => sharer.close());
+    const { peer, address } = await enterSharing("nothing", server);
+    const ended = peer.download(sharer.address, { name });
+    await reached.promise;
+    expect(catalog.sources(sharer.hashed.root)).toEqual([]);
+    good(await ended);
+    const stranger = await enter(server.address);
+    expect(await stranger.peer.search(name)).toEqual([]);
+    expect(await downloadOf(stranger, address, name)).toBe("NOT_SHARED");
+    expect(await downloadOf(stranger, address, PRIVATE)).toBe("NOT_SHARED");
+  });
+
+  test("is what fits where the folder has more files, or longer names, than the server takes; the others are counted", async () => {
+    const files = Object.fromEntries("edcba".split("").map((letter) => [`${letter}.mp4`, letter]));
+    const three = startServidor({ limits: { names: 3 } });
+    const { events, peer, address } = await enter(three.address, files);
+    expect(events).toContainEqual({ type: "left-out", shared: 3, count: 2 });
+    const [asked, ...others] = three.events.filter(({ type }) => type === "joined");
+    expect([asked, others]).toEqual([{ type: "joined", address, names: ["a.mp4", "b.mp4", "c.mp4"] }, []]);
+    expect([await peer.search("c.mp4"), await peer.search("d.mp4")]).toEqual([[address], []]);
+
+    const bytes = startServidor({ limits: { joinBytes: 1024 } });
+    const long = Object.fromEntries("abcdefgh".split("").map((letter) => [`${letter.repeat(200)}.mp4`, letter]));
+    const { events: told } = await enter(bytes.address, long);
+    expect(told).toContainEqual({ type: "left-out", shared: 3, count: 5 });
+    const fitting = await enter(startServidor({ limits: { names: 5 } }).address, files);
+    expect(fitting.events.filter(({ type }) => type === "left-out")).toEqual([]);
+  });
+});
+
 describe("SEARCH and DOWNLOAD", () => {
   test("find a file by its exact name and bring it whole; UPDATE follows by itself (SPEC 5.c, 5.d, 5.f, 5.h)", async () => {
     const server = startServer();
