@@ -163,7 +163,8 @@ export class Servidor {
   #sweep(): void {
     const now = this.#clock.now();
     for (const session of this.#desk.sessions) {
-      if (now < session.dueAt || session.probing !== undefined) continue;
+      // One that waits for our answer is not silent, however long we take.
+      if (now < session.dueAt || session.work !== undefined) continue;
       this.#desk.refuse(session, silence(session, this.#limits));
       // One that does not read would never hear it.
       if (session.connection.queued > 0) session.connection.destroy();

@@ -37,6 +37,8 @@ export type MemoryCatalog = Catalog & {
   readonly entries: number;
   /** Memory held by entries and names, in bytes. */
   readonly bytes: number;
+  /** Names that FIND does not know yet. */
+  readonly wordsWaiting: number;
 };
 
 /** Hears of each change, by the address that it concerns. */
@@ -47,7 +49,7 @@ export function createMemoryCatalog(watch?: Watch, namesMax = JOIN_NAMES_MAX): M
   const keyOf = (row: number): string => formatAddress((records[row] as Record).address);
   const store = createStore(
     watch === undefined
-      ? { spelled: (id, name) => words.spelled(id, name) }
+      ? { spelled: (id) => words.spelled(id) }
       : {
           named: (row, name) => watch.named(keyOf(row), name),
           held: (row, root) => watch.held(keyOf(row), root),
@@ -208,6 +210,9 @@ export function createMemoryCatalog(watch?: Watch, namesMax = JOIN_NAMES_MAX): M
     },
     get bytes() {
       return store.bytes + lines.bytes;
+    },
+    get wordsWaiting() {
+      return words.waiting;
     },
   };
 }

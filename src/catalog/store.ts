@@ -27,14 +27,13 @@ export type Store = ReturnType<typeof createStore>;
 /** Hears of each change of what a member has; whoever hears looks up for itself what is true by then. */
 export type Watcher = {
   /** A name is there for the first time, or for nobody any more. */
-  spelled?(id: number, name: string | undefined): void;
+  spelled?(id: number): void;
   named?(member: number, name: string): void;
   held?(member: number, root: Root): void;
 };
 
 export function createStore(watcher?: Watcher) {
-  const spelled = watcher?.spelled;
-  const terms = createTerms(spelled && ((id, isThere) => spelled(id, isThere ? nameOf(id) : undefined)));
+  const terms = createTerms(watcher?.spelled);
   const { interner: names, lists: ofName } = terms;
   const members = createRows(3);
   const entries = createRows(9);

@@ -9,7 +9,7 @@ import { createRows } from "./rows.ts";
 export type Terms = ReturnType<typeof createTerms>;
 
 /** `onTerm` hears that a term is there for the first time, or for nobody any more. */
-export function createTerms(onTerm?: (id: number, isThere: boolean) => void) {
+export function createTerms(onTerm?: (id: number) => void) {
   const interner = createInterner();
   const lists = createRows(3); // by the term's id
 
@@ -23,7 +23,7 @@ export function createTerms(onTerm?: (id: number, isThere: boolean) => void) {
       const id = interner.take(bytes, length);
       if (interner.count > before) {
         lists.reach(id);
-        onTerm?.(id, true);
+        onTerm?.(id);
         clear(lists, id);
       }
       lists.set(id, USES, lists.get(id, USES) + 1);
@@ -35,7 +35,7 @@ export function createTerms(onTerm?: (id: number, isThere: boolean) => void) {
       lists.set(id, USES, uses);
       if (uses > 0) return;
       interner.drop(id);
-      onTerm?.(id, false);
+      onTerm?.(id);
     },
     /** Memory held, in bytes. */
     get bytes() {

@@ -29,6 +29,18 @@ export const FIND_OFFSET_MAX = 1_000;
 /** Names that one FIND looks at; words that fit more are too few. */
 export const FIND_NAMES_MAX = 2_000;
 
+/** Different words of one FIND that count; of more the longest do. */
+export const FIND_WORDS_MAX = 32;
+
+/** What one FIND may cost the index of words; it is answered with what was found by then. */
+export const FIND_MS_MAX = 100;
+
+/** FINDs that are worked on at once, in all and of one address; the rest wait, address by address in turn… */
+export const FINDS_AT_ONCE_MAX = 64;
+export const FINDS_AT_ONCE_PER_ADDRESS_MAX = 8;
+/** …and those that have waited so long are told to come back later: before whoever asked gives up. */
+export const FIND_WAIT_SECONDS_MAX = 10;
+
 /** The answer to FIND: FIND_COUNT_MAX lines with a size, a root, a number of sources and a name. */
 export const FIND_PAYLOAD_BYTES_MAX = 64 * 1024;
 

@@ -8,6 +8,7 @@ import { runInSlices, runSoon } from "../catalog/slices.ts";
 import { formatAddress } from "../protocol/address.ts";
 import { nextServerState } from "../protocol/conversation.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import { FIND_WAIT_SECONDS_MAX, FINDS_AT_ONCE_MAX, FINDS_AT_ONCE_PER_ADDRESS_MAX } from "../protocol/limits.ts";
 import type { ServerRequest, Share } from "../protocol/messages.ts";
 import type { Order } from "../protocol/orders.ts";
 import { readShares } from "../protocol/payloads.ts";
@@ -21,6 +22,7 @@ import type { Metrics } from "./metrics.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Probes } from "./probes.ts";
 import { errorLine, FATAL, type Session, stay, takeTurn } from "./session.ts";
+import { createTurns } from "./turns.ts";
 
 type DeskParts = {
   readonly options: Pick<ServidorOptions, "onEvent" | "tellSearches">;
@@ -53,12 +55,14 @@ const READ_AT_ONCE_BYTES_MAX = 32 * 1024;
 
 const NO_SHARES: readonly never[] = [];
 const DISPLACED = fault("ADDRESS_TAKEN", "theirs", "another peer has proved that it listens at your address", true);
+const FINDS_TOO_MANY = fault("TOO_MANY", "ours", "FINDs that wait", true);
 const HELD_TOO_MUCH = fault("TOO_MANY", "theirs", "bytes of JOINs that are under way", true);
 type JoinRequest = Extract<ServerRequest, { verb: "JOIN" }>;
 
 export function createDesk({ options, limits, catalog, clock, metrics, outbox, probes }: DeskParts): Desk {
   const sessions = new Set<Session>();
   const held = createHeld<Session>(limits, ({ busy, probing }) => !busy || probing !== undefined);
+  const finds = createTurns(FINDS_AT_ONCE_MAX, FINDS_AT_ONCE_PER_ADDRESS_MAX);
   const entrance = createEntrance({
     probes,
     peersMax: limits.peers,
@@ -75,9 +79,28 @@ export function createDesk({ options, limits, catalog, clock, metrics, outbox, p
     const arrivedAt = clock.now();
     if (request.verb === "JOIN") return join(session, request, payload, arrivedAt);
     const waitMs = takeTurn(session, request.verb, arrivedAt, limits);
-    return waitMs > 0
-      ? wait(waitMs).then(() => serve(session, order))
-      : answerTo(session, request, NO_SHARES, arrivedAt);
+    if (waitMs > 0) return wait(waitMs).then(() => serve(session, order));
+    if (request.verb === "FIND") return find(session, request, arrivedAt);
+    return answerTo(session, request, NO_SHARES, arrivedAt);
+  }
+
+  /** A FIND costs so much that addresses take turns. */
+  function find(session: Session, request: ServerRequest, at: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let hasBegun = false;
+    let stopWaiting = (): void => {};
+    const giveUp = finds.take(session.connection.remote.ip, () => {
+      hasBegun = true;
+      stopWaiting();
+      const work = answerTo(session, request, NO_SHARES, at) ?? Promise.resolve();
+      void work.then(resolve);
+      return work;
+    });
+    const late = (): void => {
+      if (giveUp()) resolve(answerTo(session, request, FINDS_TOO_MANY, at));
+    };
+    if (!hasBegun) stopWaiting = clock.after(FIND_WAIT_SECONDS_MAX * 1000, late);
+    return promise;
   }
 
   function wait(ms: number): Promise<void> {

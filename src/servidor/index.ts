@@ -17,7 +17,8 @@ export type IndexEvent =
   | { readonly type: "index-back" };
 
 export type Index = Catalog &
-  Pick<MemoryCatalog, "peers" | "entries" | "bytes"> & {
+  Pick<MemoryCatalog, "peers" | "entries" | "bytes"> &
+  Partial<Pick<MemoryCatalog, "wordsWaiting">> & {
     /** Only for one that is shared: whether it is, now. */
     readonly shared?: boolean;
     close?(): Promise<void>;
@@ -29,8 +30,8 @@ export function gaugesOf(
   counts: Pick<Gauges, "connections" | "unlisted">,
   listening: boolean,
 ): Gauges {
-  const { peers = 0, entries = 0, bytes = 0, shared } = index;
-  return { peers, entries, catalogBytes: bytes, ...counts, listening, indexShared: shared };
+  const { peers = 0, entries = 0, bytes = 0, wordsWaiting = 0, shared } = index;
+  return { peers, entries, catalogBytes: bytes, wordsWaiting, ...counts, listening, indexShared: shared };
 }
 
 /** `redis` is `redis://HOST:PORT[/DB]`; without it the catalog is in memory. It keeps `namesMax` names of one peer. */

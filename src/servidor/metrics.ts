@@ -13,6 +13,7 @@ export type Gauges = {
   readonly peers: number;
   readonly entries: number;
   readonly catalogBytes: number;
+  readonly wordsWaiting: number;
   readonly connections: number;
   readonly unlisted: number;
   readonly listening: boolean;
@@ -88,6 +89,7 @@ export function createMetrics(): Metrics {
         gauge("napster_unlisted_peers", "Peers that are in and in no list.", gauges.unlisted),
         gauge("napster_entries", "Files announced by them.", gauges.entries),
         gauge("napster_catalog_bytes", "Memory of the catalog's tables.", gauges.catalogBytes),
+        gauge("napster_find_backlog", "Names that FIND does not know yet.", gauges.wordsWaiting),
         gauge("napster_connections", "Open connections, joined or not.", gauges.connections),
         [
           "napster_requests_total",

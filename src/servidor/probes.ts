@@ -11,6 +11,7 @@ import { decodeReply } from "../protocol/replies.ts";
 import { encodeRequest } from "../protocol/requests.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Connect, Connection, Handlers } from "../transport/connection.ts";
+import { createTurns } from "./turns.ts";
 
 /** "unknown": this machine could not dial, which says nothing of the peer. */
 export type Probed = "reached" | "unreached" | "unknown";
@@ -33,54 +34,22 @@ type Options = {
   /** Dials at once; PROBES_MAX when not given. */
   readonly most?: number;
 };
-type Place = { running: number; readonly waiting: Set<() => void> };
-
 export function createProbes({ connect, clock, newNonce, most = PROBES_MAX }: Options): Probes {
-  const places = new Map<string, Place>(); // by IP; those whose turn it is come first
-  let running = 0;
-
-  /** Whoever waits at the first address that has not had its share goes next; that address is last then. */
-  function startNext(): void {
-    for (const [ip, place] of places) {
-      if (running >= most) return;
-      const [start] = place.waiting;
-      if (start === undefined || place.running === PROBES_PER_ADDRESS_MAX) continue;
-      places.delete(ip);
-      places.set(ip, place);
-      place.waiting.delete(start);
-      start();
-    }
-  }
+  const turns = createTurns(most, PROBES_PER_ADDRESS_MAX);
 
   function probe(address: Address, key: string | undefined): Probe {
-    const { ip } = address;
-    const place = places.get(ip) ?? { running: 0, waiting: new Set() };
-    places.set(ip, place);
     const { promise: outcome, resolve } = Promise.withResolvers<Probed>();
-    const tidy = (): void => {
-      if (place.running === 0 && place.waiting.size === 0) places.delete(ip);
+    let dialled: Probe | undefined;
+    const giveUp = turns.take(address.ip, () => {
+      dialled = dial(address, key);
+      void dialled.outcome.then(resolve);
+      return dialled.outcome;
+    });
+    const cancel = (): void => {
+      if (giveUp()) resolve("unknown");
+      else dialled?.cancel();
     };
-    let cancel = (): void => {
-      place.waiting.delete(start);
-      tidy();
-      resolve("unknown");
-    };
-    function start(): void {
-      running++;
-      place.running++;
-      const dialled = dial(address, key);
-      cancel = dialled.cancel;
-      void dialled.outcome.then((probed) => {
-        running--;
-        place.running--;
-        tidy();
-        resolve(probed);
-        startNext();
-      });
-    }
-    if (running < most && place.running < PROBES_PER_ADDRESS_MAX) start();
-    else place.waiting.add(start);
-    return { outcome, cancel: () => cancel() };
+    return { outcome, cancel };
   }
 
   function dial(address: Address, key: string | undefined): Probe {

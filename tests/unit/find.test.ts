@@ -80,6 +80,45 @@ describe("words", () => {
   });
 });
 
+describe("the index of words", () => {
+  test("has no more to learn than the names that are there, however often a peer joins with others", async () => {
+    await filled([share("Aula.mp4")]);
+    expect(await names("aula")).toEqual(["Aula.mp4"]);
+    let member = good(await catalog.join(at(2), [], undefined));
+    let most = 0;
+    for (let round = 0; round < 40; round++) {
+      const others = Array.from({ length: 2000 }, (_, i) => share(`lista r${round}x ${i}.mp4`));
+      member = good(await catalog.join(at(2), others, member));
+      most = Math.max(most, catalog.wordsWaiting);
+    }
+    expect(most).toBeLessThanOrEqual(3 * 2000 + 512);
+    expect((await find("lista r39x 1999")).length).toBe(1);
+    expect(await find("lista r38x")).toEqual([]);
+    expect(catalog.wordsWaiting).toBe(0);
+  });
+
+  test("answers a hundred one-letter words with about what a handful costs, and a short question before dear ones", async () => {
+    const letters = "abcdefghijklmnopqrstuvwxyz".split("");
+    const dear = letters.map((letter) => `${letter}${letter}`).join(" ");
+    await filled(Array.from({ length: 30_000 }, (_, i) => share(`${i % 3 ? dear : dear.slice(3)} ${i}.mp4`)));
+    expect((await find("mp4 29999")).length).toBe(1);
+    const order: string[] = [];
+    const ask = async (words: string) => void (await find(words).then(() => order.push(words.slice(0, 5))));
+    const flood = Array.from({ length: 12 }, (_, i) =>
+      ask(`${letters.join(" ")} ${letters.join(" ")} zz${i} 9 8 7 6 5`),
+    );
+    await Promise.all([...flood, ask("29999")]);
+    expect(order.indexOf("29999")).toBeLessThan(4);
+  });
+
+  test("takes the longest of too many words", async () => {
+    await filled([share("Uma aula.mp4"), share("Outra aula.mp4")]);
+    const many = Array.from({ length: 60 }, (_, i) => String.fromCodePoint(0x4e00 + i)).join(" ");
+    expect(await names(`uma ${many}`)).toEqual([]);
+    expect(await names("u um uma a au aul aula m mp mp4")).toEqual(["Uma aula.mp4"]);
+  });
+});
+
 describe("what is found", () => {
   test("is one for each content, with its size and sources, whatever the names; most sources first", async () => {
     await filled(
@@ -105,6 +144,17 @@ describe("what is found", () => {
         return { reply, payload: payload ?? new Uint8Array(0) };
       },
     };
+    for (const [offset, count] of [
+      [991, 10],
+      [1000, 1],
+      [1000, 100],
+      [901, 100],
+    ] as const) {
+      const { reply } = await link.call({ verb: "FIND", offset, count, words: "aula" });
+      expect(reply).toMatchObject({ verb: "FIND_OK", next: 0 });
+    }
+    const { reply } = await link.call({ verb: "FIND", offset: 990, count: 10, words: "aula" });
+    expect(reply).toMatchObject({ next: 1000 });
     const some = good(await findWords(link, "aula", 250));
     expect(some.length).toBe(250);
     expect(new Set(some.map(({ name }) => name)).size).toBe(250);

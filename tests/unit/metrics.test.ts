@@ -11,6 +11,7 @@ const GAUGES = {
   peers: 1,
   entries: 2,
   catalogBytes: 3,
+  wordsWaiting: 5,
   connections: 4,
   unlisted: 5,
   listening: true,

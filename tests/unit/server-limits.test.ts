@@ -4,14 +4,20 @@
 
 import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
-import { STRANGERS_PER_ADDRESS_MAX } from "../../src/protocol/limits.ts";
+import { createMemoryCatalog } from "../../src/catalog/memory.ts";
+import {
+  FIND_WAIT_SECONDS_MAX,
+  FINDS_AT_ONCE_PER_ADDRESS_MAX,
+  STRANGERS_PER_ADDRESS_MAX,
+} from "../../src/protocol/limits.ts";
 import { LIMITS, type Limits, limitsFor } from "../../src/protocol/server-limits.ts";
 import { createAllowance } from "../../src/servidor/allowance.ts";
 import { createHeld } from "../../src/servidor/held.ts";
 import { createDoorway } from "../../src/servidor/session.ts";
+import { createTurns } from "../../src/servidor/turns.ts";
 import type { ServidorOptions } from "../../src/servidor.ts";
 import { type Connect, type Connection, DEAF } from "../../src/transport/connection.ts";
-import { createVirtualClock, type VirtualClock } from "../support/clock.ts";
+import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
 import { createFarEnd, createNet, type FarEnd } from "../support/net.ts";
 import type { Raw } from "../support/raw.ts";
 import { dial, enter as enterWith, type Running, startServidor } from "../support/servidor.ts";
@@ -79,6 +85,25 @@ describe("searches of one connection", () => {
     const rest = raw.received;
     await server.clock.advance(1000);
     await until("the third answer", () => raw.received > rest);
+  });
+
+  test("that wait for us do not make who asks silent, and are refused for now when they wait too long", async () => {
+    const answers: (() => void)[] = [];
+    const find = () =>
+      new Promise<{ found: []; next: 0 }>((resolve) => void answers.push(() => resolve({ found: [], next: 0 })));
+    const server = start({}, { catalog: { ...createMemoryCatalog(), find } });
+    const all = await Promise.all(
+      Array.from({ length: FINDS_AT_ONCE_PER_ADDRESS_MAX + 1 }, (_, i) => enter(server, 5001 + i)),
+    );
+    for (const raw of all) raw.send("FIND 0 1 a\n");
+    await until("the first to be at work", () => answers.length === FINDS_AT_ONCE_PER_ADDRESS_MAX);
+    await server.clock.advance(FIND_WAIT_SECONDS_MAX * 1000);
+    expect(await all.at(-1)?.line()).toBe("ERROR TOO_MANY retry FINDs that wait");
+    await server.clock.advance(60_000);
+    for (const done of answers) done();
+    for (const raw of all.slice(0, -1)) expect(await raw.line()).toBe("FIND_OK 0 0");
+    await server.clock.advance(LIMITS.idleSeconds * 1000 + 1000);
+    for (const raw of all.slice(0, -1)) expect(await raw.line()).toStartWith("ERROR TIMEOUT");
   });
 
   test("are as many as the rate says, over any time", () => {
@@ -270,5 +295,30 @@ describe("the limits of a server", () => {
       connectionsPerAddress: 900,
     });
     expect(limitsFor({}, 1)).toMatchObject({ connections: 1, connectionsPerAddress: 1, strangersPerAddress: 1 });
+  });
+});
+
+describe("turns", () => {
+  test("go from address to address, so many at once, and who gives up in time never has one", async () => {
+    const begun: string[] = [];
+    const ends: (() => void)[] = [];
+    const turns = createTurns(3, 2);
+    const take = (ip: string, name: string) =>
+      turns.take(ip, () => {
+        begun.push(name);
+        return new Promise<void>((resolve) => void ends.push(resolve));
+      });
+    for (const name of ["a1", "a2", "a3", "a4"]) take("a", name);
+    for (const name of ["b1", "b2"]) take("b", name);
+    const giveUp = take("a", "a5");
+    expect(begun).toEqual(["a1", "a2", "b1"]);
+    expect(giveUp()).toBe(true);
+    for (let i = 0; i < 6; i++) {
+      ends[i]?.();
+      await turn();
+    }
+    expect(begun.slice(3).sort()).toEqual(["a3", "a4", "b2"]);
+    expect(begun.indexOf("b2")).toBeLessThan(5);
+    expect(take("c", "c1")()).toBe(false);
   });
 });
