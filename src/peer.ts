@@ -2,13 +2,10 @@
 // Invariant: what the server, the upload thread and the library know of our files is the same, from JOIN on.
 // Never: prints or asks; the console does. Never moves a file's bytes on this thread (DESIGN 5).
 
-import { emptyListing, type Listing, listFolder, type Skipped } from "./content/folder.ts";
-import { createHashCache } from "./content/hash-cache.ts";
-import { createHashPool } from "./content/hash-pool.ts";
+import { emptyListing, type Listing, type Skipped } from "./content/folder.ts";
 import { createHasher } from "./content/hasher.ts";
-import { hasFile } from "./content/inside.ts";
 import { createLibrary, type Hashing, type Held, type Library } from "./content/library.ts";
-import { openWorkplace } from "./content/workplace.ts";
+import { type Parts, SYSTEM } from "./peer/parts.ts";
 import { createRefusals } from "./peer/refusals.ts";
 import type { Done, DownloadRequest, JoinAt, Joined, NotJoined, Sharing } from "./peer/requests.ts";
 import { type Address, AS_SEEN, LOOPBACK, sameAddress } from "./protocol/address.ts";
@@ -17,17 +14,14 @@ import type { Found, Holder, Root } from "./protocol/messages.ts";
 import { nameFlaw } from "./protocol/names.ts";
 import { decodeAddresses, decodeHolders, fitting } from "./protocol/payloads.ts";
 import { download } from "./transfer/download.ts";
-import { createLaneThreads } from "./transfer/lane-threads.ts";
 import { createOffers, NO_OFFER } from "./transfer/offers.ts";
 import { stockOf, stocksOf } from "./transfer/stock.ts";
-import { startUploadThread, type UploadThread } from "./transfer/upload-thread.ts";
+import type { UploadThread } from "./transfer/upload-thread.ts";
 import type { UploadsEvent } from "./transfer/uploads.ts";
 import { expectReply } from "./transport/caller.ts";
-import { systemClock } from "./transport/clock.ts";
 import { findWords } from "./transport/find.ts";
 import { localIp } from "./transport/route.ts";
 import { createServerLink, type Entered, type ServerLink } from "./transport/server-link.ts";
-import { connect } from "./transport/tcp.ts";
 
 export type { Done, DownloadRequest, JoinAt, Joined, NotJoined } from "./peer/requests.ts";
 export type { Progress, Waiting } from "./transfer/progress.ts";
@@ -65,6 +59,8 @@ export type PeerOptions = {
   /** Bytes per second that the hashing of files reads for which nobody waits; no limit when not given. */
   readonly hashRate?: number | undefined;
   readonly onEvent: (event: PeerEvent) => void;
+  /** The machine, where it is another than this one. */
+  readonly parts?: Parts;
 };
 
 /** Where we are in: the folder as the person typed it, what it holds, where we listen. */
@@ -85,7 +81,8 @@ const LANE_THREADS = 2;
 export class Peer {
   readonly #options: PeerOptions;
   readonly #link: ServerLink;
-  readonly #cache = createHashCache();
+  readonly #parts: Parts;
+  readonly #cache;
   readonly #hasher;
   readonly #key = crypto.getRandomValues(new Uint8Array(16)).toHex();
   #uploads: UploadThread | undefined;
@@ -95,17 +92,21 @@ export class Peer {
   #joining: Promise<unknown> = Promise.resolve();
   /** Files that were withdrawn, and files of which the server did not take the UPDATE. */
   readonly #withdrawn = new Set<string>();
-  readonly #refused = createRefusals(systemClock);
+  readonly #refused;
   readonly #offers = createOffers((request) => void this.#link.call(request));
 
   constructor(options: PeerOptions) {
     this.#options = options;
-    this.#hasher = createHasher({ cache: this.#cache, background: true, rate: options.hashRate });
+    const { parts = SYSTEM } = options;
+    this.#parts = parts;
+    this.#cache = parts.createHashCache();
+    this.#refused = createRefusals(parts.clock);
+    this.#hasher = createHasher({ ...parts, cache: this.#cache, background: true, rate: options.hashRate });
     this.#link = createServerLink({
       server: options.server,
-      connect,
-      clock: systemClock,
-      random: Math.random,
+      connect: parts.connect,
+      clock: parts.clock,
+      random: parts.random,
       shares: () => this.#place?.library.shares() ?? [],
       key: this.#key,
       onListed: () => this.#offers.renew(),
@@ -139,7 +140,7 @@ export class Peer {
 
   async #enter(at: JoinAt): Promise<Joined | NotJoined> {
     const isWhole = (at.sharing ?? "folder") === "folder";
-    const listing = isWhole ? await listFolder(at.folder) : emptyListing(at.folder);
+    const listing = isWhole ? await this.#parts.listFolder(at.folder) : emptyListing(at.folder);
     if (isFault(listing)) return listing;
     if (isWhole) this.#options.onEvent({ type: "skipped", files: listing.skipped });
     for (let { shares } = listing; ; ) {
@@ -187,7 +188,8 @@ export class Peer {
       listing,
       cache: this.#cache,
       hasher: this.#hasher,
-      clock: systemClock,
+      clock: this.#parts.clock,
+      stampFile: this.#parts.stampFile,
       onShared: (held) => void this.#announce(library, held),
       onLost: (name) => this.#withdraw(library, name),
       onHashing: (hashing) => {
@@ -201,7 +203,7 @@ export class Peer {
   #uploadThread(): UploadThread {
     const { maxUploads, rejectAll, maxUploadRate, minUploadRate } = this.#options;
     const policy = { maxUploads, rejectAll, maxUploadRate, minUploadRate };
-    this.#uploads ??= startUploadThread(policy, this.#key, (event) => this.#hearUploads(event));
+    this.#uploads ??= this.#parts.startUploadThread(policy, this.#key, (event) => this.#hearUploads(event));
     return this.#uploads;
   }
 
@@ -223,6 +225,7 @@ export class Peer {
 
   /** SPEC 5.f, 5.h: the file from that peer into our own folder, verified; then UPDATE by itself. */
   async download(from: Address, request: DownloadRequest = {}): Promise<Done | Fault> {
+    const parts = this.#parts;
     const place = this.#place;
     const uploads = this.#uploads;
     if (place?.typed === undefined || uploads === undefined) return fault("NOT_JOINED", "ours", "DOWNLOAD before JOIN");
@@ -230,25 +233,26 @@ export class Peer {
     if (name === undefined) return fault("NOT_SEARCHED", "ours", "DOWNLOAD before SEARCH");
     const flaw = nameFlaw(name);
     if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
-    if (await hasFile(place.library.folder, name)) return fault("FILE_EXISTS", "ours", "the folder has this file");
-    const threads = createLaneThreads(LANE_THREADS, this.#options);
-    const rechecking = createHashPool(1);
+    if (await parts.hasFile(place.library.folder, name))
+      return fault("FILE_EXISTS", "ours", "the folder has this file");
+    const threads = parts.createLaneThreads(LANE_THREADS, this.#options);
+    const rechecking = parts.createHashPool(1);
     const downloaded = await download({
       name,
       from,
       only: request.only ?? false,
       maxWaitSeconds: request.maxWaitSeconds ?? Number.POSITIVE_INFINITY,
-      openWorkplace: (wanted) => openWorkplace(place.library.folder, wanted),
+      openWorkplace: (wanted) => parts.openWorkplace(place.library.folder, wanted),
       openLane: threads.open,
       hashPieces: (fd) => (head, first, pieces) => rechecking.run({ ...head, fd, first, pieces }),
       findHolders: (root) => this.#findHolders(root),
       offer: (content) =>
         place.sharing === "nothing" ? NO_OFFER : this.#offers.begin(uploads, place.library.folder, name, content),
-      random: Math.random,
+      random: parts.random,
       self: place.published,
       maxDownloadRate: this.#options.maxDownloadRate,
-      connect,
-      clock: systemClock,
+      connect: parts.connect,
+      clock: parts.clock,
       signal: request.signal,
       onProgress: request.onProgress,
       onSourceLost: request.onSourceLost,

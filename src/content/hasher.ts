@@ -4,8 +4,9 @@
 
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { HashCache } from "./hash-cache.ts";
-import { createHashPool } from "./hash-pool.ts";
-import { isPassing, type OpenFile, openFile, type Stamp, sameStamp, stampFile } from "./inside.ts";
+import * as hashPool from "./hash-pool.ts";
+import * as inside from "./inside.ts";
+import { isPassing, type OpenFile, type Stamp, sameStamp } from "./inside.ts";
 import { EMPTY_ROOT, HASH_BYTES, type Hashed, pieceBytesFor, pieceCount, rootOfLayer } from "./merkle.ts";
 
 export type HashOptions = {
@@ -156,6 +157,10 @@ type HasherOptions = {
   /** Bytes per second for all files that nobody waits for; no limit when not given. */
   readonly rate?: number | undefined;
   readonly clock?: Clock;
+  /** The disk and the threads, where they are others than this machine's. */
+  readonly openFile?: typeof inside.openFile;
+  readonly stampFile?: typeof inside.stampFile;
+  readonly createHashPool?: typeof hashPool.createHashPool;
 };
 
 const wallClock: Clock = {
@@ -170,6 +175,8 @@ const wallClock: Clock = {
 export function createHasher(options: HasherOptions = {}): Hasher {
   const { cache, workers = Math.min(navigator.hardwareConcurrency, HASH_WORKERS_MAX), now = Date.now } = options;
   const { clock = wallClock, background = false, rate } = options;
+  const { openFile = inside.openFile, stampFile = inside.stampFile } = options;
+  const { createHashPool = hashPool.createHashPool } = options;
   const pool = createHashPool(workers, { background });
   const pace = createPace(rate, clock);
   // Both in the order of arrival. A job is in one of them from its first cache miss to its answer.

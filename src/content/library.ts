@@ -7,7 +7,7 @@ import type { Root, Share } from "../protocol/messages.ts";
 import type { Listing, LocalShare } from "./folder.ts";
 import type { HashCache } from "./hash-cache.ts";
 import type { Clock, Hasher } from "./hasher.ts";
-import { finalPath, isPassing, type Stamp, sameStamp, stampFile } from "./inside.ts";
+import { finalPath, isPassing, type Stamp, sameStamp, stampFile as stampHere } from "./inside.ts";
 import { type Hashed, pieceBytesFor } from "./merkle.ts";
 
 /** A file of the folder and what is known of its content. The layer is in memory only once somebody needed it. */
@@ -53,6 +53,8 @@ export type LibraryOptions = {
   readonly cache: HashCache;
   readonly hasher: Hasher;
   readonly clock: Clock;
+  /** The disk, where it is another than this machine's. */
+  readonly stampFile?: typeof stampHere;
   /** More is known of a file: its root and its layer; or it is shared again. */
   readonly onShared: (held: Held) => void;
   /** A file is no longer what was listed, and is out. */
@@ -152,7 +154,7 @@ function createCount(clock: Clock, tell: (hashing: Hashing) => void) {
 
 /** A library of what was listed. */
 export function createLibrary(options: LibraryOptions): Library {
-  const { listing, cache, hasher, clock, onShared, onLost } = options;
+  const { listing, cache, hasher, clock, stampFile = stampHere, onShared, onLost } = options;
   const { folder, shares } = listing;
   const held = new Map<string, Held>();
   const count = createCount(clock, (hashing) => options.onHashing?.(hashing));
