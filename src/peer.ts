@@ -140,11 +140,13 @@ export class Peer {
 
   async #enter(at: JoinAt): Promise<Joined | NotJoined> {
     const isWhole = (at.sharing ?? "folder") === "folder";
+    // What was there before and is in the folder's listing no more is gone; of what a listing never held, nothing is known.
+    const listed = new Set(isWhole ? this.#place?.library.names : []);
     const listing = isWhole ? await this.#parts.listFolder(at.folder) : emptyListing(at.folder);
     if (isFault(listing)) return listing;
     if (isWhole) this.#options.onEvent({ type: "skipped", files: listing.skipped });
     for (let { shares } = listing; ; ) {
-      const entered = await this.#enterWith({ ...listing, shares }, at);
+      const entered = await this.#enterWith({ ...listing, shares }, listed, at);
       const fits = isFault(entered) ? fitting(shares, entered) : shares;
       if (fits === undefined || (isFault(entered) && fits.length === shares.length)) return entered;
       const count = listing.shares.length - shares.length;
@@ -154,7 +156,7 @@ export class Peer {
     }
   }
 
-  async #enterWith(listing: Listing, at: JoinAt): Promise<Joined | NotJoined> {
+  async #enterWith(listing: Listing, listed: ReadonlySet<string>, at: JoinAt): Promise<Joined | NotJoined> {
     const library = this.#libraryOf(listing);
     const before = this.#place;
     const uploads = this.#uploadThread();
@@ -174,7 +176,7 @@ export class Peer {
     this.#place = { typed, sharing, library, listening, published: entered.address };
     before?.library.close();
     // Downloaded, or back, since the folder was listed.
-    const news = before?.library.folder === library.folder ? library.adopt(before.library) : [];
+    const news = before?.library.folder === library.folder ? library.adopt(before.library, listed) : [];
     uploads.restock(stocksOf(library));
     await uploads.settle(true);
     this.#offers.renew(); // a JOIN leaves the server with nothing but what it carries

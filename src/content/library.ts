@@ -36,8 +36,8 @@ export type Library = {
   shares(): IterableIterator<Share>;
   /** A download has put `name` there: from now on it is shared, its content known. Undefined when it is gone already. */
   add(name: string, hashed: Hashed): Promise<Held | undefined>;
-  /** Takes over what another library of the same folder holds and this one does not. */
-  adopt(other: Library): readonly Held[];
+  /** Takes over what another library of the same folder holds and this one does not, `but` those. */
+  adopt(other: Library, but: ReadonlySet<string>): readonly Held[];
   /** It may have changed: it is looked at, and taken out if it has (onLost). It comes back by itself (onShared). */
   doubt(name: string): Promise<void>;
   /** Begins to hash what the cache does not know. */
@@ -241,8 +241,8 @@ export function createLibrary(options: LibraryOptions): Library {
       count.end(name, false);
       return added;
     },
-    adopt(other) {
-      const news = [...other.all()].filter(({ local }) => !held.has(local.name));
+    adopt(other, but) {
+      const news = [...other.all()].filter(({ local }) => !held.has(local.name) && !but.has(local.name));
       for (const one of news) held.set(one.local.name, one);
       return news;
     },

@@ -122,6 +122,18 @@ describe("JOIN", () => {
     expect("at" in refused ? refused.at?.port : 0).toBeGreaterThan(0);
   });
 
+  test("again shares no file that was deleted meanwhile, and what was put there", async () => {
+    const server = startServer();
+    const one = await enter(server.address, { "a.mp4": "a", "b.mp4": "b" });
+    const other = await enter(server.address);
+    fs.rmSync(inFolder(one, "a.mp4"));
+    fs.writeFileSync(inFolder(one, "c.mp4"), "c");
+    const at = { host: "127.0.0.1", port: one.address.port, folder: one.folder };
+    expect(good(await one.peer.join(at)).names).toEqual(["b.mp4", "c.mp4"]);
+    const found = async (name: string) => good(await other.peer.search(name)).length;
+    expect([await found("a.mp4"), await found("b.mp4"), await found("c.mp4")]).toEqual([0, 1, 1]);
+  });
+
   test("again moves to the new folder and port; when it fails, all is as it was", async () => {
     const server = startServer();
     const one = await enter(server.address, { "a.mp4": "a" });
