@@ -3,7 +3,7 @@
 // Never: holds logic of its own; every step is one call into the part that knows.
 
 import { type HashConfig, isUsage, type PeerConfig, parsePeer, peerUsage, WAIT_SECONDS_DEFAULT } from "./config.ts";
-import { leftOutComplaint, refusedComplaint, serverLostComplaint, withdrawnComplaint } from "./console/complaints.ts";
+import { leftOutComplaint, refusedComplaint, withdrawnComplaint } from "./console/complaints.ts";
 import { runHash, runVerify } from "./console/hash.ts";
 import { UNRECORDED } from "./console/hash-complaints.ts";
 import { runTask } from "./console/headless.ts";
@@ -33,8 +33,8 @@ async function main(config: PeerConfig): Promise<never> {
       // A command that ends hears of the server in the answer it waits for, a download goes on without it, and whoever
       // came for one answer, or one file, is not bothered with what it takes to be found.
       const stays = config.command === "menu" || config.command === "share";
-      if (event.type === "server-lost" && stays) report.complain(serverLostComplaint(server));
-      if (event.type === "server-back") report.ready(event.address);
+      if (event.type === "server-lost" && stays) report.serverLost(server);
+      if (event.type === "server-back") report.serverBack(event.address);
       if (event.type === "reach" && stays) report.reach(event.address, event.reached);
       if (event.type === "skipped") showSkipped(report, event.files);
       if (event.type === "left-out") report.complain(leftOutComplaint(event.shared, event.count));
@@ -54,6 +54,7 @@ async function main(config: PeerConfig): Promise<never> {
     // A person at a terminal sees the place in the queue and has Ctrl+C; a script is told to come back.
     const patience = asker?.interactive ? Number.POSITIVE_INFINITY : WAIT_SECONDS_DEFAULT;
     const policy = { only, maxWaitSeconds: config.maxWaitSeconds ?? patience };
+    if (asker?.interactive) report.showStanding();
     const session: Session = { peer, report, life, server, policy };
     let code = 0;
     if (config.command !== "menu") code = await runTask(session, config);

@@ -18,22 +18,38 @@ import { versionLine } from "./version.ts";
 
 const PROGRAM = "napster-server";
 
+/** How often the number of peers is looked at. */
+const LOOK_MS = 500;
+const peersOf = (count: number): string => `${count} ${count === 1 ? "peer" : "peers"}`;
+
 async function main(config: ServerConfig): Promise<never> {
-  return runProgram(async ({ output, reportParts, tell, life, openAsker }) => {
+  return runProgram(async ({ output, screen, reportParts, tell, life, openAsker }) => {
     const report = createReport(reportParts);
     const logParts = { output, tell, errIsTerminal: reportParts.errIsTerminal, now: () => new Date() };
     const log = config.log === "json" ? createJsonLog(logParts) : createLog(logParts);
 
+    const say = (line: string): void => screen.above(() => output.out(`${line}\n`));
+
     function onEvent(event: ServidorEvent): void {
       // SPEC 6: one line for each JOIN and each SEARCH.
-      if (event.type === "joined" && !config.quiet) output.out(`${addedLine(event.address, event.names)}\n`);
-      if (event.type === "searched" && !config.quiet) output.out(`${searchedLine(event.address, event.name)}\n`);
+      if (event.type === "joined" && !config.quiet) say(addedLine(event.address, event.names));
+      if (event.type === "searched" && !config.quiet) say(searchedLine(event.address, event.name));
       if (event.type === "fault" && config.verbose) log.refused(event.remote, event.fault);
       if (event.type === "index-away") log.failed(indexFault(event.trouble));
       if (event.type === "index-back") log.indexBack();
     }
 
     let servidor: Servidor | undefined;
+    /** Where the keyboard is ours a quiet line shows that all goes on, and a word ends it. */
+    async function stay(asker: Asker | undefined): Promise<void> {
+      if (!asker?.interactive || !reportParts.watched) return new Promise<never>(() => {});
+      const count = (): string => peersOf(servidor?.peers ?? 0);
+      screen.quiet(count);
+      const looking = setInterval(() => screen.quiet(count), LOOK_MS);
+      await asker.idle("este servidor atende sozinho; sair, ou Ctrl+C, o encerra");
+      clearInterval(looking);
+    }
+
     function listen(host: string, port: number): Address | Fault {
       const { catalog: redis, probe, limits, trusted } = config;
       const tellSearches = !config.quiet;
@@ -44,7 +60,11 @@ async function main(config: ServerConfig): Promise<never> {
     }
 
     // The keyboard is opened at the first question only: a server in the background must not touch its terminal.
-    const ask: Asker["ask"] = (question) => openAsker().ask(question);
+    let asker: Asker | undefined;
+    const ask: Asker["ask"] = (question) => {
+      asker = openAsker();
+      return asker.ask(question);
+    };
     const address = await askServer({ ask, given: config, fallback: SERVER_DEFAULT, report, listen });
     if (isStop(address)) return address.stop === "leave" ? EXIT.done : EXIT.failed;
     const door = config.metrics && servidor?.serveOperations(config.metrics);
@@ -55,7 +75,7 @@ async function main(config: ServerConfig): Promise<never> {
     }
     if (door !== undefined) log.metrics(door);
     log.ready(address);
-    await life.during(new Promise<never>(() => {}));
+    await life.during(stay(asker));
     log.stopping();
     await servidor?.close();
     return EXIT.done;

@@ -22,6 +22,7 @@ import { expectReply } from "./transport/caller.ts";
 import { findWords } from "./transport/find.ts";
 import { localIp } from "./transport/route.ts";
 import { createServerLink, type Entered, type ServerLink } from "./transport/server-link.ts";
+import { freePort } from "./transport/tcp.ts";
 
 export type { Done, DownloadRequest, JoinAt, Joined, NotJoined } from "./peer/requests.ts";
 export type { Progress, Waiting } from "./transfer/progress.ts";
@@ -126,6 +127,11 @@ export class Peer {
   /** The IP by which this machine reaches the server: what others can connect to. 127.0.0.1 when there is no way there. */
   async localIp(): Promise<string> {
     return (await localIp(this.#options.server.ip)) ?? LOOPBACK;
+  }
+
+  /** The first port from `at` on where this peer could listen; undefined when the next hundred are taken. */
+  freePort(at: Address): number | undefined {
+    return freePort(at);
   }
 
   /**

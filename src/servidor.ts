@@ -78,6 +78,11 @@ export class Servidor {
     });
   }
 
+  /** How many peers are in, listed or not. */
+  get peers(): number {
+    return (this.#catalog.peers ?? 0) + this.#desk.counts().unlisted;
+  }
+
   /** Starts to accept peers; the address says which port was taken. Faults: PORT_IN_USE, HOST_UNAVAILABLE, PORT_DENIED. */
   listen(): Address | Fault {
     const at = { ip: this.#options.host, port: this.#options.port };

@@ -13,13 +13,32 @@ export function serverHelp(usage: string): string {
 ${usage}
 Sem --host ou --port, pergunta o que falta (Enter = 127.0.0.1 e 1099). Se a
 entrada não é um terminal, cada linha é uma resposta, e linha vazia é o padrão.
-Atende até Ctrl+C ou um sinal. Em stdout saem só as linhas de JOIN e de SEARCH.
+Atende até Ctrl+C, a palavra sair ou um sinal. Em stdout saem só as linhas de
+JOIN e de SEARCH.
 
 ${READY}
 
 Saída: 0 terminou a pedido; 1 falhou; 2 uso errado.
 `;
 }
+
+const JSON_EVENTS = `Com --json, cada linha de stdout é um objeto, com "event" entre:
+  joined (ip, port, files)              ready (ip, port): de volta à rede
+  unreachable (ip, port, code): outros não conseguem conectar a este peer, e não
+    veem seus arquivos                  reachable (ip, port): agora conseguem
+  contents (words, contents)
+  found (name, peers)                   queued (name, from, position)
+  progress (name, bytes, size, rate, etaSeconds, sources, waiting): uma vez por
+    segundo; bytes são os verificados, rate em bytes por segundo; waiting diz o
+    que se espera: {for: data ou root, from}, {for: disk, full, slow} ou
+    {for: check}
+  source-lost (from, code): uma fonte caiu, por ora ou de vez (CORRUPT: mentiu)
+  downloaded (name, folder, bytes)      uploaded (name, to, bytes)
+  hashed (name, root; em hash também path, size, pieceBytes)
+  verified (name, verdict, root, pieces, code); verdict é ok, damaged, changed,
+    new ou unread
+  cancelled (name): um download, de propósito, com Ctrl+C
+  error (code, message, hint)`;
 
 export function peerHelp(usage: string): string {
   return `napster-peer: compartilha os arquivos de uma pasta e baixa os de outros peers.
@@ -28,8 +47,10 @@ ${usage}
 Menu: JOIN pergunta IP, porta e pasta (Enter = o IP com que esta máquina chega
 ao servidor, ${JOIN_DEFAULT.port} e a pasta atual), SEARCH pergunta o nome do arquivo, DOWNLOAD
 pergunta IP e porta do peer que tem o último arquivo procurado. O que veio em
-opções não é perguntado.
-Ctrl+C durante um download o cancela; fora dele, sai. Esc volta ao menu.
+opções não é perguntado. Depois da primeira vez, Enter = o que este peer tem
+agora. Um JOIN recusado só pergunta de novo o que estava errado.
+Ctrl+C durante um download o cancela; fora dele, sai, como a palavra sair. Esc
+volta ao menu. Ctrl+Z e fg (fora do Windows) param o programa e o retomam.
 
 Se a entrada não é um terminal, cada linha é uma resposta: a palavra JOIN,
 SEARCH ou DOWNLOAD e depois as respostas dela, uma por linha; linha vazia é o
@@ -66,22 +87,7 @@ hash mostra "ROOT TAMANHO PARTE NOME" de cada arquivo: a raiz BEP 52 do conteúd
 partes (contadas de 0) que não são mais as registradas; mudou (foi editado desde
 o registro); novo (não havia registro; agora há); ilegível.
 
-Com --json, cada linha de stdout é um objeto, com "event" entre:
-  joined (ip, port, files)              ready (ip, port): de volta à rede
-  unreachable (ip, port, code): outros não conseguem conectar a este peer, e não
-    veem seus arquivos                  reachable (ip, port): agora conseguem
-  contents (words, contents)
-  found (name, peers)                   queued (name, from, position)
-  progress (name, bytes, size, rate, etaSeconds, sources, waiting): uma vez por
-    segundo; bytes são os verificados, rate em bytes por segundo; waiting diz o
-    que se espera: {for: data ou root, from}, {for: disk, full, slow} ou
-    {for: check}
-  source-lost (from, code): uma fonte caiu, por ora ou de vez (CORRUPT: mentiu)
-  downloaded (name, folder, bytes)      uploaded (name, to, bytes)
-  hashed (name, root; em hash também path, size, pieceBytes)
-  verified (name, verdict, root, pieces, code); verdict é ok, damaged, changed,
-    new ou unread
-  error (code, message, hint)
+${JSON_EVENTS}
 
 ${READY}
 

@@ -10,6 +10,7 @@ const KEYS_WAITING_MAX = 4096;
 
 export const CTRL_C = "\x03";
 export const CTRL_D = "\x04";
+export const CTRL_U = "\x15";
 const CTRL_Z = "\x1a";
 export const ESCAPE = "\x1b";
 export const ENTER = "\r";

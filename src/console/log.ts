@@ -3,7 +3,7 @@
 // Never: writes to stdout, and never shows a text from the wire raw.
 
 import { type Address, formatAddress } from "../protocol/address.ts";
-import type { Fault } from "../protocol/fault.ts";
+import type { Fault, FaultCode } from "../protocol/fault.ts";
 import { showName } from "../protocol/names.ts";
 import { complaintOf, complaintText } from "./complaints.ts";
 import { jsonLine, readyLine } from "./lines.ts";
@@ -22,6 +22,28 @@ export type Log = {
   stopping(): void;
 };
 
+/** What a client did, as its operator reads it; the client itself is told what to do about it. */
+const DEEDS: Partial<Record<FaultCode, string>> = {
+  ADDRESS_MISMATCH: "o JOIN declara um endereço que não é o da conexão",
+  ADDRESS_TAKEN: "o JOIN declara o endereço de um peer que já está na rede",
+  BAD_ADDRESS: "o JOIN declara um endereço que não existe",
+  BAD_NAME: "um dos nomes de arquivo não é aceito",
+  BAD_REPLY: "quem atende no endereço do JOIN não respondeu como um peer",
+  BAD_REQUEST: "o pedido não segue o protocolo",
+  BAD_STATE: "o pedido veio fora de hora",
+  LINE_TOO_LONG: "uma linha passou do limite",
+  NOT_JOINED: "o pedido veio antes do JOIN",
+  PAYLOAD_TOO_LARGE: "a lista de arquivos passou do limite",
+  SHUTTING_DOWN: "este servidor está parando",
+  TIMEOUT: "ficou em silêncio além do prazo",
+  TOO_MANY: "passou de um limite deste servidor",
+  UNAVAILABLE: "esta busca não é atendida agora",
+  UNKNOWN_VERB: "o pedido é desconhecido",
+  UNSUPPORTED_VERSION: "fala outra versão do protocolo",
+};
+
+const deedOf = (fault: Fault): string => DEEDS[fault.fault] ?? complaintOf(fault).cause;
+
 export type LogParts = {
   readonly output: Pick<Output, "err">;
   /** Says lasting lines to a person. */
@@ -38,7 +60,7 @@ export function createLog({ tell: say, errIsTerminal }: LogParts): Log {
     metrics: (address) => say(`métricas em http://${formatAddress(address)}/metrics`),
     failed: (fault) => say(complaintText(complaintOf(fault))),
     indexBack: () => say("o índice compartilhado voltou: os peers de todos os servidores são encontrados"),
-    refused: (remote, fault) => say(`${showName(remote)}: ${complaintText(complaintOf(fault))}`),
+    refused: (remote, fault) => say(`${showName(remote)}: ${deedOf(fault)} [${fault.fault}]`),
     stopping() {},
   };
 }
@@ -57,7 +79,8 @@ export function createJsonLog({ output, now }: LogParts): Log {
     metrics: (address) => say("info", "metrics", address),
     failed: (fault) => say("error", "failed", values(fault)),
     indexBack: () => say("info", "index-back"),
-    refused: (remote, fault) => say("warn", "refused", { remote: showName(remote), ...values(fault) }),
+    refused: (remote, fault) =>
+      say("warn", "refused", { remote: showName(remote), ...values(fault), message: deedOf(fault) }),
     stopping: () => say("info", "stopping"),
   };
 }

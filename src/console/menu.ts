@@ -6,9 +6,10 @@
 import { type Address, isIp, parsePort, sameAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
 import { type Complaint, complaintOf, nameComplaint } from "./complaints.ts";
+import { showFile } from "./lines.ts";
 import { type Asker, isStop, type Question, type Stop } from "./questions.ts";
 import type { Report } from "./report.ts";
-import { download, join, type Session, search } from "./session.ts";
+import { download, join, type Refused, type Session, search } from "./session.ts";
 
 export const COMMANDS = ["JOIN", "SEARCH", "DOWNLOAD"] as const;
 
@@ -24,15 +25,6 @@ export type Given = {
   readonly port?: number | undefined;
   readonly folder?: string | undefined;
 };
-
-/** Failures that another answer can cure. */
-const CURABLE: readonly FaultCode[] = [
-  "PORT_IN_USE",
-  "HOST_UNAVAILABLE",
-  "PORT_DENIED",
-  "FOLDER_MISSING",
-  "FOLDER_DENIED",
-];
 
 const ipQuestion = (message: string, fallback: string | undefined): Question => ({ message, fallback, check: checkIp });
 const portQuestion = (message: string, fallback: number | undefined): Question => ({
@@ -90,75 +82,138 @@ type MenuParts = Session & {
   readonly folderFault: (folder: string) => Fault | undefined;
 };
 
+type Command = (typeof COMMANDS)[number];
+
+const HELP =
+  "JOIN entra na rede com uma pasta; SEARCH procura um arquivo; DOWNLOAD baixa o último procurado; sair, ou Ctrl+C, sai";
+
+/** What the menu has learnt so far. */
+type State = {
+  /** Where this peer is in. */
+  self: Joined | undefined;
+  /** What JOIN was answered last, refused or not: nothing is typed twice. */
+  answers: JoinAnswers | undefined;
+  sources: readonly Address[];
+  /** The command that the person is likely to want next. */
+  next: Command;
+};
+
 /** Runs the peer's menu until the input ends or the person leaves. */
 export async function runMenu(parts: MenuParts): Promise<void> {
-  const { asker, peer, report } = parts;
-  let self: Joined | undefined;
-  let sources: readonly Address[] = [];
+  const { asker, life } = parts;
+  const state: State = { self: undefined, answers: undefined, sources: [], next: "JOIN" };
   // Answers that a script gives to a command that never asked: they must not pass for commands.
   let unused = 0;
-  while (!parts.life.leaving.aborted) {
+  while (!life.leaving.aborted) {
     // A script that does not read its answers is not run ahead of.
-    await parts.life.during(parts.ready());
-    const command = await asker.choose("O que fazer?", COMMANDS, unused);
-    unused = 0;
-    if (isStop(command)) {
-      if (command.stop === "back") continue;
-      return;
+    await life.during(parts.ready());
+    const command = await asker.choose("O que fazer?", COMMANDS, { unused, marked: state.next, help: HELP });
+    if (isStop(command) && command.stop === "back") continue;
+    if (isStop(command)) return;
+    const outOfTurn = whyOutOfTurn(command, state, parts);
+    unused = outOfTurn === undefined ? 0 : ANSWERS[command];
+    if (outOfTurn !== undefined) {
+      parts.report.failed(outOfTurn);
+      state.next = outOfTurn.fault === "NOT_JOINED" ? "JOIN" : "SEARCH";
+      continue;
     }
-    let result: unknown;
-    if (command === "JOIN") {
-      const joined = await runJoin(parts);
-      if (!isStop(joined) && !isFault(joined)) self = joined;
-      result = joined;
-    } else if (self === undefined) {
-      report.failed(fault("NOT_JOINED", "ours"));
-      unused = ANSWERS[command];
-    } else if (command === "SEARCH") {
-      const found = await runSearch(parts);
-      if (!isStop(found) && !isFault(found)) sources = found;
-      result = found;
-    } else if (peer.lastSearched === undefined) {
-      report.failed(fault("NOT_SEARCHED", "ours"));
-      unused = ANSWERS[command];
-    } else {
-      result = await runDownload(parts, { self, sources, name: peer.lastSearched });
-    }
+    const result = await RUN[command](parts, state);
     // Ctrl+C at a command's own question means the program, as it does at the menu; Esc only the command.
     if (isStop(result) && result.stop === "leave") return;
   }
 }
 
+function whyOutOfTurn(command: Command, { self }: State, { peer }: MenuParts): Fault | undefined {
+  if (command !== "JOIN" && self === undefined) return fault("NOT_JOINED", "ours");
+  return command === "DOWNLOAD" && peer.lastSearched === undefined ? fault("NOT_SEARCHED", "ours") : undefined;
+}
+
+const RUN: Record<Command, (parts: MenuParts, state: State) => Promise<unknown>> = {
+  JOIN: runJoin,
+  SEARCH: runSearch,
+  DOWNLOAD: runDownload,
+};
+
 type Joined = { readonly address: Address; readonly folder: string };
 
+const FIELDS = ["host", "port", "folder"] as const;
+type Field = (typeof FIELDS)[number];
+type JoinAnswers = { readonly host: string; readonly port: number; readonly folder: string };
+
+/** The answer that a refusal is about. What no other answer cures is not asked again. */
+const WRONG: Partial<Record<FaultCode, Field>> = {
+  HOST_UNAVAILABLE: "host",
+  ADDRESS_MISMATCH: "host",
+  BAD_ADDRESS: "host",
+  PORT_IN_USE: "port",
+  PORT_DENIED: "port",
+  ADDRESS_TAKEN: "port",
+  FOLDER_MISSING: "folder",
+  FOLDER_DENIED: "folder",
+};
+
 // SPEC 5.i: JOIN captures only IP, port and folder, and finds the file names by itself.
-async function runJoin(parts: MenuParts): Promise<Joined | Fault | Stop> {
-  const { asker, folderFault } = parts;
-  const checkFolder = (answer: string): Complaint | undefined => {
+async function runJoin(parts: MenuParts, state: State): Promise<Refused | Stop | undefined> {
+  const { asker, given, peer } = parts;
+  // A script's empty line always means the same.
+  const last = asker.interactive ? state.answers : undefined;
+  let at: JoinAnswers = last ?? { ...JOIN_DEFAULT, host: await peer.localIp() };
+  let fields: readonly Field[] = FIELDS.filter((field) => given[field] === undefined);
+  const { host = at.host, port = at.port, folder = at.folder } = given;
+  at = { host, port, folder };
+  for (;;) {
+    for (const field of fields) {
+      const answer = await asker.ask(joinQuestion(field, at, parts.folderFault));
+      if (isStop(answer)) return broken(parts, answer);
+      at = { ...at, [field]: READ[field](answer) };
+      state.answers = at;
+    }
+    const joined = await join(parts, at);
+    if (isStop(joined)) return joined;
+    if (!isFault(joined)) {
+      state.self = { address: joined, folder: at.folder };
+      state.answers = { ...at, port: joined.port };
+      state.next = "SEARCH";
+      return undefined;
+    }
+    const wrong = WRONG[joined.fault];
+    if (!asker.interactive || wrong === undefined) return joined;
+    fields = [wrong];
+    at = { ...at, ...(await betterAnswer(wrong, at, joined, parts)) };
+  }
+}
+
+/** What to offer in place of the answer that was wrong. */
+async function betterAnswer(
+  wrong: Field,
+  at: JoinAnswers,
+  why: Refused,
+  { peer }: MenuParts,
+): Promise<Partial<JoinAnswers>> {
+  if (wrong === "folder") return {};
+  if (wrong === "host") return { host: why.useIp ?? (await peer.localIp()) };
+  // Ports up to UNPRIVILEGED_PORT are what systems deny.
+  const from = why.fault === "PORT_DENIED" ? Math.max(at.port, UNPRIVILEGED_PORT) : at.port;
+  return { port: peer.freePort({ ip: at.host, port: Math.min(from + 1, 65535) }) ?? JOIN_DEFAULT.port };
+}
+
+const UNPRIVILEGED_PORT = 1023;
+
+const READ: { readonly [F in Field]: (answer: string) => JoinAnswers[F] } = {
+  host: (answer) => answer.trim(),
+  port: Number,
+  folder: unquote,
+};
+
+function joinQuestion(field: Field, at: JoinAnswers, folderFault: MenuParts["folderFault"]): Question {
+  if (field === "host") return ipQuestion("IP deste peer", at.host);
+  if (field === "port") return portQuestion("Porta deste peer", at.port);
+  const check = (answer: string): Complaint | undefined => {
     const folder = unquote(answer);
     const why = folderFault(folder);
     return why && complaintOf(why, { folder });
   };
-  let given = parts.given;
-  let fallback: { host: string; port: number; folder: string } = { ...JOIN_DEFAULT, host: await parts.peer.localIp() };
-  for (;;) {
-    const host = given.host ?? (await asker.ask(ipQuestion("IP deste peer", fallback.host)));
-    if (isStop(host)) return broken(parts, host);
-    const port = given.port ?? (await asker.ask(portQuestion("Porta deste peer", fallback.port)));
-    if (isStop(port)) return broken(parts, port);
-    const folder =
-      given.folder ??
-      (await asker.ask({ message: "Pasta dos arquivos", fallback: fallback.folder, check: checkFolder }));
-    if (isStop(folder)) return broken(parts, folder);
-
-    const at = { host: host.trim(), port: Number(port), folder: unquote(folder) };
-    const joined = await join(parts, at);
-    if (isStop(joined)) return joined;
-    if (!isFault(joined)) return { address: joined, folder: at.folder };
-    if (!asker.interactive || !CURABLE.includes(joined.fault)) return joined;
-    given = {};
-    fallback = { ...at, port: joined.fault === "PORT_IN_USE" ? Math.min(at.port + 1, 65535) : at.port };
-  }
+  return { message: "Pasta dos arquivos", fallback: at.folder, check };
 }
 
 /** CMD.EXE quotes a folder that is dragged into its window. */
@@ -167,24 +222,34 @@ function unquote(answer: string): string {
 }
 
 // SPEC 6: SEARCH captures only the file name with its extension.
-async function runSearch(parts: MenuParts): Promise<readonly Address[] | Fault | Stop> {
+async function runSearch(parts: MenuParts, state: State): Promise<Fault | Stop | undefined> {
   const question = { message: "Nome do arquivo com extensão", fallback: undefined, check: nameComplaint };
   const name = await parts.asker.ask(question);
-  return isStop(name) ? broken(parts, name) : search(parts, name);
+  if (isStop(name)) return broken(parts, name);
+  const found = await search(parts, name);
+  if (isStop(found) || isFault(found)) return found;
+  state.sources = found;
+  state.next = found.some((source) => isOther(source, state)) ? "DOWNLOAD" : "SEARCH";
+  return undefined;
 }
 
-type Found = { readonly self: Joined; readonly sources: readonly Address[]; readonly name: string };
+const isOther = (source: Address, { self }: State): boolean => self === undefined || !sameAddress(source, self.address);
 
 // SPEC 6: DOWNLOAD captures only the IP and port of the peer that has the file; the file is the one last searched.
-async function runDownload(parts: MenuParts, { self, sources, name }: Found): Promise<Stop | undefined> {
-  const { asker } = parts;
-  const first = sources.find((source) => !sameAddress(source, self.address)) ?? sources[0];
-  const ip = await asker.ask(ipQuestion("IP do peer que tem o arquivo", first?.ip));
+async function runDownload(parts: MenuParts, state: State): Promise<Fault | Stop | undefined> {
+  const { asker, peer } = parts;
+  const name = peer.lastSearched ?? "";
+  const sources = [...state.sources.filter((source) => isOther(source, state)), ...state.sources];
+  const file = `DOWNLOAD de ${showFile(name)}`;
+  const ip = await asker.ask(ipQuestion(`${file}: IP do peer`, sources[0]?.ip));
   if (isStop(ip)) return broken(parts, ip);
-  const port = await asker.ask(portQuestion("Porta do peer que tem o arquivo", first?.port));
+  const there = sources.find((source) => source.ip === ip.trim()) ?? sources[0];
+  const port = await asker.ask(portQuestion(`${file}: porta do peer`, there?.port));
   if (isStop(port)) return broken(parts, port);
   const from = { ip: ip.trim(), port: Number(port) };
-  await download(parts, { from, name, folder: self.folder });
+  const done = await download(parts, { from, name, folder: state.self?.folder ?? "" });
+  if (isStop(done)) return done;
+  state.next = isFault(done) ? "DOWNLOAD" : "SEARCH";
   return undefined;
 }
 

@@ -10,6 +10,9 @@ import { showFile } from "./lines.ts";
 /** What is no error: the person wanted it so, or all goes on. */
 export const noteText = ({ cause, code, hint }: Complaint): string => `aviso: ${cause} [${code}]; ${hint}`;
 
+/** One line for the person who was told that the server is gone. */
+export const backNote = (at: Address): string => `aviso: de volta à rede, em ${formatAddress(at)} [SERVER_BACK]`;
+
 /** One line for the person about a source that lied; the download goes on, with it or without. */
 export function liarNote(address: Address, why: Fault): string | undefined {
   const what = LIES[why.fault];

@@ -28,7 +28,7 @@ const BAR_COLUMNS_MIN = 10;
 /** `[#####-----]  50%  1,2 GB de 2,4 GB  110 MB/s  falta 11 s`, at most `columns` - 1 wide. */
 export function progressLine(progress: Progress, columns: number): string {
   const { bytes, size, rate, etaSeconds, sources, waiting } = progress;
-  if (waiting?.for === "slot") return `${waitingWords(waiting)} (Ctrl+C cancela)`.slice(0, columns - 1);
+  if (waiting?.for === "slot") return waitingWords(waiting).slice(0, Math.max(1, columns - 1));
   // The last column stays free: a full row makes some consoles scroll.
   const width = Math.max(1, columns - 1);
   const part = size > 0 ? Math.min(1, bytes / size) : 1;

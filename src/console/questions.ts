@@ -3,12 +3,16 @@
 // Never: leaves anything of a question on the screen; decides what an answer is for.
 
 import { PassThrough, type Writable } from "node:stream";
-import { select, text } from "@clack/prompts";
+import { text } from "@clack/prompts";
+import { type Chooser, createChooser } from "./chooser.ts";
 import { type Complaint, complaintText } from "./complaints.ts";
-import { BACKSPACE, CTRL_C, CTRL_D, DOWN, ENTER, ESCAPE, type Keys, UP } from "./keys.ts";
+import { CTRL_C, CTRL_D, ENTER, ESCAPE, type Keys } from "./keys.ts";
 import { showFolder } from "./lines.ts";
 import type { Writer } from "./output.ts";
 import type { Screen } from "./screen.ts";
+import { type Stop, stopMeant } from "./words.ts";
+
+export type { Stop } from "./words.ts";
 
 export type Question = {
   readonly message: string;
@@ -16,9 +20,6 @@ export type Question = {
   readonly fallback: string | undefined;
   readonly check: (answer: string) => Complaint | undefined;
 };
-
-/** Why there is no answer: the input ended (with the last answer refused, or not), Esc took it back, Ctrl+C leaves. */
-export type Stop = { readonly stop: "end" | "refused-end" | "back" | "leave" };
 
 export function isStop(value: unknown): value is Stop {
   return typeof value === "object" && value !== null && "stop" in value;
@@ -28,13 +29,25 @@ export type Asker = {
   /** True when a person sits at a terminal, so that a failed command can be asked again. */
   readonly interactive: boolean;
   ask(question: Question): Promise<string | Stop>;
-  /**
-   * One of `options`: typed in any case, or picked. Of piped lines up to `unused` that are no option are passed over:
-   * answers to a command that failed before it asked.
-   */
-  choose<Option extends string>(message: string, options: readonly Option[], unused?: number): Promise<Option | Stop>;
+  /** One of `options`: typed in any case, or picked. */
+  choose<Option extends string>(
+    message: string,
+    options: readonly Option[],
+    how?: Choice<Option>,
+  ): Promise<Option | Stop>;
+  /** Asks nothing, for as long as the person stays; `help` answers what is typed meanwhile. */
+  idle(help: string): Promise<Stop>;
   /** Takes away what is being asked, which then stops with "leave", and gives the input back. */
   close(): void;
+};
+
+export type Choice<Option> = {
+  /** What Enter alone takes, at a terminal. */
+  readonly marked?: Option;
+  /** What a person reads who asks for help. */
+  readonly help?: string;
+  /** Piped lines that are no option and are passed over: answers to a command that failed before it asked. */
+  readonly unused?: number;
 };
 
 type Common = { input: PassThrough; output: Writable; signal: AbortSignal; withGuide: false };
@@ -44,11 +57,8 @@ export function createTerminalAsker(keys: Keys, screen: Screen): Asker {
   let dismiss = (): void => {};
   let closed = false;
 
-  /** Runs one clack prompt. `translate` turns a key into the keys that clack is to see. */
-  async function prompt(
-    start: (common: Common) => Promise<string | symbol>,
-    translate: (key: string) => readonly string[],
-  ): Promise<string | Stop> {
+  /** Runs one clack prompt. */
+  async function prompt(start: (common: Common) => Promise<string | symbol>): Promise<string | Stop> {
     if (closed) return { stop: "leave" };
     const input = new PassThrough();
     const abort = new AbortController();
@@ -60,19 +70,15 @@ export function createTerminalAsker(keys: Keys, screen: Screen): Asker {
     };
     dismiss = () => give("leave");
 
-    const answering = start({
-      input,
-      output: screen.canvas("Esc volta · Ctrl+C sai"),
-      signal: abort.signal,
-      withGuide: false,
-    });
+    const output = screen.canvas("Esc volta · Ctrl+C sai");
+    const answering = start({ input, output, signal: abort.signal, withGuide: false });
     let release = (): void => {};
     const listen = (): void => {
       release = keys.take((key) => {
         if (key === CTRL_C || key === CTRL_D) return give("leave");
         if (key === ESCAPE) return give("back");
         // Emitted rather than written: clack sees the key now, and the ones after it stay with their own question.
-        for (const seen of translate(key)) input.emit("data", Buffer.from(seen));
+        input.emit("data", Buffer.from(key));
         if (key !== ENTER) return;
         release();
         setImmediate(() => {
@@ -89,67 +95,54 @@ export function createTerminalAsker(keys: Keys, screen: Screen): Asker {
     return typeof answer === "symbol" ? { stop } : answer;
   }
 
+  /** Gives every key to `chooser` until it comes to something. */
+  async function pick<Option extends string>(chooser: Chooser<Option>): Promise<Option | Stop> {
+    if (closed) return { stop: "leave" };
+    const { promise, resolve } = Promise.withResolvers<Option | Stop>();
+    dismiss = () => resolve({ stop: "leave" });
+    const draw = (): void => {
+      const { lines, focus } = chooser.lines();
+      screen.show(lines, focus, "Ctrl+C sai");
+    };
+    draw();
+    const release = keys.take((key) => {
+      const chosen = key === CTRL_C || key === CTRL_D ? { stop: "leave" as const } : chooser.press(key);
+      if (chosen === undefined) return draw();
+      release();
+      resolve(chosen);
+    });
+    const chosen = await promise;
+    release();
+    dismiss = () => {};
+    screen.clear();
+    return chosen;
+  }
+
   return {
     interactive: true,
     async ask({ message, fallback, check }) {
       const shown = fallback === undefined ? message : `${message} (Enter = ${showFolder(fallback)})`;
-      const validate = (value: string | undefined): string | undefined =>
-        check(value?.trimEnd() || fallback || "")?.cause;
-      const answer = await prompt(
-        (common) => text({ ...common, message: shown, validate }),
-        (key) => [key],
-      );
-      return isStop(answer) ? answer : answer.trimEnd() || fallback || "";
+      const judged = (typed: string | undefined): string | Stop | Complaint => {
+        const answer = typed?.trimEnd() || fallback || "";
+        const why = check(answer);
+        return why === undefined ? answer : (stopMeant(answer) ?? why);
+      };
+      const validate = (typed: string | undefined): string | undefined => {
+        const result = judged(typed);
+        return isComplaint(result) ? `${result.cause}; ${result.hint}` : undefined;
+      };
+      const answer = await prompt((common) => text({ ...common, message: shown, validate }));
+      if (isStop(answer)) return answer;
+      const result = judged(answer);
+      return isComplaint(result) ? { stop: "back" } : result;
     },
-    async choose<Option extends string>(message: string, options: readonly Option[]) {
-      const picker = createPicker(options);
-      const answer = await prompt(
-        (common) =>
-          select<string>({ ...common, message, options: options.map((value) => ({ value })), showInstructions: false }),
-        picker,
-      );
-      return isStop(answer) ? answer : (answer as Option);
-    },
+    choose: (message, options, how = {}) => pick(createChooser(message, options, how)),
+    idle: (help) => pick(createChooser<never>("", [], { help })),
     close() {
       closed = true;
       dismiss();
       keys.close();
     },
-  };
-}
-
-/**
- * Lets a word be typed where clack offers only arrows: its letters move the mark, and never reach clack. Enter after
- * letters that begin no option chooses nothing: what was typed is not what is marked.
- */
-export function createPicker(options: readonly string[]): (key: string) => readonly string[] {
-  let at = 0;
-  let typed = "";
-  let astray = false;
-  const move = (to: number): readonly string[] => {
-    const steps = (to - at + options.length) % options.length;
-    at = to;
-    return Array.from({ length: steps }, () => DOWN);
-  };
-  return (key) => {
-    if (key === ENTER && !astray) return [key];
-    if (key === ENTER || key === DOWN || key === UP || key === BACKSPACE) {
-      typed = "";
-      astray = false;
-    }
-    if (key === ENTER || key === BACKSPACE) return [];
-    if (key === DOWN) return move((at + 1) % options.length);
-    if (key === UP) return move((at + options.length - 1) % options.length);
-    const begun = [typed + key, key].map((word) => word.toUpperCase());
-    for (const word of begun) {
-      const found = options.findIndex((option) => option.toUpperCase().startsWith(word));
-      if (found < 0) continue;
-      if (astray) return [];
-      typed = word;
-      return move(found);
-    }
-    astray ||= /^[ -~]$/.test(key);
-    return [];
   };
 }
 
@@ -190,8 +183,8 @@ export function createPipedAsker(lines: AsyncIterator<string>, tell: Writer): As
         const answer = given === "" && fallback !== undefined ? fallback : given;
         return check(answer) ?? answer;
       }),
-    choose: <Option extends string>(_message: string, options: readonly Option[], unused = 0) => {
-      let passable = unused;
+    choose: <Option extends string>(_message: string, options: readonly Option[], how: Choice<Option> = {}) => {
+      let passable = how.unused ?? 0;
       return until<Option>((line) => {
         const word = line.trim().toUpperCase();
         // A blank line chooses nothing: there is no default command.
@@ -205,6 +198,8 @@ export function createPipedAsker(lines: AsyncIterator<string>, tell: Writer): As
         return passable >= 0 ? undefined : notAnOption(line, options);
       });
     },
+    // What a script sends after its answers is not read.
+    idle: () => new Promise<never>(() => {}),
     close() {
       closed = true;
       giveUp({ stop: "leave" });

@@ -6,28 +6,33 @@
 import { type Address, formatAddress } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
 import type { Found } from "../protocol/messages.ts";
-import { type Complaint, complaintOf, complaintText, type Subject } from "./complaints.ts";
+import { type Complaint, complaintOf, complaintText, type Subject, serverLostComplaint } from "./complaints.ts";
 import { fileLine, type HashedFile, type Verdict, verdictLine } from "./hash-lines.ts";
 import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine } from "./lines.ts";
-import { liarNote, noteText, reachNote, returnedNote } from "./notes.ts";
+import { backNote, liarNote, noteText, reachNote, returnedNote } from "./notes.ts";
 import type { Output, Writer } from "./output.ts";
 import { type Progress, progressLine, type Waiting, waitingWords } from "./progress.ts";
 import type { Screen } from "./screen.ts";
+import { type Hashing, type Standing, standingLine } from "./standing.ts";
 
 export type Downloaded = { readonly name: string; readonly folder: string; readonly bytes: number };
 
 export type Report = {
+  /** From now on the quiet line says how things stand: the keyboard is ours, so that nothing is echoed into it. */
+  showStanding(): void;
   /** Resolves once the line is out, or nobody has read it for a while: a script may wait for readiness, then look. */
   joined(address: Address, names: readonly string[]): Promise<void>;
-  /** Listening, or back in the network: for scripts that wait for it. */
-  ready(address: Address): void;
+  /** The connection to the server is gone; the peer comes back by itself. */
+  serverLost(server: Address): void;
+  /** Back in the network. */
+  serverBack(address: Address): void;
   /** Whether others can connect to us there, when it is news. */
   reach(at: Address, reached: boolean): void;
   found(name: string, peers: readonly Address[]): void;
   /** What FIND found: none of the dictated lines. */
   contents(words: string, found: readonly Found[]): void;
   /** What the person waits for now, until `settled`. */
-  working(what: string): void;
+  working(what: string, hint?: string): void;
   progress(name: string, progress: Progress): void;
   /** The wait is over, whatever came of it. */
   settled(): void;
@@ -46,14 +51,6 @@ export type Report = {
   verdict(verdict: Verdict): void;
   failed(fault: Fault, subject?: Subject): void;
   complain(complaint: Complaint): void;
-};
-
-/** Of the files whose root was not known: how many there are, how many are hashed, and the same in bytes. */
-export type Hashing = {
-  readonly files: number;
-  readonly filesTotal: number;
-  readonly bytes: number;
-  readonly bytesTotal: number;
 };
 
 export type ReportParts = {
@@ -86,6 +83,11 @@ export function createTeller(parts: Pick<ReportParts, "output" | "screen" | "col
   };
 }
 
+/** For scripts that wait until we listen. */
+function tellReady({ errIsTerminal }: ReportParts, tell: Writer, address: Address): void {
+  if (!errIsTerminal) tell(readyLine(address));
+}
+
 export function createReport(parts: ReportParts): Report {
   const { output, screen } = parts;
   const due = every(DRAW_MS, parts.now);
@@ -94,29 +96,50 @@ export function createReport(parts: ReportParts): Report {
   const warned = new Set<string>();
   const say = (line: string): void => screen.above(() => output.out(`${line}\n`));
   const warn = createTeller(parts);
-  const ready = (address: Address): void => {
-    if (!parts.errIsTerminal) warn(readyLine(address));
+  const ready = (address: Address): void => tellReady(parts, warn, address);
+  let hint = "";
+  let standing: Standing = {};
+  let drawStanding = (): void => {};
+  const stand = (changes: Standing): void => {
+    standing = { ...standing, ...changes };
+    drawStanding();
   };
   return {
+    showStanding() {
+      if (!parts.watched) return;
+      drawStanding = () => screen.quiet(() => standingLine(standing));
+      drawStanding();
+    },
     async joined(address, names) {
+      stand({ address, files: names.length });
       say(joinedLine(address, names));
       await output.flush(LINE_MS_MAX);
       ready(address);
     },
-    ready,
+    serverLost(server) {
+      stand({ away: true });
+      warn(complaintText(serverLostComplaint(server)));
+    },
+    serverBack(address) {
+      // Whoever was told of the loss is told of the end; a script waits for its line.
+      if (standing.away && parts.errIsTerminal) warn(backNote(address));
+      stand({ away: false, address });
+      ready(address);
+    },
     reach: (at, reached) => warn(reachNote(at, reached)),
     found: (_name, peers) => say(foundLine(peers)),
     contents(_words, found) {
       for (const one of found) say(contentLine(one));
     },
-    working(what) {
-      if (parts.watched) screen.show([what]);
+    working(what, toStop = "") {
+      hint = toStop;
+      if (parts.watched) screen.show([what], 0, hint);
     },
     progress(_name, progress) {
       const { waiting } = progress;
       const queued = waiting?.for === "slot";
       // A place is told once in seconds, and each time counts on a screen; lines that stay are not for a flood of them.
-      if (parts.watched && (queued || due())) screen.show([progressLine(progress, parts.columns())]);
+      if (parts.watched && (queued || due())) screen.show([progressLine(progress, parts.columns())], 0, hint);
       if (!parts.watched && !parts.errIsTerminal && (!queued || told()) && news.isNew(waiting))
         warn(waitingWords(waiting));
     },
@@ -125,7 +148,10 @@ export function createReport(parts: ReportParts): Report {
       warned.clear();
       if (parts.watched) screen.clear();
     },
-    downloaded: ({ name, folder }) => say(downloadedLine(name, folder)),
+    downloaded({ name, folder }) {
+      stand({ files: (standing.files ?? 0) + 1 });
+      say(downloadedLine(name, folder));
+    },
     lost(address, why) {
       const note = liarNote(address, why);
       if (note === undefined || warned.has(note)) return;
@@ -133,7 +159,7 @@ export function createReport(parts: ReportParts): Report {
       warn(note);
     },
     hashed: () => {},
-    hashing: () => {},
+    hashing: (hashing) => stand({ hashing }),
     returned: (name) => warn(returnedNote(name)),
     uploaded: () => {},
     file: (file) => say(fileLine(file)),
@@ -162,6 +188,7 @@ export function createReport(parts: ReportParts): Report {
  *     here, what an earlier run left is read again) or {"for":"disk","full":true} (with "slow":true where it does not refuse)
  *   {"event":"source-lost","from":"127.0.0.1:8776","code":"CORRUPT"}   lost for now or for good; CORRUPT: it sent wrong bytes
  *   {"event":"downloaded","name":"aula1.mp4","folder":"videos","bytes":2}
+ *   {"event":"cancelled","name":"aula1.mp4"}                            on purpose: Ctrl+C
  *   {"event":"hashed","name":"aula1.mp4","root":"09f0…"}                      a share's root, when it is computed
  *   {"event":"hashing","files":1,"filesTotal":4,"bytes":5,"bytesTotal":9}     once a second, and when files is filesTotal: all is hashed
  *   {"event":"returned","name":"aula1.mp4"}                                   a file that was withdrawn is shared again
@@ -182,15 +209,26 @@ export function createJsonReport(parts: ReportParts): Report {
     tell("error", { code: complaint.code, message: complaint.cause, hint: complaint.hint });
     people.complain(complaint);
   };
+  let untold: (() => void) | undefined;
+  let last: Progress | undefined;
+  const tellProgress = (name: string, { waiting, rate, etaSeconds, ...progress }: Progress): void => {
+    const pace = { rate: Math.round(rate), etaSeconds: etaSeconds && Math.ceil(etaSeconds) };
+    tell("progress", { name, ...progress, ...pace, waiting: waitingValues(waiting) });
+    untold = undefined;
+  };
   return {
+    showStanding: () => {},
     async joined(address, names) {
       tell("joined", { ...address, files: names });
       await output.flush(LINE_MS_MAX);
-      people.ready(address);
+      tellReady(parts, createTeller(parts), address);
     },
-    ready(address) {
+    serverLost(server) {
+      complain(serverLostComplaint(server));
+    },
+    serverBack(address) {
       tell("ready", address);
-      people.ready(address);
+      people.serverBack(address);
     },
     reach(at, reached) {
       tell(reached ? "reachable" : "unreachable", { ...at, ...(!reached && { code: "UNREACHABLE" }) });
@@ -199,21 +237,31 @@ export function createJsonReport(parts: ReportParts): Report {
     found: (name, peers) => tell("found", { name, peers: peers.map(formatAddress) }),
     contents: (words, contents) =>
       tell("contents", { words, contents: contents.map((c) => ({ ...c, root: c.root ?? null })) }),
-    progress(name, { waiting, rate, etaSeconds, ...progress }) {
+    progress(name, progress) {
+      const { waiting } = progress;
       if (waiting?.for === "slot") {
         const { from, position } = waiting;
         if (told() && news.isNew(waiting)) tell("queued", { name, from: formatAddress(from), position });
-      } else if (due()) {
-        const pace = { rate: Math.round(rate), etaSeconds: etaSeconds && Math.ceil(etaSeconds) };
-        tell("progress", { name, ...progress, ...pace, waiting: waitingValues(waiting) });
+        return;
       }
+      last = progress;
+      if (due()) tellProgress(name, progress);
+      else untold = () => tellProgress(name, progress);
     },
     working: () => {},
     settled() {
+      untold?.();
       news.forget();
       people.settled();
     },
-    downloaded: (done) => tell("downloaded", done),
+    downloaded(done) {
+      // The last word on a download is never an old one.
+      const { name, bytes } = done;
+      if (last !== undefined && last.bytes !== bytes)
+        tellProgress(name, { ...last, bytes, size: bytes, etaSeconds: undefined, waiting: undefined });
+      last = undefined;
+      tell("downloaded", done);
+    },
     lost(address, why) {
       tell("source-lost", { from: formatAddress(address), code: why.fault });
       people.lost(address, why);
@@ -227,7 +275,11 @@ export function createJsonReport(parts: ReportParts): Report {
     uploaded: (name, to, bytes) => tell("uploaded", { name, to: formatAddress(to), bytes }),
     file: (file) => tell("hashed", file),
     verdict: ({ fault, ...verdict }) => tell("verified", { ...verdict, code: fault?.fault }),
-    failed: (fault, subject) => complain(complaintOf(fault, subject)),
+    failed(fault, subject) {
+      if (fault.fault !== "CANCELLED") return complain(complaintOf(fault, subject));
+      tell("cancelled", { name: subject?.name });
+      people.failed(fault, subject);
+    },
     complain,
   };
 }

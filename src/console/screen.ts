@@ -7,6 +7,7 @@
 import { EventEmitter } from "node:events";
 import type { Writable } from "node:stream";
 import { styleText } from "node:util";
+import { unicode } from "@clack/prompts";
 import type { Writer } from "./output.ts";
 
 export type Screen = {
@@ -17,8 +18,8 @@ export type Screen = {
    * `hint` joins the quiet line, if there is one.
    */
   show(lines: readonly string[], focus?: number, hint?: string): void;
-  /** A line shown below everything else until it is taken back with undefined. */
-  quiet(line: string | undefined): void;
+  /** A line, asked for at each redraw, below everything else; called again when it has changed. */
+  quiet(line: () => string): void;
   /** Takes away what is shown; the quiet line stays. */
   clear(): void;
   /** Puts lasting lines above. */
@@ -70,7 +71,7 @@ export function createScreen(err: Writer, options: ScreenOptions): Screen {
   let content: readonly string[] = [];
   let focused = 0;
   let hinted = "";
-  let quiet: string | undefined;
+  let quiet: (() => string) | undefined;
   let painted: { readonly rows: readonly string[]; readonly columns: number; readonly bare: boolean } | undefined;
   let settling: (() => void) | undefined;
   let planned = false;
@@ -82,8 +83,8 @@ export function createScreen(err: Writer, options: ScreenOptions): Screen {
     const { columns, rows } = size();
     // The last column stays free: a full row makes some consoles scroll.
     const width = Math.max(1, columns - 1);
-    const last = quiet === undefined ? [] : [[quiet, hinted].filter((part) => part !== "").join(" · ")];
-    const lines = [...content, ...last.map((line) => styleText("dim", line))];
+    const last = quiet === undefined ? "" : [quiet(), hinted].filter((part) => part !== "").join(" · ");
+    const lines = last === "" ? content : [...content, styleText("dim", last)];
     if (settling !== undefined && escapes)
       return lines.slice(0, rows).map((line) => Bun.sliceAnsi(line, 0, Math.min(width, SETTLING_COLUMNS)));
     const wrapped = lines.flatMap((line) => Bun.wrapAnsi(line, width, { hard: true, trim: false }).split("\n"));
@@ -150,8 +151,8 @@ export function createScreen(err: Writer, options: ScreenOptions): Screen {
     clear() {
       content = [];
       hinted = "";
-      if (quiet === undefined) erase();
-      else plan();
+      erase();
+      if (quiet !== undefined) plan();
     },
     above(write) {
       erase();
@@ -189,6 +190,9 @@ export function createScreen(err: Writer, options: ScreenOptions): Screen {
 const SEQUENCE = /\x1b\[(\?25[hl]|\d*[A-HJK]|\d*;\d*H|[\d;]*m)|\r|\n|[^\x1b\r\n]+|\x1b/g;
 const COLOUR = /m$/;
 
+/** Where typed text goes on; clack shows a block also where the console has no such sign. */
+export const CURSOR = unicode ? "█" : "_";
+
 /** Wider than any answer, so that clack never wraps: the window's width is known here alone. */
 const CANVAS_COLUMNS = 1_000_000;
 
@@ -204,7 +208,7 @@ function createCanvas(changed: (lines: readonly string[]) => void): Writable {
         at += 1;
         lines[at] ??= "";
       } else if (sequence === undefined || COLOUR.test(sequence)) {
-        if (token !== "\r") lines[at] = (lines[at] ?? "") + token;
+        if (token !== "\r") lines[at] = (lines[at] ?? "") + token.replaceAll("█", CURSOR);
       } else {
         const count = Number.parseInt(sequence, 10) || 1;
         if (sequence.endsWith("A")) at = Math.max(0, at - count);

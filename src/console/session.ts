@@ -16,6 +16,8 @@ import type { Downloaded, Report } from "./report.ts";
 export type PeerApi = {
   /** The IP by which this machine reaches the server. */
   localIp(): Promise<string>;
+  /** The first port from `at` on where this peer could listen. */
+  freePort(at: Address): number | undefined;
   join(at: JoinAt): Promise<{ address: Address; reached: boolean; names: readonly string[] } | NotJoined>;
   search(name: string): Promise<readonly Address[] | Fault>;
   download(
@@ -63,8 +65,11 @@ export type Session = {
   readonly policy: Policy;
 };
 
+/** `useIp`: the IP that the server would take. */
+export type Refused = Fault & { readonly useIp?: string };
+
 /** Joins and says so. A fault has been shown. */
-export async function join({ peer, report, life, server }: Session, at: JoinAt): Promise<Address | Fault | Stop> {
+export async function join({ peer, report, life, server }: Session, at: JoinAt): Promise<Address | Refused | Stop> {
   report.working(`Entrando na rede por ${formatAddress(server)}...`);
   const joined = await life.during(peer.join(at));
   report.settled();
@@ -75,11 +80,11 @@ export async function join({ peer, report, life, server }: Session, at: JoinAt):
     // Refused though it is ours: a router stands between, and only the server knows what it shows.
     const useIp = refused.ip === own ? AS_SEEN : own;
     report.failed(joined, { server, at: refused, useIp, folder: at.folder });
-  } else {
-    await report.joined(joined.address, joined.names);
-    if (!joined.reached) report.reach(joined.address, false);
+    return { ...joined, useIp };
   }
-  return isFault(joined) ? joined : joined.address;
+  await report.joined(joined.address, joined.names);
+  if (!joined.reached) report.reach(joined.address, false);
+  return joined.address;
 }
 
 /** Searches and says what was found. A fault has been shown. */
@@ -113,7 +118,7 @@ export async function download(
     lost = { address, why };
     report.lost(address, why);
   };
-  report.working(`Pedindo a ${formatAddress(from)}... (Ctrl+C cancela)`);
+  report.working(`Pedindo a ${formatAddress(from)}...`, "Ctrl+C cancela");
   const options = { ...policy, name, signal: abort.signal, onProgress, onSourceLost };
   const downloading = peer.download(from, options);
   const ended = await life.during(downloading);

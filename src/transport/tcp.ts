@@ -185,6 +185,21 @@ export const listen: Listen = (at, accept) => {
   };
 };
 
+/** How many ports after a taken one are tried. */
+const FREE_PORT_TRIES = 100;
+
+/** The first port from `at` on, of FREE_PORT_TRIES, where one can listen now. */
+export function freePort({ ip, port }: Address): number | undefined {
+  const last = Math.min(port + FREE_PORT_TRIES - 1, 65535);
+  for (let candidate = port; candidate <= last; candidate += 1) {
+    const listener = open({ ip, port: candidate }, () => DEAF);
+    if (isFault(listener)) continue;
+    listener.stop(true);
+    return candidate;
+  }
+  return undefined;
+}
+
 function open(at: Address, accept: Parameters<Listen>[1]): TCPSocketListener<Wire> | Fault {
   try {
     return Bun.listen<Wire>({

@@ -28,7 +28,7 @@ const menu = (session: TerminalSession) => asks(session, /DOWNLOAD/);
 
 async function choose(session: TerminalSession, option: "JOIN" | "SEARCH" | "DOWNLOAD"): Promise<void> {
   await menu(session);
-  session.press(KEY.down.repeat(["JOIN", "SEARCH", "DOWNLOAD"].indexOf(option)), KEY.enter);
+  session.press(option, KEY.enter);
 }
 
 async function enter(session: TerminalSession, port: number, place: Place): Promise<void> {
@@ -66,10 +66,12 @@ describe("a person at the terminal", () => {
     await asks(server, /porta/i);
     server.press(String(serverPort), KEY.enter);
     const at = `127.0.0.1:${serverPort}`;
-    await until("the server's questions to go away", () => server.screen().length === 0);
+    // The questions go; a quiet line says that it lives, and how many it serves.
+    await until("the server to serve", () => server.screen().join("\n") === "0 peers · Ctrl+C sai");
 
     await using sender = openTerminal(machine.command("napster-peer", "--server", at));
     await enter(sender, senderPort, machine.place("t1", { "v.mp4": "vídeo" }));
+    await server.endsWith(/^1 peer · Ctrl\+C sai$/);
     await using peer = openTerminal(machine.command("napster-peer", "--server", at));
     const here = machine.place("t2");
     await enter(peer, port, here);
@@ -101,8 +103,11 @@ describe("a person at the terminal", () => {
       `Peer 127.0.0.1:${port} solicitou arquivo v.mp4`,
     ];
     expect(server.screen().slice(0, 4)).toEqual(lines);
-    server.press(KEY.interrupt);
-    await server.exit();
+    await server.endsWith(/^0 peers · Ctrl\+C sai$/);
+    server.press("ajuda", KEY.enter);
+    await server.shows("sair, ou Ctrl+C");
+    server.press("sair", KEY.enter);
+    expect(await server.exit()).toBe(0);
     expect(server.screen().filter((line) => !DICTATED.test(line))).toEqual([]);
   });
 
@@ -142,7 +147,7 @@ describe("a person at the terminal", () => {
     expect(peer.screen()).toEqual([`Sou peer 127.0.0.1:${port} com arquivos`]);
   });
 
-  test("Ctrl+C during a download takes the person back to the menu, and an error stays on the screen", async () => {
+  test("Ctrl+C during a download takes the person back to the menu, and says that it can go on", async () => {
     const { server, at } = await startServer(machine);
     await using _server = server;
     const from = machine.place("t4");
@@ -163,7 +168,7 @@ describe("a person at the terminal", () => {
     peer.press(KEY.interrupt);
     expect(await peer.exit()).toBe(0);
     const rest = peer.screen().filter((line) => !DICTATED.test(line));
-    expect(rest.join("\n")).toMatch(/^erro: .*\ndica: [^\n]*$/);
+    expect(rest.join("\n")).toMatch(/^aviso: o download foi cancelado: longo\.mp4 \[CANCELLED\]; [^\n]*\n[^\n]*$/);
     expect(peer.screen().join("\n")).not.toContain("baixado com sucesso");
   });
 });

@@ -136,23 +136,19 @@ describeWith(["linux", "wine", "tmux", "ffmpeg"], "the Windows executables", () 
         await pane.type(text);
         await pane.press("Enter");
       };
-      const choose = async (downs: number): Promise<void> => {
-        await asks(/DOWNLOAD/);
-        for (let count = 0; count < downs; count++) await pane.press("Down");
-        await pane.press("Enter");
-      };
-      await choose(0);
+      const choose = (command: string): Promise<void> => answer(/[○●> ] DOWNLOAD$/, command);
+      await choose("JOIN");
       await answer(/\bIP\b/, "127.0.0.1");
       await answer(/porta/i, String(port));
       await answer(/pasta/i, here.typed);
       await pane.shows(`Sou peer 127.0.0.1:${port} com arquivos`);
-      await choose(1);
+      await choose("SEARCH");
       await answer(/arquivo/i, "nada.mp4");
       await pane.shows(/^peers com arquivo solicitado:$/m);
-      await choose(1);
+      await choose("SEARCH");
       await answer(/arquivo/i, "v.mp4");
       await pane.shows(`peers com arquivo solicitado: ${address}`);
-      await choose(2);
+      await choose("DOWNLOAD");
       const [ip = "", from = ""] = address.split(":");
       await answer(/\bIP\b/, ip);
       await answer(/porta/i, from);

@@ -2,7 +2,6 @@
 // Invariant: it is wired as napster-peer.ts is; only Peer is replaced, by one whose downloads last until told to end.
 // Never: opens a socket.
 
-import { serverLostComplaint } from "../../src/console/complaints.ts";
 import { runMenu } from "../../src/console/menu.ts";
 import { runProgram } from "../../src/console/program.ts";
 import { createReport } from "../../src/console/report.ts";
@@ -28,22 +27,29 @@ const moved = () => {
   return { bytes, size: 1e9, rate: bytes, etaSeconds: bytes % 5000, sources: 1 + (bytes % 3) };
 };
 
-await runProgram(async ({ output, reportParts, life, openAsker }) => {
+await runProgram(async ({ output, reportParts, tell, life, openAsker }) => {
   let looks = 0;
   const report = createReport(process.env.SLOW ? reportParts : { ...reportParts, now: () => 1000 * looks++ }); // all progress is drawn
   const get = process.env.GET; // one download, as a command does it
   let lastSearched = get;
+  let refusedIp = false;
   const peer: PeerApi = {
-    localIp: async () => "127.0.0.1",
+    localIp: async () => (refusedIp ? "192.0.2.7" : "127.0.0.1"),
     async join({ host = "127.0.0.1", port, folder }) {
       if (port === 9999) return fault("SERVER_UNREACHABLE", "network");
       if (port === 8776 && folder !== ".") return fault("PORT_IN_USE", "ours");
+      if (host === "192.0.2.1") {
+        refusedIp = true;
+        return fault("ADDRESS_MISMATCH", "theirs");
+      }
       if (port === 6666) throw new Error("defeito\nem duas linhas");
       return { address: { ip: host, port }, reached: true, names: ["aula1.mp4", "aula 2.mp4"] };
     },
+    freePort: ({ port }) => (port === 8777 ? 8778 : port),
     async search(name) {
       lastSearched = name;
-      if (name === "cai.mp4") report.complain(serverLostComplaint(server));
+      if (/^cai/.test(name)) report.serverLost(server);
+      if (name === "cai e volta.mp4") report.serverBack({ ip: "127.0.0.1", port: 8776 });
       return name.startsWith("nada") ? [] : [{ ip: "127.0.0.1", port: 8777 }];
     },
     async download(from, { signal, onProgress }) {
@@ -63,7 +69,7 @@ await runProgram(async ({ output, reportParts, life, openAsker }) => {
     },
     find: async () => [],
     async leave() {
-      if (process.env.TELL_LEAVE) output.err("saiu\n");
+      if (process.env.TELL_LEAVE) tell("saiu");
     },
     get lastSearched() {
       return lastSearched;
@@ -78,6 +84,7 @@ await runProgram(async ({ output, reportParts, life, openAsker }) => {
     return 0;
   }
   const asker = openAsker();
+  report.showStanding();
   await runMenu({ peer, report, life, server, policy, asker, given: {}, ready: output.ready, folderFault });
   asker.close();
   await peer.leave();

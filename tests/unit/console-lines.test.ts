@@ -4,6 +4,7 @@ import { peerHelp, serverHelp } from "../../src/console/help.ts";
 import { addedLine, downloadedLine, foundLine, joinedLine, searchedLine } from "../../src/console/lines.ts";
 import { liarNote, reachNote } from "../../src/console/notes.ts";
 import { progressLine, showBytes, showSeconds } from "../../src/console/progress.ts";
+import { standingLine } from "../../src/console/standing.ts";
 import { type FaultCode, fault, LOCAL_CODES, type Whose, WIRE_CODES } from "../../src/protocol/fault.ts";
 
 const at = { ip: "127.0.0.1", port: 8776 };
@@ -126,7 +127,7 @@ describe("progress", () => {
 
   test("tells the place in the queue", () => {
     const queued = { ...progress, waiting: { for: "slot", from: at, position: 3 } } as const;
-    expect(progressLine(queued, 80)).toBe("na fila de 127.0.0.1:8776, posição 3 (Ctrl+C cancela)");
+    expect(progressLine(queued, 80)).toBe("na fila de 127.0.0.1:8776, posição 3");
     expect(progressLine(queued, 20).length).toBeLessThan(20);
   });
 
@@ -174,4 +175,17 @@ describe("progress", () => {
 test("--help fits 80 columns", () => {
   const lines = `${peerHelp("")}${serverHelp("")}`.split("\n");
   expect(lines.filter((line) => line.length > 80)).toEqual([]);
+});
+
+test("how a peer stands takes one short line, and none before the first JOIN", () => {
+  const address = { ip: "10.0.0.7", port: 8776 };
+  const hashing = { files: 1, filesTotal: 4, bytes: 59, bytesTotal: 100 };
+  expect(standingLine({ hashing })).toBe("");
+  expect(standingLine({ address, files: 1 })).toBe("10.0.0.7:8776 · 1 arquivo");
+  expect(standingLine({ address, away: true })).toBe("10.0.0.7:8776 · sem servidor, voltando");
+  expect(standingLine({ address, files: 4, hashing })).toBe("10.0.0.7:8776 · 4 arquivos · calculando 2 de 4, 59%");
+  expect(standingLine({ address, files: 4, hashing: { ...hashing, files: 4 } })).toBe("10.0.0.7:8776 · 4 arquivos");
+  expect(standingLine({ address, hashing: { files: 0, filesTotal: 1, bytes: 0, bytesTotal: 0 } })).toEndWith(
+    "1 de 1, 0%",
+  );
 });

@@ -66,6 +66,7 @@ function open(world: World = {}) {
       if (faults.join) return { ...fault(faults.join, "ours"), at: { ip: host, port: port || 9000 } };
       return { address: { ip: host, port: port || 9000 }, reached: true, names: ["a.mp4"] };
     },
+    freePort: ({ port }) => port,
     async search(name) {
       asked.push(`search ${name}`);
       if (faults.search) return fault(faults.search, "network");
@@ -414,8 +415,38 @@ describe("on the way of a download", () => {
         etaSeconds: 3,
         waiting: { for: "data", from },
       },
+      { event: "progress", name, bytes: 2, size: 2, sources: 1, rate: 2 },
     ]);
     expect(opened.err()).not.toContain("na fila");
+  });
+
+  test("--json tells last what is final, however little time has passed since what was told before", async () => {
+    const moves: World["during"] = ({ onProgress }) => {
+      for (const bytes of [0, 1, 2]) onProgress?.({ bytes, size: 2, rate: 1, sources: 1 });
+      return undefined;
+    };
+    const stops: World["during"] = ({ onProgress }) => {
+      onProgress?.({ bytes: 2, size: 4, rate: 1, sources: 1 });
+      return fault("DISK_FULL", "disk");
+    };
+    for (const [during, last] of [
+      [moves, 2],
+      [stops, 2],
+      [() => undefined, 2],
+    ] as const) {
+      const opened = open({ json: true, during, msPerLook: 1 });
+      await runTask(opened.session, get);
+      const told = events(opened.out()).filter(({ event }) => event === "progress");
+      expect(told.at(-1)).toMatchObject({ bytes: last });
+    }
+  });
+
+  test("--json calls a download that was cancelled on purpose no error", async () => {
+    const opened = open({ json: true, during: () => fault("CANCELLED", "ours") });
+    expect(await runTask(opened.session, get)).toBe(1);
+    expect<unknown>(events(opened.out()).at(-1)).toEqual({ event: "cancelled", name: "x.mp4" });
+    expect(opened.err()).toMatch(/^aviso: o download foi cancelado: x\.mp4 \[CANCELLED\]; /m);
+    expect(opened.err()).not.toContain("erro:");
   });
 
   test("a source that lies is named in one warning, one that leaves only to programs", async () => {
@@ -517,5 +548,23 @@ describe("a text from outside that steers a terminal", () => {
     log.failed(fault("INDEX_UNUSABLE", "network", evil));
     expect(said.join("")).not.toMatch(raw);
     expect(said.join("")).toContain("BAD_REQUEST");
+  });
+});
+
+describe("a server's --verbose", () => {
+  const WIRE = WIRE_CODES.filter((code) => code !== "INTERNAL");
+  const PEERS: readonly FaultCode[] = ["NOT_SHARED", "BUSY", "REFUSED", "CHANGED", "BAD_RANGE", "NOT_READY"];
+
+  test("tells the operator in one line what a client did, and gives no advice that is meant for the client", () => {
+    for (const code of WIRE.filter((code) => !PEERS.includes(code))) {
+      const said: string[] = [];
+      const tell = (text: string) => void said.push(text);
+      createLog({ output: { err: tell }, tell, errIsTerminal: true, now: () => new Date(0) }).refused(
+        "192.0.2.1:5000",
+        fault(code, "theirs"),
+      );
+      expect(said).toEqual([expect.stringMatching(new RegExp(`^192\\.0\\.2\\.1:5000: [^\\n]+ \\[${code}\\]$`))]);
+      expect(said[0]).not.toMatch(/dica:|erro:|o outro lado|este peer|tente/);
+    }
   });
 });

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { createChooser } from "../../src/console/chooser.ts";
 import type { Complaint } from "../../src/console/complaints.ts";
 import { BACKSPACE, CTRL_C, DOWN, ENTER, ESCAPE, splitKeys, UP } from "../../src/console/keys.ts";
-import { createPicker, createPipedAsker, type Question, readLines } from "../../src/console/questions.ts";
+import { createPipedAsker, type Question, readLines } from "../../src/console/questions.ts";
 import { createScreen as createRegion } from "../../src/console/screen.ts";
 import { createScreen } from "../support/screen.ts";
 
@@ -70,7 +71,7 @@ describe("the piped asker", () => {
 
   test("passes over the answers of a command that never asked, and over no command", async () => {
     const { asker, errors } = piped("1.2.3.4\n80\nJOIN\nx\nSEARCH\n");
-    expect(await asker.choose("?", COMMANDS, 2)).toBe("JOIN");
+    expect(await asker.choose("?", COMMANDS, { unused: 2 })).toBe("JOIN");
     expect(errors).toEqual([]);
     expect(await asker.choose("?", COMMANDS)).toBe("SEARCH");
     expect(errors.length).toBe(1);
@@ -100,26 +101,67 @@ describe("keys", () => {
     expect(splitKeys(`aé😀${UP}\r\n\n\r${ESCAPE}`)).toEqual(["a", "é", "😀", UP, ENTER, ENTER, ENTER, ESCAPE]);
     expect(splitKeys(`\x1bOP\x1b[1;5C\x1bx${CTRL_C}`)).toEqual(["\x1bOP", "\x1b[1;5C", "\x1bx", CTRL_C]);
   });
+});
 
-  test("of a typed word move the mark to it", () => {
-    const type = (word: string) => [...word].flatMap(createPicker(COMMANDS)).length;
-    expect(["JOIN", "search", "D", "DOWNLOAD", "xyz"].map(type)).toEqual([0, 1, 2, 2, 0]);
-    const pick = createPicker(COMMANDS);
-    expect(pick(DOWN)).toEqual([DOWN]);
-    expect(pick("j")).toEqual([DOWN, DOWN]);
-    expect(pick(UP)).toEqual([DOWN, DOWN]);
-    expect(pick(ENTER)).toEqual([ENTER]);
+describe("the menu's keys", () => {
+  function chooser(marked?: (typeof COMMANDS)[number]) {
+    const made = createChooser("O que fazer?", COMMANDS, { marked, help: "ajuda!" });
+    const press = (...keys: string[]) => keys.map((key) => made.press(key)).at(-1);
+    const seen = () => made.lines().lines.map((line) => Bun.stripANSI(line));
+    return { press, seen, type: (word: string) => press(...word, ENTER) };
+  }
+
+  test("take what is marked, the first option or the one that is likely", () => {
+    expect([chooser().press(ENTER), chooser("DOWNLOAD").press(ENTER)]).toEqual(["JOIN", "DOWNLOAD"]);
+    expect([chooser().press(DOWN, ENTER), chooser().press(UP, ENTER), chooser("DOWNLOAD").press(DOWN, ENTER)]).toEqual([
+      "SEARCH",
+      "DOWNLOAD",
+      "JOIN",
+    ]);
   });
 
-  test("Enter after a word that is no option chooses nothing, and the next word is read anew", () => {
-    const pick = createPicker(COMMANDS);
-    expect([..."xyz"].flatMap(pick)).toEqual([]);
-    expect(pick(ENTER)).toEqual([]);
-    expect([..."search"].flatMap(pick)).toEqual([DOWN]);
-    expect(pick(ENTER)).toEqual([ENTER]);
-    expect([..."xs"].flatMap(pick)).toEqual([]);
-    expect(pick(BACKSPACE)).toEqual([]);
-    expect(pick(ENTER)).toEqual([ENTER]);
+  test("take a word in any case, its beginning, or its number", () => {
+    const words = ["join", "SEARCH", "Down", "s", "2", " 3 "];
+    expect(words.map((word) => chooser().type(word))).toEqual([
+      "JOIN",
+      "SEARCH",
+      "DOWNLOAD",
+      "SEARCH",
+      "SEARCH",
+      "DOWNLOAD",
+    ]);
+  });
+
+  test("understand whoever wants to leave", () => {
+    for (const word of ["sair", "q", "EXIT", "quit", "fim"])
+      expect(chooser("SEARCH").type(word)).toEqual({ stop: "leave" });
+  });
+
+  test("answer any other word with one line, and choose nothing by it", () => {
+    const { press, seen, type } = chooser();
+    for (const word of ["ajuda", "?", "voltar"]) {
+      expect(type(word)).toBeUndefined();
+      expect(seen().at(-1)).toBe("ajuda!");
+    }
+    for (const word of ["xyz", "joined", "4", "0", "日本"]) {
+      expect(type(word)).toBeUndefined();
+      expect(seen().at(-1)).toBe(`"${word}" não está no menu: use JOIN, SEARCH ou DOWNLOAD`);
+    }
+    press(DOWN);
+    expect(seen().length).toBe(4);
+  });
+
+  test("show what is typed, and the option that it begins", () => {
+    const { press, seen } = chooser();
+    press("d", "o");
+    expect(seen()[0]).toMatch(/O que fazer\? do[█_]$/);
+    expect(seen()[3]).toMatch(/^[●>] DOWNLOAD/);
+    press(BACKSPACE, BACKSPACE);
+    expect(seen()[0]).toEndWith("O que fazer?");
+    press("x", ESCAPE);
+    expect(press(ENTER)).toBe("DOWNLOAD");
+    expect(press("\x1b[1;5C", "\x00", "\u202e")).toBeUndefined();
+    expect(seen()[0]).toEndWith("O que fazer?");
   });
 });
 
@@ -214,7 +256,7 @@ describe("the region below the lasting lines", () => {
 
   test("has its quiet line at the bottom, with the hint of what is shown", async () => {
     const { seen, region } = terminal({ columns: 60 });
-    region.quiet("3 peers");
+    region.quiet(() => "3 peers");
     region.show(["menu"], 0, "Ctrl+C sai");
     await drawn();
     expect(seen.lines()).toEqual(["menu", "3 peers · Ctrl+C sai"]);

@@ -53,7 +53,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     await session.shows("Nome do arquivo");
     session.press(KEY.escape);
     await session.shows(MENU);
-    session.press(KEY.down, KEY.enter, "aula.mp4", KEY.enter, KEY.up, KEY.enter, KEY.enter, KEY.enter);
+    session.press("search", KEY.enter, "aula.mp4", KEY.enter, KEY.enter, KEY.enter, KEY.enter);
     await session.shows("baixado");
     expect(await leave(session)).toEqual([
       JOINED,
@@ -89,7 +89,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
   test("sees the place in a peer's queue, the latest one, until Ctrl+C gives it up", async () => {
     await using session = await open();
     session.press("JOIN\r\r\r\rSEARCH\rfila.mp4\rDOWNLOAD\r\r\r");
-    await session.shows(/na fila de 127\.0\.0\.1:8777, posição 1 \(Ctrl\+C cancela\)/);
+    await session.shows(/na fila de 127\.0\.0\.1:8777, posição 1\n127\.0\.0\.1:8776 · 2 arquivos · Ctrl\+C cancela/);
     session.press(KEY.interrupt);
     await session.shows("[CANCELLED]");
     expect((await leave(session)).slice(2)).toEqual([
@@ -233,21 +233,102 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     ]);
   });
 
-  test("is asked again after a port in use, the next port being the default", async () => {
+  test("is asked only for the port again when it is taken, the next free one being the default", async () => {
     await using session = await open();
-    session.press("JOIN\r\r\r/\r");
+    session.press("JOIN\r127.0.0.2\r\r/\r");
     await session.shows("[PORT_IN_USE]");
+    await session.shows("Porta deste peer (Enter = 8778)");
     session.press("\r");
-    await session.shows("(Enter = 8777)");
-    session.press("\r\r");
-    await session.shows("Sou peer 127.0.0.1:8777");
+    await session.shows("Sou peer 127.0.0.2:8778");
+    session.press("JOIN\r");
+    await session.shows("IP deste peer (Enter = 127.0.0.2)");
+    session.press("\r");
+    await session.shows("Porta deste peer (Enter = 8778)");
+    session.press("\r");
+    await session.shows("Pasta dos arquivos (Enter = /)");
+    session.press(KEY.escape);
     expect((await leave(session)).length).toBe(3);
+  });
+
+  test("loses no answer to a JOIN that was refused", async () => {
+    await using session = await open();
+    session.press("JOIN\r192.0.2.1\r8000\r/\r");
+    await session.shows("[ADDRESS_MISMATCH]");
+    await session.shows("IP deste peer (Enter = 192.0.2.7)");
+    session.press("\r");
+    await session.shows("Sou peer 192.0.2.7:8000");
+    session.press("JOIN\r\r9999\r.\r");
+    await session.shows("[SERVER_UNREACHABLE]");
+    await session.shows(MENU);
+    session.press("JOIN\r\r");
+    await session.shows("Porta deste peer (Enter = 9999)");
+    session.press("8001\r");
+    await session.shows("Pasta dos arquivos (Enter = .)");
+    session.press("\r");
+    await session.shows("Sou peer 192.0.2.7:8001");
+    await leave(session);
+  });
+
+  test("goes from JOIN to SEARCH to DOWNLOAD by Enter alone, and each question names its file", async () => {
+    await using session = await open();
+    session.press("\r\r\r\r");
+    await session.shows(/[●>] SEARCH\n/);
+    session.press("\rnada.mp4\r");
+    await session.shows(/solicitado:\n[\s\S]*[●>] SEARCH\n/);
+    session.press("\raula.mp4\r");
+    await session.shows(/[●>] DOWNLOAD\n/);
+    session.press("\r");
+    await session.shows("DOWNLOAD de aula.mp4: IP do peer (Enter = 127.0.0.1)");
+    session.press("\r");
+    await session.shows("DOWNLOAD de aula.mp4: porta do peer (Enter = 8777)");
+    session.press("\r");
+    await session.shows(/baixado[\s\S]*[●>] SEARCH\n/);
+    expect((await leave(session)).length).toBe(4);
+  });
+
+  test("sees how to leave and to go back, and how the peer stands, in a quiet line that goes with the rest", async () => {
+    await using session = await open();
+    await session.endsWith(/^Ctrl\+C sai$/);
+    session.press("JOIN\r");
+    await session.endsWith(/^Esc volta · Ctrl\+C sai$/);
+    session.press("\r\r\r");
+    await session.endsWith(/^127\.0\.0\.1:8776 · 2 arquivos · Ctrl\+C sai$/);
+    session.press("SEARCH\rcai.mp4\r");
+    await session.endsWith(/^127\.0\.0\.1:8776 · sem servidor, voltando · Ctrl\+C sai$/);
+    session.press("sair\r");
+    expect(await session.exit()).toBe(0);
+    expect(session.screen().length).toBe(4);
+  });
+
+  test("leaves with a word at the menu and at a question that it cannot answer", async () => {
+    for (const keys of ["q\r", "JOIN\rsair\r", "JOIN\r\rexit\r", "JOIN\rvoltar\rajuda\rquit\r"]) {
+      await using session = await open();
+      session.press(keys);
+      expect(await session.exit()).toBe(0);
+      expect(session.screen()).toEqual([]);
+    }
+  });
+
+  test("is told when the server is back", async () => {
+    await using session = await open();
+    session.press("JOIN\r\r\r\rSEARCH\rcai e volta.mp4\r");
+    await session.shows(FOUND);
+    expect(await leave(session)).toEqual([
+      JOINED,
+      "erro: a conexão com o servidor 127.0.0.1:1099 caiu [SERVER_GONE]",
+      "dica: o peer volta à rede sozinho assim que o servidor voltar",
+      "aviso: de volta à rede, em 127.0.0.1:8776 [SERVER_BACK]",
+      FOUND,
+    ]);
   });
 
   test("reads ASCII signs where the console has no others", async () => {
     await using session = await open({ env: { TERM: "linux" } });
     await session.shows("DOWNLOAD");
-    expect(session.screen()).toEqual(["*  O que fazer?", "> JOIN", "  SEARCH", "  DOWNLOAD"]);
+    expect(session.screen()).toEqual(["*  O que fazer?", "> JOIN", "  SEARCH", "  DOWNLOAD", "Ctrl+C sai"]);
+    session.press("JOIN\r127");
+    await session.shows(/^127_$/m);
+    session.press(KEY.escape);
     await leave(session);
   });
 
