@@ -62,6 +62,8 @@ const WIRE_LIMITS: ReadonlySet<string> = new Set([
   "FIND_COUNT_MAX",
   "FIND_OFFSET_MAX",
   "FIND_NAMES_MAX",
+  "FIND_WORDS_MAX",
+  "FIND_MS_MAX",
   "FIND_PAYLOAD_BYTES_MAX",
   "FILE_BYTES_MAX",
   "BLOCK_BYTES",
