@@ -167,7 +167,8 @@ export class Peer {
     const before = this.#place;
     const uploads = this.#uploadThread();
     // What is new there is served from the first moment on that others may know of it.
-    for (const stocked of stocksOf(library)) if (!before?.library.has(stocked.share.name)) uploads.stock(stocked);
+    for (const stocked of stocksOf(library))
+      if (before?.library.get(stocked.share.name) === undefined) uploads.stock(stocked);
     const listening = await uploads.listen({ ip: at.host ?? (await this.localIp()), port: at.port });
     const entered = isFault(listening) ? listening : await this.#joinServer(listening, at, library);
     if (isFault(listening) || isFault(entered)) {
@@ -334,8 +335,8 @@ export class Peer {
   #hearUploads(event: UploadsEvent): void {
     const library = this.#place?.library;
     if (event.type === "uploaded") this.#options.onEvent(event);
-    else if (event.type === "wanted") library?.want(event.name);
-    else void library?.doubt(event.name);
+    if (event.type === "wanted") library?.want(event.name);
+    else void library?.doubt(event.name); // also once it was sent: its time may have been set back before
   }
 
   /** A file is no longer what was announced: nobody else shall be sent here for it. */

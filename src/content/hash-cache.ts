@@ -1,5 +1,5 @@
 // What has been hashed before, in one SQLite file that all of a person's peers share.
-// Invariant: an entry answers only for the very file that was hashed: same path, size, time and identity.
+// Invariant: an entry answers only for the very file that was hashed: same path, size, times and identity.
 // Never: fatal. A database that is corrupt, locked or cannot be written becomes a memory of this process.
 
 import { Database } from "bun:sqlite";
@@ -9,7 +9,7 @@ import { dirname, isAbsolute, join } from "node:path";
 import { type Fault, fault } from "../protocol/fault.ts";
 import { isRoot } from "../protocol/fields.ts";
 import type { Root } from "../protocol/messages.ts";
-import { errorCode, type Stamp } from "./inside.ts";
+import { errorCode, isUntouched, type Stamp } from "./inside.ts";
 import { checkLayer, type Hashed } from "./merkle.ts";
 
 /** What was hashed, and what the file was then. */
@@ -35,7 +35,7 @@ const USED_DAYS_PRECISION = 7;
 const STORES_PER_PRUNE = 1024;
 const BUSY_MS_MAX = 2000;
 const BUSY_STEP_MS = 10;
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 const DAY_MS = 86_400_000;
 
 /** Nanoseconds or a file's id, as text. */
@@ -56,15 +56,24 @@ export function cachePath(env: Environment = process.env, platform = process.pla
   return join(given !== undefined && given !== "" ? given : base(), "hashes.sqlite");
 }
 
-type Row = { size: number; mtime: string; ino: string; root: string; piece: number; layer: Uint8Array; used: number };
+type Row = {
+  size: number;
+  mtime: string;
+  ctime: string;
+  ino: string;
+  root: string;
+  piece: number;
+  layer: Uint8Array;
+  used: number;
+};
 
-const COLUMNS = "size, mtime, ino, root, piece, layer, used";
+const COLUMNS = "size, mtime, ctime, ino, root, piece, layer, used";
 
 // A cache of another version is worth nothing to this one.
 function begin(db: Database): void {
   db.run("DROP TABLE IF EXISTS files");
-  db.run(`CREATE TABLE files (path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime TEXT NOT NULL, ino TEXT NOT NULL,
-    root TEXT NOT NULL, piece INTEGER NOT NULL, used INTEGER NOT NULL, layer BLOB NOT NULL)`);
+  db.run(`CREATE TABLE files (path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime TEXT NOT NULL, ctime TEXT NOT NULL,
+    ino TEXT NOT NULL, root TEXT NOT NULL, piece INTEGER NOT NULL, used INTEGER NOT NULL, layer BLOB NOT NULL)`);
   db.run("CREATE INDEX files_used ON files (used)");
   db.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
 }
@@ -176,12 +185,13 @@ export function createHashCache(
     if (found === undefined) return undefined;
     const { size, root, piece: pieceBytes, layer } = found;
     // Not even our own disk is believed: a row that rotted is as good as none, and SQLite puts anything in any column.
-    const isRow = layer instanceof Uint8Array && isStampText(found.mtime) && isStampText(found.ino);
+    const isRow = layer instanceof Uint8Array && [found.mtime, found.ctime, found.ino].every(isStampText);
     if (!isRow || !Number.isSafeInteger(size) || !checkLayer(layer, size, pieceBytes, root)) return undefined;
-    const stamp = { size, mtimeNs: BigInt(found.mtime), ino: BigInt(found.ino) };
+    const { mtime, ctime, ino } = found;
+    const stamp = { size, mtimeNs: BigInt(mtime), ctimeNs: BigInt(ctime), ino: BigInt(ino) };
     return { stamp, hashed: { root, size, pieceBytes, layer }, used: found.used };
   };
-  const SAME = "path = ? AND size = ? AND mtime = ? AND ino = ?";
+  const SAME = "path = ? AND size = ? AND mtime = ? AND ctime = ? AND ino = ?";
 
   return {
     recorded,
@@ -189,8 +199,8 @@ export function createHashCache(
       type Found = { root: Root; used: number };
       const found = use((open) =>
         open
-          .query<Found, [string, number, string, string]>(`SELECT root, used FROM files WHERE ${SAME}`)
-          .get(file, stamp.size, String(stamp.mtimeNs), String(stamp.ino)),
+          .query<Found, [string, number, string, string, string]>(`SELECT root, used FROM files WHERE ${SAME}`)
+          .get(file, stamp.size, String(stamp.mtimeNs), String(stamp.ctimeNs), String(stamp.ino)),
       );
       if (found === null || !isRoot(found.root)) return undefined;
       touch(file, found.used);
@@ -198,20 +208,19 @@ export function createHashCache(
     },
     find(file, stamp) {
       const found = recorded(file);
-      if (found === undefined) return undefined;
-      const { size, mtimeNs, ino } = found.stamp;
-      if (size !== stamp.size || mtimeNs !== stamp.mtimeNs || ino !== stamp.ino) return undefined;
+      if (found === undefined || !isUntouched(found.stamp, stamp)) return undefined;
       touch(file, found.used);
       return found.hashed;
     },
     store(file, stamp, hashed) {
       use((open) => {
         open
-          .query(`INSERT OR REPLACE INTO files (path, ${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
+          .query(`INSERT OR REPLACE INTO files (path, ${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
           .run(
             file,
             stamp.size,
             String(stamp.mtimeNs),
+            String(stamp.ctimeNs),
             String(stamp.ino),
             hashed.root,
             hashed.pieceBytes,

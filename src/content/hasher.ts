@@ -6,7 +6,7 @@ import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { HashCache } from "./hash-cache.ts";
 import * as hashPool from "./hash-pool.ts";
 import * as inside from "./inside.ts";
-import { isPassing, type OpenFile, type Stamp, sameStamp } from "./inside.ts";
+import { isPassing, isUntouched, type OpenFile, type Stamp } from "./inside.ts";
 import { EMPTY_ROOT, HASH_BYTES, type Hashed, pieceBytesFor, pieceCount, rootOfLayer } from "./merkle.ts";
 
 export type HashOptions = {
@@ -117,7 +117,7 @@ const isReady = ({ waiters }: Job, work: Work): boolean =>
 /** `after`: the file once it was read. */
 function resultOf({ file, pieceBytes, layer }: Work, after: Stamp | Fault): Hashed | Fault {
   if (isFault(after)) return after;
-  if (!sameStamp(file, after)) return fault("CHANGED", "ours", "changed while it was hashed", true);
+  if (!isUntouched(file, after)) return fault("CHANGED", "ours", "changed while it was hashed", true);
   const { size } = file;
   return { root: size === 0 ? EMPTY_ROOT : rootOfLayer(layer, pieceBytes), size, pieceBytes, layer };
 }
@@ -250,7 +250,7 @@ export function createHasher(options: HasherOptions = {}): Hasher {
     } else {
       const earlier = begun.get(job.key);
       begun.delete(job.key);
-      const progress = earlier !== undefined && sameStamp(earlier.stamp, file) ? earlier : beginFile(file);
+      const progress = earlier !== undefined && isUntouched(earlier.stamp, file) ? earlier : beginFile(file);
       job.work = { ...progress, file, running: 0, concluding: false };
       return finishOrGoOn(job, job.work);
     }

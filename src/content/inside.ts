@@ -9,8 +9,11 @@ import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { NAME_BYTES_MAX } from "../protocol/limits.ts";
 import { nameFlaw } from "../protocol/names.ts";
 
-/** What tells a file from another, or from itself after a change. Exact: a double would round an NTFS file id. */
-export type Stamp = { readonly size: number; readonly mtimeNs: bigint; readonly ino: bigint };
+/**
+ * What tells a file from another, or from itself after a change. Exact: a double would round an NTFS file id.
+ * `ctimeNs`: its last change of whatever kind, which no program can set back; its mtime where the system has no such time.
+ */
+export type Stamp = { readonly size: number; readonly mtimeNs: bigint; readonly ctimeNs: bigint; readonly ino: bigint };
 
 /** A file opened by this module. `close` may be called once; `fd` is this process's, so its worker threads may use it. */
 export type OpenFile = Stamp & { readonly fd: number; close(): Promise<void> };
@@ -72,12 +75,20 @@ export function isPassing(why: Fault): boolean {
 }
 
 export function stampOf(stat: fs.BigIntStats): Stamp {
-  return { size: Number(stat.size), mtimeNs: stat.mtimeNs, ino: stat.ino };
+  return { size: Number(stat.size), mtimeNs: stat.mtimeNs, ctimeNs: stat.ctimeNs, ino: stat.ino };
 }
 
-/** Whether two looks saw the same unchanged file. */
+/** Whether two looks saw the same file with the same size and time: enough to go on sending what is being sent. */
 export function sameStamp(a: Stamp, b: Stamp): boolean {
   return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ino === b.ino;
+}
+
+/**
+ * Whether nothing at all has happened to it in between. A new name, or other rights, change a file's ctime as well, so
+ * false only says that the content must be read to know.
+ */
+export function isUntouched(a: Stamp, b: Stamp): boolean {
+  return sameStamp(a, b) && a.ctimeNs === b.ctimeNs;
 }
 
 // A character is never cut in half, and a stem that was cut ends in a hash of the whole name, so that two long

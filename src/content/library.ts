@@ -2,12 +2,12 @@
 // Invariant: a share's root belongs to the file as it was listed; a file that changed is out until it stands still again.
 // Never: makes JOIN or a download wait for hashing (DESIGN 4), or takes a file out because it could not be read just now.
 
-import { isFault } from "../protocol/fault.ts";
+import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Root, Share } from "../protocol/messages.ts";
 import type { Listing, LocalShare } from "./folder.ts";
 import type { HashCache } from "./hash-cache.ts";
 import type { Clock, Hasher } from "./hasher.ts";
-import { finalPath, isPassing, type Stamp, sameStamp, stampFile as stampHere } from "./inside.ts";
+import { finalPath, isPassing, isUntouched, type Stamp, sameStamp, stampFile as stampHere } from "./inside.ts";
 import { type Hashed, pieceBytesFor } from "./merkle.ts";
 
 /** A file of the folder and what is known of its content. The layer is in memory only once somebody needed it. */
@@ -29,7 +29,6 @@ export type Hashing = {
 export type Library = {
   readonly folder: string;
   readonly names: readonly string[];
-  has(name: string): boolean;
   get(name: string): Held | undefined;
   all(): IterableIterator<Held>;
   /** As the server is told. */
@@ -80,37 +79,38 @@ export const HASHING_TOLD_MS = 1000;
 /** Faults of the hashing itself, which say nothing about the file. */
 const OUR_END: ReadonlySet<string> = new Set(["CANCELLED", "SHUTTING_DOWN"]);
 
+/** Faults that say nothing of the file: it is tried again. */
+const saysNothing = (why: Fault): boolean => isPassing(why) || why.fault === "INTERNAL";
+
+const shareOf = ({ local: { name, size }, root }: Held): Share => ({ name, size, root });
+
 /** A file to come back to: to hash it, or to see whether what was `lost` is there again. */
 type Due = { readonly at: number; readonly seconds: number; readonly lost?: Held; readonly seen?: Stamp };
 
 /** What is to be done later, `act` by `act`, never more than SWEEP_FILES_MAX at a time. */
-function createAgenda(clock: Clock, act: (name: string, due: Due) => Promise<void> | undefined) {
+function createAgenda(clock: Clock, signal: AbortSignal, act: (name: string, due: Due) => Promise<void> | undefined) {
   const all = new Map<string, Due>();
   let cancel: (() => void) | undefined;
-  let isClosed = false;
+  signal.addEventListener("abort", () => cancel?.());
 
   async function sweep(): Promise<void> {
     const ready = [...all].filter(([, { at }]) => at <= clock.now()).slice(0, SWEEP_FILES_MAX);
     for (const [name, due] of ready) {
-      if (isClosed) return;
+      if (signal.aborted) return;
       if (all.get(name) !== due) continue;
       all.delete(name);
       await act(name, due);
     }
-    cancel = all.size > 0 && !isClosed ? clock.after(SWEEP_MS, sweep) : undefined;
+    cancel = all.size > 0 && !signal.aborted ? clock.after(SWEEP_MS, sweep) : undefined;
   }
   return {
     /** `due.seconds` from now. */
     add(name: string, due: Omit<Due, "at">): void {
-      if (isClosed) return;
+      if (signal.aborted) return;
       all.set(name, { ...due, at: clock.now() + due.seconds * 1000 });
       cancel ??= clock.after(SWEEP_MS, sweep);
     },
     remove: (name: string) => void all.delete(name),
-    close(): void {
-      isClosed = true;
-      cancel?.();
-    },
   };
 }
 
@@ -152,6 +152,19 @@ function createCount(clock: Clock, tell: (hashing: Hashing) => void) {
   };
 }
 
+/** When to look again for what is not there, or does not stand still: soon, unless it goes on changing. */
+function nextLook({ seconds, seen, lost }: Omit<Due, "at">, stamp: Stamp | Fault): Omit<Due, "at"> {
+  const isPatient = isFault(stamp) || seen !== undefined;
+  const next = isPatient ? Math.min(seconds * 2, LOOK_SECONDS_MAX) : LOOK_SECONDS_MIN;
+  return { seconds: next, ...(lost && { lost }), ...(!isFault(stamp) && { seen: stamp }) };
+}
+
+/** What was lost and has the same size and time: known as it was, but read again where it may be another. */
+function knownAgain(lost: Held, stamp: Stamp): Held | undefined {
+  if (lost.root === undefined) return undefined;
+  return isUntouched(stamp, lost.local) ? lost : { ...lost, local: { ...lost.local, ...stamp }, layer: undefined };
+}
+
 /** A library of what was listed. */
 export function createLibrary(options: LibraryOptions): Library {
   const { listing, cache, hasher, clock, stampFile = stampHere, onShared, onLost } = options;
@@ -159,11 +172,11 @@ export function createLibrary(options: LibraryOptions): Library {
   const held = new Map<string, Held>();
   const count = createCount(clock, (hashing) => options.onHashing?.(hashing));
   const stop = new AbortController();
-  const agenda = createAgenda(clock, (name, due) => {
+  const agenda = createAgenda(clock, stop.signal, (name, due) => {
     if (due.lost !== undefined) return lookFor(name, due.lost, due);
     return void hash(name, { seconds: Math.min(due.seconds * 2, AGAIN_SECONDS_MAX) });
   });
-  const pathOf = (local: LocalShare): string => String(finalPath(folder, local.file));
+  const pathOf = ({ file }: { readonly file: string }): string => String(finalPath(folder, file));
 
   /** The file as it was listed, with its root where it is known. */
   function hold(local: LocalShare): Held {
@@ -185,13 +198,29 @@ export function createLibrary(options: LibraryOptions): Library {
     const now = held.get(name);
     if (signal.aborted || now?.local !== before.local || now.layer !== undefined) return;
     if (isFault(hashed) && OUR_END.has(hashed.fault)) return;
-    if (isFault(hashed) && (isPassing(hashed) || hashed.fault === "INTERNAL")) return agenda.add(name, { seconds });
-    if (isFault(hashed) || hashed.size !== before.local.size) return lose(before);
+    if (isFault(hashed) || hashed.size !== before.local.size) {
+      if (!isFault(hashed) || !saysNothing(hashed)) await doubt(name);
+      if (held.get(name)?.local === before.local) agenda.add(name, { seconds });
+      return;
+    }
     const after = { ...before, root: hashed.root, layer: hashed.layer };
     held.set(name, after);
     agenda.remove(name);
     count.end(name, true);
     onShared(after);
+  }
+
+  async function doubt(name: string): Promise<void> {
+    const before = held.get(name);
+    if (before === undefined) return;
+    const stamp = await stampFile(pathOf(before.local));
+    const now = held.get(name);
+    if (stop.signal.aborted || now?.local !== before.local) return;
+    if (isFault(stamp) ? !isPassing(stamp) : !sameStamp(stamp, now.local)) return lose(now);
+    if (isFault(stamp) || isUntouched(stamp, now.local)) return;
+    // Touched, or another content with the time set back: what is known of it stands until it is read.
+    held.set(name, { ...now, local: { ...now.local, ...stamp }, layer: undefined });
+    void hash(name);
   }
 
   function lose(lost: Held): void {
@@ -208,14 +237,12 @@ export function createLibrary(options: LibraryOptions): Library {
     if (stop.signal.aborted || held.has(name)) return;
     const isBack = !isFault(stamp) && sameStamp(stamp, lost.local);
     if (isBack || (!isFault(stamp) && seen !== undefined && sameStamp(stamp, seen))) {
-      if (isBack && lost.root !== undefined) held.set(name, lost);
-      const back = held.get(name) ?? hold({ name, file: lost.local.file, ...stamp });
+      const back = (isBack ? knownAgain(lost, stamp) : undefined) ?? hold({ ...lost.local, ...stamp });
+      held.set(name, back);
       onShared(back);
       return void hash(name);
     }
-    // What has been seen is soon looked at again, unless it goes on changing.
-    const next = isFault(stamp) || seen !== undefined ? Math.min(seconds * 2, LOOK_SECONDS_MAX) : LOOK_SECONDS_MIN;
-    agenda.add(name, { seconds: next, lost, ...(!isFault(stamp) && { seen: stamp }) });
+    agenda.add(name, nextLook({ seconds, seen, lost }, stamp));
   }
 
   return {
@@ -223,16 +250,13 @@ export function createLibrary(options: LibraryOptions): Library {
     get names() {
       return [...held.keys()];
     },
-    has: (name) => held.has(name),
     get: (name) => held.get(name),
     all: () => held.values(),
-    *shares() {
-      for (const { local, root } of held.values()) yield { name: local.name, size: local.size, root };
-    },
+    shares: () => held.values().map(shareOf),
     async add(name, hashed) {
-      const path = finalPath(folder, name);
-      const stamp = isFault(path) ? path : await stampFile(path);
-      if (isFault(path) || isFault(stamp) || stamp.size !== hashed.size) return undefined;
+      const path = pathOf({ file: name });
+      const stamp = await stampFile(path);
+      if (isFault(stamp) || stamp.size !== hashed.size) return undefined;
       cache.store(path, stamp, hashed);
       const { pieceBytes, root, layer } = hashed;
       const added = { local: { name, file: name, ...stamp }, pieceBytes, root, layer };
@@ -246,14 +270,7 @@ export function createLibrary(options: LibraryOptions): Library {
       for (const one of news) held.set(one.local.name, one);
       return news;
     },
-    async doubt(name) {
-      const before = held.get(name);
-      if (before === undefined) return;
-      const stamp = await stampFile(pathOf(before.local));
-      const now = held.get(name);
-      if (stop.signal.aborted || now?.local !== before.local) return;
-      if (isFault(stamp) ? !isPassing(stamp) : !sameStamp(stamp, before.local)) lose(now);
-    },
+    doubt,
     /** One file after another, so that a folder of 100,000 does not become 100,000 jobs at once. */
     async hashAll() {
       for (const [name, { root }] of [...held]) {
@@ -263,13 +280,9 @@ export function createLibrary(options: LibraryOptions): Library {
     },
     want(name) {
       const wanted = held.get(name);
-      if (wanted === undefined) return;
-      if (wanted.layer !== undefined) onShared(wanted);
+      if (wanted?.layer !== undefined) onShared(wanted);
       else void hash(name, { urgent: true });
     },
-    close() {
-      stop.abort();
-      agenda.close();
-    },
+    close: () => stop.abort(),
   };
 }

@@ -15,6 +15,7 @@ import { checkLayer, EMPTY_ROOT, type Hashed } from "../../src/content/merkle.ts
 import { hashFiles, type Verdict, verifyFolder } from "../../src/content/verify.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
 import { createVirtualClock } from "../support/clock.ts";
+import { until } from "../support/until.ts";
 
 const MIB = 1024 * 1024;
 const root = fs.mkdtempSync(join(tmpdir(), "napster-hasher-"));
@@ -203,22 +204,22 @@ describe("hashing", () => {
   test("with a rate it reads no faster, but what is waited for at full speed", async () => {
     const clock = createVirtualClock();
     const hasher = kept(createHasher({ workers: 2, rate: 10 * MIB, clock }));
-    let done = false;
-    const slow = hasher.hash(sparse("slow.mp4", 50 * MIB)).then((hashed) => {
-      done = true;
-      return hashed;
+    let read = 0;
+    const slow = hasher.hash(sparse("slow.mp4", 50 * MIB), {
+      onProgress: (bytes) => {
+        read = bytes;
+      },
     });
-    good(await hasher.hash(sparse("wanted.mp4", 300 * MIB), { urgent: true }));
-    expect(done).toBe(false);
-    let seconds = 0;
-    for (; !done && seconds < 20; seconds += 0.1) {
+    good(await hasher.hash(sparse("wanted.mp4", 64 * MIB), { urgent: true }));
+    expect(read).toBe(0);
+    for (let tenths = 1; tenths <= 50; tenths++) {
       await clock.advance(100);
-      // A task takes its time on a real thread.
-      await hasher.hash(put("turn.mp4", `${seconds}`), { urgent: true });
+      const earned = tenths * MIB;
+      // What has been paid for, in tasks of up to 4 MiB, is read; never more.
+      await until("it", () => read > earned - 4 * MIB);
+      expect(read).toBeLessThanOrEqual(earned);
     }
     expect(good(await slow).size).toBe(50 * MIB);
-    expect(seconds).toBeGreaterThan(4.9);
-    expect(seconds).toBeLessThan(5.6);
   });
 
   test("a cancelled file answers at once and the others go on", async () => {
@@ -328,7 +329,7 @@ describe("the cache", () => {
   test("an identity of 64 bits is kept exactly", () => {
     const cache = newCache();
     const hashed = { root: EMPTY_ROOT, size: 0, pieceBytes: 262_144, layer: new Uint8Array(0) };
-    const stamp = { size: 0, mtimeNs: 2n ** 63n - 1n, ino: 2n ** 64n - 1n };
+    const stamp = { size: 0, mtimeNs: 2n ** 63n - 1n, ctimeNs: 1n, ino: 2n ** 64n - 1n };
     cache.store("/v", stamp, hashed);
     expect(cache.findRoot("/v", stamp)).toBe(EMPTY_ROOT);
     expect(cache.findRoot("/v", { ...stamp, ino: stamp.ino - 1n })).toBeUndefined();
@@ -391,7 +392,7 @@ describe("the cache", () => {
     let now = Date.now();
     const limited = (): HashCache => kept(createHashCache({ path: database, entriesMax: 3, now: () => now }));
     const hashed = { root: EMPTY_ROOT, size: 0, pieceBytes: 262_144, layer: new Uint8Array(0) };
-    const stamp = { size: 0, mtimeNs: 1n, ino: 1n };
+    const stamp = { size: 0, mtimeNs: 1n, ctimeNs: 1n, ino: 1n };
     const first = limited();
     for (let i = 0; i < 5; i += 1) {
       now += 1000;
@@ -424,7 +425,7 @@ describe("the cache", () => {
       `import { createHashCache } from ${JSON.stringify(source)};
        const cache = createHashCache({ path: process.argv[2], onFault: (f) => console.log(f.detail) });
        const hashed = { root: "${EMPTY_ROOT}", size: 0, pieceBytes: 262144, layer: new Uint8Array(0) };
-       for (let i = 0; i < 50; i += 1) cache.store(process.argv[3] + i, { size: 0, mtimeNs: 1n, ino: 1n }, hashed);
+       for (let i = 0; i < 50; i += 1) cache.store(process.argv[3] + i, { size: 0, mtimeNs: 1n, ctimeNs: 1n, ino: 1n }, hashed);
        cache.close();`,
     );
     const fill = (who: string) => Bun.spawn([process.execPath, script, database, who], { stdout: "pipe" });

@@ -219,7 +219,7 @@ describe("the hash cache", () => {
   const folder = temporaryFolder("fuzz");
   afterAll(() => folder[Symbol.dispose]());
   const hashed: Hashed = hashOf(new Uint8Array(3 * PIECE_BYTES_MIN + 7).fill(9));
-  const stamp = { size: hashed.size, mtimeNs: 1n << 61n, ino: 2n ** 63n + 5n };
+  const stamp = { size: hashed.size, mtimeNs: 1n << 61n, ctimeNs: 1n, ino: 2n ** 63n + 5n };
 
   test("takes a row of anything for nothing, and gives back what was stored", () => {
     const path = join(folder.path, "hashes.sqlite");
@@ -243,7 +243,7 @@ describe("the hash cache", () => {
         "9".repeat(400),
       ),
     );
-    const columns = ["size", "mtime", "ino", "root", "piece", "layer", "used"] as const;
+    const columns = ["size", "mtime", "ctime", "ino", "root", "piece", "layer", "used"] as const;
     const anyRow = fc.record(
       Object.fromEntries(columns.map((column) => [column, fc.option(cell, { nil: undefined })])),
     );
