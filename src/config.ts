@@ -3,7 +3,7 @@
 // one row of a command table, as every flag is one row of config/flags.ts.
 // Never: prints, exits, touches the disk or asks anything.
 
-import { type Asked, type Commands, readArgs, usageOf, WAIT_SECONDS_DEFAULT } from "./config/flags.ts";
+import { type Asked, type Commands, FOUND_DEFAULT, readArgs, usageOf, WAIT_SECONDS_DEFAULT } from "./config/flags.ts";
 import { isUsage, readAddress, SERVER_VARIABLE, type Usage } from "./config/readers.ts";
 import type { Address, Range } from "./protocol/address.ts";
 import { UPLOADS_DEFAULT } from "./protocol/limits.ts";
@@ -64,11 +64,11 @@ const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "ha
   find: {
     help: "diz quais arquivos têm todas as palavras no nome",
     operand: { takes: "PALAVRAS", help: "palavras, ou começos delas" },
-    flags: ["json", ...OF_A_PEER],
+    flags: ["limit", "json", ...OF_A_PEER],
   },
   get: {
-    help: "procura, baixa, avisa o servidor e sai",
-    operand: NAME,
+    help: "procura, baixa, avisa o servidor e sai; um arquivo depois do outro",
+    operand: { takes: "NOME...", help: "um ou mais nomes de arquivo, cada um com extensão" },
     flags: ["from", "dir", "json", "share", "no-share", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD],
     needs: ["dir"],
   },
@@ -132,10 +132,11 @@ export type PeerConfig = PeerOptions &
     | { readonly command: "menu"; readonly folder: string | undefined }
     | { readonly command: "share"; readonly folder: string }
     | { readonly command: "search"; readonly name: string }
-    | { readonly command: "find"; readonly words: string }
+    | { readonly command: "find"; readonly words: string; readonly limit: number }
     | {
         readonly command: "get";
-        readonly name: string;
+        /** One or more files. */
+        readonly names: readonly string[];
         readonly folder: string;
         readonly from: Address | undefined;
         readonly sharing: "folder" | "downloads" | "nothing";
@@ -199,11 +200,11 @@ export function parsePeer(
     case "search":
       return { ...options, command: "search", name };
     case "find":
-      return { ...options, command: "find", words: name };
+      return { ...options, command: "find", words: name, limit: flags.limit ?? FOUND_DEFAULT };
     case "get": {
       if (flags.share && flags["no-share"]) return { usage: "get pede --share ou --no-share, não os dois" };
       const sharing = flags.share ? "folder" : flags["no-share"] ? "nothing" : "downloads";
-      return { ...options, command: "get", name, folder, from: flags.from, sharing };
+      return { ...options, command: "get", names: words, folder, from: flags.from, sharing };
     }
   }
 }

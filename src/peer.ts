@@ -4,13 +4,14 @@
 
 import { emptyListing, type Listing, type Skipped } from "./content/folder.ts";
 import { createHasher } from "./content/hasher.ts";
+import { finalPath } from "./content/inside.ts";
 import { createLibrary, type Hashing, type Held, type Library } from "./content/library.ts";
 import { type Parts, SYSTEM } from "./peer/parts.ts";
 import { createRefusals } from "./peer/refusals.ts";
 import type { Done, DownloadRequest, JoinAt, Joined, NotJoined, Sharing } from "./peer/requests.ts";
 import { type Address, AS_SEEN, LOOPBACK, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
-import type { Found, Holder, Root } from "./protocol/messages.ts";
+import type { Holder, Root } from "./protocol/messages.ts";
 import { nameFlaw } from "./protocol/names.ts";
 import { decodeAddresses, decodeHolders, fitting } from "./protocol/payloads.ts";
 import { download } from "./transfer/download.ts";
@@ -19,7 +20,7 @@ import { stockOf, stocksOf } from "./transfer/stock.ts";
 import type { UploadThread } from "./transfer/upload-thread.ts";
 import type { UploadsEvent } from "./transfer/uploads.ts";
 import { expectReply } from "./transport/caller.ts";
-import { findWords } from "./transport/find.ts";
+import { type FoundWords, findWords } from "./transport/find.ts";
 import { localIp } from "./transport/route.ts";
 import { createServerLink, type Entered, type ServerLink } from "./transport/server-link.ts";
 import { freePort } from "./transport/tcp.ts";
@@ -227,8 +228,8 @@ export class Peer {
     return decodeAddresses(answer.payload);
   }
 
-  /** The contents that have all of these words in a name, those with most sources first; at most `most`. */
-  find(words: string, most: number): Promise<readonly Found[] | Fault> {
+  /** The contents that have all of these words in a name: at most `most`, and how many others there are. */
+  find(words: string, most: number): Promise<FoundWords | Fault> {
     return findWords(this.#link, words, most);
   }
 
@@ -242,8 +243,7 @@ export class Peer {
     if (name === undefined) return fault("NOT_SEARCHED", "ours", "DOWNLOAD before SEARCH");
     const flaw = nameFlaw(name);
     if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
-    if (await parts.hasFile(place.library.folder, name))
-      return fault("FILE_EXISTS", "ours", "the folder has this file");
+    if (await parts.hasFile(place.library.folder, name)) return this.#alreadyHere(place, name, from, request.signal);
     const threads = parts.createLaneThreads(LANE_THREADS, this.#options);
     const rechecking = parts.createHashPool(1);
     const downloaded = await download({
@@ -276,6 +276,17 @@ export class Peer {
       if (held !== undefined) await this.#announce(library, held);
     }
     return { name, folder: place.typed, bytes: downloaded.size };
+  }
+
+  /** The folder has a file of this name: with the content that `from` has whole, as the server knows, or with another. */
+  async #alreadyHere({ library, typed = "" }: Place, name: string, from: Address, signal?: AbortSignal) {
+    const path = finalPath(library.folder, name);
+    const hashed = isFault(path) ? path : await this.#hasher.hash(path, { urgent: true, signal });
+    const holders = isFault(hashed) ? [] : await this.#findHolders(hashed.root);
+    const isSame = holders.some(({ address, complete }) => complete && sameAddress(address, from));
+    if (isFault(hashed) && hashed.fault === "CANCELLED") return hashed;
+    if (isFault(hashed) || !isSame) return fault("FILE_EXISTS", "ours", "the folder has this file");
+    return { name, folder: typed, bytes: hashed.size, isHere: true } as const;
   }
 
   /** Tells the server goodbye and stops serving. */

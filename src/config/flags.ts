@@ -41,6 +41,9 @@ import {
 /** More uploads at once than this help nobody and exhaust the system's descriptors. */
 const UPLOADS_MAX = 1000;
 
+/** Contents that find shows: more than a person reads. */
+export const FOUND_DEFAULT = 200;
+
 /** How long a script waits in a peer's queue while its place does not change. A person at a terminal sees the place. */
 export const WAIT_SECONDS_DEFAULT = 30;
 const WAIT_SECONDS_MAX = 86_400;
@@ -65,6 +68,7 @@ const FLAGS = {
   port: row("N", "porta em que escuta; 0 = qualquer porta livre", readPort),
   dir: row("PASTA", "pasta dos arquivos, onde também chegam os downloads", readFolder),
   server: row("IP:PORTA", `servidor (ou ${SERVER_VARIABLE}); padrão 127.0.0.1:1099`, readAddress),
+  limit: row("N", `conteúdos que find mostra; padrão ${FOUND_DEFAULT}`, readNumber(1, COUNT_MAX)),
   from: row("IP:PORTA", "baixa deste peer; sem ela, do primeiro que atender", readAddress),
   share: row("", "compartilha a pasta inteira, e não só o que baixa", yes),
   "no-share": row("", "não compartilha nada, nem o que baixa", yes),

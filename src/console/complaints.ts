@@ -209,11 +209,11 @@ const SENTENCES: Record<FaultCode, Sentence> = {
   FOLDER_MISSING: (s) => [`${folder(s)} não existe ou não é uma pasta`, "confira o caminho, ou crie a pasta antes"],
   FOLDER_DENIED: (s) => [`o sistema não deixa usar ${folder(s)}`, "escolha uma pasta que você possa ler e gravar"],
   NOT_SEARCHED: () => ["nenhum arquivo foi procurado ainda", "faça SEARCH antes de DOWNLOAD"],
-  NO_SOURCE: (s) => [`nenhum peer tem ${file(s)}`, "confira o nome com extensão, letra por letra"],
-  FILE_EXISTS: (s) => [
-    `${file(s)} já existe n${folder(s)}`,
-    "mova ou renomeie o que está lá, ou faça JOIN com outra pasta",
+  NO_SOURCE: (s) => [
+    `nenhum peer tem ${file(s)}`,
+    "confira o nome com extensão, letra por letra; no comando, um nome com espaços vai entre aspas",
   ],
+  FILE_EXISTS: (s) => [`${file(s)} já existe n${folder(s)}`, "mova ou renomeie o que está lá, ou baixe em outra pasta"],
   IN_USE: (s) => [`${file(s)} já está sendo baixado nesta pasta`, "espere o outro download terminar"],
   DISK_FULL: (s) => [`não há espaço para ${file(s)} n${folder(s)}`, `libere espaço e ${AGAIN}`],
   DISK_ERROR: (s) => [`o disco falhou com ${file(s)}`, `confira se ${folder(s)} ainda existe e aceita gravação`],

@@ -5,19 +5,19 @@
 import { type Address, sameAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
 import { nameComplaint } from "./complaints.ts";
-import { isStop, type Stop } from "./questions.ts";
+import { isStop } from "./questions.ts";
 import { download, join, type Session, search } from "./session.ts";
 
 /** Documented in --help; scripts rely on them. */
-export const EXIT = { done: 0, failed: 1, usage: 2, nobodyHasIt: 3, rejected: 4 } as const;
+export const EXIT = { done: 0, failed: 1, usage: 2, nobodyHasIt: 3, rejected: 4, exists: 5 } as const;
 
-/** More than a person reads; whoever wants another one adds a word. */
-const FOUND_MAX = 200;
+/** Of several files the code is that of the one that went worst: these, from good to bad. */
+const WORSE: readonly number[] = [EXIT.done, EXIT.exists, EXIT.rejected, EXIT.nobodyHasIt, EXIT.failed];
 
 type Where = { readonly host: string | undefined; readonly port: number | undefined };
 
 type Wanted = {
-  readonly name: string;
+  readonly names: readonly string[];
   readonly folder: string;
   readonly from: Address | undefined;
   readonly sharing: "folder" | "downloads" | "nothing";
@@ -27,7 +27,7 @@ export type Task = Where &
   (
     | { readonly command: "share"; readonly folder: string }
     | { readonly command: "search"; readonly name: string }
-    | { readonly command: "find"; readonly words: string }
+    | { readonly command: "find"; readonly words: string; readonly limit: number }
     | ({ readonly command: "get" } & Wanted)
   );
 
@@ -39,7 +39,7 @@ export async function runTask(session: Session, task: Task): Promise<number> {
     case "search":
       return find(session, task, task.name);
     case "find":
-      return findByWords(session, task, task.words);
+      return findByWords(session, task, task);
     case "get":
       return get(session, task, task);
   }
@@ -54,10 +54,6 @@ const at = ({ host, port }: Where, folder: string | undefined) => ({
 
 /** Whoever only asks shares nothing, and need not be found, nor wait until the server knows whether it could be. */
 const toAsk = (where: Where) => ({ ...at(where, undefined), listing: "never" as const });
-
-/** Leaving on request is a failure for whoever wanted an answer. */
-const codeOf = (result: Fault | Stop): number =>
-  isFault(result) && REJECTIONS.includes(result.fault) ? EXIT.rejected : EXIT.failed;
 
 async function share(session: Session, where: Where, folder: string): Promise<number> {
   const joined = await join(session, at(where, folder));
@@ -82,12 +78,14 @@ async function find(session: Session, where: Where, name: string): Promise<numbe
   return EXIT.nobodyHasIt;
 }
 
-async function findByWords(session: Session, where: Where, words: string): Promise<number> {
+type Words = { readonly words: string; readonly limit: number };
+
+async function findByWords(session: Session, where: Where, { words, limit }: Words): Promise<number> {
   const joined = await join(session, toAsk(where));
   if (isFault(joined) || isStop(joined)) return EXIT.failed;
   const { peer, report, life, server } = session;
   report.working("Procurando...");
-  const found = await life.during(peer.find(words, FOUND_MAX));
+  const found = await life.during(peer.find(words, limit));
   report.settled();
   if (isStop(found)) return EXIT.failed;
   if (isFault(found)) {
@@ -95,11 +93,16 @@ async function findByWords(session: Session, where: Where, words: string): Promi
     return EXIT.failed;
   }
   report.contents(words, found);
-  return found.length > 0 ? EXIT.done : EXIT.nobodyHasIt;
+  return found.found.length > 0 ? EXIT.done : EXIT.nobodyHasIt;
 }
 
 /** What a peer answers that has the file, or should have, and does not send it. */
 const REJECTIONS: readonly FaultCode[] = ["BUSY", "REFUSED", "NOT_SHARED"];
+
+function codeOf({ fault }: Fault): number {
+  if (fault === "FILE_EXISTS") return EXIT.exists;
+  return REJECTIONS.includes(fault) ? EXIT.rejected : EXIT.failed;
+}
 
 /** Failures that are the source's own, so that the next source may do better. */
 const NEXT_MAY_DO: readonly FaultCode[] = [
@@ -111,8 +114,8 @@ const NEXT_MAY_DO: readonly FaultCode[] = [
   "BAD_REPLY",
 ];
 
-async function get(session: Session, where: Where, { name, folder, from, sharing }: Wanted): Promise<number> {
-  const flaw = nameComplaint(name);
+async function get(session: Session, where: Where, { names, folder, from, sharing }: Wanted): Promise<number> {
+  const flaw = names.map(nameComplaint).find((complaint) => complaint !== undefined);
   if (flaw !== undefined) {
     session.report.complain(flaw);
     return EXIT.usage;
@@ -121,17 +124,39 @@ async function get(session: Session, where: Where, { name, folder, from, sharing
   const listing = sharing === "nothing" ? "never" : "later";
   const self = await join(session, { ...at(where, folder), listing, sharing });
   if (isFault(self) || isStop(self)) return EXIT.failed;
+  let worst = 0;
+  for (const name of new Set(names)) {
+    const ended = await getOne(session, { name, folder, from, self });
+    worst = Math.max(worst, WORSE.indexOf(ended.code));
+    if (ended.isOver) break;
+  }
+  return WORSE[worst] ?? EXIT.failed;
+}
+
+type One = {
+  readonly name: string;
+  readonly folder: string;
+  readonly from: Address | undefined;
+  readonly self: Address;
+};
+
+/** `isOver`: the person wants no more, of the files behind it neither. */
+type Ended = { readonly code: number; readonly isOver?: boolean };
+
+async function getOne(session: Session, { name, folder, from, self }: One): Promise<Ended> {
   const found = await search(session, name);
-  if (isFault(found) || isStop(found)) return EXIT.failed;
+  if (isStop(found)) return { code: EXIT.failed, isOver: true };
+  if (isFault(found)) return { code: EXIT.failed };
   const others = found.filter((source) => !sameAddress(source, self));
   // Only this peer has it: asking it says so better (the file is here already) than "nobody has it".
   const sources = from !== undefined ? [from] : others.length > 0 ? others : found;
   for (const [index, source] of sources.entries()) {
     const done = await download(session, { from: source, name, folder });
-    if (isStop(done)) return EXIT.failed;
-    if (!isFault(done)) return EXIT.done;
-    if (index === sources.length - 1 || !NEXT_MAY_DO.includes(done.fault)) return codeOf(done);
+    if (isStop(done)) return { code: EXIT.failed, isOver: true };
+    if (!isFault(done)) return { code: EXIT.done };
+    if (index === sources.length - 1 || !NEXT_MAY_DO.includes(done.fault))
+      return { code: codeOf(done), isOver: done.fault === "CANCELLED" };
   }
   session.report.failed(fault("NO_SOURCE", "theirs"), { name });
-  return EXIT.nobodyHasIt;
+  return { code: EXIT.nobodyHasIt };
 }

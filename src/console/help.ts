@@ -26,13 +26,14 @@ const JSON_EVENTS = `Com --json, cada linha de stdout é um objeto, com "event" 
   joined (ip, port, files)              ready (ip, port): de volta à rede
   unreachable (ip, port, code): outros não conseguem conectar a este peer, e não
     veem seus arquivos                  reachable (ip, port): agora conseguem
-  contents (words, contents)
+  contents (words, contents, more, isCut): more e isCut dizem se há outros
   found (name, peers)                   queued (name, from, position)
   progress (name, bytes, size, rate, etaSeconds, sources, waiting): uma vez por
     segundo; bytes são os verificados, rate em bytes por segundo; waiting diz o
     que se espera: {for: data ou root, from}, {for: disk, full, slow} ou
     {for: check}
   source-lost (from, code): uma fonte caiu, por ora ou de vez (CORRUPT: mentiu)
+  here (name, folder, bytes): já estava na pasta, com o mesmo conteúdo
   downloaded (name, folder, bytes)      uploaded (name, to, bytes)
   hashed (name, root; em hash também path, size, pieceBytes)
   verified (name, verdict, root, pieces, code); verdict é ok, damaged, changed,
@@ -69,8 +70,12 @@ arquivo da pasta; com --share, a pasta inteira; com --no-share, nada. Se a pasta
 tem mais arquivos do que o servidor aceita, entram os primeiros em ordem
 alfabética, e o programa diz quantos ficaram de fora.
 
-find mostra de cada conteúdo "FONTES TAMANHO NOME", com TAB no meio;
-maiúsculas e acentos não contam: acao acha Ação.
+Vários nomes são vários arquivos, um depois do outro. O que já está na pasta com
+o conteúdo que o peer tem não é baixado de novo, e conta como feito.
+
+search e find só perguntam: em stdout sai só a resposta. find mostra de cada
+conteúdo "FONTES TAMANHO NOME", com TAB no meio, e em stderr quantos há além de
+--limit; maiúsculas e acentos não contam: acao acha Ação.
 
 TAXA é em bytes por segundo: 800000; 500K, 5M, 1G (mil, milhão, bilhão); ou
 512Ki, 2Mi, 1Gi (potências de 1024).
@@ -92,6 +97,8 @@ ${JSON_EVENTS}
 ${READY}
 
 Saída: 0 feito; 1 falhou (em hash: há arquivo danificado ou ilegível); 2 uso
-errado; 3 nenhum peer tem o arquivo; 4 o peer rejeitou o download.
+errado; 3 nenhum peer tem o arquivo; 4 o peer rejeitou o download; 5 a pasta tem
+um arquivo com esse nome, e não se sabe ser o mesmo. De vários arquivos, vale o
+pior, nesta ordem: 1, 3, 4, 5, 0.
 `;
 }

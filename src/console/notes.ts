@@ -5,7 +5,7 @@
 import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault } from "../protocol/fault.ts";
 import { type Complaint, complaintOf } from "./complaints.ts";
-import { showFile } from "./lines.ts";
+import { showFile, showFolder } from "./lines.ts";
 
 /** What is no error: the person wanted it so, or all goes on. */
 export const noteText = ({ cause, code, hint }: Complaint): string => `aviso: ${cause} [${code}]; ${hint}`;
@@ -29,6 +29,18 @@ export function reachNote(at: Address, reached: boolean): string {
 /** One line for the person whose file is in the network again. */
 export function returnedNote(name: string): string {
   return `aviso: o arquivo ${showFile(name)} voltou a ser compartilhado [RETURNED]`;
+}
+
+/** One line for the person who was to get a file that is there. */
+export function hereNote(name: string, folder: string): string {
+  return `aviso: o arquivo ${showFile(name)} já está na pasta ${showFolder(folder)}, com o mesmo conteúdo [HERE]`;
+}
+
+/** One line under `shown` contents, of `more` others that were counted. */
+export function moreNote(shown: number, more: number, isCut: boolean): string {
+  const others = `há ${isCut ? "pelo menos " : ""}mais ${more} ${more === 1 ? "conteúdo" : "conteúdos"}`;
+  if (more === 0) return "aviso: há mais conteúdos do que uma busca mostra [MORE]; procure com mais palavras";
+  return `aviso: ${others} [MORE]; mostre com --limit ${shown + more}, ou procure com mais palavras`;
 }
 
 const LIES: Partial<Record<FaultCode, string>> = {

@@ -46,7 +46,7 @@ export async function runProgram(body: (program: Program) => Promise<number>): P
     output,
     screen,
     columns: () => sizeOfTerminal().columns,
-    watched: isatty(0) && errIsTerminal,
+    watched: errIsTerminal,
     errIsTerminal,
     now: () => performance.now(),
   };

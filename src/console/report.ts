@@ -9,13 +9,22 @@ import type { Found } from "../protocol/messages.ts";
 import { type Complaint, complaintOf, complaintText, type Subject, serverLostComplaint } from "./complaints.ts";
 import { fileLine, type HashedFile, type Verdict, verdictLine } from "./hash-lines.ts";
 import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine } from "./lines.ts";
-import { backNote, liarNote, noteText, reachNote, returnedNote } from "./notes.ts";
+import { backNote, hereNote, liarNote, moreNote, noteText, reachNote, returnedNote } from "./notes.ts";
 import type { Output, Writer } from "./output.ts";
 import { type Progress, progressLine, type Waiting, waitingWords } from "./progress.ts";
 import type { Screen } from "./screen.ts";
 import { type Hashing, type Standing, standingLine } from "./standing.ts";
 
-export type Downloaded = { readonly name: string; readonly folder: string; readonly bytes: number };
+export type Downloaded = {
+  readonly name: string;
+  readonly folder: string;
+  readonly bytes: number;
+  /** Nothing was downloaded: the folder has this very content. */
+  readonly isHere?: boolean;
+};
+
+/** `more` others were counted; `isCut`: there are others yet. */
+export type FoundWords = { readonly found: readonly Found[]; readonly more: number; readonly isCut: boolean };
 
 export type Report = {
   /** From now on the quiet line says how things stand: the keyboard is ours, so that nothing is echoed into it. */
@@ -30,13 +39,15 @@ export type Report = {
   reach(at: Address, reached: boolean): void;
   found(name: string, peers: readonly Address[]): void;
   /** What FIND found: none of the dictated lines. */
-  contents(words: string, found: readonly Found[]): void;
+  contents(words: string, found: FoundWords): void;
   /** What the person waits for now, until `settled`. */
   working(what: string, hint?: string): void;
   progress(name: string, progress: Progress): void;
   /** The wait is over, whatever came of it. */
   settled(): void;
   downloaded(done: Downloaded): void;
+  /** What was to be downloaded is in the folder already. */
+  isHere(done: Downloaded): void;
   /** A download has lost a source, for now or for good; one that lied is named to the person, once. */
   lost(address: Address, why: Fault): void;
   /** The root of a share is known. */
@@ -128,8 +139,9 @@ export function createReport(parts: ReportParts): Report {
     },
     reach: (at, reached) => warn(reachNote(at, reached)),
     found: (_name, peers) => say(foundLine(peers)),
-    contents(_words, found) {
+    contents(_words, { found, more, isCut }) {
       for (const one of found) say(contentLine(one));
+      if (more > 0 || isCut) warn(moreNote(found.length, more, isCut));
     },
     working(what, toStop = "") {
       hint = toStop;
@@ -152,6 +164,7 @@ export function createReport(parts: ReportParts): Report {
       stand({ files: (standing.files ?? 0) + 1 });
       say(downloadedLine(name, folder));
     },
+    isHere: ({ name, folder }) => warn(hereNote(name, folder)),
     lost(address, why) {
       const note = liarNote(address, why);
       if (note === undefined || warned.has(note)) return;
@@ -178,7 +191,7 @@ export function createReport(parts: ReportParts): Report {
  *   {"event":"ready","ip":"127.0.0.1","port":8776}                      back in the network after the server returned
  *   {"event":"unreachable","ip":"127.0.0.1","port":8776,"code":"UNREACHABLE"}   nobody can connect to us, nor finds our files
  *   {"event":"reachable","ip":"127.0.0.1","port":8776}                  that is over
- *   {"event":"contents","words":"redes aula","contents":[{"name":"aula1.mp4","size":2,"root":"…","sources":1}]}
+ *   {"event":"contents","words":"redes aula","contents":[{"name":"aula1.mp4","size":2,"root":"…","sources":1}],"more":0,"isCut":false}
  *   {"event":"found","name":"aula1.mp4","peers":["127.0.0.1:8776"]}
  *   {"event":"queued","name":"aula1.mp4","from":"127.0.0.1:8776","position":2}   at each change of the place
  *   {"event":"progress","name":"aula1.mp4","bytes":1,"size":2,"rate":1,"etaSeconds":1,"sources":1}   once a second
@@ -189,6 +202,7 @@ export function createReport(parts: ReportParts): Report {
  *   {"event":"source-lost","from":"127.0.0.1:8776","code":"CORRUPT"}   lost for now or for good; CORRUPT: it sent wrong bytes
  *   {"event":"downloaded","name":"aula1.mp4","folder":"videos","bytes":2}
  *   {"event":"cancelled","name":"aula1.mp4"}                            on purpose: Ctrl+C
+ *   {"event":"here","name":"aula1.mp4","folder":"videos","bytes":2}     in the folder already, with the same content
  *   {"event":"hashed","name":"aula1.mp4","root":"09f0…"}                      a share's root, when it is computed
  *   {"event":"hashing","files":1,"filesTotal":4,"bytes":5,"bytesTotal":9}     once a second, and when files is filesTotal: all is hashed
  *   {"event":"returned","name":"aula1.mp4"}                                   a file that was withdrawn is shared again
@@ -235,8 +249,8 @@ export function createJsonReport(parts: ReportParts): Report {
       people.reach(at, reached);
     },
     found: (name, peers) => tell("found", { name, peers: peers.map(formatAddress) }),
-    contents: (words, contents) =>
-      tell("contents", { words, contents: contents.map((c) => ({ ...c, root: c.root ?? null })) }),
+    contents: (words, { found, ...others }) =>
+      tell("contents", { words, contents: found.map((c) => ({ ...c, root: c.root ?? null })), ...others }),
     progress(name, progress) {
       const { waiting } = progress;
       if (waiting?.for === "slot") {
@@ -261,6 +275,11 @@ export function createJsonReport(parts: ReportParts): Report {
         tellProgress(name, { ...last, bytes, size: bytes, etaSeconds: undefined, waiting: undefined });
       last = undefined;
       tell("downloaded", done);
+    },
+    isHere({ isHere: _, ...done }) {
+      last = undefined;
+      tell("here", done);
+      people.isHere(done);
     },
     lost(address, why) {
       tell("source-lost", { from: formatAddress(address), code: why.fault });

@@ -4,13 +4,12 @@
 
 import { type Address, AS_SEEN, formatAddress } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
-import type { Found } from "../protocol/messages.ts";
 import type { NameFlaw } from "../protocol/names.ts";
 import { moreSkippedComplaint, skippedComplaint } from "./complaints.ts";
 import type { Life } from "./life.ts";
 import type { Progress } from "./progress.ts";
 import { isStop, type Stop } from "./questions.ts";
-import type { Downloaded, Report } from "./report.ts";
+import type { Downloaded, FoundWords, Report } from "./report.ts";
 
 /** The shape of the class Peer; the mains hand one in. */
 export type PeerApi = {
@@ -29,7 +28,7 @@ export type PeerApi = {
       onSourceLost?: (address: Address, why: Fault) => void;
     } & Partial<Policy>,
   ): Promise<Downloaded | Fault>;
-  find(words: string, most: number): Promise<readonly Found[] | Fault>;
+  find(words: string, most: number): Promise<FoundWords | Fault>;
   leave(): Promise<void>;
   readonly lastSearched: string | undefined;
 };
@@ -82,8 +81,11 @@ export async function join({ peer, report, life, server }: Session, at: JoinAt):
     report.failed(joined, { server, at: refused, useIp, folder: at.folder });
     return { ...joined, useIp };
   }
-  await report.joined(joined.address, joined.names);
-  if (!joined.reached) report.reach(joined.address, false);
+  // Whoever only asks gets its answer, and is told nothing of a JOIN that nobody asked for.
+  if (at.folder !== undefined) {
+    await report.joined(joined.address, joined.names);
+    if (!joined.reached) report.reach(joined.address, false);
+  }
   return joined.address;
 }
 
@@ -130,6 +132,7 @@ export async function download(
   if (isStop(done)) return done;
   // What ended it may be the fault of another source than the chosen one.
   if (isFault(done)) report.failed(done, { peer: lost?.why === done ? lost.address : from, name, folder });
+  else if (done.isHere) report.isHere(done);
   else report.downloaded(done);
   return done;
 }

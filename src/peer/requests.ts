@@ -39,4 +39,10 @@ export type DownloadRequest = {
   /** Gives up its place in that peer's queue when it has not changed for so many seconds; never when not given. */
   readonly maxWaitSeconds?: number;
 };
-export type Done = { readonly name: string; readonly folder: string; readonly bytes: number };
+export type Done = {
+  readonly name: string;
+  readonly folder: string;
+  readonly bytes: number;
+  /** Nothing was downloaded: the folder has a file of this name, and whoever has the name in the network has its content. */
+  readonly isHere?: true;
+};

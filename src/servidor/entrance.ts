@@ -98,11 +98,14 @@ export function createEntrance({ probes, peersMax, onProbed, displace }: Options
     clear,
     enter(session, standing, before, shares) {
       const { member } = session.client;
-      const names = standing === "listed" && session.unlistedNames === undefined ? undefined : digestOf(shares);
+      const { unlistedNames } = session;
+      const isRetry = standing === "unreached" || (standing === "listed" && unlistedNames !== undefined);
+      const names = isRetry ? digestOf(shares) : undefined;
       const isSame = before !== undefined && member !== undefined && sameAddress(before.address, member.address);
-      const isNews = !isSame || session.unlistedNames === undefined || session.unlistedNames !== names;
+      // One that only asks is announced once it wants to be found.
+      const isNews = standing !== "unlisted" && (!isSame || unlistedNames === undefined || unlistedNames !== names);
       release(session);
-      session.unlistedNames = standing === "listed" ? undefined : names;
+      session.unlistedNames = standing === "unreached" ? names : undefined;
       if (standing !== "listed" || member === undefined) return isNews;
       session.listedAt = formatAddress(member.address);
       holders.set(session.listedAt, session);

@@ -9,23 +9,34 @@ import { decodeFound } from "../protocol/payloads.ts";
 import { expectReply } from "./caller.ts";
 import type { ServerLink } from "./server-link.ts";
 
-/** At most `most` contents, those with most sources first. */
+export type FoundWords = {
+  /** Those with most sources first. */
+  readonly found: readonly Found[];
+  /** How many others there are, as far as the pages go. */
+  readonly more: number;
+  /** There are others yet: FIND goes no further. */
+  readonly isCut: boolean;
+};
+
+/** At most `most` contents, and how many there are. */
 export async function findWords(
   link: Pick<ServerLink, "call">,
   words: string,
   most: number,
-): Promise<readonly Found[] | Fault> {
+): Promise<FoundWords | Fault> {
   const found = new Map<string, Found>();
-  for (let offset = 0; found.size < most && offset <= FIND_OFFSET_MAX; ) {
-    const count = Math.min(FIND_COUNT_MAX, most - found.size);
-    const answer = expectReply(await link.call({ verb: "FIND", offset, count, words }), "FIND_OK");
+  let isCut = false;
+  for (let offset = 0; offset <= FIND_OFFSET_MAX; ) {
+    const answer = expectReply(await link.call({ verb: "FIND", offset, count: FIND_COUNT_MAX, words }), "FIND_OK");
     if (isFault(answer)) return answer;
     const page = decodeFound(answer.payload);
     if (isFault(page)) return page;
     for (const one of page) found.set(one.root ?? `${one.size} ${one.name}`, one);
     const { next } = answer.reply;
+    isCut = offset === FIND_OFFSET_MAX && page.length === FIND_COUNT_MAX;
     if (next <= offset) break;
     offset = next;
   }
-  return [...found.values()];
+  const all = [...found.values()];
+  return { found: all.slice(0, most), more: Math.max(0, all.length - most), isCut };
 }

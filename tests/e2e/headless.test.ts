@@ -7,11 +7,12 @@ import { freePorts } from "../support/folders.ts";
 import { type Machine, openNative, search, share, startServer } from "../support/napster.ts";
 import { startNat } from "../support/nat.ts";
 import { type Program, startProgram } from "../support/program.ts";
+import { openTerminal } from "../support/terminal.ts";
 import { until } from "../support/until.ts";
 
 setDefaultTimeout(60_000);
 
-const EXIT = { done: 0, failed: 1, usage: 2, noPeer: 3, rejected: 4 } as const;
+const EXIT = { done: 0, failed: 1, usage: 2, noPeer: 3, rejected: 4, exists: 5 } as const;
 // Long enough that a kill lands in the middle on any disk, and sparse, so that it costs nothing to make.
 const LONG_BYTES = 6 * 2 ** 30;
 
@@ -49,6 +50,22 @@ describe("exit codes", () => {
       `peers com arquivo solicitado: ${address}\nArquivo com espaço.mp4 baixado com sucesso na pasta ${here.typed}\n`,
     );
     expect(await search(machine, at, "com espaço.mp4")).toEqual([address]);
+    await using again = get("com espaço.mp4", here.typed);
+    expect(await again.exit(), again.stderr()).toBe(EXIT.done);
+    expect(again.stdout()).not.toContain("baixado");
+    expect(again.stderr()).toContain("[HERE]");
+  });
+
+  test("search and find leave only their answer on stdout, and the server shows the search and no JOIN", async () => {
+    const { server: other, at: otherAt } = await startServer(machine);
+    await using _other = other;
+    await using searching = machine.start("napster-peer", ["search", "só pergunta.mp4", "--server", otherAt]);
+    expect(await searching.exit()).toBe(EXIT.noPeer);
+    expect(searching.stdout()).toBe("peers com arquivo solicitado:\n");
+    await using finding = machine.start("napster-peer", ["find", "pergunta", "--server", otherAt]);
+    expect(await finding.exit()).toBe(EXIT.noPeer);
+    expect(finding.stdout()).toBe("");
+    expect(other.stdout()).toMatch(/^Peer 127\.0\.0\.1:\d+ solicitou arquivo só pergunta\.mp4\n$/);
   });
 
   test("1: the server is not there", async () => {
@@ -273,14 +290,31 @@ describe("a transfer that breaks", () => {
     }
   });
 
+  test.skipIf(process.platform === "win32")(
+    "get shows its progress on a terminal at stderr, whatever its input is",
+    async () => {
+      const from = machine.place("shows");
+      sparse(join(from.path, "visto.mp4"), LONG_BYTES);
+      const { peer } = await share(machine, at, from);
+      await using _peer = peer;
+      const words = ["get", "visto.mp4", "--server", at, "--dir", machine.place("shows-here").typed];
+      const command = machine.command("napster-peer", ...words, "--max-download-rate", "1M");
+      await using session = openTerminal(["sh", "-c", 'exec "$@" </dev/null', "sh", ...command]);
+      await session.shows(/\d% {2}.* de 6,4 GB/);
+    },
+  );
+
   test("a name that exists is never overwritten", async () => {
     const { peer } = await share(machine, at, machine.place("exists", { "meu.mp4": "deles" }));
     await using _peer = peer;
     const here = machine.place("exists-here", { "meu.mp4": "meu" });
     await using getting = get("meu.mp4", here.typed);
-    expect(await getting.exit()).toBe(EXIT.failed);
+    expect(await getting.exit()).toBe(EXIT.exists);
     expect(getting.stderr()).toContain("[FILE_EXISTS]");
+    expect(getting.stderr()).not.toContain("JOIN");
     expect(readFileSync(join(here.path, "meu.mp4"), "utf8")).toBe("meu");
+    await using both = get("meu.mp4", here.typed, "outro.mp4");
+    expect(await both.exit()).toBe(EXIT.noPeer);
   });
 
   test("a file that is gone between SEARCH and DOWNLOAD is one clear error", async () => {

@@ -67,7 +67,7 @@ await runProgram(async ({ output, reportParts, tell, life, openAsker }) => {
       signal?.addEventListener("abort", () => resolve(fault("CANCELLED", "ours")));
       return promise;
     },
-    find: async () => [],
+    find: async () => ({ found: [], more: 0, isCut: false }),
     async leave() {
       if (process.env.TELL_LEAVE) tell("saiu");
     },

@@ -94,6 +94,12 @@ describe("the peer's command line", () => {
     expect(peer("share --dir d --no-share")).toEqual({ usage: "--no-share não vale para share" });
   });
 
+  test("get takes several files, each a word of its own, and find a limit", () => {
+    expect(parsePeer(["get", "a b.mp4", "c.mp4", "--dir", "d"], {})).toMatchObject({ names: ["a b.mp4", "c.mp4"] });
+    expect(peer("find aula redes")).toMatchObject({ words: "aula redes", limit: 200 });
+    expect(peer("find aula --limit 7")).toMatchObject({ limit: 7 });
+  });
+
   test("port 0 is a port", () => {
     expect(peer("share --dir d --port 0")).toMatchObject({ command: "share", folder: "d", port: 0 });
     expect(server("--port 0 --host 0.0.0.0")).toMatchObject({ port: 0, host: "0.0.0.0" });
@@ -101,7 +107,7 @@ describe("the peer's command line", () => {
 
   test("a name may be one argument with spaces, or several words", () => {
     expect(parsePeer(["get", "Minha Aula.mp4", "--dir", "uma pasta"], {})).toMatchObject({
-      name: "Minha Aula.mp4",
+      names: ["Minha Aula.mp4"],
       folder: "uma pasta",
     });
     expect(peer("search Minha Aula.mp4")).toMatchObject({ command: "search", name: "Minha Aula.mp4" });
@@ -141,7 +147,7 @@ describe("the peer's command line", () => {
     ["share --dir --json", "--dir pede PASTA"],
     ["share a --dir d", 'share não recebe "a"'],
     ["get x.mp4", "get pede --dir PASTA"],
-    ["get --dir d", "get pede NOME: o nome do arquivo com extensão"],
+    ["get --dir d", "get pede NOME...: um ou mais nomes de arquivo, cada um com extensão"],
     ["search x --from 1.2.3.4:5", "--from não vale para search"],
     ["--json", "--json não vale para este comando"],
     ["--json=sim", "--json não vale para este comando"],

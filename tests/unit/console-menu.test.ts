@@ -6,7 +6,7 @@ import { askServer, runMenu } from "../../src/console/menu.ts";
 import type { Output } from "../../src/console/output.ts";
 import type { Waiting } from "../../src/console/progress.ts";
 import { createPipedAsker, readLines } from "../../src/console/questions.ts";
-import { createJsonReport, createReport } from "../../src/console/report.ts";
+import { createJsonReport, createReport, type FoundWords } from "../../src/console/report.ts";
 import { createScreen } from "../../src/console/screen.ts";
 import { type PeerApi, type Policy, showSkipped } from "../../src/console/session.ts";
 import { type Address, formatAddress } from "../../src/protocol/address.ts";
@@ -24,6 +24,9 @@ type World = {
   sources?: Address[];
   faults?: Partial<Record<string, FaultCode>>;
   errIsTerminal?: boolean;
+  /** What is downloaded was there. */
+  isHere?: boolean;
+  contents?: FoundWords;
   /** By which this machine reaches the server. */
   localIp?: string;
   /** How much time has passed between two looks at the clock. */
@@ -36,7 +39,7 @@ const POLICY: Policy = { only: true, maxWaitSeconds: 7 };
 /** The console around a peer that does what `world` says, and notes what it is asked. */
 function open(world: World = {}) {
   const { json = false, sources = [SOURCE], faults = {}, errIsTerminal = false, msPerLook = 1000, during } = world;
-  const { localIp = "127.0.0.1" } = world;
+  const { localIp = "127.0.0.1", isHere = false, contents = { found: [], more: 0, isCut: false } } = world;
   const said: { out: string[]; err: string[] } = { out: [], err: [] };
   const asked: string[] = [];
   const joins: unknown[] = [];
@@ -87,9 +90,9 @@ function open(world: World = {}) {
         signal?.addEventListener("abort", () => cancelled.resolve(fault("CANCELLED", "ours")));
         return cancelled.promise;
       }
-      return code ? fault(code, "theirs") : { name: lastSearched ?? "", folder: "pasta", bytes: 2 };
+      return code ? fault(code, "theirs") : { name: lastSearched ?? "", folder: "pasta", bytes: 2, isHere };
     },
-    find: async () => [],
+    find: async () => contents,
     leave: async () => {},
     get lastSearched() {
       return lastSearched;
@@ -242,7 +245,7 @@ describe("the server's questions (SPEC 4.e)", () => {
 
 describe("subcommands", () => {
   const where = { host: undefined, port: undefined };
-  const get: Task = { ...where, command: "get", name: "x.mp4", folder: "d", from: undefined, sharing: "downloads" };
+  const get: Task = { ...where, command: "get", names: ["x.mp4"], folder: "d", from: undefined, sharing: "downloads" };
   const SECOND = { ip: "127.0.0.1", port: 8778 };
 
   async function run(task: Task, world?: World) {
@@ -262,6 +265,51 @@ describe("subcommands", () => {
     expect(await join("nothing")).toEqual([{ listing: "never", sharing: "nothing" }]);
   });
 
+  test("get downloads several files one after the other, and its code is that of the one that went worst", async () => {
+    const names = ["a.mp4", "b.mp4", "a.mp4", "c.mp4"];
+    const all = await run({ ...get, names });
+    expect([all.code, all.asked]).toEqual([
+      0,
+      ["join 127.0.0.1:0 d", ...["a", "b", "c"].flatMap((x) => [`search ${x}.mp4`, "download 127.0.0.1:8777"])],
+    ]);
+    const ends = async (...codes: (FaultCode | undefined)[]) => {
+      let turn = 0;
+      const during = () => {
+        const code = codes[turn++];
+        return code && fault(code, "theirs");
+      };
+      const ended = await run({ ...get, names: codes.map((_, at) => `${at}.mp4`) }, { during });
+      return [ended.code, turn];
+    };
+    expect(await ends("FILE_EXISTS", undefined)).toEqual([5, 2]);
+    expect(await ends("FILE_EXISTS", "BUSY", undefined)).toEqual([4, 3]);
+    expect(await ends(undefined, "PEER_GONE", "BUSY")).toEqual([1, 3]);
+    expect(await ends("CANCELLED", undefined)).toEqual([1, 1]);
+    const none = await run({ ...get, names: ["a.mp4", "b\u0007.mp4"] });
+    expect([none.code, none.asked]).toEqual([2, []]);
+  });
+
+  test("get of what is here with the same content ends with 0, and says so beside the dictated lines", async () => {
+    const isHere: World = { during: () => undefined, isHere: true };
+    const { code, out, err } = await run(get, isHere);
+    expect(code).toBe(0);
+    expect(out()).not.toContain("baixado");
+    expect(err()).toContain("aviso: o arquivo x.mp4 já está na pasta pasta, com o mesmo conteúdo [HERE]\n");
+    const json = await run(get, { ...isHere, json: true });
+    expect(json.out()).toContain('{"event":"here","name":"x.mp4","folder":"pasta","bytes":2}\n');
+  });
+
+  test("search and find say their answer and nothing of the JOIN that it takes; find says how many more there are", async () => {
+    const search = await run({ ...where, command: "search", name: "x.mp4" });
+    expect([search.out(), search.err()]).toEqual(["peers com arquivo solicitado: 127.0.0.1:8777\n", ""]);
+    const some = { found: [{ name: "a.mp4", size: 3, root: undefined, sources: 2 }], more: 7, isCut: false };
+    const find = await run({ ...where, command: "find", words: "a", limit: 1 }, { contents: some });
+    expect([find.code, find.out()]).toEqual([0, "2\t3\ta.mp4\n"]);
+    expect(find.err()).toMatch(/^aviso: há mais 7 conteúdos \[MORE\]; .*--limit 8/);
+    const json = await run({ ...where, command: "find", words: "a", limit: 1 }, { contents: some, json: true });
+    expect(JSON.parse(json.out())).toMatchObject({ event: "contents", more: 7, isCut: false });
+  });
+
   test("get takes the next source when one rejects or is not there", async () => {
     const { code, asked } = await run(get, { sources: [SOURCE, SECOND], faults: { "127.0.0.1:8777": "BUSY" } });
     expect([code, asked.slice(2)]).toEqual([0, ["download 127.0.0.1:8777", "download 127.0.0.1:8778"]]);
@@ -277,7 +325,7 @@ describe("subcommands", () => {
     ["REFUSED", 4],
     ["NOT_SHARED", 4],
     ["PEER_GONE", 1],
-    ["FILE_EXISTS", 1],
+    ["FILE_EXISTS", 5],
   ] as const)("get ends after %s with %d", async (code, exit) => {
     expect((await run(get, { faults: { "127.0.0.1:8777": code } })).code).toBe(exit);
   });
@@ -335,7 +383,7 @@ describe("subcommands", () => {
 
 describe("on the way of a download", () => {
   const where = { host: undefined, port: undefined };
-  const get: Task = { ...where, command: "get", name: "x.mp4", folder: "d", from: undefined, sharing: "downloads" };
+  const get: Task = { ...where, command: "get", names: ["x.mp4"], folder: "d", from: undefined, sharing: "downloads" };
   const LIAR = { ip: "127.0.0.1", port: 8779 };
   const at = (waiting: Waiting | undefined, rate = 0) => ({ bytes: 1, size: 2, rate, sources: 1, waiting });
   const place = (position: number) => at({ for: "slot", from: SOURCE, position });
@@ -517,7 +565,9 @@ describe("a text from outside that steers a terminal", () => {
     const { report, out, err } = open({ json });
     await report.joined(SOURCE, [evil]);
     report.found(evil, [SOURCE]);
-    report.contents(evil, [{ name: evil, size: 1, root: undefined, sources: 1 }]);
+    const found = [{ name: evil, size: 1, root: undefined, sources: 1 }];
+    report.contents(evil, { found, more: 2, isCut: true });
+    report.isHere({ name: evil, folder: evil, bytes: 1 });
     report.downloaded({ name: evil, folder: evil, bytes: 1 });
     report.hashed(evil, "ab");
     report.uploaded(evil, SOURCE, 1);

@@ -156,12 +156,17 @@ describe("what is found", () => {
     const { reply } = await link.call({ verb: "FIND", offset: 990, count: 10, words: "aula" });
     expect(reply).toMatchObject({ next: 1000 });
     const some = good(await findWords(link, "aula", 250));
-    expect(some.length).toBe(250);
-    expect(new Set(some.map(({ name }) => name)).size).toBe(250);
+    expect(some.found.length).toBe(250);
+    expect(new Set(some.found.map(({ name }) => name)).size).toBe(250);
     const all = good(await findWords(link, "aula", 100_000));
-    expect(all.length).toBeLessThanOrEqual(FIND_NAMES_MAX);
-    expect(all.length).toBeGreaterThan(1000);
-    expect(good(await findWords(link, "aula 4321", 10)).map(({ name }) => name)).toEqual(["aula 4321.mp4"]);
+    expect(all).toEqual({ found: all.found, more: 0, isCut: true });
+    expect(all.found.length).toBeLessThanOrEqual(FIND_NAMES_MAX);
+    expect(all.found.length).toBeGreaterThan(1000);
+    expect([some.more, some.isCut]).toEqual([all.found.length - 250, true]);
+    const one = good(await findWords(link, "aula 4321", 10));
+    expect(one).toMatchObject({ found: [{ name: "aula 4321.mp4" }], more: 0, isCut: false });
+    const exact = good(await findWords(link, "aula 432", 5));
+    expect([exact.found.length, exact.more, exact.isCut]).toEqual([5, 6, false]);
   });
 });
 

@@ -423,6 +423,23 @@ describe("SEARCH and DOWNLOAD", () => {
     expect(fs.readFileSync(inFolder(target, "a.mp4"), "utf8")).toBe("mine");
   });
 
+  test("of what is there already with the content that the chosen peer has downloads nothing, and says so", async () => {
+    const catalog = createMemoryCatalog();
+    const server = startServer(0, catalog);
+    const content = contentOf(300_000);
+    const source = await enter(server.address, { "a.mp4": content });
+    const holders = () => catalog.sources(hashOf(content).root) as readonly Holder[];
+    await until("the server to know the root", () => holders().length > 0);
+    const target = await enter(server.address, { "a.mp4": content });
+    expect(good(await target.peer.download(source.address, { name: "a.mp4" }))).toEqual({
+      name: "a.mp4",
+      folder: target.folder,
+      bytes: 300_000,
+      isHere: true,
+    });
+    expect(source.events.filter(({ type }) => type === "uploaded")).toEqual([]);
+  });
+
   test("that breaks in the middle is a fault, without UPDATE, without the final name", async () => {
     const server = startServer();
     const sharer = startSharer(contentOf(3_000_000), { get: (_, count) => (count > 2 ? "die" : undefined) });

@@ -163,6 +163,18 @@ describe("a peer that joins", () => {
     expect(server.events.filter(({ type }) => type === "joined")).toHaveLength(1);
   });
 
+  test("and only asks is not told of, until it wants to be found; its SEARCH is", async () => {
+    const server = start();
+    const door = openDoor(proves(KEY));
+    const raw = await dial(server);
+    const told = () => server.events.map((event) => `${event.type} ${"name" in event ? event.name : ""}`.trim());
+    for (let i = 0; i < 2; i++) expect(await join(raw, door.port, "-", "a.mp4")).toStartWith("JOIN_OK ");
+    await askList(raw, "SEARCH b.mp4");
+    expect(told()).toEqual(["searched b.mp4"]);
+    expect(await join(raw, door.port, KEY, "a.mp4")).toBe(`JOIN_OK 127.0.0.1:${door.port}`);
+    expect(told()).toEqual(["searched b.mp4", "joined"]);
+  });
+
   test("is told of anew when its files are others, not when more is known of the same ones", async () => {
     const server = start();
     const gone = openDoor(() => "");
