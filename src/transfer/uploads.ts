@@ -2,6 +2,7 @@
 // Invariant: only what is on the shelf is served; a slot is held exactly as long as its control connection lives.
 // Never: knows it runs on a thread of its own (upload-worker.ts), or opens a path that came from the network.
 
+import { isPassing } from "../content/inside.ts";
 import { nextPeerState, type PeerState } from "../protocol/conversation.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import {
@@ -118,7 +119,8 @@ export function createUploads({ shelf, clock, newTicket, key, policy, onEvent }:
     const stocked = find();
     const file = refused ?? (stocked === undefined ? fault("NOT_SHARED", "theirs", "gone") : await shelf.open(stocked));
     if (isFault(file) || stocked === undefined) {
-      if (stocked !== undefined && refused === undefined) onEvent({ type: "changed", name: stocked.share.name });
+      if (stocked !== undefined && refused === undefined && !isPassing(file as Fault))
+        onEvent({ type: "changed", name: stocked.share.name });
       visit.seat?.leave();
       visit.seat = undefined;
       guest.refuse(wireFault(file as Fault), "REJECT");
@@ -206,7 +208,8 @@ export function createUploads({ shelf, clock, newTicket, key, policy, onEvent }:
   };
 }
 
-/** A disk's fault is nobody else's business: the other side learns that the file is not to be had. */
+/** A disk's fault is nobody else's business: the other side learns that the file is not to be had, or not just now. */
 function wireFault(why: Fault): Fault {
+  if (isPassing(why)) return fault("BUSY", "ours", "the file cannot be opened just now", true);
   return why.whose === "disk" ? fault("CHANGED", "ours", "the file is no longer as it was announced") : why;
 }

@@ -7,7 +7,7 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { listFolder } from "../../src/content/folder.ts";
-import { openShare } from "../../src/content/inside.ts";
+import { diskFault, openShare } from "../../src/content/inside.ts";
 import { readable } from "../../src/content/slices.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import { fault } from "../../src/protocol/fault.ts";
@@ -536,6 +536,37 @@ describe("GET", () => {
       "ERROR BAD_STATE",
     ]);
   });
+});
+
+test("a file that cannot be opened or read for a moment is not to be had now, and is not said to have changed", async () => {
+  for (const code of ["EMFILE", "ENFILE", "EBUSY", "EACCES", "EIO"]) {
+    const why = diskFault(Object.assign(new Error(code), { code }), "open");
+    const events: UploadsEvent[] = [];
+    let opens = 0;
+    const shelf = createShelf<Listed>(async () => {
+      if (opens++ === 0) return why;
+      return { read: () => why, unchanged: () => true, named: () => true, close() {} };
+    });
+    const share = { name: "a.mp4", size: SIZE, root: undefined };
+    shelf.put({ share, pieceBytes: 262_144, layer: undefined, listed: { folder, part: "a.mp4" } });
+    const uploads = createUploads({
+      shelf,
+      clock: createVirtualClock(),
+      newTicket: () => "0".repeat(32),
+      policy: { maxUploads: 1, rejectAll: false, maxUploadRate: undefined },
+      onEvent: (event) => events.push(event),
+    });
+    const come = () => createFarEnd({ ip: "10.0.0.1", port: 1 }, (connection) => uploads.accept(connection))[1];
+    const [first, second] = [come(), come()];
+    first.say("DOWNLOAD a.mp4\n");
+    await turn();
+    expect(first.take()).toStartWith("REJECT BUSY retry ");
+    second.say("DOWNLOAD a.mp4\nGET 0 1000\n"); // the slot is free
+    await turn();
+    expect(second.sent).toStartWith("ACCEPT ");
+    expect(second.state).toBe("closed");
+    expect(events.filter(({ type }) => type === "changed")).toEqual([]);
+  }
 });
 
 describe("a file that is not what it was", () => {
