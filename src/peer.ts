@@ -89,7 +89,8 @@ export class Peer {
   readonly #key = crypto.getRandomValues(new Uint8Array(16)).toHex();
   #uploads: UploadThread | undefined;
   #place: Place | undefined;
-  #lastSearched: string | undefined;
+  /** What SEARCH last found: the file that DOWNLOAD is about, and whom it turns to when the chosen peer fails. */
+  #found: { readonly name: string | undefined; readonly peers: readonly Address[] } = { name: undefined, peers: [] };
   /** One JOIN at a time; resolves when the last one asked for is over. */
   #joining: Promise<unknown> = Promise.resolve();
   /** Files that were withdrawn, and files of which the server did not take the UPDATE. */
@@ -122,7 +123,7 @@ export class Peer {
   }
 
   get lastSearched(): string | undefined {
-    return this.#lastSearched;
+    return this.#found.name;
   }
 
   /** The IP by which this machine reaches the server: what others can connect to. 127.0.0.1 when there is no way there. */
@@ -224,8 +225,9 @@ export class Peer {
     if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
     const answer = expectReply(await this.#link.call({ verb: "SEARCH", name: exact }), "SEARCH_OK");
     if (isFault(answer)) return answer;
-    this.#lastSearched = exact;
-    return decodeAddresses(answer.payload);
+    const peers = decodeAddresses(answer.payload);
+    this.#found = { name: exact, peers: isFault(peers) ? [] : peers };
+    return peers;
   }
 
   /** The contents that have all of these words in a name: at most `most`, and how many others there are. */
@@ -239,7 +241,7 @@ export class Peer {
     const place = this.#place;
     const uploads = this.#uploads;
     if (place?.typed === undefined || uploads === undefined) return fault("NOT_JOINED", "ours", "DOWNLOAD before JOIN");
-    const name = request.name?.normalize("NFC") ?? this.#lastSearched;
+    const name = request.name?.normalize("NFC") ?? this.#found.name;
     if (name === undefined) return fault("NOT_SEARCHED", "ours", "DOWNLOAD before SEARCH");
     const flaw = nameFlaw(name);
     if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
@@ -249,14 +251,17 @@ export class Peer {
     const downloaded = await download({
       name,
       from,
+      others: this.#found.name === name ? this.#found.peers.filter((peer) => !sameAddress(peer, place.published)) : [],
       only: request.only ?? false,
       maxWaitSeconds: request.maxWaitSeconds ?? Number.POSITIVE_INFINITY,
-      openWorkplace: (wanted) => parts.openWorkplace(place.library.folder, wanted),
+      openWorkplace: (wanted, apart) => parts.openWorkplace(place.library.folder, wanted, apart),
       openLane: threads.open,
       hashPieces: (fd) => (head, first, pieces) => rechecking.run({ ...head, fd, first, pieces }),
       findHolders: (root) => this.#findHolders(root),
-      offer: (content) =>
-        place.sharing === "nothing" ? NO_OFFER : this.#offers.begin(uploads, place.library.folder, name, content),
+      offer: (content, part) =>
+        place.sharing === "nothing"
+          ? NO_OFFER
+          : this.#offers.begin(uploads, { folder: place.library.folder, name, part }, content),
       random: parts.random,
       self: place.published,
       maxDownloadRate: this.#options.maxDownloadRate,
@@ -265,6 +270,8 @@ export class Peer {
       signal: request.signal,
       onProgress: request.onProgress,
       onSourceLost: request.onSourceLost,
+      onAsk: request.onAsk,
+      onFailed: request.onFailed,
     });
     threads.close();
     rechecking.close();

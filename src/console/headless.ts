@@ -104,16 +104,6 @@ function codeOf({ fault }: Fault): number {
   return REJECTIONS.includes(fault) ? EXIT.rejected : EXIT.failed;
 }
 
-/** Failures that are the source's own, so that the next source may do better. */
-const NEXT_MAY_DO: readonly FaultCode[] = [
-  ...REJECTIONS,
-  "PEER_UNREACHABLE",
-  "TIMEOUT",
-  "SHUTTING_DOWN",
-  "NOT_READY",
-  "BAD_REPLY",
-];
-
 async function get(session: Session, where: Where, { names, folder, from, sharing }: Wanted): Promise<number> {
   const flaw = names.map(nameComplaint).find((complaint) => complaint !== undefined);
   if (flaw !== undefined) {
@@ -149,13 +139,11 @@ async function getOne(session: Session, { name, folder, from, self }: One): Prom
   if (isFault(found)) return { code: EXIT.failed };
   const others = found.filter((source) => !sameAddress(source, self));
   // Only this peer has it: asking it says so better (the file is here already) than "nobody has it".
-  const sources = from !== undefined ? [from] : others.length > 0 ? others : found;
-  for (const [index, source] of sources.entries()) {
-    const done = await download(session, { from: source, name, folder });
+  const source = from ?? others[0] ?? found[0];
+  if (source !== undefined) {
+    const done = await download(session, { from: source, name, folder }); // it turns to the others by itself
     if (isStop(done)) return { code: EXIT.failed, isOver: true };
-    if (!isFault(done)) return { code: EXIT.done };
-    if (index === sources.length - 1 || !NEXT_MAY_DO.includes(done.fault))
-      return { code: codeOf(done), isOver: done.fault === "CANCELLED" };
+    return isFault(done) ? { code: codeOf(done), isOver: done.fault === "CANCELLED" } : { code: EXIT.done };
   }
   session.report.failed(fault("NO_SOURCE", "theirs"), { name });
   return { code: EXIT.nobodyHasIt };

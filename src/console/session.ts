@@ -26,6 +26,8 @@ export type PeerApi = {
       signal?: AbortSignal;
       onProgress?: (progress: Progress) => void;
       onSourceLost?: (address: Address, why: Fault) => void;
+      onAsk?: (address: Address) => void;
+      onFailed?: (address: Address, why: Fault) => void;
     } & Partial<Policy>,
   ): Promise<Downloaded | Fault>;
   find(words: string, most: number): Promise<FoundWords | Fault>;
@@ -120,8 +122,14 @@ export async function download(
     lost = { address, why };
     report.lost(address, why);
   };
-  report.working(`Pedindo a ${formatAddress(from)}...`, "Ctrl+C cancela");
-  const options = { ...policy, name, signal: abort.signal, onProgress, onSourceLost };
+  let asked = from;
+  const onAsk = (address: Address): void => {
+    asked = address;
+    report.working(`Pedindo a ${formatAddress(address)}...`, "Ctrl+C cancela");
+  };
+  const onFailed = (address: Address, why: Fault): void => report.failed(why, { peer: address, name, folder });
+  onAsk(from);
+  const options = { ...policy, name, signal: abort.signal, onProgress, onSourceLost, onAsk, onFailed };
   const downloading = peer.download(from, options);
   const ended = await life.during(downloading);
   release();
@@ -131,7 +139,7 @@ export async function download(
   report.settled();
   if (isStop(done)) return done;
   // What ended it may be the fault of another source than the chosen one.
-  if (isFault(done)) report.failed(done, { peer: lost?.why === done ? lost.address : from, name, folder });
+  if (isFault(done)) report.failed(done, { peer: lost?.why === done ? lost.address : asked, name, folder });
   else if (done.isHere) report.isHere(done);
   else report.downloaded(done);
   return done;

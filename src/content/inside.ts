@@ -93,14 +93,14 @@ export function isUntouched(a: Stamp, b: Stamp): boolean {
 
 // A character is never cut in half, and a stem that was cut ends in a hash of the whole name, so that two long
 // names that begin alike stay apart.
-function stemOf(name: string): string {
-  if (Buffer.byteLength(name) <= STEM_BYTES_MAX) return name;
+function stemOf(name: string, bytesMax = STEM_BYTES_MAX): string {
+  if (Buffer.byteLength(name) <= bytesMax) return name;
   const hash = new Bun.CryptoHasher("sha256").update(name).digest("hex").slice(0, STEM_HASH_DIGITS);
   let stem = "";
   let bytes = STEM_HASH_DIGITS + 1;
   for (const character of name) {
     bytes += Buffer.byteLength(character);
-    if (bytes > STEM_BYTES_MAX) break;
+    if (bytes > bytesMax) break;
     stem += character;
   }
   return `${stem}~${hash}`;
@@ -109,6 +109,16 @@ function stemOf(name: string): string {
 /** The name under which a download grows, at most 255 bytes. */
 export function partName(name: string): string {
   return stemOf(name) + PART;
+}
+
+const APART_DIGITS = 16;
+
+/**
+ * The name that stands for `name` where a download of another content has the files of `name` itself: its .part and
+ * journal are found under it.
+ */
+export function apartName(name: string, content: string): string {
+  return `${stemOf(name, STEM_BYTES_MAX - APART_DIGITS - 1)}.${content.slice(0, APART_DIGITS)}`;
 }
 
 /** The name of that download's journal, at most 255 bytes. */

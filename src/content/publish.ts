@@ -20,7 +20,12 @@ export type Disk = {
 };
 
 /** The file that was written and verified: what the .part's name must still lead to. */
-export type Written = { readonly ino: bigint; readonly size: number };
+export type Written = {
+  readonly ino: bigint;
+  readonly size: number;
+  /** The name that its .part goes by, where it is not the final one (apartName). */
+  readonly work?: string | undefined;
+};
 
 const { link, rename, unlink } = fs.promises;
 const lstat: Disk["lstat"] = (path) => fs.promises.lstat(path, { bigint: true });
@@ -138,8 +143,9 @@ export async function publish(
   written?: Written,
 ): Promise<Fault | undefined> {
   const final = finalPath(folder, name);
-  const part = workPath(folder, name, "part");
-  const journal = workPath(folder, name, "journal");
+  const { work = name } = written ?? {};
+  const part = workPath(folder, work, "part");
+  const journal = workPath(folder, work, "journal");
   if (isFault(final)) return final;
   if (isFault(part)) return part;
   if (isFault(journal)) return journal;

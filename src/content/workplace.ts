@@ -5,7 +5,7 @@
 import * as fs from "node:fs";
 import { promisify } from "node:util";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import { createInside, discard, diskFault, finalPath, hasFile, type OpenFile } from "./inside.ts";
+import { apartName, createInside, discard, diskFault, finalPath, hasFile, type OpenFile } from "./inside.ts";
 import { takeLock } from "./lock.ts";
 import { publish } from "./publish.ts";
 
@@ -40,6 +40,8 @@ export type Workplace = {
     readonly allocatedBytes: number;
   };
   readonly journal: WorkFile;
+  /** The name that its .part goes by: the file's own, or apartName. */
+  readonly work: string;
   /** Bytes that the folder's disk has left for us. */
   freeBytes(): Promise<number>;
   /** Resolves with IN_USE when another took the files from us, believing us dead: nothing may be written any more. */
@@ -53,15 +55,19 @@ export type Workplace = {
   leave(worthless: boolean): Promise<void>;
 };
 
-/** Opens or makes the two files. IN_USE, FILE_EXISTS, DISK_FULL, DISK_ERROR, FOLDER_MISSING. */
-export async function openWorkplace(folder: string, name: string): Promise<Workplace | Fault> {
+/**
+ * Opens or makes the two files; with `apart` (a root), those of that content beside another's of the same name. IN_USE, FILE_EXISTS,
+ * DISK_FULL, DISK_ERROR, FOLDER_MISSING.
+ */
+export async function openWorkplace(folder: string, name: string, apart?: string): Promise<Workplace | Fault> {
+  const work = apart === undefined ? name : apartName(name, apart);
   const final = finalPath(folder, name);
   if (isFault(final)) return final;
   if (await hasFile(folder, name)) return fault("FILE_EXISTS", "ours", "the final name is taken");
   const lock = await takeLock(folder, name);
   if (isFault(lock)) return lock.fault === "FILE_MISSING" ? fault("FOLDER_MISSING", "disk", lock.detail) : lock;
-  const part = await createInside(folder, name, "part");
-  const journal = isFault(part) ? part : await createInside(folder, name, "journal");
+  const part = await createInside(folder, work, "part");
+  const journal = isFault(part) ? part : await createInside(folder, work, "journal");
   if (isFault(journal)) {
     if (!isFault(part)) await part.close();
     await lock.release();
@@ -74,6 +80,7 @@ export async function openWorkplace(folder: string, name: string): Promise<Workp
   return {
     part: { ...files[0], fd, allocatedBytes: Math.min((part as OpenFile).size, allocatedBytes(fd)) },
     journal: files[1],
+    work,
     async freeBytes() {
       const disk = await fs.promises.statfs(folder);
       return disk.bavail * disk.bsize;
@@ -84,14 +91,14 @@ export async function openWorkplace(folder: string, name: string): Promise<Workp
       const standing = await lock.check();
       const failed = isFault(standing)
         ? standing
-        : await publish(folder, name, undefined, { ino: (part as OpenFile).ino, size });
+        : await publish(folder, name, undefined, { ino: (part as OpenFile).ino, size, work });
       await lock.release();
       return failed;
     },
     async leave(worthless) {
       await close();
       // Once the lock is another's, so are the files.
-      if (worthless && !isFault(await lock.check())) await discard(folder, name);
+      if (worthless && !isFault(await lock.check())) await discard(folder, work);
       await lock.release();
     },
   };

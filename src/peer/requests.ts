@@ -34,7 +34,11 @@ export type DownloadRequest = {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
   readonly onSourceLost?: (address: Address, why: Fault) => void;
-  /** Fetches from that peer alone, even when others hold the same content. */
+  /** This peer is asked for the file now: the chosen one, or after it another that SEARCH found. */
+  readonly onAsk?: (address: Address) => void;
+  /** It failed, and another is asked next. */
+  readonly onFailed?: (address: Address, why: Fault) => void;
+  /** Asks that peer alone, even when others hold the same content, or it fails and others have a file of this name. */
   readonly only?: boolean;
   /** Gives up its place in that peer's queue when it has not changed for so many seconds; never when not given. */
   readonly maxWaitSeconds?: number;

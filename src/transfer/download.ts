@@ -4,23 +4,72 @@
 
 import { EMPTY_ROOT, type Hashed, pieceBytesFor, rootOfLayer } from "../content/merkle.ts";
 import type { Workplace } from "../content/workplace.ts";
+import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { HASH_BYTES, LAYER_PAYLOAD_BYTES_MAX } from "../protocol/limits.ts";
 import type { Grant } from "../protocol/messages.ts";
+import { type Awaited, type Candidate, createCandidates, isOther, LEFT } from "./candidates.ts";
 import { createPlace } from "./place.ts";
+import { OTHER_CONTENT } from "./recover.ts";
 import { type RunOptions, startRun } from "./run.ts";
 import { openSource, type Source } from "./source.ts";
 
 export type DownloadOptions = RunOptions & {
-  /** How long to wait in that peer's queue while our place does not change, in seconds. Infinity: as long as it takes. */
+  /** Who else has a file of that name: asked one after another when the chosen peer fails, unless `only`. */
+  readonly others?: readonly Address[];
+  /** How long to wait in a peer's queue while our place does not change, in seconds. Infinity: as long as it takes. */
   readonly maxWaitSeconds: number;
-  readonly openWorkplace: (name: string) => Promise<Workplace | Fault>;
+  /** With `apart`, which stands for a content, files of that content's own: those of the name hold another one. */
+  readonly openWorkplace: (name: string, apart?: string) => Promise<Workplace | Fault>;
+  /** This peer is asked now. */
+  readonly onAsk?: ((address: Address) => void) | undefined;
+  /** It failed, and somebody else is asked next; told once of each reason. */
+  readonly onFailed?: ((address: Address, why: Fault) => void) | undefined;
 };
 
+/**
+ * The file from the chosen peer, or from the others that have one of its name. The last one's fault when none is left;
+ * at once what is this machine's own, or the person's wish.
+ */
 export async function download(options: DownloadOptions): Promise<Hashed | Fault> {
+  const candidates = createCandidates(options.from, options.only ? [] : (options.others ?? []));
+  const claims = new Map<string, number>();
+  const told = new Set<string>();
+  for (let candidate = candidates.next() as Candidate; ; ) {
+    const from = candidate.address;
+    options.onAsk?.(from);
+    const patienceMs = (awaited: Awaited) => candidates.patienceMs(candidate, awaited);
+    const done = await fetchFrom({ ...options, from, patienceMs }, candidate.apart, claims);
+    if (!isFault(done) || endsAll(done)) return done;
+    candidates.failed(candidate, done);
+    const next = candidates.next();
+    if (next === undefined) return done;
+    const what = `${formatAddress(from)} ${done.fault}`;
+    if (!isOther(done) && !told.has(what)) options.onFailed?.(from, done);
+    told.add(what);
+    candidate = next;
+  }
+}
+
+/** Whether a fault is none of the source's: nobody else would do better. */
+const endsAll = (why: Fault): boolean =>
+  (why.whose === "ours" || why.whose === "disk" || why.fault === "BAD_NAME") &&
+  why !== OTHER_CONTENT &&
+  !NO_ROOM.has(why);
+
+/** DISK_FULL for a size that only one source, or two, have claimed. */
+const NO_ROOM = new WeakSet<Fault>();
+/** From so many on, that say the same size and root, it is believed. */
+const CLAIMS_MIN = 3;
+
+async function fetchFrom(
+  options: DownloadOptions,
+  apart: boolean,
+  claims: Map<string, number>,
+): Promise<Hashed | Fault> {
   const source = await ask(options);
   if (isFault(source)) return source;
-  const place = await openPlace(options, source.grant);
+  const place = await openPlace(options, source.grant, apart, claims);
   if (isFault(place)) {
     source.close();
     return place;
@@ -45,14 +94,18 @@ export async function download(options: DownloadOptions): Promise<Hashed | Fault
 
 const cancelled = () => fault("CANCELLED", "ours", "cancelled by the person");
 
-/** Asks the chosen peer, and waits in its queue if it has one. */
+/** Asks one peer, and waits in its queue if it has one: as long as nobody else could stand in for it. */
 async function ask(options: DownloadOptions): Promise<Source | Fault> {
-  const { clock, from, signal, onProgress, maxWaitSeconds } = options;
+  const { clock, from, signal, onProgress, maxWaitSeconds, patienceMs } = options;
   if (signal?.aborted) return cancelled();
   const gaveUp = Promise.withResolvers<Fault>();
   let leave: (() => void) | undefined;
   const isBetter = createPlace();
-  let cancelTimer = () => {};
+  const slotMs = Math.min(maxWaitSeconds * 1000, patienceMs?.("slot") ?? Number.POSITIVE_INFINITY);
+  let cancelTimer = giveUpAfter(patienceMs?.("answer") ?? Number.POSITIVE_INFINITY, () => LEFT.answer);
+  function giveUpAfter(ms: number, why: () => Fault): () => void {
+    return ms === Number.POSITIVE_INFINITY ? () => {} : clock.after(ms, () => giveUp(why()));
+  }
   const giveUp = (why: Fault) => {
     gaveUp.resolve(why);
     leave?.();
@@ -70,10 +123,12 @@ async function ask(options: DownloadOptions): Promise<Source | Fault> {
         if (signal?.aborted) return leaveQueue();
         onProgress?.({ ...AT_REST, waiting: { for: "slot", from, position: now } });
         // Only a better place than ever is progress: one that goes up and down would keep us waiting for good.
-        if (!isBetter(now) || maxWaitSeconds === Number.POSITIVE_INFINITY) return;
+        if (!isBetter(now)) return;
         cancelTimer();
-        cancelTimer = clock.after(maxWaitSeconds * 1000, () =>
-          giveUp(fault("BUSY", "theirs", `place ${now} in the queue for ${maxWaitSeconds} s`, true)),
+        cancelTimer = giveUpAfter(slotMs, () =>
+          slotMs < maxWaitSeconds * 1000
+            ? LEFT.slot
+            : fault("BUSY", "theirs", `place ${now} in the queue for ${maxWaitSeconds} s`, true),
         );
       },
     },
@@ -98,7 +153,12 @@ function unanswered(why: Fault): Fault {
 const AT_REST = { bytes: 0, size: 0, rate: 0, etaSeconds: undefined, sources: 0 };
 
 /** The files to work in, once the grant makes sense and the disk has room for what is missing. */
-async function openPlace(options: DownloadOptions, { size, pieceBytes, root }: Grant): Promise<Workplace | Fault> {
+async function openPlace(
+  options: DownloadOptions,
+  { size, pieceBytes, root }: Grant,
+  apart: boolean,
+  claims: Map<string, number>,
+): Promise<Workplace | Fault> {
   if (pieceBytes !== pieceBytesFor(size) || (size / pieceBytes) * HASH_BYTES > LAYER_PAYLOAD_BYTES_MAX) {
     return fault("BAD_REPLY", "theirs", "a grant with an odd piece length, or of a size beyond the limit");
   }
@@ -106,11 +166,17 @@ async function openPlace(options: DownloadOptions, { size, pieceBytes, root }: G
   if (size === 0 && root !== undefined && root !== EMPTY_ROOT) {
     return fault("BAD_REPLY", "theirs", "a grant of no bytes with the root of some");
   }
-  const place = await options.openWorkplace(options.name);
+  const place = await options.openWorkplace(options.name, apart ? (root ?? `size-${size}`) : undefined);
   if (isFault(place)) return place;
   const free = await place.freeBytes();
   const wanted = size - place.part.allocatedBytes;
   if (wanted <= free) return place;
   await place.leave(place.part.size === 0);
-  return fault("DISK_FULL", "disk", `needs ${wanted} bytes, ${free} are free`);
+  const full = fault("DISK_FULL", "disk", `needs ${wanted} bytes, ${free} are free`);
+  // The size is only said yet: others may say another one.
+  const claim = `${size} ${root}`;
+  const times = (claims.get(claim) ?? 0) + 1;
+  claims.set(claim, times);
+  if (times < CLAIMS_MIN) NO_ROOM.add(full);
+  return full;
 }

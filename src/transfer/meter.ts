@@ -13,6 +13,8 @@ export type Meter = {
   add(bytes: number): void;
   /** Bytes per second over the last WINDOW_MS (less at the beginning). */
   rate(): number;
+  /** Bytes that have moved since the beginning. */
+  readonly total: number;
   /** Milliseconds since bytes last moved. */
   quietMs(): number;
 };
@@ -21,9 +23,11 @@ export function createMeter(clock: Clock): Meter {
   const startedAt = clock.now();
   let samples: { at: number; bytes: number }[] = [];
   let movedAt = startedAt;
+  let total = 0;
   return {
     add(bytes) {
       movedAt = clock.now();
+      total += bytes;
       const last = samples.at(-1);
       if (last !== undefined && movedAt - last.at < SAMPLE_MS) last.bytes += bytes;
       else samples.push({ at: movedAt, bytes });
@@ -35,6 +39,9 @@ export function createMeter(clock: Clock): Meter {
       const bytes = samples.reduce((sum, sample) => sum + sample.bytes, 0);
       const seconds = Math.max(0.25, Math.min(WINDOW_MS, now - startedAt) / 1000);
       return bytes / seconds;
+    },
+    get total() {
+      return total;
     },
     quietMs: () => clock.now() - movedAt,
   };

@@ -13,9 +13,12 @@ export type PartialOffer = { have(indexes: readonly number[]): void; end(): void
 /** A download of which others are told nothing. */
 export const NO_OFFER: PartialOffer = { have() {}, end() {} };
 
+/** A download in `folder`, and the name that its .part goes by. */
+export type Growing = { readonly folder: string; readonly name: string; readonly part: string };
+
 export type Offers = {
-  /** `name` is being downloaded into `folder`. */
-  begin(uploads: UploadThread, folder: string, name: string, content: Hashed): PartialOffer;
+  /** A .part that grows is of this content, which is to have `name`. */
+  begin(uploads: UploadThread, part: Growing, content: Hashed): PartialOffer;
   /** Tells the server of all of them again: after a reconnection it knows of none. */
   renew(): void;
 };
@@ -24,10 +27,10 @@ export type Offers = {
 export function createOffers(tell: (request: ServerRequest) => void): Offers {
   const offered = new Map<Root, Share>();
   return {
-    begin(uploads, folder, name, { root, size, pieceBytes, layer }) {
+    begin(uploads, { folder, name, part }, { root, size, pieceBytes, layer }) {
       const share = { name, size, root };
       const pieces = createBits(pieceCount(size, pieceBytes));
-      uploads.stock({ share, pieceBytes, layer, pieces, listed: { folder, part: name } });
+      uploads.stock({ share, pieceBytes, layer, pieces, listed: { folder, part } });
       offered.set(root, share);
       tell({ verb: "OFFER", share });
       return {

@@ -23,6 +23,13 @@ export type Left = {
 
 export const OTHER_CONTENT = fault("OTHER_CONTENT", "ours", "the .part of this name belongs to another content");
 
+export const OTHER_SIZE = fault(
+  "NOT_READY",
+  "theirs",
+  "the .part is of another size, and this content is not known yet",
+  true,
+);
+
 /** Hashes `pieces` pieces from number `first` of the .part, on some other thread. */
 export type HashPieces = (
   head: { readonly size: number; readonly pieceBytes: number },
@@ -39,10 +46,12 @@ export type RecoverOptions = {
   readonly grant: Grant;
   /** Undefined where the source is still hashing. */
   readonly layer: Uint8Array | undefined;
+  /** Others have a file of this name: where its layer speaks against all that is here, one of them may speak for it. */
+  readonly careful?: boolean;
 };
 
 /** The pieces that an earlier run left of this content, or none after a new beginning. OTHER_CONTENT, DISK_… */
-export async function recover({ storage, place, grant, layer }: RecoverOptions): Promise<Left | Fault> {
+export async function recover({ storage, place, grant, layer, careful }: RecoverOptions): Promise<Left | Fault> {
   const found = await storage.recover();
   if (isFault(found)) return found;
   const end = (index: number) => Math.min(grant.size, (index + 1) * grant.pieceBytes);
@@ -58,6 +67,8 @@ export async function recover({ storage, place, grant, layer }: RecoverOptions):
   const begun = new Map([...(found?.begun ?? [])].filter(isBegun));
   const root = layer === undefined ? grant.root : rootOfLayer(layer, grant.pieceBytes);
   const same = found !== undefined && sameContent(found.head, grant);
+  const claimed = (found?.pieces.size ?? 0) + (found?.written.size ?? 0);
+  if (careful && layer !== undefined && claimed > 0 && kept.size + written.size === 0) return OTHER_CONTENT;
   // A journal of nothing that is there is begun anew, whatever it names.
   // One that has only taken back is not: what a failed sync forgot may still be shown, and is not to be claimed anew.
   const tookBack = found !== undefined && found.lost.size > 0 && found.pieces.size + found.written.size === 0;
@@ -68,8 +79,7 @@ export async function recover({ storage, place, grant, layer }: RecoverOptions):
   if (!same && found !== undefined && found.pieces.size + found.written.size > 0) {
     if (found.head.root !== undefined && root !== undefined && found.head.root !== root) return OTHER_CONTENT;
     // One of two sizes is a lie, or there are two contents: only a layer tells, and until then nothing is thrown away.
-    if (layer === undefined)
-      return fault("NOT_READY", "theirs", "the .part is of another size, and this content is not known yet", true);
+    if (layer === undefined) return OTHER_SIZE;
     if (found.head.root !== undefined) {
       const failed = await storage.retitle({ ...grant, root });
       return failed ?? { kept, written, begun: new Map(), root };

@@ -10,7 +10,9 @@ import type { Holder, Root } from "../protocol/messages.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Connect } from "../transport/connection.ts";
 import { askAgain } from "./again.ts";
+import { type Awaited, LEFT } from "./candidates.ts";
 import { createFetcher, type Fetcher } from "./fetcher.ts";
+import { createImpatience } from "./impatience.ts";
 import type { OpenLane } from "./lane-threads.ts";
 import { createMeter } from "./meter.ts";
 import type { PartialOffer } from "./offers.ts";
@@ -31,8 +33,8 @@ export type RunOptions = {
   readonly hashPieces: (fd: number) => HashPieces;
   /** Who holds a content, ourselves left out. */
   readonly findHolders: (root: Root) => Promise<readonly Holder[]>;
-  /** Lets others have what is verified here while the rest still comes. */
-  readonly offer: (content: Hashed) => PartialOffer;
+  /** Lets others have what is verified here while the rest still comes; `part` is the name that its .part goes by. */
+  readonly offer: (content: Hashed, part: string) => PartialOffer;
   readonly connect: Connect;
   readonly clock: Clock;
   readonly random: () => number;
@@ -44,6 +46,8 @@ export type RunOptions = {
   readonly onProgress: ((progress: Progress) => void) | undefined;
   /** A source is out, and why: CORRUPT or BAD_REPLY when it lied. */
   readonly onSourceLost?: ((address: Address, why: Fault) => void) | undefined;
+  /** How long to wait for something, in milliseconds, before somebody else is tried; for good when not given. */
+  readonly patienceMs?: (awaited: Awaited) => number;
 };
 
 export type Run = {
@@ -65,7 +69,7 @@ const CANCELLED = fault("CANCELLED", "ours", "cancelled by the person");
 
 /** Recovers what is there, learns the layer if it is known, and sets the sources to work. */
 export async function startRun(options: RunOptions, source: Source, place: Workplace): Promise<Run | Fault> {
-  const { clock, random, signal, onProgress } = options;
+  const { clock, random, signal, onProgress, patienceMs = () => Number.POSITIVE_INFINITY } = options;
   const { grant } = source;
   const meter = createMeter(clock);
   const ended = Promise.withResolvers<Fault | undefined>();
@@ -119,7 +123,9 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   const known = tried && (await Promise.race([tried, ended.promise.then(() => CANCELLED)]));
   // Without its layer there would be a new beginning over bytes that may all be right; asked again, it may tell.
   const isVain = known === CANCELLED || (isLost && isFault(known) && known.fault !== "NOT_READY");
-  const left = isVain ? (known as Fault) : await recover({ storage, place, grant, layer });
+  const left = isVain
+    ? (known as Fault)
+    : await recover({ storage, place, grant, layer, careful: patienceMs("byte") < Number.POSITIVE_INFINITY });
   if (isFault(left)) {
     await leave();
     // A root that the source's own layer does not lead to is a slip, no other content.
@@ -142,6 +148,13 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     quietMs: () => (!waitsForDisk() && fetcher.keptBytes < grant.size ? meter.quietMs() : 0),
     waitsForDisk,
     onStarved: (why) => ended.resolve(why),
+    impatience: createImpatience({
+      clock,
+      meter,
+      maxDownloadRate: options.maxDownloadRate,
+      patienceMs,
+      waitsForNone: () => fetcher.judge.allHere || waitsForDisk(),
+    }),
     only: options.only,
     sourcesMax: sourcesWithin(options.maxDownloadRate, SOURCES_MAX),
   });
@@ -168,7 +181,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     if (named !== undefined && ledTo !== named) return OTHER_CONTENT;
     layer = known;
     root = ledTo;
-    offer = options.offer({ size, pieceBytes, layer, root });
+    offer = options.offer({ size, pieceBytes, layer, root }, place.work);
     fetcher.judge.setLayer(layer);
     // A layer that no root was named for may be anything; the first other holder of its root will confirm it.
     if (from.grant.root !== undefined) void storage.identify(root);
@@ -220,6 +233,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
       if (fetcher.keptBytes === grant.size) wholeSince ??= clock.now();
       const waited = clock.now() - (wholeSince ?? clock.now());
       const patience = Math.max(LAYER_SECONDS_MIN, grant.size / LAYER_BYTES_PER_SECOND_MIN) * 1000;
+      if (waited > patienceMs("layer") && layer === undefined) return ended.resolve(LEFT.layer);
       if (waited > patience) {
         const detail = `every byte is here, and still no layer after ${Math.round(waited / 1000)} s`;
         return ended.resolve(fault("NOT_READY", "theirs", detail, true));

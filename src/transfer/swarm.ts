@@ -34,6 +34,8 @@ export type SwarmOptions = {
   readonly movedMs: () => number;
   /** No source is to be had, or none that gives anything: why the last one was lost. */
   readonly onStarved: (why: Fault) => void;
+  /** Whether to leave all sources for others, and why; nobody is left when not given. */
+  readonly impatience?: () => Fault | undefined;
   /** The disk refuses or is slow: nobody is to blame that nothing comes. */
   readonly waitsForDisk: () => boolean;
   /** Keeps to the chosen peer. */
@@ -211,6 +213,8 @@ export function createSwarm(options: SwarmOptions): Swarm {
   }
 
   function starve(): void {
+    const left = options.impatience?.();
+    if (left !== undefined) return options.onStarved(left);
     const fruitless = isFruitless();
     const waitsForDisk = options.waitsForDisk();
     if (fetcher.sources.length > 0 || waitsForDisk) {

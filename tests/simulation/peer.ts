@@ -219,7 +219,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
         openLane: (start, onEvent) => openLane(name, start, onEvent),
         hashPieces,
         findHolders,
-        offer: (content) => offers.begin(thread, "", name, content),
+        offer: (content, part) => offers.begin(thread, { folder: "", name, part }, content),
         random: random.next,
         self: { ip, port: PEER_PORT },
         connect,
@@ -328,6 +328,7 @@ async function openWorkplace(options: SimPeerOptions, name: string): Promise<Wor
   return {
     part: { ...files[0], fd: disk.fdOf(part), allocatedBytes: part.size },
     journal: files[1],
+    work: name,
     lost: new Promise(() => {}),
     freeBytes: async () => (disk.health.full ? 0 : Number.MAX_SAFE_INTEGER),
     async publish() {

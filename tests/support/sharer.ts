@@ -39,7 +39,7 @@ export function hashOf(content: Uint8Array): Hashed {
 
 export type Get = { readonly offset: number; readonly length: number };
 
-/** What the sharer says instead of the truth; each is asked when it is needed, so a test may change it on the way. */
+/** What the sharer says instead of the truth, "" for nothing at all; each is asked when it is needed, so a test may change it on the way. */
 export type Script = {
   /** The line that answers DOWNLOAD and FETCH; ACCEPT with the truth when undefined. */
   grant?: (ticket: string) => string | undefined;
@@ -92,6 +92,7 @@ export function startSharer(content: Uint8Array, script: Script = {}, port = 0):
     }
   }
   function say(socket: Socket<Wire>, what: string | Uint8Array): void {
+    if (what === "") return;
     socket.data.queue.push(typeof what === "string" ? Buffer.from(`${what}\n`) : what);
     flush(socket);
   }

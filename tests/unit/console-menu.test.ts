@@ -310,14 +310,17 @@ describe("subcommands", () => {
     expect(JSON.parse(json.out())).toMatchObject({ event: "contents", more: 7, isCut: false });
   });
 
-  test("get takes the next source when one rejects or is not there", async () => {
-    const { code, asked } = await run(get, { sources: [SOURCE, SECOND], faults: { "127.0.0.1:8777": "BUSY" } });
-    expect([code, asked.slice(2)]).toEqual([0, ["download 127.0.0.1:8777", "download 127.0.0.1:8778"]]);
-  });
-
-  test("get does not try another source when the failure is this machine's", async () => {
-    const { code, asked } = await run(get, { sources: [SOURCE, SECOND], faults: { "127.0.0.1:8777": "DISK_FULL" } });
-    expect([code, asked.length]).toEqual([1, 3]);
+  test("get asks the first source, says of each that failed why, and with the last one's reason which it was", async () => {
+    const during: World["during"] = ({ onFailed, onAsk }) => {
+      onFailed?.(SOURCE, fault("BUSY", "theirs"));
+      onAsk?.(SECOND);
+      return fault("NOT_SHARED", "theirs");
+    };
+    const { code, asked, err } = await run(get, { sources: [SOURCE, SECOND], during });
+    expect([code, asked.slice(2)]).toEqual([4, ["download 127.0.0.1:8777"]]);
+    expect(err()).toMatch(
+      /erro: [^\n]*127\.0\.0\.1:8777[^\n]* \[BUSY\]\n[\s\S]*erro: [^\n]*8778[^\n]* \[NOT_SHARED\]\n/,
+    );
   });
 
   test.each([

@@ -87,7 +87,7 @@ const fetchFrom = (from: Address, options: Partial<DownloadOptions> = {}): Promi
     from,
     only: true,
     maxWaitSeconds: 60,
-    openWorkplace: (name) => openWorkplace(folder, name),
+    openWorkplace: (name, apart) => openWorkplace(folder, name, apart),
     openLane,
     hashPieces: (fd) => (head, first, pieces) => hashPieces(fd, head, first, pieces),
     findHolders: async () => [],
@@ -514,15 +514,36 @@ describe("a resumed download", () => {
     expectWhole(content);
   });
 
-  test("of another content under the same name is OTHER_CONTENT, and what was kept stays", async () => {
+  test("of another content under the same name goes into files of its own, and what was kept stays", async () => {
     await interrupted(content, 4);
     const before = fs.readFileSync(path(PART));
-    expect(codeOf(await fetchFrom(share(contentOf(content.length, 2)).address))).toBe("OTHER_CONTENT");
-    expect(codeOf(await fetchFrom(share(contentOf(5, 2)).address))).toBe("OTHER_CONTENT");
+    const other = contentOf(content.length, 2);
+    good(await fetchFrom(share(other).address));
+    expect(there()).toEqual([NAME, PART, JOURNAL]);
+    expect(Buffer.compare(fs.readFileSync(path(NAME)), other)).toBe(0);
     expect(Buffer.compare(fs.readFileSync(path(PART)), before)).toBe(0);
-    good(await fetchFrom(share(content).address));
-    expectWhole(content);
+
+    fs.renameSync(path(NAME), path("outra.mp4"));
+    const source = share(content);
+    good(await fetchFrom(source.address));
+    expect(Buffer.compare(fs.readFileSync(path(NAME)), content)).toBe(0);
+    expect(source.gets.length).toBe(9 - 4);
   });
+
+  for (const size of [content.length, 5 * PIECE])
+    test(`of another content of ${size} bytes, whose root is not said, does so too`, async () => {
+      await interrupted(content, 4);
+      const other = contentOf(size, 2);
+      let asked = 0;
+      const layer = () => (++asked < 4 ? "ERROR NOT_READY retry hashing" : hashOf(other).layer);
+      good(await fetchFrom(share(other, { rootKnown: false, layer }).address));
+      expect(Buffer.compare(fs.readFileSync(path(NAME)), other)).toBe(0);
+      fs.rmSync(path(NAME));
+      const source = share(content);
+      good(await fetchFrom(source.address));
+      expectWhole(content);
+      expect(source.gets.length).toBe(9 - 4);
+    });
 
   test("never touches what a symlink in the .part's place leads to", async () => {
     const outside = join(root, `outside ${turn}`);
@@ -650,5 +671,131 @@ describe("a download that is cancelled", () => {
     expect(codeOf(await fetchFrom({ ip: "127.0.0.1", port: peer.port }, { signal: stop.signal }))).toBe("CANCELLED");
     if (answer !== "") await left.promise;
     expect(there()).toEqual([]);
+  });
+});
+
+describe("a first source that fails", () => {
+  const content = contentOf(6 * PIECE + 100);
+  const lie = contentOf(6 * PIECE + 100, 2);
+  const refusal = (line: string): Script => ({ grant: () => `REJECT ${line}` });
+  const grants = (size: number, pieceBytes: number) => ({
+    grant: (ticket: string) => `ACCEPT ${ticket} ${size} ${pieceBytes} ${"c".repeat(64)}`,
+  });
+  const flipped = ({ offset, length }: Get): Uint8Array => {
+    const bytes = data(offset, content.subarray(offset, offset + length));
+    bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1;
+    return bytes;
+  };
+  type First = { of?: Uint8Array; script?: Script; told?: string };
+  const FIRSTS: Record<string, First> = {
+    "claims 10 TB": { script: grants(1e13, 16 * 1024 * 1024), told: "DISK_FULL" },
+    "says CHANGED": { script: refusal("CHANGED final it was"), told: "CHANGED" },
+    "says INTERNAL": { script: refusal("INTERNAL final bug"), told: "INTERNAL" },
+    "says TOO_MANY": { script: refusal("TOO_MANY retry later"), told: "TOO_MANY" },
+    "says BUSY": { script: refusal("BUSY retry later"), told: "BUSY" },
+    "says REFUSED": { script: refusal("REFUSED final no"), told: "REFUSED" },
+    "says NOT_SHARED": { script: refusal("NOT_SHARED final no"), told: "NOT_SHARED" },
+    "says SHUTTING_DOWN": { script: refusal("SHUTTING_DOWN retry bye"), told: "SHUTTING_DOWN" },
+    "says a code of a later version": { script: refusal("LUNCH retry bye") },
+    "speaks no protocol": { script: { grant: () => "SSH-2.0-OpenSSH_9" }, told: "BAD_REPLY" },
+    "says nothing": { script: { grant: () => "", layer: () => "" }, told: "TIMEOUT" },
+    "goes silent in its queue": { script: { grant: () => "WAIT 3", layer: () => "WAIT 3" }, told: "TIMEOUT" },
+    "sends wrong bytes": { script: { get: flipped }, told: "CORRUPT" },
+    "has a root of its own and never sends a byte": { of: lie, script: { get: () => SILENCE }, told: "STALLED" },
+    "has a root of its own, sends two pieces and no more": {
+      of: lie,
+      script: { get: (_, count) => (count > 2 ? SILENCE : undefined) },
+      told: "STALLED",
+    },
+    "has a root of its own, and takes no lane": { of: lie, script: { lane: () => "ERROR INTERNAL final no" } },
+    "has a root of its own, and no layer that leads to it": { of: lie, script: { layer: () => hashOf(content).layer } },
+    "hashes for ever": {
+      script: { rootKnown: false, layer: () => "ERROR NOT_READY retry hashing" },
+      told: "NOT_READY",
+    },
+    "hashes a lie for ever": {
+      of: lie,
+      script: { rootKnown: false, layer: () => "ERROR NOT_READY retry hashing" },
+      told: "NOT_READY",
+    },
+    "hashes a longer lie for ever": {
+      of: contentOf(9 * PIECE, 3),
+      script: { rootKnown: false, layer: () => "ERROR NOT_READY retry hashing" },
+      told: "NOT_READY",
+    },
+  };
+
+  for (const [what, { of = content, script = {}, told }] of Object.entries(FIRSTS))
+    test(`as it ${what}, does not keep the second one from sending the file`, async () => {
+      const first = share(of, script);
+      const second = share(content);
+      const failed: string[] = [];
+      const asked: number[] = [];
+      const begun = quick.now();
+      const done = await fetchFrom(first.address, {
+        only: false,
+        others: [second.address],
+        onAsk: ({ port }) => asked.push(port),
+        onFailed: (_, why) => failed.push(why.fault),
+      });
+      expect(good(done).root).toBe(second.hashed.root);
+      expect(Buffer.compare(fs.readFileSync(path(NAME)), content)).toBe(0);
+      expect(asked.slice(0, 2)).toEqual([first.address.port, second.address.port]);
+      if (told !== undefined) expect(failed[0]).toBe(told);
+      expect(quick.now() - begun).toBeLessThan(240_000);
+    });
+
+  test("and a second that fails as well: the last one's reason is told", async () => {
+    const others = [share(content, refusal("CHANGED final it was")), share(content, refusal("BUSY retry no"))];
+    const gone = share(content);
+    gone.close();
+    const failed: string[] = [];
+    const done = await fetchFrom(gone.address, {
+      only: false,
+      others: others.map(({ address }) => address),
+      onFailed: ({ port }, why) => failed.push(`${port} ${why.fault}`),
+    });
+    expect(codeOf(done)).toBe("BUSY");
+    expect(failed).toEqual([`${gone.address.port} PEER_UNREACHABLE`, `${others[0]?.address.port} CHANGED`]);
+  });
+
+  test("is the only one to be asked when the person says so", async () => {
+    const second = share(content);
+    const first = share(content, refusal("CHANGED final it was"));
+    expect(codeOf(await fetchFrom(first.address, { only: true, others: [second.address] }))).toBe("CHANGED");
+    expect(second.asked).toEqual([]);
+  });
+
+  test("for want of room here, as three of them say, is not asked about any further", async () => {
+    const tenTB = grants(1e13, 16 * 1024 * 1024);
+    const [first, ...others] = [1, 2, 3, 4, 5].map(() => share(content, tenTB));
+    const done = await fetchFrom((first as Sharer).address, {
+      only: false,
+      others: others.map(({ address }) => address),
+    });
+    expect(codeOf(done)).toBe("DISK_FULL");
+    expect(others.map(({ asked }) => asked.some((line) => line.startsWith("DOWNLOAD")))).toEqual([
+      true,
+      true,
+      false,
+      false,
+    ]);
+    expect(there()).toEqual([]);
+  });
+
+  test("ends it all where the fault is this machine's", async () => {
+    fs.writeFileSync(path(NAME), "mine");
+    const second = share(content);
+    const done = await fetchFrom(share(content).address, { only: false, others: [second.address] });
+    expect(codeOf(done)).toBe("FILE_EXISTS");
+    expect(second.asked).toEqual([]);
+  });
+
+  test("goes after the one whose content lies here already, which sends the rest only", async () => {
+    await interrupted(content, 4);
+    const second = share(content);
+    good(await fetchFrom(share(lie).address, { only: false, others: [second.address] }));
+    expectWhole(content);
+    expect(second.gets.length).toBe(7 - 4);
   });
 });

@@ -44,7 +44,7 @@ function waiting({
         sources: sources.map((address) => ({ address })),
         judge: { checking, allHere: here === 10 },
       } as unknown as Fetcher,
-      meter: { add() {}, rate: () => 0, quietMs: () => quietMs },
+      meter: { add() {}, total: 0, rate: () => 0, quietMs: () => quietMs },
       storage: { busyMs: () => busyMs },
       place: () => place,
       clock: createVirtualClock(),
