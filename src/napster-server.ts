@@ -23,7 +23,7 @@ const LOOK_MS = 500;
 const peersOf = (count: number): string => `${count} ${count === 1 ? "peer" : "peers"}`;
 
 async function main(config: ServerConfig): Promise<never> {
-  return runProgram(async ({ output, screen, reportParts, tell, life, openAsker }) => {
+  return runProgram(async ({ output, screen, reportParts, tell, life, openAsker, openIfOurs }) => {
     const report = createReport(reportParts);
     const logParts = { output, tell, errIsTerminal: reportParts.errIsTerminal, now: () => new Date() };
     const log = config.log === "json" ? createJsonLog(logParts) : createLog(logParts);
@@ -41,7 +41,8 @@ async function main(config: ServerConfig): Promise<never> {
 
     let servidor: Servidor | undefined;
     /** Where the keyboard is ours a quiet line shows that all goes on, and a word ends it. */
-    async function stay(asker: Asker | undefined): Promise<void> {
+    async function stay(): Promise<void> {
+      const asker = await openIfOurs();
       if (!asker?.interactive || !reportParts.watched) return new Promise<never>(() => {});
       const count = (): string => peersOf(servidor?.peers ?? 0);
       screen.quiet(count);
@@ -60,11 +61,7 @@ async function main(config: ServerConfig): Promise<never> {
     }
 
     // The keyboard is opened at the first question only: a server in the background must not touch its terminal.
-    let asker: Asker | undefined;
-    const ask: Asker["ask"] = (question) => {
-      asker = openAsker();
-      return asker.ask(question);
-    };
+    const ask: Asker["ask"] = (question) => openAsker().ask(question);
     const address = await askServer({ ask, given: config, fallback: SERVER_DEFAULT, report, listen });
     if (isStop(address)) return address.stop === "leave" ? EXIT.done : EXIT.failed;
     const door = config.metrics && servidor?.serveOperations(config.metrics);
@@ -75,7 +72,7 @@ async function main(config: ServerConfig): Promise<never> {
     }
     if (door !== undefined) log.metrics(door);
     log.ready(address);
-    await life.during(stay(asker));
+    await life.during(stay());
     log.stopping();
     await servidor?.close();
     return EXIT.done;

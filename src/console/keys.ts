@@ -91,10 +91,13 @@ export function createKeys(stdin: ReadStream, { interrupted, suspended, ended }:
         if (taker === next) taker = undefined;
       };
     },
-    pause: () => void stdin.setRawMode(false),
+    pause() {
+      stdin.setRawMode(false);
+      stdin.pause();
+    },
     resume() {
-      stdin.setRawMode(false); // forgets the mode it believes in
       stdin.setRawMode(true);
+      stdin.resume();
     },
     close() {
       taker = undefined;

@@ -64,29 +64,50 @@ export function watchSignals(life: Life): void {
 /** Time for a stop that was asked for to happen; it does not where no shell is there to go on later. */
 const STOP_MS = 50;
 
+/** How often one that the shell has sent to the background looks whether it is back: `fg` alone tells it nothing. */
+const LOOK_MS = 1000;
+
 /**
- * Around each stop and start by the shell (Ctrl+Z, `fg`): `pause` gives the terminal back, `resume` takes it again. The
- * returned function stops this program and whatever was started with it, as the terminal does at Ctrl+Z; undefined on
- * Windows, which has nothing of the kind.
+ * Around each stop and start by the shell (Ctrl+Z, `fg`): `pause` gives the terminal back, `resume` takes it again, once
+ * we are in its foreground; after `bg` all goes on without it. The returned function stops this program and whatever was
+ * started with it, as the terminal does at Ctrl+Z; undefined on Windows, which has nothing of the kind.
  */
 export function watchSuspension(pause: () => Promise<void>, resume: () => void): (() => void) | undefined {
   if (process.platform === "win32") return undefined;
-  let stopping: ReturnType<typeof setTimeout> | undefined;
-  const goOn = (): void => {
-    clearTimeout(stopping);
-    stopping = undefined;
+  let waiting: ReturnType<typeof setTimeout> | undefined;
+  let turn = 0; // another stop or start makes what was being found out old
+  const goOn = async (): Promise<void> => {
+    clearTimeout(waiting);
     process.off("SIGTSTP", stop);
     process.on("SIGTSTP", stop);
-    resume();
+    turn += 1;
+    const ours = turn;
+    const isThere = await inForeground();
+    if (turn !== ours) return;
+    if (isThere === false) waiting = setTimeout(goOn, LOOK_MS);
+    else resume();
   };
   const stop = (): void => {
     process.off("SIGTSTP", stop);
+    turn += 1;
     void pause().then(() => {
       process.kill(process.pid, "SIGTSTP"); // now without a handler: the system's own way
-      stopping = setTimeout(goOn, STOP_MS);
+      waiting = setTimeout(goOn, STOP_MS);
     });
   };
   process.on("SIGTSTP", stop);
-  process.on("SIGCONT", goOn);
+  process.on("SIGCONT", () => void pause().then(goOn));
   return () => process.kill(0, "SIGTSTP");
+}
+
+/** Whether the terminal's keyboard is ours, and not another job's of the same shell; undefined when nothing tells. */
+export async function inForeground(): Promise<boolean | undefined> {
+  if (process.platform === "win32") return true;
+  try {
+    const ps = Bun.spawn(["ps", "-o", "stat=", "-p", String(process.pid)], { stdin: "ignore", stderr: "ignore" });
+    const state = await ps.stdout.text();
+    return state.trim() === "" ? undefined : state.includes("+");
+  } catch {
+    return undefined;
+  }
 }

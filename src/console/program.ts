@@ -7,7 +7,7 @@ import { showName } from "../protocol/names.ts";
 import { type Complaint, complaintText } from "./complaints.ts";
 import { EXIT } from "./headless.ts";
 import { createKeys, type Keys } from "./keys.ts";
-import { createLife, type Life, watchSignals, watchSuspension } from "./life.ts";
+import { createLife, inForeground, type Life, watchSignals, watchSuspension } from "./life.ts";
 import { createOutput, type Output, sharesScreen, type Writer } from "./output.ts";
 import { type Asker, createPipedAsker, createTerminalAsker, readLines } from "./questions.ts";
 import { createTeller, type ReportParts } from "./report.ts";
@@ -27,6 +27,8 @@ export type Program = {
   readonly tell: Writer;
   /** The keyboard, or the piped input; opened at the first call, and given back when the run ends. */
   openAsker(): Asker;
+  /** The same where a person is there and nothing else has the keyboard: a program in the background must not touch it. */
+  openIfOurs(): Promise<Asker | undefined>;
 };
 
 /** A window that does not tell its size is the one that CMD.EXE opens. */
@@ -90,8 +92,12 @@ export async function runProgram(body: (program: Program) => Promise<number>): P
     asker = opened;
     return opened;
   };
+  const openIfOurs = async (): Promise<Asker | undefined> => {
+    if (asker !== undefined) return asker;
+    return reportParts.watched && (await inForeground()) ? openAsker() : undefined;
+  };
   try {
-    return await exit(await body({ output, screen, life, reportParts, tell, openAsker }));
+    return await exit(await body({ output, screen, life, reportParts, tell, openAsker, openIfOurs }));
   } catch (error) {
     return crash(error);
   }

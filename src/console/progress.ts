@@ -25,23 +25,49 @@ export type Progress = {
 const BAR_COLUMNS_MAX = 30;
 const BAR_COLUMNS_MIN = 10;
 
-/** `[#####-----]  50%  1,2 GB de 2,4 GB  110 MB/s  falta 11 s`, at most `columns` - 1 wide. */
+// Each text has a place of its own, wide enough for the longest, so that nothing moves but what changes.
+const BYTES_COLUMNS = "99,9 MB".length;
+const RATE_COLUMNS = "99,9 MB/s".length;
+const LEFT_COLUMNS = "falta 59 min 59 s".length;
+const PEERS_COLUMNS = "9 peers".length;
+const GAP = "  ";
+
+/**
+ * `[#####-----]  50%   1,2 GB de 2,4 GB   110 MB/s  falta 11 s`, at most `columns` - 1 wide. Where there is no room the
+ * bar goes first, then the amount, then what stands at the end.
+ */
 export function progressLine(progress: Progress, columns: number): string {
   const { bytes, size, rate, etaSeconds, sources, waiting } = progress;
-  if (waiting?.for === "slot") return waitingWords(waiting).slice(0, Math.max(1, columns - 1));
   // The last column stays free: a full row makes some consoles scroll.
   const width = Math.max(1, columns - 1);
+  if (waiting?.for === "slot") return waitingWords(waiting).slice(0, width);
   const part = size > 0 ? Math.min(1, bytes / size) : 1;
-  const pace =
-    waiting !== undefined
-      ? waitingWords(waiting)
-      : `${showBytes(rate)}/s${etaSeconds === undefined ? "" : `  falta ${showSeconds(etaSeconds)}`}${sources > 1 ? `  ${sources} peers` : ""}`;
   const percent = `${Math.floor(part * 100)}%`.padStart(4);
-  const words = `${percent}  ${showBytes(bytes)} de ${showBytes(size)}  ${pace}`;
-  const room = Math.min(BAR_COLUMNS_MAX, width - words.length - 3);
-  if (room < BAR_COLUMNS_MIN) return `${percent}  ${pace}`.slice(0, width);
+  const amount = `${showBytes(bytes).padStart(BYTES_COLUMNS)} de ${showBytes(size)}`;
+  const speed = `${showBytes(rate)}/s`.padStart(RATE_COLUMNS);
+  const left = etaSeconds === undefined ? "" : `falta ${showSeconds(etaSeconds)}`;
+  const peers = sources > 1 ? `${sources} peers` : "";
+  const pace = waiting === undefined ? [speed, left.padEnd(LEFT_COLUMNS), peers] : [waitingWords(waiting)];
+  // The same at every moment of one download: the window and the size count, and no text.
+  const longest = [RATE_COLUMNS, LEFT_COLUMNS, PEERS_COLUMNS].reduce((sum, field) => sum + GAP.length + field, 0);
+  const spoken = percent.length + GAP.length + amount.length;
+  const room = Math.min(BAR_COLUMNS_MAX, width - spoken - longest - "[] ".length);
   const done = Math.floor(part * room);
-  return `[${"#".repeat(done)}${"-".repeat(room - done)}] ${words}`;
+  if (room >= BAR_COLUMNS_MIN)
+    return fit([`[${"#".repeat(done)}${"-".repeat(room - done)}] ${percent}`, amount, ...pace], width);
+  const next = waiting === undefined ? RATE_COLUMNS : (pace[0]?.length ?? 0);
+  return fit(width < spoken + GAP.length + next ? [percent, ...pace] : [percent, amount, ...pace], width);
+}
+
+/** As many of the texts as fit whole, and of the second as much as fits. */
+function fit(texts: readonly string[], width: number): string {
+  let line = texts[0] ?? "";
+  for (const [index, text] of texts.slice(1).entries()) {
+    const longer = `${line}${GAP}${text}`.trimEnd();
+    if (index > 0 && longer.length > width) break;
+    line = `${line}${GAP}${text}`;
+  }
+  return line.trimEnd().slice(0, width);
 }
 
 /** Why nothing moves, for the person. */

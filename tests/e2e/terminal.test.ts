@@ -171,4 +171,39 @@ describe("a person at the terminal", () => {
     expect(rest.join("\n")).toMatch(/^aviso: o download foi cancelado: longo\.mp4 \[CANCELLED\]; [^\n]*\n[^\n]*$/);
     expect(peer.screen().join("\n")).not.toContain("baixado com sucesso");
   });
+
+  test.skipIf(process.platform === "win32")(
+    "a server from flags shows its quiet line, and goes on without the terminal in the background",
+    async () => {
+      await using shell = openTerminal(["bash", "--norc", "-i"], {
+        env: { PS1: "$ ", BASH_SILENCE_DEPRECATION_WARNING: "1" },
+      });
+      await shell.shows("$");
+      const [port = 0, other = 0] = freePorts(2);
+      const serve = (port: number) =>
+        machine.command("napster-server", "--host", "127.0.0.1", "--port", String(port)).join(" ");
+      shell.press(`${serve(port)}${KEY.enter}`);
+      await shell.endsWith(/^0 peers · Ctrl\+C sai$/);
+      shell.press(KEY.suspend);
+      await shell.shows("Stopped");
+      await shell.endsWith(/^\$$/);
+      shell.press(`bg${KEY.enter}`);
+      expect(await search(machine, `127.0.0.1:${port}`, "nada.mp4")).toEqual([]);
+      await shell.shows("solicitou arquivo nada.mp4");
+      shell.press(`clear; jobs${KEY.enter}`);
+      await shell.shows("Running");
+      expect(shell.screen().join("\n")).not.toContain("peers");
+      shell.press(`clear; fg${KEY.enter}`);
+      await shell.endsWith(/^0 peers · Ctrl\+C sai$/);
+      shell.press(KEY.interrupt);
+      await shell.endsWith(/^\$$/);
+
+      shell.press(`clear; ${serve(other)} & clear${KEY.enter}`);
+      await until("it to serve", () => search(machine, `127.0.0.1:${other}`, "nada.mp4").catch(() => undefined));
+      await shell.shows("solicitou arquivo nada.mp4");
+      expect(shell.screen().join("\n")).not.toMatch(/peers|Stopped/);
+      shell.press(`clear; kill %1; wait; exit${KEY.enter}`);
+      await shell.exit();
+    },
+  );
 });

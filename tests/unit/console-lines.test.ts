@@ -114,9 +114,23 @@ describe("progress", () => {
   const progress = { bytes: 5e8, size: 1.2e9, rate: 1.05e8, etaSeconds: 6.2, sources: 1 };
 
   test("shows bar, part, rate and what is left", () => {
-    expect(progressLine(progress, 80)).toBe(
-      "[############------------------]  41%  500 MB de 1,2 GB  105 MB/s  falta 7 s",
-    );
+    expect(progressLine(progress, 80)).toBe("[#####---------]  41%   500 MB de 1,2 GB   105 MB/s  falta 7 s");
+  });
+
+  test("keeps each text in its place while all of them change", () => {
+    for (const columns of [30, 50, 60, 80, 100, 200]) {
+      const seen = new Set<string>();
+      for (const bytes of [0, 999, 99_949, 1e6, 9.99e7, 1.2e9])
+        for (const [rate, etaSeconds] of [
+          [0, undefined],
+          [97_400, 3599],
+          [9.9e8, 1],
+        ] as const) {
+          const line = progressLine({ bytes, size: 1.2e9, rate, etaSeconds, sources: 1 }, columns);
+          seen.add([line.indexOf("]"), line.indexOf("%"), line.indexOf(" de "), line.indexOf("/s")].join(" "));
+        }
+      expect([...seen]).toHaveLength(1);
+    }
   });
 
   test("names the source that sends nothing", () => {

@@ -46,7 +46,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
   test("may type or paste ahead, with any newline", async () => {
     await using session = await open();
     session.press("JOIN\n\n\r\n.\rsearch\r", "lento.mp4\rDOWNLOAD\r\r\r");
-    await session.shows(/ 41% {2}500 MB de 1,2 GB/);
+    await session.shows(/ 41% +500 MB de 1,2 GB/);
     session.press("isto é ignorado", KEY.interrupt);
     await session.shows("[CANCELLED]");
     session.press("s", KEY.enter);
