@@ -5,9 +5,10 @@
 import { isUsage, parseServer, SERVER_DEFAULT, type ServerConfig, serverUsage } from "./config.ts";
 import { EXIT } from "./console/headless.ts";
 import { serverHelp } from "./console/help.ts";
-import { addedLine, searchedLine } from "./console/lines.ts";
+import { addedLine, addedLineParts, searchedLine } from "./console/lines.ts";
 import { createJsonLog, createLog } from "./console/log.ts";
 import { askServer } from "./console/menu.ts";
+import type { Output } from "./console/output.ts";
 import { answerAndExit, runProgram } from "./console/program.ts";
 import { type Asker, isStop } from "./console/questions.ts";
 import { createReport } from "./console/report.ts";
@@ -22,6 +23,9 @@ const PROGRAM = "napster-server";
 const LOOK_MS = 500;
 const peersOf = (count: number): string => `${count} ${count === 1 ? "peer" : "peers"}`;
 
+/** A dictated line up to this size is made at once, in about a millisecond. */
+const LINE_BYTES_AT_ONCE_MAX = 8 * 1024;
+
 async function main(config: ServerConfig): Promise<never> {
   return runProgram(async ({ output, screen, reportParts, tell, life, openAsker, openIfOurs }) => {
     const report = createReport(reportParts);
@@ -32,7 +36,7 @@ async function main(config: ServerConfig): Promise<never> {
 
     function onEvent(event: ServidorEvent): void {
       // SPEC 6: one line for each JOIN and each SEARCH.
-      if (event.type === "joined" && !config.quiet) say(addedLine(event.address, event.names));
+      if (event.type === "joined" && !config.quiet) screen.above(() => tellJoined(output, event));
       if (event.type === "searched" && !config.quiet) say(searchedLine(event.address, event.name));
       if (event.type === "fault" && config.verbose) log.refused(event.remote, event.fault);
       if (event.type === "index-away") log.failed(indexFault(event.trouble));
@@ -77,6 +81,14 @@ async function main(config: ServerConfig): Promise<never> {
     await servidor?.close();
     return EXIT.done;
   });
+}
+
+/** A long list is made while it is written, so that nobody waits for the line. */
+function tellJoined(output: Output, { address, names }: Extract<ServidorEvent, { type: "joined" }>): void {
+  let bytes = 0;
+  for (let i = 0; i < names.length; i++) bytes += 1 + (names[i]?.length ?? 0);
+  if (bytes <= LINE_BYTES_AT_ONCE_MAX) output.out(`${addedLine(address, names)}\n`);
+  else output.outParts(bytes, addedLineParts(address, names));
 }
 
 const INDEX_FAULTS = {

@@ -13,6 +13,9 @@ const PATH_CHARACTERS_MAX = 32_767;
 export const showFile = (name: string): string => showName(name, NAME_BYTES_MAX);
 export const showFolder = (folder: string): string => showName(folder, PATH_CHARACTERS_MAX);
 
+/** About a millisecond's work. */
+const PART_CHARACTERS = 8 * 1024;
+
 /** An empty list leaves no space behind. */
 const listed = (sentence: string, values: readonly string[]): string => [sentence, ...values].join(" ");
 
@@ -33,7 +36,22 @@ export function downloadedLine(name: string, folder: string): string {
 
 // SPEC 6: the server, on JOIN. A list may name a file twice; the peer has it once.
 export function addedLine(address: Address, names: readonly string[]): string {
-  return listed(`Peer ${formatAddress(address)} adicionado com arquivos`, [...new Set(names)].map(showFile));
+  return [...addedLineParts(address, names)].join("");
+}
+
+/** The same in parts of about PART_CHARACTERS: a line of 200,000 names takes seconds to make. */
+export function* addedLineParts(address: Address, names: readonly string[]): Generator<string, void> {
+  let part = `Peer ${formatAddress(address)} adicionado com arquivos`;
+  const told = new Set<string>();
+  for (const name of names) {
+    if (told.has(name)) continue;
+    told.add(name);
+    part += ` ${showFile(name)}`;
+    if (part.length < PART_CHARACTERS) continue;
+    yield part;
+    part = "";
+  }
+  yield part;
 }
 
 // SPEC 6: the server, on SEARCH.

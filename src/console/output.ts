@@ -21,6 +21,11 @@ export type Writer = (text: string) => void;
 export type Output = {
   readonly out: Writer;
   readonly err: Writer;
+  /**
+   * A line that is made while it is written, in the parts that `parts` yields: nobody waits for the whole of it. `bytes`
+   * is about how many it has, and counts as waiting from now on; its newline is added.
+   */
+  outParts(bytes: number, parts: Iterator<string, void>): void;
   /** Resolves once at most half of the queue waits: what a producer that can wait, waits for. */
   ready(): Promise<void>;
   /** Resolves when all is written, or after `msMax`. */
@@ -42,6 +47,7 @@ export function createOutput({ ordered }: { ordered: boolean }): Output {
   return {
     out: (text) => first.push(1, text),
     err: (text) => second.push(2, text),
+    outParts: (bytes, parts) => first.pushParts(1, bytes, parts),
     ready: async () => {
       await Promise.all([first.below(OUTPUT_QUEUE_BYTES_MAX / 2), second.below(OUTPUT_QUEUE_BYTES_MAX / 2)]);
     },
@@ -56,15 +62,20 @@ export function createOutput({ ordered }: { ordered: boolean }): Output {
 
 type Queue = {
   push(fd: number, text: string): void;
+  pushParts(fd: number, bytes: number, parts: Iterator<string, void>): void;
   /** Resolves once at most `bytes` wait. */
   below(bytes: number): Promise<void>;
 };
 
 const encoder = new TextEncoder();
 
+/** What waits: bytes, or a line of which `weight` bytes, about, are still to be made. */
+type Waiting = { readonly fd: number; readonly bytes: Uint8Array } | Line;
+type Line = { readonly fd: number; readonly parts: Iterator<string, void>; weight: number };
+
 /** A bounded queue in front of `writeSome`. Exported for its tests, which stand in for the system. */
 export function createQueue(writeSome: WriteSome): Queue {
-  const waiting: { fd: number; bytes: Uint8Array }[] = [];
+  const waiting: Waiting[] = [];
   const gone = new Set<number>();
   let waiters: { bytes: number; resolve: () => void }[] = [];
   let queued = 0;
@@ -76,17 +87,30 @@ export function createQueue(writeSome: WriteSome): Queue {
   }
 
   function takeBatch(): { fd: number; bytes: Uint8Array } | undefined {
-    const head = waiting[0];
+    const [head] = waiting;
     if (head === undefined) return undefined;
-    let count = 0;
+    if ("parts" in head) return { fd: head.fd, bytes: makePart(head) };
+    const parts: Uint8Array[] = [];
     let length = 0;
-    while (
-      waiting[count]?.fd === head.fd &&
-      (count === 0 || length + (waiting[count]?.bytes.length ?? 0) <= WRITE_BYTES_MAX)
-    )
-      length += waiting[count++]?.bytes.length ?? 0;
-    const parts = waiting.splice(0, count).map(({ bytes }) => bytes);
+    for (const next of waiting) {
+      if (next.fd !== head.fd || "parts" in next) break;
+      if (parts.length > 0 && length + next.bytes.length > WRITE_BYTES_MAX) break;
+      parts.push(next.bytes);
+      length += next.bytes.length;
+    }
+    waiting.splice(0, parts.length);
     return { fd: head.fd, bytes: parts.length === 1 ? head.bytes : Buffer.concat(parts) };
+  }
+
+  /** The next part of the line that is first, which leaves the queue with its last one. */
+  function makePart(line: Line): Uint8Array {
+    const { done, value } = gone.has(line.fd) ? { done: true, value: "" } : line.parts.next();
+    const bytes = encoder.encode(done === true ? "\n" : (value ?? ""));
+    const weight = done === true ? line.weight : Math.min(line.weight, bytes.length);
+    line.weight -= weight;
+    queued += bytes.length - weight;
+    if (done === true) waiting.shift();
+    return bytes;
   }
 
   async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
@@ -117,14 +141,24 @@ export function createQueue(writeSome: WriteSome): Queue {
     busy = false;
   }
 
+  /** A line longer than the whole queue still passes when nothing waits before it. */
+  function hasRoom(fd: number, bytes: number): boolean {
+    return !gone.has(fd) && (queued === 0 || queued + bytes <= OUTPUT_QUEUE_BYTES_MAX);
+  }
+
+  function add(item: Waiting, bytes: number): void {
+    waiting.push(item);
+    queued += bytes;
+    if (!busy) void pump();
+  }
+
   return {
     push(fd, text) {
       const bytes = encoder.encode(text);
-      // A line longer than the whole queue still passes when nothing waits before it.
-      if (gone.has(fd) || (queued > 0 && queued + bytes.length > OUTPUT_QUEUE_BYTES_MAX)) return;
-      waiting.push({ fd, bytes });
-      queued += bytes.length;
-      if (!busy) void pump();
+      if (hasRoom(fd, bytes.length)) add({ fd, bytes }, bytes.length);
+    },
+    pushParts(fd, bytes, parts) {
+      if (hasRoom(fd, bytes)) add({ fd, parts, weight: bytes }, bytes);
     },
     below(bytes) {
       if (queued <= bytes) return Promise.resolve();

@@ -4,7 +4,7 @@
 
 import { answer } from "../catalog/answer.ts";
 import { after, type Catalog, type MaybePromise } from "../catalog/contract.ts";
-import { runInSlices, runSoon } from "../catalog/slices.ts";
+import { type Job, runInSlices, runSoon } from "../catalog/slices.ts";
 import { formatAddress } from "../protocol/address.ts";
 import { nextServerState } from "../protocol/conversation.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
@@ -52,6 +52,9 @@ export type Desk = {
 
 /** A JOIN's payload up to this size is read at once; it takes less than a millisecond. */
 const READ_AT_ONCE_BYTES_MAX = 32 * 1024;
+
+/** Names that are gathered without a pause. */
+const NAMES_AT_ONCE_MAX = 4096;
 
 const NO_SHARES: readonly never[] = [];
 const DISPLACED = fault("ADDRESS_TAKEN", "theirs", "another peer has proved that it listens at your address", true);
@@ -122,8 +125,15 @@ export function createDesk({ options, limits, catalog, clock, metrics, outbox, p
       if (isFault(judged)) return answerTo(session, request, judged, at);
       const job = readShares(payload, limits.names);
       const shares = request.payloadBytes > READ_AT_ONCE_BYTES_MAX ? runInSlices(job) : runSoon(job);
-      const ready = after(shares, (list) => after(entrance.departing(session, judged), () => list));
-      return after(ready, (list) => answerTo(session, request, list, at, judged));
+      const named = after(shares, (list) => {
+        if (isFault(list)) return { list, names: [], digest: undefined };
+        const names = list.length > NAMES_AT_ONCE_MAX ? runInSlices(namesOf(list)) : list.map(({ name }) => name);
+        return after(names, (all) =>
+          after(entrance.digest(session, judged, all), (digest) => ({ list, names: all, digest })),
+        );
+      });
+      const ready = after(named, (known) => after(entrance.departing(session, judged), () => known));
+      return after(ready, ({ list, ...known }) => answerTo(session, request, list, at, { ...judged, ...known }));
     });
     return settled(after(work, () => void hold(session, 0)));
   }
@@ -153,8 +163,8 @@ export function createDesk({ options, limits, catalog, clock, metrics, outbox, p
         if (isFault(result)) return refuse(session, result);
         if (!isFault(next)) session.state = next;
         if (client.member !== undefined) stay(session, now, limits);
-        const isNews = standing === undefined || entrance.enter(session, standing, member, shares as readonly Share[]);
-        const event = isNews && eventOf(request, shares as readonly Share[], client.member, options);
+        const isNews = judged === undefined || entrance.enter(session, judged, member);
+        const event = isNews && eventOf(request, judged?.names ?? [], client.member, options);
         if (event) options.onEvent(event);
         outbox.put(session.connection, encodeReply(result.reply), result.payload);
         if (request.verb !== "LEAVE") return;
@@ -208,6 +218,15 @@ export function createDesk({ options, limits, catalog, clock, metrics, outbox, p
 
   const counts = () => ({ connections: sessions.size, unlisted: entrance.unlisted });
   return { sessions, counts, serve, refuse, forget, hold };
+}
+
+function* namesOf(shares: readonly Share[]): Job<string[]> {
+  const names: string[] = [];
+  for (let i = 0; i < shares.length; i++) {
+    names.push((shares[i] as Share).name);
+    if (i % NAMES_AT_ONCE_MAX === NAMES_AT_ONCE_MAX - 1) yield;
+  }
+  return names;
 }
 
 /** A promise to wait for, or nothing to wait for. */

@@ -4,16 +4,24 @@
 
 import { publishedAddress, type Standing } from "../catalog/answer.ts";
 import type { MaybePromise, Member } from "../catalog/contract.ts";
+import { type Job, runInSlices, runSoon } from "../catalog/slices.ts";
 import { type Address, formatAddress, sameAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import type { ServerRequest, Share } from "../protocol/messages.ts";
+import type { ServerRequest } from "../protocol/messages.ts";
 import type { Probed, Probes } from "./probes.ts";
 import type { Session } from "./session.ts";
 
 type Join = Extract<ServerRequest, { verb: "JOIN" }>;
 
 /** What is known of a JOIN before it is taken. */
-export type Judged = { readonly address: Address; readonly standing: Standing; readonly proven: boolean };
+export type Judged = {
+  readonly address: Address;
+  readonly standing: Standing;
+  readonly proven: boolean;
+  /** The names of its files, and what stands for them where that is asked for; once they have been read. */
+  readonly names?: readonly string[];
+  readonly digest?: string | undefined;
+};
 
 export type Entrance = {
   /** Judges a JOIN's address, and dials it. */
@@ -22,8 +30,10 @@ export type Entrance = {
   departing(session: Session, judged: Judged): MaybePromise<void>;
   /** Takes a place for it, or says why not. Whoever holds the address and is proved dead is displaced. */
   clear(session: Session, judged: Judged): Fault | undefined;
-  /** It has joined with that standing, having been `before`. Whether that is news, or one more try of the same. */
-  enter(session: Session, standing: Standing, before: Member | undefined, shares: readonly Share[]): boolean;
+  /** Stands for the names of a JOIN that is in no list, or was not before. */
+  digest(session: Session, judged: Judged, names: readonly string[]): MaybePromise<string | undefined>;
+  /** It has joined, having been `before`. Whether that is news, or one more try of the same names. */
+  enter(session: Session, judged: Judged, before: Member | undefined): boolean;
   /** It is no member, or has not become one. */
   leave(session: Session): void;
   /** Members that are in no list. */
@@ -37,6 +47,10 @@ type Options = {
   readonly onProbed: (probed: Probed) => void;
   readonly displace: (holder: Session) => void;
 };
+
+/** Names that are hashed without a pause, and between two yields. */
+const AT_ONCE_MAX = 512;
+const STRIDE = 64;
 
 const TOO_MANY = fault("TOO_MANY", "ours", "peers", true);
 const TAKEN = fault("ADDRESS_TAKEN", "theirs", "a live peer has this address", true);
@@ -96,11 +110,13 @@ export function createEntrance({ probes, peersMax, onProbed, displace }: Options
     judge,
     departing,
     clear,
-    enter(session, standing, before, shares) {
+    digest(session, { standing }, names) {
+      if (standing === "unlisted" || (standing === "listed" && session.unlistedNames === undefined)) return undefined;
+      return (names.length > AT_ONCE_MAX ? runInSlices : runSoon)(digestOf(names));
+    },
+    enter(session, { standing, digest: names }, before) {
       const { member } = session.client;
       const { unlistedNames } = session;
-      const isRetry = standing === "unreached" || (standing === "listed" && unlistedNames !== undefined);
-      const names = isRetry ? digestOf(shares) : undefined;
       const isSame = before !== undefined && member !== undefined && sameAddress(before.address, member.address);
       // One that only asks is announced once it wants to be found.
       const isNews = standing !== "unlisted" && (!isSame || unlistedNames === undefined || unlistedNames !== names);
@@ -124,8 +140,11 @@ export function createEntrance({ probes, peersMax, onProbed, displace }: Options
 }
 
 /** The names of a JOIN, however many, as a few bytes to keep. */
-function digestOf(shares: readonly Share[]): string {
+function* digestOf(names: readonly string[]): Job<string> {
   const hash = new Bun.CryptoHasher("sha256");
-  for (const { name } of shares) hash.update(`${name}\n`);
+  for (const [i, name] of names.entries()) {
+    hash.update(`${name}\n`);
+    if (i % STRIDE === STRIDE - 1) yield;
+  }
   return hash.digest("hex");
 }

@@ -5,7 +5,7 @@
 import type { Catalog, Member } from "../catalog/contract.ts";
 import type { Address, Range } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
-import type { ServerRequest, Share } from "../protocol/messages.ts";
+import type { ServerRequest } from "../protocol/messages.ts";
 import type { Limits } from "../protocol/server-limits.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Connect, Listen } from "../transport/connection.ts";
@@ -42,16 +42,16 @@ export type ServidorOptions = {
   readonly clock?: Clock;
 };
 
-/** What a request that has succeeded tells. */
+/** What a request that has succeeded tells; `names` are those of a JOIN. */
 export function eventOf(
   request: ServerRequest,
-  shares: readonly Share[],
+  names: readonly string[],
   member: Member | undefined,
   { tellSearches }: Pick<ServidorOptions, "tellSearches">,
 ): ServidorEvent | undefined {
   if (member === undefined) return undefined;
   const { address } = member;
-  if (request.verb === "JOIN") return { type: "joined", address, names: shares.map(({ name }) => name) };
+  if (request.verb === "JOIN") return { type: "joined", address, names };
   if (request.verb === "SEARCH" && tellSearches !== false) return { type: "searched", address, name: request.name };
   return undefined;
 }

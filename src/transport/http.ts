@@ -11,16 +11,31 @@ export type Page = { readonly status: number; readonly type: string; readonly te
 
 const MISSING: Page = { status: 404, type: "text/plain; charset=utf-8", text: "not found\n" };
 
+const NOT_ALLOWED: Page = { status: 405, type: "text/plain; charset=utf-8", text: "GET only\n" };
+const BROKEN: Page = { status: 500, type: "text/plain; charset=utf-8", text: "internal error\n" };
+
+const respond = ({ status, type, text }: Page): Response =>
+  new Response(text, { status, headers: { "Content-Type": type, Connection: "close" } });
+
+/** The path of a request's target. Without a Host header, as HTTP/1.0 allows, Bun's `url` is the bare path. */
+const pathOf = (url: string): string => /^(?:[a-z]+:\/\/[^/?#]*)?([^?#]*)/i.exec(url)?.[1] || "/";
+
 /** Serves `pageOf(path)`; faults as those of listen. Port 0 takes any free one. */
 export function serveText(at: Address, pageOf: (path: string) => Page | undefined): Listener | Fault {
   try {
     const server = Bun.serve({
       hostname: at.ip,
       port: at.port,
+      // The runtime's own page for an error shows paths, source lines and a stack.
+      development: false,
+      error: () => respond(BROKEN),
       fetch(request) {
-        if (request.method !== "GET" && request.method !== "HEAD") return new Response("GET only\n", { status: 405 });
-        const { status, type, text } = pageOf(new URL(request.url).pathname) ?? MISSING;
-        return new Response(text, { status, headers: { "Content-Type": type } });
+        if (request.method !== "GET" && request.method !== "HEAD") return respond(NOT_ALLOWED);
+        try {
+          return respond(pageOf(pathOf(request.url)) ?? MISSING);
+        } catch {
+          return respond(BROKEN);
+        }
       },
     });
     return { address: { ip: at.ip, port: server.port ?? at.port }, close: () => void server.stop(true) };

@@ -154,6 +154,21 @@ test("one address that takes all it can get leaves room for others, where descri
   for (const socket of greedy) socket.destroy();
 });
 
+test("a JOIN of many names is one line as dictated, in its place among others", async () => {
+  await using server = start();
+  using _small = await enter(server, 5001, "a.mp4");
+  const names = Array.from({ length: 3000 }, (_, i) => `${i} ${"lorem ipsum ".repeat(5)}.mp4`);
+  using large = await enter(server, 5002, ...names, "0 fim.mp4", ...names.slice(0, 10));
+  large.send("SEARCH a.mp4\n");
+  await server.shows("Peer 127.0.0.1:5002 solicitou arquivo a.mp4\n");
+  expect(server.stdout()).toBe(
+    `Peer 127.0.0.1:5001 adicionado com arquivos a.mp4
+Peer 127.0.0.1:5002 adicionado com arquivos ${names.join(" ")} 0 fim.mp4
+Peer 127.0.0.1:5002 solicitou arquivo a.mp4
+`,
+  );
+});
+
 describe("napster-peer find", () => {
   const find = (server: string, ...args: string[]): Program =>
     startProgram({

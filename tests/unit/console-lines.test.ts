@@ -1,7 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import { complaintOf, complaintText, nameComplaint } from "../../src/console/complaints.ts";
 import { peerHelp, serverHelp } from "../../src/console/help.ts";
-import { addedLine, downloadedLine, foundLine, joinedLine, searchedLine } from "../../src/console/lines.ts";
+import {
+  addedLine,
+  addedLineParts,
+  downloadedLine,
+  foundLine,
+  joinedLine,
+  searchedLine,
+} from "../../src/console/lines.ts";
 import { liarNote, reachNote } from "../../src/console/notes.ts";
 import { progressLine, showBytes, showSeconds } from "../../src/console/progress.ts";
 import { standingLine } from "../../src/console/standing.ts";
@@ -202,4 +209,16 @@ test("how a peer stands takes one short line, and none before the first JOIN", (
   expect(standingLine({ address, hashing: { files: 0, filesTotal: 1, bytes: 0, bytesTotal: 0 } })).toEndWith(
     "1 de 1, 0%",
   );
+});
+
+test("the line of a JOIN is the same in parts, however many names it has", () => {
+  const at = { ip: "127.0.0.1", port: 8776 };
+  const many = Array.from({ length: 5000 }, (_, i) => `aula ${i % 3000} ${"x".repeat(i % 200)}.mp4`);
+  for (const names of [[], ["a.mp4"], ["a.mp4", "b.mp4", "a.mp4"], many]) {
+    const line = ["Peer 127.0.0.1:8776 adicionado com arquivos", ...new Set(names)].join(" ");
+    expect(addedLine(at, names)).toBe(line);
+    const parts = [...addedLineParts(at, names)];
+    expect(parts.join("")).toBe(line);
+    expect(Math.max(...parts.map(({ length }) => length))).toBeLessThan(9000);
+  }
 });

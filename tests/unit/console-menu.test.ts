@@ -47,6 +47,7 @@ function open(world: World = {}) {
   const output: Output = {
     out: (text) => void said.out.push(text),
     err: (text) => void said.err.push(text),
+    outParts() {},
     ready: async () => {},
     flush: async () => {},
   };

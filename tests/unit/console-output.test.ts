@@ -101,3 +101,45 @@ test.skipIf(process.platform === "win32").each(["socket", "pipe"])(
     closeSync(end);
   },
 );
+
+test("a line in parts is made as it is written, whole, in its place, and is given up with its reader", async () => {
+  const { write, written } = scripted([]);
+  const queue = createQueue(write);
+  let made = 0;
+  function* parts(): Generator<string, void> {
+    for (; made < 1000; made++) yield `${made} `;
+  }
+  queue.push(1, "before\n");
+  queue.pushParts(1, 4000, parts());
+  queue.push(1, "behind\n");
+  expect(made).toBeLessThan(2);
+  await queue.below(0);
+  const numbers = Array.from({ length: 1000 }, (_, i) => `${i} `).join("");
+  expect(written.get(1)).toBe(`before\n${numbers}\nbehind\n`);
+
+  const gone = createQueue(scripted([3, "EPIPE"]).write);
+  gone.push(1, "abcdef");
+  made = 0;
+  gone.pushParts(1, 4000, parts());
+  await gone.below(0);
+  expect(made).toBeLessThan(2);
+});
+
+test("a line in parts counts as waiting until it is written, and is dropped whole where there is no room", async () => {
+  const { promise: read, resolve: readNow } = Promise.withResolvers<void>();
+  const written: string[] = [];
+  const queue = createQueue(async (_, bytes) => {
+    await read;
+    written.push(Buffer.from(bytes).toString());
+    return bytes.length;
+  });
+  queue.pushParts(1, 2 * OUTPUT_QUEUE_BYTES_MAX, ["first"].values());
+  queue.pushParts(1, OUTPUT_QUEUE_BYTES_MAX, ["second"].values());
+  queue.push(1, "third\n");
+  readNow();
+  await queue.below(0);
+  expect(written.join("")).toBe("first\n");
+  queue.push(1, "fourth\n");
+  await queue.below(0);
+  expect(written.join("")).toBe("first\nfourth\n");
+});

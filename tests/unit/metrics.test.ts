@@ -4,7 +4,10 @@
 
 import { describe, expect, test } from "bun:test";
 import { createMetrics } from "../../src/servidor/metrics.ts";
+import { serveText } from "../../src/transport/http.ts";
+import { closeAfterTest } from "../support/closing.ts";
 import { codeOf, good } from "../support/good.ts";
+import { openRaw } from "../support/raw.ts";
 import { dial, startServidor } from "../support/servidor.ts";
 
 const GAUGES = {
@@ -103,5 +106,46 @@ describe("a server", () => {
   test("that cannot have its door says which fault", () => {
     const { servidor, address } = startServidor({ probe: false });
     expect(codeOf(servidor.serveOperations(address))).toBe("PORT_IN_USE");
+  });
+});
+
+describe("the operator's door", () => {
+  const page = (text: string) => ({ status: 200, type: "text/plain", text });
+  async function ask(request: string, pageOf = (path: string) => (path === "/healthz" ? page("ok\n") : undefined)) {
+    const door = good(serveText({ ip: "127.0.0.1", port: 0 }, pageOf));
+    closeAfterTest(() => door.close());
+    using raw = await openRaw(door.address);
+    raw.send(request);
+    return await raw.rest();
+  }
+
+  test.each([
+    ["GET /healthz HTTP/1.0\r\n\r\n", 200],
+    ["GET /healthz HTTP/1.0\r\nHost: \r\n\r\n", 200],
+    ["GET /healthz?a=b HTTP/1.0\r\n\r\n", 200],
+    ["GET /healthz HTTP/1.1\r\nHost: a b [::\r\n\r\n", 200],
+    ["GET http://x:99999/healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200],
+    ["HEAD /healthz HTTP/1.0\r\n\r\n", 200],
+    ["GET /healthz HTTP/1.1\r\n\r\n", 400],
+    ["GET / HTTP/1.0\r\n\r\n", 404],
+    ["GET /%zz%00 HTTP/1.0\r\n\r\n", 404],
+    ["GET //healthz HTTP/1.0\r\n\r\n", 404],
+    ["POST /healthz HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", 405],
+    ["\u0000\u0001\r\n\r\n", 400],
+    ["HELLO 1\n\r\n\r\n", 400],
+  ])("answers %j with %d, and says nothing of the program", async (request, status) => {
+    const answer = await ask(request);
+    expect(answer).toStartWith(`HTTP/1.1 ${status} `);
+    expect(answer.length).toBeLessThan(300);
+    expect(answer).not.toContain(process.cwd());
+  });
+
+  test("answers 500 in a line of its own where a page cannot be made", async () => {
+    const answer = await ask("GET /healthz HTTP/1.0\r\n\r\n", () => {
+      throw new Error("a secret of the program");
+    });
+    expect(answer).toStartWith("HTTP/1.1 500 ");
+    expect(answer).toEndWith("\r\n\r\ninternal error\n");
+    expect(answer).not.toContain("secret");
   });
 });
