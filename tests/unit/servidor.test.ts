@@ -448,19 +448,20 @@ describe("listening", () => {
 describe("whoever breaks off", () => {
   test.each([["PING"], ["UPDATE 1 - b.mp4"]])(
     "in the middle of many a %s is in no list, and its address is free",
-    (line) => {
+    async (line) => {
       const net = createNet();
       start({ listen: net.listen });
-      const enterFrom = (port: number) => {
+      const enterFrom = async (port: number) => {
         const far = net.visit({ ip: "127.0.0.1", port });
         far.say(join(7001, "a.mp4"));
+        await until("an answer", () => far.sent !== ""); // not at once where this turn's time is spent
         expect(far.take()).toBe("JOIN_OK 127.0.0.1:7001\n");
         return far;
       };
-      const gone = enterFrom(6001);
+      const gone = await enterFrom(6001);
       gone.say(`${line}\n`.repeat(2 * TURN_ORDERS));
       gone.close();
-      const next = enterFrom(6002);
+      const next = await enterFrom(6002);
       next.say("WITHDRAW a.mp4\nSEARCH a.mp4\nSEARCH b.mp4\n");
       expect(next.sent).toBe("WITHDRAW_OK\nSEARCH_OK 0\nSEARCH_OK 0\n");
     },
