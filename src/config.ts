@@ -16,7 +16,7 @@ export const SERVER_DEFAULT: Address = { ip: "127.0.0.1", port: 1099 };
 
 const OF_A_PEER = ["host", "port", "server", "max-uploads", "min-rate", "reject-all"] as const;
 const RATES = ["max-upload-rate", "max-download-rate", "hash-rate"] as const;
-const OF_A_DOWNLOAD = ["only", "max-wait", "stall-timeout"] as const;
+const OF_A_DOWNLOAD = ["only", "paranoid", "max-wait", "stall-timeout"] as const;
 const NAME = { takes: "NOME", help: "o nome do arquivo com extensão" } as const;
 
 /** Each flag that moves a limit, and the limit. */
@@ -123,6 +123,8 @@ type PeerOptions = {
   readonly hashRate: number | undefined;
   /** Keeps downloads to the chosen peer. */
   readonly only: boolean;
+  /** Reads each download again before it gets its name. */
+  readonly paranoid: boolean;
   /** How long a download waits in a queue without moving up; undefined when not given. */
   readonly maxWaitSeconds: number | undefined;
 };
@@ -187,6 +189,7 @@ export function parsePeer(
     maxDownloadRate: flags["max-download-rate"],
     hashRate: flags["hash-rate"],
     only: flags.only ?? false,
+    paranoid: flags.paranoid ?? false,
     maxWaitSeconds: flags["max-wait"],
   };
   // A name may be typed as several words, as a person does who forgets the quotes.

@@ -60,6 +60,8 @@ export type PeerOptions = {
   readonly stallSeconds?: number | undefined;
   /** Bytes per second that the hashing of files reads for which nobody waits; no limit when not given. */
   readonly hashRate?: number | undefined;
+  /** Reads each download again before it gets its name, though nothing speaks against it. */
+  readonly paranoid?: boolean;
   readonly onEvent: (event: PeerEvent) => void;
   /** The machine, where it is another than this one. */
   readonly parts?: Parts;
@@ -253,6 +255,7 @@ export class Peer {
       from,
       others: this.#found.name === name ? this.#found.peers.filter((peer) => !sameAddress(peer, place.published)) : [],
       only: request.only ?? false,
+      paranoid: this.#options.paranoid ?? false,
       maxWaitSeconds: request.maxWaitSeconds ?? Number.POSITIVE_INFINITY,
       openWorkplace: (wanted, apart) => parts.openWorkplace(place.library.folder, wanted, apart),
       openLane: threads.open,
@@ -261,7 +264,7 @@ export class Peer {
       offer: (content, part) =>
         place.sharing === "nothing"
           ? NO_OFFER
-          : this.#offers.begin(uploads, { folder: place.library.folder, name, part }, content),
+          : this.#offers.begin(uploads, { folder: place.library.folder, name, ...part }, content),
       random: parts.random,
       self: place.published,
       maxDownloadRate: this.#options.maxDownloadRate,

@@ -230,6 +230,10 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `${file(s)}.part foi apagado, trocado ou tirado d${folder(s)} enquanto era baixado`,
     "se foi movido, ponha-o de volta; depois repita o DOWNLOAD, e deixe os .part como estão até o fim",
   ],
+  PART_CHANGED: (s) => [
+    `outro programa mudou ${file(s)}.part enquanto era baixado`,
+    "veja que programa grava nessa pasta; depois repita o DOWNLOAD: só o que foi estragado é baixado de novo",
+  ],
   OTHER_CONTENT: (s) => [
     `n${folder(s)} há um download incompleto de outro arquivo com o nome d${file(s)}`,
     "apague o arquivo .part de lá, ou faça JOIN com outra pasta",

@@ -90,8 +90,24 @@ function turnToWal(db: Database): void {
   }
 }
 
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
+
+/** Names and paths are nobody else's on this machine: SQLite would make its files readable for all, whatever made the folder. */
+function makePrivate(path: string): void {
+  fs.mkdirSync(dirname(path), { recursive: true, mode: FOLDER_MODE });
+  fs.closeSync(fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, FILE_MODE));
+  for (const file of [path, `${path}-wal`, `${path}-shm`]) {
+    try {
+      fs.chmodSync(file, FILE_MODE); // made by an earlier version
+    } catch {
+      // Not there, or another person's who lets us write: then it is theirs to say.
+    }
+  }
+}
+
 function openDatabase(path: string): Database {
-  if (path !== ":memory:") fs.mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  if (path !== ":memory:") makePrivate(path);
   const db = new Database(path, { create: true, readwrite: true });
   try {
     db.run(`PRAGMA busy_timeout = ${BUSY_MS_MAX}`);

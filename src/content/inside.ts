@@ -15,8 +15,11 @@ import { nameFlaw } from "../protocol/names.ts";
  */
 export type Stamp = { readonly size: number; readonly mtimeNs: bigint; readonly ctimeNs: bigint; readonly ino: bigint };
 
+/** Which file it is, whatever its name and content. */
+export type Identity = { readonly dev: bigint; readonly ino: bigint };
+
 /** A file opened by this module. `close` may be called once; `fd` is this process's, so its worker threads may use it. */
-export type OpenFile = Stamp & { readonly fd: number; close(): Promise<void> };
+export type OpenFile = Stamp & Identity & { readonly fd: number; close(): Promise<void> };
 
 const closeFd = promisify(fs.close);
 const openFd = promisify(fs.open) as (path: string, flags: number, mode?: number) => Promise<number>;
@@ -151,7 +154,7 @@ async function opened(fd: number, wanted: Stamp | undefined): Promise<OpenFile |
   const stat = fs.fstatSync(fd, { bigint: true });
   const stamp = stampOf(stat);
   if (stat.isFile() && (wanted === undefined || sameStamp(stamp, wanted))) {
-    return { ...stamp, fd, close: () => closeFd(fd) };
+    return { ...stamp, dev: stat.dev, fd, close: () => closeFd(fd) };
   }
   await closeFd(fd);
   if (stat.isFile()) return fault("CHANGED", "ours", "size, time or identity is not what was listed");
@@ -183,26 +186,39 @@ export async function openShare(folder: string, share: Stamp & { readonly file: 
   return isFault(path) ? path : openFile(path, share);
 }
 
-/** Opens the .part of a download under way, to serve what is verified of it. */
-export async function openPart(folder: string, name: string): Promise<OpenFile | Fault> {
+/** Opens the .part of a download under way, to serve what is verified of it. CHANGED when it is not that very file. */
+export async function openPart(folder: string, name: string, wanted: Identity): Promise<OpenFile | Fault> {
   const path = workPath(folder, name, "part");
-  return isFault(path) ? path : openFile(path);
+  const file = isFault(path) ? path : await openFile(path);
+  if (isFault(file) || isSame(file, wanted)) return file;
+  await file.close();
+  return fault("CHANGED", "ours", "another file is in the .part's place");
+}
+
+export function isSame(a: Identity, b: Identity): boolean {
+  return a.ino === b.ino && a.dev === b.dev;
 }
 
 /** Whether `name` is taken in `folder`, by whatever kind of file; a folder that cannot be read has no such name. */
 export async function hasFile(folder: string, name: string): Promise<boolean> {
-  const path = finalPath(folder, name);
-  return !isFault(path) && (await taken(path).catch(() => false));
+  return taken(folder, name).catch(() => false);
 }
 
-async function taken(path: string): Promise<boolean> {
+const BEYOND_ASCII = /[^\0-\x7f]/;
+
+/** Throws what the system says. A name that is the same in NFC is the same name, however the disk spells it. */
+async function taken(folder: string, name: string): Promise<boolean> {
+  const path = finalPath(folder, name);
+  if (isFault(path)) return false;
   try {
     await lstat(path);
     return true;
   } catch (error) {
-    if (errorCode(error) === "ENOENT") return false;
-    throw error;
+    if (errorCode(error) !== "ENOENT") throw error;
   }
+  const composed = name.normalize("NFC");
+  const others = await fs.promises.readdir(resolve(folder)).catch(() => []); // a folder may let us write and not look
+  return others.some((other) => BEYOND_ASCII.test(other) && other.normalize("NFC") === composed);
 }
 
 const blocked = (detail: string): Fault => fault("PART_BLOCKED", "disk", detail);
@@ -223,7 +239,7 @@ export async function createInside(
   if (isFault(path)) return path;
   const make = fs.constants.O_RDWR | CAREFULLY | fs.constants.O_CREAT | fs.constants.O_EXCL;
   try {
-    if (work === "part" && (await taken(final))) return fault("FILE_EXISTS", "ours", "the final name is taken");
+    if (work === "part" && (await taken(folder, name))) return fault("FILE_EXISTS", "ours", "the final name is taken");
     const found = await lstat(path, { bigint: true }).catch(() => undefined);
     if (found?.isFile() === false) return blocked(`the ${work} is no regular file`);
     if (found !== undefined && found.nlink > 1n) await fs.promises.unlink(path);

@@ -6,6 +6,7 @@ import { createHash, randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { hostname } from "node:os";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import { isLocal } from "./file-system.ts";
 import { CAREFULLY, diskFault, errorCode, FORBIDDEN, workPath } from "./inside.ts";
 import { lockOpenFile, openAlone } from "./system-lock.ts";
 
@@ -36,15 +37,6 @@ const TRIES_MAX = 50; // a FUSE or a network drive may show a file for a second 
 const TRY_MS = 50;
 const RECORD_BYTES = 256;
 const FILE_MODE = 0o644; // others may read who is at work here, whatever the umask
-
-/**
- * statfs types of Linux whose locks are of the file itself, by whatever name it was opened: ext, xfs, btrfs, f2fs,
- * tmpfs, vfat, exfat, ntfs3, overlay, zfs, bcachefs. A FUSE may have two files in memory for one on its disk.
- */
-const LOCAL = new Set([
-  0xef53, 0x58465342, 0x9123683e, 0xf2f52010, 0x01021994, 0x4d44, 0x2011bab0, 0x7366746e, 0x794c7630, 0x2fc12fc1,
-  0xca451a4e,
-]);
 
 /** Who holds a lock. */
 type Holder = { readonly id: string; readonly machine: string; readonly pid: number; readonly since: string };
@@ -99,7 +91,7 @@ async function takeFile(path: string, pace: Pace): Promise<Lock | Fault | "again
     const system = pace.system(file.handle.fd);
     if (system === "taken") return IN_USE;
     if (!(await isAt(path, file.handle))) return "again";
-    const sure = system === "held" && isLocal(path);
+    const sure = system === "held" && isLocal(file.handle.fd);
     const verdict = file.fresh || sure ? { doubtful: false, at: since } : await judge(path, pace);
     if (verdict === "again" || isFault(verdict)) return verdict;
     if (!file.writable) {
@@ -144,14 +136,6 @@ async function isAt(path: string, handle: fs.promises.FileHandle): Promise<boole
   const here = await handle.stat({ bigint: true });
   const there = await fs.promises.lstat(path, { bigint: true }).catch(() => undefined);
   return here.isFile() && there?.ino === here.ino && there.dev === here.dev;
-}
-
-function isLocal(path: string): boolean {
-  try {
-    return process.platform === "linux" && LOCAL.has(fs.statfsSync(path).type >>> 0);
-  } catch {
-    return false;
-  }
 }
 
 type Verdict = { readonly doubtful: boolean /** When it was looked at last. */; readonly at: number };

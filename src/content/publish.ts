@@ -5,7 +5,7 @@
 import * as fs from "node:fs";
 import { dirname } from "node:path";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import { diskFault, errorCode, finalPath, workPath } from "./inside.ts";
+import { diskFault, errorCode, finalPath, type Identity, isSame, workPath } from "./inside.ts";
 
 /** Waits between tries while something else (an antivirus, an indexer) holds the file. */
 export const PUBLISH_WAITS_MS: readonly number[] = [50, 100, 200, 400, 800];
@@ -15,14 +15,15 @@ export type Disk = {
   link(from: string, to: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
-  lstat(path: string): Promise<Pick<fs.BigIntStats, "ino" | "size">>;
+  lstat(path: string): Promise<Pick<fs.BigIntStats, "dev" | "ino" | "size" | "ctimeNs">>;
   wait(ms: number): Promise<void>;
 };
 
 /** The file that was written and verified: what the .part's name must still lead to. */
-export type Written = {
-  readonly ino: bigint;
+export type Written = Identity & {
   readonly size: number;
+  /** When it was changed last, where the system tells so at once: a change since then was none of ours. */
+  readonly ctimeNs: bigint | undefined;
   /** The name that its .part goes by, where it is not the final one (apartName). */
   readonly work?: string | undefined;
 };
@@ -38,17 +39,25 @@ const exists = (): Fault => fault("FILE_EXISTS", "ours", "the final name is take
 
 const lost = (detail: string): Fault => fault("PART_LOST", "disk", detail);
 
-/** Why `path` is not the file that was written: somebody has put a link or another file in its place. */
+const touched = (): Fault => fault("PART_CHANGED", "disk", "the .part was changed after it had been verified");
+
+/** Why `path` is not the file that was written: somebody has put a link or another file in its place, or cut it. */
 async function swapped(disk: Disk, path: string, written: Written | undefined): Promise<Fault | undefined> {
   if (written === undefined) return undefined;
   try {
-    const { ino, size } = await disk.lstat(path);
-    const same = ino === written.ino && Number(size) === written.size;
+    const found = await disk.lstat(path);
+    const same = isSame(found, written) && Number(found.size) === written.size;
     return same ? undefined : lost("another file is in the .part's place");
   } catch (error) {
     const failed = diskFault(error, "publish");
     return failed.fault === "FILE_MISSING" ? lost("the .part is gone") : failed;
   }
+}
+
+async function changed(disk: Disk, part: string, written: Written | undefined): Promise<Fault | undefined> {
+  if (written?.ctimeNs === undefined) return undefined;
+  const found = await disk.lstat(part).catch(() => undefined);
+  return found === undefined || found.ctimeNs === written.ctimeNs ? undefined : touched();
 }
 
 /** The name goes to the file that was written, or to none: a file swapped in between look and link gives it back. */
@@ -61,7 +70,7 @@ async function placeWritten(
   const wrong = await swapped(disk, part, written);
   // Two programs that know nothing of each other may have had one .part, and one of them was first.
   if (wrong?.fault === "PART_LOST" && (await disk.lstat(final).catch(() => undefined)) !== undefined) return exists();
-  const unplaced = wrong ?? (await place(disk, part, final));
+  const unplaced = wrong ?? (await changed(disk, part, written)) ?? (await place(disk, part, final));
   if (unplaced !== undefined) return unplaced;
   const late = await swapped(disk, final, written);
   if (late?.fault === "PART_LOST") await giveBack(disk, part, final).catch(() => {});
@@ -133,8 +142,8 @@ function syncFolder(folder: string): void {
 
 /**
  * SPEC 5.h: gives a whole, verified, synced download its final name, and removes its journal. FILE_EXISTS when the
- * name is taken (the .part stays), PART_LOST when the .part is no longer what was `written`, DISK_FULL or DISK_ERROR
- * with `retry` when the disk refused for about 1.5 seconds.
+ * name is taken (the .part stays), PART_LOST when the .part is no longer what was `written`, PART_CHANGED when it was
+ * changed since, DISK_FULL or DISK_ERROR with `retry` when the disk refused for about 1.5 seconds.
  */
 export async function publish(
   folder: string,

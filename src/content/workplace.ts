@@ -5,9 +5,20 @@
 import * as fs from "node:fs";
 import { promisify } from "node:util";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import { apartName, createInside, discard, diskFault, finalPath, hasFile, type OpenFile } from "./inside.ts";
-import { takeLock } from "./lock.ts";
+import { allocatedBytes, hasHole, isLocal } from "./file-system.ts";
+import {
+  apartName,
+  createInside,
+  discard,
+  diskFault,
+  finalPath,
+  hasFile,
+  type Identity,
+  type OpenFile,
+} from "./inside.ts";
+import { type Lock, takeLock } from "./lock.ts";
 import { publish } from "./publish.ts";
+import { createWatch, forget, isTouched, type Watch, watchedAsync } from "./watch.ts";
 
 const fdatasync = promisify(fs.fdatasync);
 const ftruncate = promisify(fs.ftruncate);
@@ -36,19 +47,31 @@ export type WorkFile = {
 
 export type Workplace = {
   readonly part: WorkFile & {
-    readonly fd: number /** What it takes on the disk now, holes not counted. */;
+    readonly fd: number;
+    readonly identity: Identity;
+    /** To be told of every write to `fd`; undefined where the system says too late when a file was changed. */
+    readonly watch: Watch | undefined;
+    /** What it takes on the disk now, holes not counted. */
     readonly allocatedBytes: number;
   };
   readonly journal: WorkFile;
   /** The name that its .part goes by: the file's own, or apartName. */
   readonly work: string;
-  /** Bytes that the folder's disk has left for us. */
-  freeBytes(): Promise<number>;
+  /** Bytes that the folder's disk has left for us; DISK_ERROR where it does not say. */
+  freeBytes(): Promise<number | Fault>;
+  /**
+   * Whether the .part, which was written and synced and is cut to its `size` bytes, may hold other bytes than were
+   * written: another program has changed it, or our lock was another's for a while. IN_USE when it is another's now.
+   */
+  doubt(size: number): Promise<boolean | Fault>;
+  /** All of it is read from here on: what was seen before is no doubt any more. */
+  trust(): void;
   /** Resolves with IN_USE when another took the files from us, believing us dead: nothing may be written any more. */
   readonly lost: Promise<Fault>;
   /**
    * Closes the files and gives the .part, `size` bytes long, its final name. FILE_EXISTS when the name was taken
-   * meanwhile, PART_LOST when something else is in the .part's place.
+   * meanwhile, PART_LOST when something else is in the .part's place, PART_CHANGED when it was changed since doubt() or
+   * trust(), IN_USE when the lock is another's.
    */
   publish(size: number): Promise<Fault | undefined>;
   /** Closes the files and leaves them for another time; removes them when `worthless`. */
@@ -64,7 +87,8 @@ export async function openWorkplace(folder: string, name: string, apart?: string
   const final = finalPath(folder, name);
   if (isFault(final)) return final;
   if (await hasFile(folder, name)) return fault("FILE_EXISTS", "ours", "the final name is taken");
-  const lock = await takeLock(folder, name);
+  // The lock is of the .part: another file may have a name that is ours apart.
+  const lock = await takeLock(folder, work);
   if (isFault(lock)) return lock.fault === "FILE_MISSING" ? fault("FOLDER_MISSING", "disk", lock.detail) : lock;
   const part = await createInside(folder, work, "part");
   const journal = isFault(part) ? part : await createInside(folder, work, "journal");
@@ -73,17 +97,67 @@ export async function openWorkplace(folder: string, name: string, apart?: string
     await lock.release();
     return journal;
   }
-  const { fd } = part as OpenFile;
-  const files = [workFile(part as OpenFile), workFile(journal)] as const;
+  return createWorkplace({ folder, name, work, part: part as OpenFile, journal, lock });
+}
+
+type Opened = {
+  readonly folder: string;
+  readonly name: string;
+  readonly work: string;
+  readonly part: OpenFile;
+  readonly journal: OpenFile;
+  readonly lock: Lock;
+};
+
+function createWorkplace({ folder, name, work, part, journal, lock }: Opened): Workplace {
+  const { fd, dev, ino } = part;
+  const watch = isLocal(fd) ? createWatch(fd) : undefined;
+  const files = [workFile(part, watch), workFile(journal)] as const;
+  let trusted = false;
+  let ctimeNs: bigint | undefined; // when the .part was last known to be right
   const close = () => Promise.all(files.map((file) => file.close()));
+  const know = () => {
+    if (watch !== undefined) ctimeNs = fs.fstatSync(fd, { bigint: true }).ctimeNs;
+  };
 
   return {
-    part: { ...files[0], fd, allocatedBytes: Math.min((part as OpenFile).size, allocatedBytes(fd)) },
+    part: {
+      ...files[0],
+      fd,
+      identity: { dev, ino },
+      watch,
+      // Where it is not told, a disk that fills up later pauses the download.
+      allocatedBytes: Math.min(part.size, allocatedBytes(fd) ?? part.size),
+    },
     journal: files[1],
     work,
     async freeBytes() {
-      const disk = await fs.promises.statfs(folder);
-      return disk.bavail * disk.bsize;
+      try {
+        const disk = await fs.promises.statfs(folder);
+        return disk.bavail * disk.bsize;
+      } catch (error) {
+        return diskFault(error, "statfs");
+      }
+    },
+    async doubt(size) {
+      const standing = await lock.check();
+      if (isFault(standing)) return standing;
+      try {
+        if (fs.fstatSync(fd).size > size) {
+          const failed = (await files[0].truncate(size)) ?? (await files[0].sync());
+          if (failed !== undefined) return failed;
+        }
+        know(); // before it is judged: what comes after is found when the name is given
+        if (watch !== undefined && isTouched(watch, fd)) return true;
+        if (trusted) return false;
+        return standing === "gone" || lock.doubtful || fs.fstatSync(fd).size !== size || hasHole(fd, size);
+      } catch (error) {
+        return diskFault(error, "look"); // closed meanwhile
+      }
+    },
+    trust() {
+      trusted = true;
+      if (watch !== undefined) forget(watch, fd);
     },
     lost: lock.lost,
     async publish(size) {
@@ -91,7 +165,9 @@ export async function openWorkplace(folder: string, name: string, apart?: string
       const standing = await lock.check();
       const failed = isFault(standing)
         ? standing
-        : await publish(folder, name, undefined, { ino: (part as OpenFile).ino, size, work });
+        : (await hasFile(folder, name))
+          ? fault("FILE_EXISTS", "ours", "the final name is taken")
+          : await publish(folder, name, undefined, { dev, ino, size, ctimeNs, work });
       await lock.release();
       return failed;
     },
@@ -104,13 +180,7 @@ export async function openWorkplace(folder: string, name: string, apart?: string
   };
 }
 
-/** Windows does not tell; there the size stands for it, and a disk that fills up later pauses the download. */
-function allocatedBytes(fd: number): number {
-  const { blocks, size } = fs.fstatSync(fd);
-  return blocks === undefined ? size : blocks * 512;
-}
-
-function workFile(file: OpenFile): WorkFile {
+function workFile(file: OpenFile, watch?: Watch): WorkFile {
   const { fd } = file;
   const attempt = async (doing: string, action: () => Promise<unknown>): Promise<Fault | undefined> => {
     try {
@@ -135,13 +205,15 @@ function workFile(file: OpenFile): WorkFile {
       return failed ?? bytes;
     },
     writeAt: (bytes, offset) =>
-      attempt("write", async () => {
-        for (let at = 0; at < bytes.length; ) {
-          const written = await writeFd(fd, bytes, at, bytes.length - at, offset + at);
-          at += typeof written === "number" ? written : written.bytesWritten;
-        }
-      }),
-    truncate: (size) => attempt("truncate", () => ftruncate(fd, size)),
+      attempt("write", () =>
+        watchedAsync(watch, fd, async () => {
+          for (let at = 0; at < bytes.length; ) {
+            const written = await writeFd(fd, bytes, at, bytes.length - at, offset + at);
+            at += typeof written === "number" ? written : written.bytesWritten;
+          }
+        }),
+      ),
+    truncate: (size) => attempt("truncate", () => watchedAsync(watch, fd, () => ftruncate(fd, size))),
     sync: () => attempt("sync", () => fdatasync(fd)),
     async close() {
       if (open) await file.close();

@@ -54,6 +54,7 @@ export const LOCAL_CODES = [
   "CORRUPT", // bytes that do not match the root
   "PART_BLOCKED", // a link, a folder or a pipe where the .part or its journal would be
   "PART_LOST", // the .part was removed or replaced while it grew
+  "PART_CHANGED", // another program goes on writing into the .part
   "OTHER_CONTENT", // a .part of this name belongs to another content
   "CANCELLED",
   "INDEX_UNREACHABLE", // the index that servers share: nobody answers there

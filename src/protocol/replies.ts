@@ -98,7 +98,7 @@ function parseReply(line: string): Reply | undefined {
 }
 
 const CODE = /^[A-Z_]{1,64}$/;
-const isWireCode = (code: string): code is WireCode => (WIRE_CODES as readonly string[]).includes(code);
+export const isWireCode = (code: string): code is WireCode => (WIRE_CODES as readonly string[]).includes(code);
 
 function parseAccept(rest: string): Reply | undefined {
   const [ticket, bytes, piece, root, ...more] = rest.split(" ");

@@ -170,8 +170,9 @@ async function openPlace(
   if (isFault(place)) return place;
   const free = await place.freeBytes();
   const wanted = size - place.part.allocatedBytes;
-  if (wanted <= free) return place;
+  if (!isFault(free) && wanted <= free) return place;
   await place.leave(place.part.size === 0);
+  if (isFault(free)) return free;
   const full = fault("DISK_FULL", "disk", `needs ${wanted} bytes, ${free} are free`);
   // The size is only said yet: others may say another one.
   const claim = `${size} ${root}`;

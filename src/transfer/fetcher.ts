@@ -10,6 +10,7 @@ import { createDepartures } from "./departures.ts";
 import { createJudge, type Judge } from "./judge.ts";
 import type { LaneEvent } from "./lane.ts";
 import type { OpenLane } from "./lane-threads.ts";
+import type { LaneStart } from "./lane-worker.ts";
 import type { Meter } from "./meter.ts";
 import { relieveSlowLanes } from "./relief.ts";
 import { type Active, createRoster } from "./roster.ts";
@@ -21,8 +22,8 @@ import { createWindow, lanesWanted, lanesWithin } from "./window.ts";
 export type FetcherOptions = {
   readonly size: number;
   readonly pieceBytes: number;
-  /** The open .part file. */
-  readonly fd: number;
+  /** The open .part file, and what is to be told of every write to it. */
+  readonly part: Pick<LaneStart, "fd" | "watch">;
   readonly storage: Storage;
   readonly openLane: OpenLane;
   readonly meter: Meter;
@@ -34,6 +35,8 @@ export type FetcherOptions = {
   readonly maxDownloadRate?: number | undefined;
   /** These are right and on the disk: others may have them from us. */
   readonly onVerified: (indexes: readonly number[]) => void;
+  /** Every piece is kept and right: names those that the disk does not hold all the same. */
+  readonly lookAgain: () => Promise<readonly number[]>;
   /**
    * The source's lanes are over, it was too slow to wait for, or it sent wrong bytes (CORRUPT); it had brought so many
    * right `pieces`, and so many `bytes` of whatever worth.
@@ -87,6 +90,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
       for (const piece of pieces) storage.written(piece, scheduler.lengthOf(piece.index));
     },
     onVerified: options.onVerified,
+    lookAgain: options.lookAgain,
     onJudged: (isWhole) => (isWhole ? finish() : fillAll()),
   });
   const roster = createRoster();
@@ -120,7 +124,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     while (entry.lanes.size < wanted && !stopped && paused === undefined) {
       const id = lanesOpened++;
       const { address, grant } = entry.source;
-      const start = { source: address, ticket: grant.ticket, size, pieceBytes, fd: options.fd };
+      const start = { source: address, ticket: grant.ticket, size, pieceBytes, ...options.part };
       const lane = options.openLane(start, (event) => hear(entry, id, event));
       entry.lanes.set(id, { lane, window: createWindow(pieceBytes, entry.source.roundTripMs, clock), bytes: 0 });
       fill(entry, id);

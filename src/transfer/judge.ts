@@ -15,7 +15,7 @@ export type Judge = {
   resume(left: Left, readAgain: (pieces: Left["kept"]) => Promise<readonly number[]>): Promise<void>;
   /** What every piece's hash must be. Those that came before it are judged now. */
   setLayer(layer: Uint8Array): void;
-  /** What an earlier run left is still being read again. */
+  /** What an earlier run left, or the whole file, is still being read again. */
   readonly checking: boolean;
   /** Every byte is here, read again and kept or not: nobody needs to send any, unless some turn out to be wrong. */
   readonly allHere: boolean;
@@ -32,14 +32,17 @@ export type JudgeOptions = {
   /** These were read and found right, but nothing says that they were ever synced. */
   readonly onSound: (pieces: readonly JournalPiece[]) => void;
   readonly onVerified: (indexes: readonly number[]) => void;
+  /** Every piece is kept and right: names those that the disk does not hold all the same. */
+  readonly lookAgain: () => Promise<readonly number[]>;
   /** Something was judged: pieces may be missing again, or the file may be whole. */
   readonly onJudged: (whole: boolean) => void;
 };
 
-export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeOptions): Judge {
+export function createJudge({ scheduler, onSound, onVerified, lookAgain, onJudged }: JudgeOptions): Judge {
   const early = new Map<number, Uint8Array>(); // kept before there was a layer
   let layer: Uint8Array | undefined;
-  let unchecked = false; // what an earlier run left is still being read again
+  let unread = true; // what an earlier run left is still to be read again
+  let looking = false; // all of it is looked at once more
   let forgotten = false; // a sync failed meanwhile
 
   const isRight = (index: number, hash: Uint8Array): boolean =>
@@ -47,7 +50,17 @@ export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeO
 
   function verified(indexes: readonly number[]): void {
     if (layer !== undefined && indexes.length > 0) onVerified(indexes);
-    onJudged(layer !== undefined && scheduler.done && !unchecked);
+    const whole = layer !== undefined && scheduler.done && !unread && !looking;
+    if (whole) void lookOnceMore();
+    else onJudged(false);
+  }
+
+  async function lookOnceMore(): Promise<void> {
+    looking = true;
+    const bad = await lookAgain();
+    looking = false;
+    for (const index of bad) scheduler.failed(index);
+    onJudged(bad.length === 0);
   }
 
   function kept(pieces: Iterable<JournalPiece>): void {
@@ -77,14 +90,14 @@ export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeO
     for (const [index] of before) scheduler.kept(index);
     for (const [index] of others) scheduler.arrived(index);
     for (const [index, bytes] of left.begun) scheduler.begun(index, bytes);
-    unchecked = before.length + others.length > 0;
+    unread = before.length + others.length > 0;
     // First what nobody can have yet: it is little, or all there is.
     const unwritten = await readAgain(new Map(others));
     // What was read may have been in the system's memory alone, and a failed sync made that forget it (storage.ts).
     onSound(soundOf(others, forgotten ? others.map(([index]) => index) : unwritten));
     verified([]);
     const damaged = await readAgain(new Map(before));
-    unchecked = false;
+    unread = false;
     // Only now: a layer that came meanwhile has not judged them, and nobody was offered them.
     kept(soundOf(before, damaged));
   }
@@ -109,7 +122,7 @@ export function createJudge({ scheduler, onSound, onVerified, onJudged }: JudgeO
     kept,
     lost,
     get checking() {
-      return unchecked;
+      return unread || looking;
     },
     get allHere() {
       return scheduler.allArrived;

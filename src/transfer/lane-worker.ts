@@ -4,6 +4,7 @@
 
 import { createPieceHasher } from "../content/merkle.ts";
 import { readAt, writeAt } from "../content/slices.ts";
+import { type Watch, watched } from "../content/watch.ts";
 import type { Address } from "../protocol/address.ts";
 import { systemClock } from "../transport/clock.ts";
 import { connect } from "../transport/tcp.ts";
@@ -16,8 +17,9 @@ export type LaneStart = {
   readonly ticket: string;
   readonly size: number;
   readonly pieceBytes: number;
-  /** The open .part file. */
+  /** The open .part file, and what is to be told of every write to it. */
   readonly fd: number;
+  readonly watch: Watch | undefined;
 };
 
 export type LanePolicy = {
@@ -41,7 +43,7 @@ const lanes = new Map<LaneId, Lane>();
 let bucket: Bucket = createBucket(undefined, systemClock);
 let stallSeconds: number | undefined;
 
-function open(id: LaneId, { source, ticket, size, pieceBytes, fd }: LaneStart): void {
+function open(id: LaneId, { source, ticket, size, pieceBytes, fd, watch }: LaneStart): void {
   const lane = createLane({
     source,
     ticket,
@@ -50,7 +52,7 @@ function open(id: LaneId, { source, ticket, size, pieceBytes, fd }: LaneStart): 
     bucket,
     stallSeconds,
     hasher: createPieceHasher(size, pieceBytes),
-    write: (chunk, offset) => writeAt(fd, chunk, offset),
+    write: (chunk, offset) => watched(watch, fd, () => writeAt(fd, chunk, offset)),
     read: (into, offset) => readAt(fd, into, offset),
     onEvent(event) {
       if (event.type === "over") lanes.delete(id);

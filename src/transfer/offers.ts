@@ -6,6 +6,7 @@ import { type Hashed, pieceCount } from "../content/merkle.ts";
 import type { Root, ServerRequest, Share } from "../protocol/messages.ts";
 import { createBits } from "./bits.ts";
 import type { UploadThread } from "./upload-thread.ts";
+import type { PartOf } from "./upload-worker.ts";
 
 /** What others are told of a download under way. */
 export type PartialOffer = { have(indexes: readonly number[]): void; end(): void };
@@ -13,8 +14,8 @@ export type PartialOffer = { have(indexes: readonly number[]): void; end(): void
 /** A download of which others are told nothing. */
 export const NO_OFFER: PartialOffer = { have() {}, end() {} };
 
-/** A download in `folder`, and the name that its .part goes by. */
-export type Growing = { readonly folder: string; readonly name: string; readonly part: string };
+/** A download, its .part, and the name that it is to have. */
+export type Growing = PartOf & { readonly name: string };
 
 export type Offers = {
   /** A .part that grows is of this content, which is to have `name`. */
@@ -27,10 +28,10 @@ export type Offers = {
 export function createOffers(tell: (request: ServerRequest) => void): Offers {
   const offered = new Map<Root, Share>();
   return {
-    begin(uploads, { folder, name, part }, { root, size, pieceBytes, layer }) {
+    begin(uploads, { name, ...listed }, { root, size, pieceBytes, layer }) {
       const share = { name, size, root };
       const pieces = createBits(pieceCount(size, pieceBytes));
-      uploads.stock({ share, pieceBytes, layer, pieces, listed: { folder, part } });
+      uploads.stock({ share, pieceBytes, layer, pieces, listed });
       offered.set(root, share);
       tell({ verb: "OFFER", share });
       return {

@@ -93,7 +93,8 @@ export async function recover({ storage, place, grant, layer, careful }: Recover
   return failed ?? { kept: new Map(), written: new Map(claims), begun: new Map(), root: head.root };
 }
 
-function* claimsOf(layer: Uint8Array): Generator<readonly [number, Uint8Array]> {
+/** What every piece of a content with this layer must be. */
+export function* claimsOf(layer: Uint8Array): Generator<readonly [number, Uint8Array]> {
   for (let index = 0; index * HASH_BYTES < layer.length; index++) {
     yield [index, layer.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)];
   }

@@ -17,10 +17,11 @@ import type { OpenLane } from "./lane-threads.ts";
 import { createMeter } from "./meter.ts";
 import type { PartialOffer } from "./offers.ts";
 import { type Progress, QUIET_MS, reportProgress } from "./progress.ts";
-import { findDamaged, type HashPieces, type Left, OTHER_CONTENT, recover, sameContent } from "./recover.ts";
+import { claimsOf, findDamaged, type HashPieces, type Left, OTHER_CONTENT, recover, sameContent } from "./recover.ts";
 import { openSource, type Source, type SourceOptions } from "./source.ts";
 import { createStorage, type Storage } from "./storage.ts";
 import { createSwarm, SOURCES_MAX, type Swarm } from "./swarm.ts";
+import type { PartOf } from "./upload-worker.ts";
 import { FAR_MS, sourcesWithin } from "./window.ts";
 
 export type RunOptions = {
@@ -31,10 +32,12 @@ export type RunOptions = {
   readonly only: boolean;
   readonly openLane: OpenLane;
   readonly hashPieces: (fd: number) => HashPieces;
+  /** Reads the whole file again before it gets its name, though nothing speaks against it. */
+  readonly paranoid: boolean;
   /** Who holds a content, ourselves left out. */
   readonly findHolders: (root: Root) => Promise<readonly Holder[]>;
-  /** Lets others have what is verified here while the rest still comes; `part` is the name that its .part goes by. */
-  readonly offer: (content: Hashed, part: string) => PartialOffer;
+  /** Lets others have what is verified here, in that very .part, while the rest still comes. */
+  readonly offer: (content: Hashed, part: Pick<PartOf, "part" | "identity">) => PartialOffer;
   readonly connect: Connect;
   readonly clock: Clock;
   readonly random: () => number;
@@ -65,12 +68,17 @@ const LAYER_WAIT_SECONDS_MAX = 10;
 const LAYER_SECONDS_MIN = 120;
 const LAYER_BYTES_PER_SECOND_MIN = 10 * 1024 * 1024;
 
+/** A program that goes on writing into the .part is not waited for. */
+const LOOKS_MAX = 3;
+const CHANGED_AGAIN = fault("PART_CHANGED", "disk", "the .part was changed again and again while it grew");
+
 const CANCELLED = fault("CANCELLED", "ours", "cancelled by the person");
 
 /** Recovers what is there, learns the layer if it is known, and sets the sources to work. */
 export async function startRun(options: RunOptions, source: Source, place: Workplace): Promise<Run | Fault> {
   const { clock, random, signal, onProgress, patienceMs = () => Number.POSITIVE_INFINITY } = options;
   const { grant } = source;
+  const hashPieces = options.hashPieces(place.part.fd);
   const meter = createMeter(clock);
   const ended = Promise.withResolvers<Fault | undefined>();
   let layer: Uint8Array | undefined;
@@ -78,6 +86,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   let named: Root | undefined; // by the journal, for what it holds
   let offer: PartialOffer | undefined;
   let swarm: Swarm | undefined;
+  let looks = 0;
   let over = false;
 
   const storage: Storage = createStorage({
@@ -91,7 +100,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   const fetcher: Fetcher = createFetcher({
     size: grant.size,
     pieceBytes: grant.pieceBytes,
-    fd: place.part.fd,
+    part: { fd: place.part.fd, watch: place.part.watch },
     storage,
     openLane: options.openLane,
     meter,
@@ -100,6 +109,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     self: options.self,
     maxDownloadRate: options.maxDownloadRate,
     onVerified: (indexes) => offer?.have(indexes),
+    lookAgain,
     onSourceLost(address, why, pieces, bytes) {
       swarm?.lost(address, why, pieces, bytes);
       options.onSourceLost?.(address, why);
@@ -164,9 +174,25 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   if (layer === undefined) pollLayer();
 
   async function readAgain(pieces: Left["kept"]): Promise<readonly number[]> {
-    const damaged = await findDamaged(pieces, grant, options.hashPieces(place.part.fd));
+    const damaged = await findDamaged(pieces, grant, hashPieces);
     await storage.disown(damaged.filter((index) => kept.has(index)));
     return damaged;
+  }
+
+  /** The last look before the file gets its name: all of it is read where anything speaks against it, or it is wanted. */
+  async function lookAgain(): Promise<readonly number[]> {
+    while (!over && layer !== undefined) {
+      const doubt = await place.doubt(grant.size);
+      const failed = isFault(doubt) ? doubt : doubt && looks === LOOKS_MAX ? CHANGED_AGAIN : undefined;
+      if (failed !== undefined) ended.resolve(failed);
+      if (failed !== undefined || !(doubt || (options.paranoid && looks === 0))) break;
+      looks++;
+      place.trust(); // what comes from now on is seen at the next look
+      const damaged = await findDamaged(new Map(claimsOf(layer)), grant, hashPieces);
+      await storage.disown(damaged);
+      if (damaged.length > 0) return damaged;
+    }
+    return [];
   }
 
   async function learnLayer(from: Source): Promise<Uint8Array | Fault> {
@@ -181,7 +207,7 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
     if (named !== undefined && ledTo !== named) return OTHER_CONTENT;
     layer = known;
     root = ledTo;
-    offer = options.offer({ size, pieceBytes, layer, root }, place.work);
+    offer = options.offer({ size, pieceBytes, layer, root }, { part: place.work, identity: place.part.identity });
     fetcher.judge.setLayer(layer);
     // A layer that no root was named for may be anything; the first other holder of its root will confirm it.
     if (from.grant.root !== undefined) void storage.identify(root);

@@ -3,7 +3,7 @@
 // Never: holds logic of its own.
 
 import { randomBytes } from "node:crypto";
-import { openPart, openShare, type Stamp } from "../content/inside.ts";
+import { type Identity, openPart, openShare, type Stamp } from "../content/inside.ts";
 import { readable } from "../content/slices.ts";
 import type { Address } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
@@ -14,10 +14,11 @@ import { listen } from "../transport/tcp.ts";
 import { createShelf, type Stocked } from "./shelf.ts";
 import { createUploads, type UploadPolicy, type Uploads, type UploadsEvent } from "./uploads.ts";
 
-/** Where a stocked file lies: what the door needs to open it again. A download under way is opened by its name. */
-export type Listed =
-  | (Stamp & { readonly folder: string; readonly file: string })
-  | { readonly folder: string; readonly part: string };
+/** A download under way: the name that it is opened by, and which file it is. */
+export type PartOf = { readonly folder: string; readonly part: string; readonly identity: Identity };
+
+/** Where a stocked file lies: what the door needs to open it again. */
+export type Listed = (Stamp & { readonly folder: string; readonly file: string }) | PartOf;
 
 /** Main thread -> uploads. */
 export type UploadMessage =
@@ -43,7 +44,9 @@ declare const self: Worker & { onmessage: (event: MessageEvent<UploadMessage>) =
 const report = (message: UploadReport) => self.postMessage(message);
 
 const shelf = createShelf<Listed>(async (listed) => {
-  const file = await ("part" in listed ? openPart(listed.folder, listed.part) : openShare(listed.folder, listed));
+  const file = await ("part" in listed
+    ? openPart(listed.folder, listed.part, listed.identity)
+    : openShare(listed.folder, listed));
   return isFault(file) ? file : readable(file);
 });
 let uploads: Uploads | undefined;

@@ -14,6 +14,7 @@ import {
 } from "../protocol/limits.ts";
 import { type PeerRequest, VERSION } from "../protocol/messages.ts";
 import { proofOf } from "../protocol/proof.ts";
+import { isWireCode } from "../protocol/replies.ts";
 import { type Clock, every } from "../transport/clock.ts";
 import type { Connection, Handlers } from "../transport/connection.ts";
 import { createCrowd } from "../transport/crowd.ts";
@@ -208,8 +209,10 @@ export function createUploads({ shelf, clock, newTicket, key, policy, onEvent }:
   };
 }
 
-/** A disk's fault is nobody else's business: the other side learns that the file is not to be had, or not just now. */
+/** What happens on this machine's disk stays here: the other side learns that the file is not to be had, or not just now. */
 function wireFault(why: Fault): Fault {
   if (isPassing(why)) return fault("BUSY", "ours", "the file cannot be opened just now", true);
-  return why.whose === "disk" ? fault("CHANGED", "ours", "the file is no longer as it was announced") : why;
+  return why.whose === "disk" || !isWireCode(why.fault)
+    ? fault("CHANGED", "ours", "the file is no longer as it was announced")
+    : why;
 }

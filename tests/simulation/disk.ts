@@ -322,7 +322,7 @@ export function createDisk(time: Time, random: Random): SimDisk {
             at(path);
             set(nameOf(path), undefined);
           }),
-        lstat: (path) => later(() => ({ ino: 0n, size: BigInt(at(path).size) })),
+        lstat: (path) => later(() => ({ dev: 0n, ino: 0n, ctimeNs: 0n, size: BigInt(at(path).size) })),
         wait: (ms) => {
           const { promise, resolve } = Promise.withResolvers<void>();
           clock.after(ms, resolve);

@@ -214,12 +214,13 @@ export function startPeer(options: SimPeerOptions): SimPeer {
         name,
         from,
         only,
+        paranoid: false,
         maxWaitSeconds: 30,
         openWorkplace: (wanted) => openWorkplace(options, wanted),
         openLane: (start, onEvent) => openLane(name, start, onEvent),
         hashPieces,
         findHolders,
-        offer: (content, part) => offers.begin(thread, { folder: "", name, part }, content),
+        offer: (content, part) => offers.begin(thread, { folder: "", name, ...part }, content),
         random: random.next,
         self: { ip, port: PEER_PORT },
         connect,
@@ -326,9 +327,17 @@ async function openWorkplace(options: SimPeerOptions, name: string): Promise<Wor
   ] as const;
   const close = () => Promise.all(files.map((file) => file.close()));
   return {
-    part: { ...files[0], fd: disk.fdOf(part), allocatedBytes: part.size },
+    part: {
+      ...files[0],
+      fd: disk.fdOf(part),
+      identity: { dev: 0n, ino: BigInt(part.id) },
+      watch: undefined,
+      allocatedBytes: part.size,
+    },
     journal: files[1],
     work: name,
+    doubt: async () => false,
+    trust() {},
     lost: new Promise(() => {}),
     freeBytes: async () => (disk.health.full ? 0 : Number.MAX_SAFE_INTEGER),
     async publish() {

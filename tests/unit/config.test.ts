@@ -23,6 +23,7 @@ describe("the peer's command line", () => {
       maxDownloadRate: undefined,
       hashRate: undefined,
       only: false,
+      paranoid: false,
       maxWaitSeconds: undefined,
     });
   });
@@ -67,6 +68,11 @@ describe("the peer's command line", () => {
   test("get and the menu may keep to the chosen peer, and limit the wait in its queue", () => {
     expect(peer("get x.mp4 --dir d --only --max-wait 0")).toMatchObject({ only: true, maxWaitSeconds: 0 });
     expect(peer("--only --max-wait 86400")).toMatchObject({ command: "menu", only: true, maxWaitSeconds: 86_400 });
+  });
+
+  test("get and the menu may read what they downloaded again before it gets its name", () => {
+    expect(peer("get x.mp4 --dir d --paranoid")).toMatchObject({ paranoid: true });
+    expect(peer("--paranoid")).toMatchObject({ command: "menu", paranoid: true });
   });
 
   test("hash takes files, each a word of its own, or a folder to verify", () => {

@@ -8,7 +8,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { folderFault, type Listing, type LocalShare, listFolder } from "../../src/content/folder.ts";
-import { createInside, discard, finalPath, journalName, openShare, partName } from "../../src/content/inside.ts";
+import {
+  createInside,
+  discard,
+  finalPath,
+  journalName,
+  openPart,
+  openShare,
+  partName,
+} from "../../src/content/inside.ts";
 import { type Disk, publish } from "../../src/content/publish.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
 
@@ -286,6 +294,47 @@ describe("a download's file", () => {
   });
 });
 
+describe("a .part that is served", () => {
+  const put3 = () => put("v.mp4.part", "new");
+  const identity = () => {
+    const { dev, ino } = fs.statSync(join(folder, "v.mp4.part"), { bigint: true });
+    return { dev, ino };
+  };
+
+  test("is the very file that was verified, however it grew since", async () => {
+    put3();
+    const wanted = identity();
+    fs.appendFileSync(join(folder, "v.mp4.part"), "more");
+    const file = good(await openPart(folder, "v.mp4", wanted));
+    expect(file.size).toBe(7);
+    await file.close();
+  });
+
+  for (const [what, swap] of [
+    ["another file", (path: string) => fs.writeFileSync(path, "new")],
+    ["a folder", (path: string) => fs.mkdirSync(path)],
+    ["nothing", () => {}],
+    ["a link to the very file", (path: string) => fs.symlinkSync("kept", path)],
+    ["a pipe", (path: string) => void Bun.spawnSync(["mkfifo", path])],
+  ] as const) {
+    test.skipIf(windows)(`is not ${what} in its place`, async () => {
+      put3();
+      const wanted = identity();
+      fs.renameSync(join(folder, "v.mp4.part"), join(folder, "kept"));
+      swap(join(folder, "v.mp4.part"));
+      const open = fs.readdirSync(process.platform === "linux" ? "/proc/self/fd" : folder).length;
+      expect(isFault(await openPart(folder, "v.mp4", wanted))).toBe(true);
+      expect(fs.readdirSync(process.platform === "linux" ? "/proc/self/fd" : folder).length).toBe(open);
+    });
+  }
+
+  test("is not a file of the same number on another disk", async () => {
+    put3();
+    const { dev, ino } = identity();
+    expect(codeOf(await openPart(folder, "v.mp4", { dev: dev + 1n, ino }))).toBe("CHANGED");
+  });
+});
+
 describe("publishing", () => {
   const failing = (code: string) => async (): Promise<never> => {
     throw Object.assign(new Error(code), { code });
@@ -349,8 +398,8 @@ describe("publishing", () => {
   });
 
   const stamp = () => {
-    const { ino, size } = fs.statSync(join(folder, "v.mp4.part"), { bigint: true });
-    return { ino, size: Number(size) };
+    const { dev, ino, size, ctimeNs } = fs.statSync(join(folder, "v.mp4.part"), { bigint: true });
+    return { dev, ino, size: Number(size), ctimeNs };
   };
   for (const [what, put] of [
     ["a link", (path: string) => fs.symlinkSync("outside", path)],

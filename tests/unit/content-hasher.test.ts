@@ -17,6 +17,7 @@ import { type Fault, isFault } from "../../src/protocol/fault.ts";
 import { createVirtualClock } from "../support/clock.ts";
 import { until } from "../support/until.ts";
 
+const windows = process.platform === "win32";
 const MIB = 1024 * 1024;
 const root = fs.mkdtempSync(join(tmpdir(), "napster-hasher-"));
 let turn = 0;
@@ -278,6 +279,24 @@ describe("hashing", () => {
 });
 
 describe("the cache", () => {
+  test.skipIf(windows)("is for its person's eyes only, also where an earlier one was not", () => {
+    const mode = (path: string) => (fs.statSync(path).mode & 0o777).toString(8);
+    const before = process.umask(0o022);
+    const folder = join(root, `private ${Math.random()}`, "napster");
+    const path = join(folder, "hashes.sqlite");
+    const modes = () => {
+      const cache = createHashCache({ path });
+      cache.recorded("x");
+      const found = [folder, path, `${path}-wal`, `${path}-shm`].map(mode);
+      cache.close();
+      return found;
+    };
+    expect(modes()).toEqual(["700", "600", "600", "600"]);
+    fs.chmodSync(path, 0o644);
+    expect(modes().slice(1)).toEqual(["600", "600", "600"]);
+    process.umask(before);
+  });
+
   test("it stands where the platform keeps caches, and NAPSTER_CACHE overrides", () => {
     expect(cachePath({}, "linux", "/home/ana")).toBe("/home/ana/.cache/napster/hashes.sqlite");
     expect(cachePath({ XDG_CACHE_HOME: "/x" }, "linux", "/home/ana")).toBe("/x/napster/hashes.sqlite");

@@ -8,9 +8,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createPieceHasher, HASH_BYTES, type Hashed, pieceBytesFor } from "../../src/content/merkle.ts";
 import { readAt, writeAt } from "../../src/content/slices.ts";
+import { watched } from "../../src/content/watch.ts";
 import { openWorkplace } from "../../src/content/workplace.ts";
 import type { Address } from "../../src/protocol/address.ts";
-import type { Fault } from "../../src/protocol/fault.ts";
+import { type Fault, fault } from "../../src/protocol/fault.ts";
 import { createBucket } from "../../src/transfer/bucket.ts";
 import { type DownloadOptions, download } from "../../src/transfer/download.ts";
 import { decodeJournal } from "../../src/transfer/journal.ts";
@@ -55,7 +56,7 @@ function share(content: Uint8Array, script: Script = {}, port = 0): Sharer {
 // A hundred times as fast as the wall's, so that the seconds in which a lost source may return pass in milliseconds.
 const quick: Clock = { now: () => systemClock.now() * 100, after: (ms, then) => systemClock.after(ms / 100, then) };
 
-const openLane: OpenLane = ({ source, ticket, size, pieceBytes, fd }, onEvent) =>
+const openLane: OpenLane = ({ source, ticket, size, pieceBytes, fd, watch }, onEvent) =>
   createLane({
     source,
     ticket,
@@ -63,7 +64,7 @@ const openLane: OpenLane = ({ source, ticket, size, pieceBytes, fd }, onEvent) =
     clock: systemClock,
     bucket: createBucket(undefined, systemClock),
     hasher: createPieceHasher(size, pieceBytes),
-    write: (chunk, offset) => writeAt(fd, chunk, offset),
+    write: (chunk, offset) => watched(watch, fd, () => writeAt(fd, chunk, offset)),
     read: (into, offset) => readAt(fd, into, offset),
     onEvent,
   });
@@ -86,6 +87,7 @@ const fetchFrom = (from: Address, options: Partial<DownloadOptions> = {}): Promi
     name: NAME,
     from,
     only: true,
+    paranoid: false,
     maxWaitSeconds: 60,
     openWorkplace: (name, apart) => openWorkplace(folder, name, apart),
     openLane,
@@ -579,6 +581,139 @@ describe("whoever puts things into the folder meanwhile", () => {
       good(await fetchAgain());
     });
   }
+
+  const overwrite = (at: number) => {
+    const fd = fs.openSync(path(PART), "r+");
+    fs.writeSync(fd, "evil", at);
+    fs.closeSync(fd);
+  };
+  const long = contentOf(40 * PIECE);
+  /** Whether the first piece is in the .part. */
+  function isBegun(): boolean {
+    const fd = fs.openSync(path(PART), "r");
+    const begin = Buffer.alloc(64);
+    fs.readSync(fd, begin, 0, 64, PIECE - 64);
+    fs.closeSync(fd);
+    return Buffer.compare(begin, long.subarray(PIECE - 64, PIECE)) === 0;
+  }
+  /** A source that has `touch` done once while the .part grows, over bytes that are there. */
+  function touchedOnce(touch: () => void) {
+    const seen = { gets: 0, touched: false };
+    const source = share(long, {
+      get() {
+        seen.gets += 1;
+        if (!seen.touched && seen.gets > 8 && isBegun()) {
+          seen.touched = true;
+          touch();
+        }
+        return undefined;
+      },
+    });
+    return { source, seen };
+  }
+
+  for (const [what, touch] of [
+    ["cuts the .part to nothing", () => fs.truncateSync(path(PART), 0)],
+    ["writes over what is there", () => overwrite(0)],
+    [
+      "writes over it, and sets its time back",
+      () => {
+        overwrite(9);
+        fs.utimesSync(path(PART), 1, 1);
+      },
+    ],
+    ["makes it longer", () => fs.appendFileSync(path(PART), "evil".repeat(60 * PIECE))],
+  ] as const) {
+    test.skipIf(process.platform !== "linux")(
+      `and ${what}, while it grows, costs what it spoiled a second fetch`,
+      async () => {
+        const { source, seen } = touchedOnce(touch);
+        good(await fetchFrom(source.address));
+        expect(seen.touched).toBe(true);
+        expectWhole(long);
+        expect(seen.gets).toBeLessThanOrEqual(40 + 39);
+      },
+    );
+  }
+
+  test("and goes on writing into the .part for ever ends as PART_CHANGED, and the next try finishes", async () => {
+    const source = share(content, {
+      get({ offset }) {
+        if (offset > 0) overwrite(0);
+        return undefined;
+      },
+    });
+    const reads = { count: 0 };
+    const hashing: DownloadOptions["hashPieces"] = (fd) => (head, first, pieces) => {
+      reads.count += 1;
+      overwrite(PIECE); // while it is read
+      return hashPieces(fd, head, first, pieces);
+    };
+    expect(codeOf(await fetchFrom(source.address, { hashPieces: hashing }))).toBe("PART_CHANGED");
+    expect(there()).not.toContain(NAME);
+    expect(reads.count).toBeLessThanOrEqual(4);
+    source.script = {};
+    good(await fetchFrom(source.address));
+    expectWhole(content);
+  });
+
+  test("is found by --paranoid also where the system tells nothing of it", async () => {
+    const blind: OpenLane = (start, onEvent) => openLane({ ...start, watch: undefined }, onEvent);
+    const hidden = async (paranoid: boolean) => {
+      const { source, seen } = touchedOnce(() => overwrite(0));
+      const place = async (name: string) => {
+        const opened = await openWorkplace(folder, name);
+        return "fault" in opened ? opened : { ...opened, doubt: async () => false };
+      };
+      good(await fetchFrom(source.address, { openLane: blind, openWorkplace: place, paranoid }));
+      expect(seen.touched).toBe(true);
+    };
+    await hidden(true);
+    expectWhole(long);
+    fs.rmSync(path(NAME));
+    await hidden(false); // or this test shows nothing
+    expect(Buffer.compare(fs.readFileSync(path(NAME)), long)).not.toBe(0);
+  });
+
+  test("asks for nothing to be read again where nothing speaks against the file", async () => {
+    let reads = 0;
+    const hashing: DownloadOptions["hashPieces"] = (fd) => (head, first, pieces) => {
+      reads += 1;
+      return hashPieces(fd, head, first, pieces);
+    };
+    good(await fetchFrom(share(content).address, { hashPieces: hashing }));
+    expect(reads).toBe(0);
+    fs.rmSync(path(NAME));
+    good(await fetchFrom(share(content).address, { hashPieces: hashing, paranoid: true }));
+    expect(reads).toBe(1);
+  });
+
+  test.skipIf(process.platform !== "linux")(
+    "a name that is the same in NFC is taken, however the disk spells it",
+    async () => {
+      const [composed, decomposed] = ["A\u00e7\u00e3o.mp4", "Ac\u0327a\u0303o.mp4"];
+      fs.writeFileSync(path(decomposed), "old");
+      const source = share(content);
+      expect(codeOf(await fetchFrom(source.address, { name: composed }))).toBe("FILE_EXISTS");
+      expect(there()).toEqual([decomposed]);
+      fs.rmSync(path(decomposed));
+      source.script = {
+        get: ({ offset }) => (offset === 0 ? fs.writeFileSync(path(decomposed), "late") : undefined) as undefined,
+      };
+      expect(codeOf(await fetchFrom(source.address, { name: composed }))).toBe("FILE_EXISTS");
+      expect(there()).not.toContain(composed);
+    },
+  );
+
+  test("a disk that does not say what room it has is DISK_ERROR, and leaves nothing", async () => {
+    const lost = async () => {
+      const opened = await openWorkplace(folder, NAME);
+      if ("fault" in opened) return opened;
+      return { ...opened, freeBytes: async () => fault("DISK_ERROR", "disk", "statfs: EIO") };
+    };
+    expect(codeOf(await fetchFrom(share(content).address, { openWorkplace: lost }))).toBe("DISK_ERROR");
+    expect(there()).toEqual([]);
+  });
 
   /** What a person does who has read the error: clears the place and asks again. */
   async function fetchAgain() {

@@ -29,7 +29,7 @@ function scene(pieces = PIECES, maxDownloadRate?: number) {
   const fetcher = createFetcher({
     size: pieces * PIECE_BYTES_MIN,
     pieceBytes: PIECE_BYTES_MIN,
-    fd: -1,
+    part: { fd: -1, watch: undefined },
     maxDownloadRate,
     self: { ip: "127.0.0.1", port: 9 },
     clock,
@@ -61,6 +61,7 @@ function scene(pieces = PIECES, maxDownloadRate?: number) {
       };
     },
     onVerified: (indexes) => void verified.push(...indexes),
+    lookAgain: async () => [],
     onSourceLost: (address, why) => void lost.push(`${address.port} ${why.fault}`),
   });
   fetcher.judge.setLayer(layerOf(pieces));
@@ -169,6 +170,10 @@ describe("a near source", () => {
 describe("a download", () => {
   test("takes over what a dead source had on order, and is whole once, with every piece verified", async () => {
     const { fetcher, lanes, verified } = scene();
+    await fetcher.judge.resume(
+      { kept: new Map(), written: new Map(), begun: new Map(), root: undefined },
+      async () => [],
+    );
     fetcher.addSource(source(1), "all");
     fetcher.addSource(source(2), "all");
     const dead = lanes.filter(({ source: { port } }) => port === 1);

@@ -24,6 +24,7 @@ async function resumed(as: "kept" | "written", fails: boolean) {
     scheduler,
     onSound: (pieces) => sound.push(...pieces.map(({ index }) => index)),
     onVerified() {},
+    lookAgain: async () => [],
     onJudged() {},
   });
   judge.setLayer(LAYER);
@@ -61,6 +62,7 @@ test("what was only written is read again first: it is what is synced next, and 
     scheduler: createScheduler(3 * PIECE, PIECE, () => 0),
     onSound: (pieces) => told.push(`sound ${pieces.map(({ index }) => index)}`),
     onVerified: (indexes) => told.push(`verified ${indexes}`),
+    lookAgain: async () => [],
     onJudged: (whole) => told.push(whole ? "whole" : "not whole"),
   });
   judge.setLayer(LAYER);

@@ -548,7 +548,12 @@ test("a file that cannot be opened or read for a moment is not to be had now, an
       return { read: () => why, unchanged: () => true, named: () => true, close() {} };
     });
     const share = { name: "a.mp4", size: SIZE, root: undefined };
-    shelf.put({ share, pieceBytes: 262_144, layer: undefined, listed: { folder, part: "a.mp4" } });
+    shelf.put({
+      share,
+      pieceBytes: 262_144,
+      layer: undefined,
+      listed: { folder, part: "a.mp4", identity: { dev: 0n, ino: 0n } },
+    });
     const uploads = createUploads({
       shelf,
       clock: createVirtualClock(),
@@ -609,6 +614,20 @@ describe("a file that is not what it was", () => {
       await grant(serving, "b.mp4");
     });
   }
+
+  test("is CHANGED to the other side whatever our disk says of it: its codes are ours", async () => {
+    for (const why of [
+      fault("DISK_ERROR", "ours", "not a regular file"),
+      fault("FILE_MISSING", "disk", "gone"),
+      fault("PART_BLOCKED", "ours", "a pipe"),
+    ]) {
+      const serving = await serve();
+      serving.shelf.open = async () => why;
+      const raw = await dial(serving);
+      raw.send("DOWNLOAD a.mp4\n");
+      expect(await words(raw, 3)).toBe("REJECT CHANGED final");
+    }
+  });
 
   for (const [what, spoil] of spoilings.slice(0, 3)) {
     test(`${what} during an upload: no byte of it is sent on, and it is told of`, async () => {
