@@ -3,7 +3,7 @@
 // Never: holds logic of its own; every step is one call into the part that knows.
 
 import { type HashConfig, isUsage, type PeerConfig, parsePeer, peerUsage, WAIT_SECONDS_DEFAULT } from "./config.ts";
-import { leftOutComplaint, refusedComplaint, withdrawnComplaint } from "./console/complaints.ts";
+import { damagedComplaint, leftOutComplaint, refusedComplaint, withdrawnComplaint } from "./console/complaints.ts";
 import { runHash, runVerify } from "./console/hash.ts";
 import { UNRECORDED } from "./console/hash-complaints.ts";
 import { runTask } from "./console/headless.ts";
@@ -39,6 +39,7 @@ async function main(config: PeerConfig): Promise<never> {
       if (event.type === "skipped") showSkipped(report, event.files);
       if (event.type === "left-out") report.complain(leftOutComplaint(event.shared, event.count));
       if (event.type === "withdrawn") report.complain(withdrawnComplaint(event.name));
+      if (event.type === "damaged") report.complain(damagedComplaint(event.name, event.piece));
       if (event.type === "returned" && stays) report.returned(event.name);
       if (event.type === "refused") report.complain(refusedComplaint(event.name, event.why, server));
       if (event.type === "hashing") {

@@ -6,6 +6,8 @@ import { emptyListing, type Listing, type Skipped } from "./content/folder.ts";
 import { createHasher } from "./content/hasher.ts";
 import { finalPath } from "./content/inside.ts";
 import { createLibrary, type Hashing, type Held, type Library } from "./content/library.ts";
+import { isPieceDamaged } from "./content/verify.ts";
+import { createDamage } from "./peer/damage.ts";
 import { type Parts, SYSTEM } from "./peer/parts.ts";
 import { createRefusals } from "./peer/refusals.ts";
 import type { Done, DownloadRequest, JoinAt, Joined, NotJoined, Sharing } from "./peer/requests.ts";
@@ -39,6 +41,8 @@ export type PeerEvent =
   | { readonly type: "left-out"; readonly shared: number; readonly count: number }
   /** A file that was shared is no longer: it changed, or is gone. */
   | { readonly type: "withdrawn"; readonly name: string }
+  /** A piece of a file is not on the disk as it was hashed: it is shared no longer. */
+  | { readonly type: "damaged"; readonly name: string; readonly piece: number }
   /** A file that was withdrawn is shared again. */
   | { readonly type: "returned"; readonly name: string }
   /** The server did not take what UPDATE told it of this file; told once for each file until it does. */
@@ -98,6 +102,9 @@ export class Peer {
   /** Files that were withdrawn, and files of which the server did not take the UPDATE. */
   readonly #withdrawn = new Set<string>();
   readonly #refused;
+  /** What downloaders say came wrong from here, and the thread that looks. */
+  readonly #damage;
+  readonly #checking;
   readonly #offers = createOffers((request) => void this.#link.call(request));
 
   constructor(options: PeerOptions) {
@@ -106,6 +113,15 @@ export class Peer {
     this.#parts = parts;
     this.#cache = parts.createHashCache();
     this.#refused = createRefusals(parts.clock);
+    this.#checking = parts.createHashPool(1, { background: true });
+    this.#damage = createDamage({
+      clock: parts.clock,
+      isDamaged: (name, index) => this.#isDamaged(name, index),
+      onDamaged: (name, piece) => {
+        const library = this.#place?.library;
+        if (library?.remove(name)) this.#withdraw(library, name, { type: "damaged", name, piece });
+      },
+    });
     this.#hasher = createHasher({ ...parts, cache: this.#cache, background: true, rate: options.hashRate });
     this.#link = createServerLink({
       server: options.server,
@@ -151,7 +167,7 @@ export class Peer {
   async #enter(at: JoinAt): Promise<Joined | NotJoined> {
     const isWhole = (at.sharing ?? "folder") === "folder";
     // What was there before and is in the folder's listing no more is gone; of what a listing never held, nothing is known.
-    const listed = new Set(isWhole ? this.#place?.library.names : []);
+    const listed = new Set(isWhole ? this.#place?.library.names() : []);
     const listing = isWhole ? await this.#parts.listFolder(at.folder) : emptyListing(at.folder);
     if (isFault(listing)) return listing;
     if (isWhole) this.#options.onEvent({ type: "skipped", files: listing.skipped });
@@ -193,7 +209,7 @@ export class Peer {
     this.#offers.renew(); // a JOIN leaves the server with nothing but what it carries
     for (const held of news) void this.#announce(library, held);
     void library.hashAll();
-    return { ...entered, names: library.names };
+    return { ...entered, names: library.names() };
   }
 
   #libraryOf(listing: Listing): Library {
@@ -305,6 +321,8 @@ export class Peer {
     this.#place?.library.close();
     this.#place = undefined;
     this.#refused.close();
+    this.#damage.close();
+    this.#checking.close();
     const uploads = this.#uploads;
     this.#uploads = undefined;
     await uploads?.close();
@@ -355,19 +373,29 @@ export class Peer {
 
   #hearUploads(event: UploadsEvent): void {
     const library = this.#place?.library;
+    if (event.type === "damaged") return this.#damage.hear(event.name, event.index, event.from.ip);
     if (event.type === "uploaded") this.#options.onEvent(event);
     if (event.type === "wanted") library?.want(event.name);
     else void library?.doubt(event.name); // also once it was sent: its time may have been set back before
   }
 
+  async #isDamaged(name: string, index: number): Promise<boolean> {
+    const library = this.#place?.library;
+    const held = library?.get(name);
+    const path = library === undefined || held === undefined ? undefined : finalPath(library.folder, held.local.file);
+    if (held === undefined || path === undefined || isFault(path)) return false;
+    const layer = held.layer ?? this.#cache.find(path, held.local)?.layer;
+    return isPieceDamaged(path, { ...held, layer }, index, this.#checking);
+  }
+
   /** A file is no longer what was announced: nobody else shall be sent here for it. */
-  #withdraw(library: Library, name: string): void {
+  #withdraw(library: Library, name: string, event: PeerEvent = { type: "withdrawn", name }): void {
     if (this.#place?.library !== library) return;
     this.#uploads?.remove(name);
     void this.#link.call({ verb: "WITHDRAW", name });
     this.#refused.forget(name);
     this.#refused.nudge(); // there is room for another now
     this.#withdrawn.add(name);
-    this.#options.onEvent({ type: "withdrawn", name });
+    this.#options.onEvent(event);
   }
 }

@@ -92,6 +92,15 @@ export function withdrawnComplaint(name: string): Complaint {
   };
 }
 
+/** A file whose bytes on the disk are no longer those that were hashed, though nobody has changed it. */
+export function damagedComplaint(name: string, piece: number): Complaint {
+  return {
+    cause: `o arquivo ${showFile(name)} está danificado no disco (pedaço ${piece}) e deixou de ser compartilhado`,
+    code: "CORRUPT",
+    hint: "confira a pasta com napster-peer hash --verify, ponha uma cópia boa no lugar e faça JOIN de novo",
+  };
+}
+
 /** A file that the server did not take in its list. */
 export function refusedComplaint(name: string, why: Fault, at: Address): Complaint {
   const { cause, code } = complaintOf(why, { server: at });

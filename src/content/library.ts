@@ -28,7 +28,7 @@ export type Hashing = {
 
 export type Library = {
   readonly folder: string;
-  readonly names: readonly string[];
+  names(): readonly string[];
   get(name: string): Held | undefined;
   all(): IterableIterator<Held>;
   /** As the server is told. */
@@ -37,6 +37,8 @@ export type Library = {
   add(name: string, hashed: Hashed): Promise<Held | undefined>;
   /** Takes over what another library of the same folder holds and this one does not, `but` those. */
   adopt(other: Library, but: ReadonlySet<string>): readonly Held[];
+  /** Takes it out for good: until the folder is listed again. False when it was not there. */
+  remove(name: string): boolean;
   /** It may have changed: it is looked at, and taken out if it has (onLost). It comes back by itself (onShared). */
   doubt(name: string): Promise<void>;
   /** Begins to hash what the cache does not know. */
@@ -247,9 +249,7 @@ export function createLibrary(options: LibraryOptions): Library {
 
   return {
     folder,
-    get names() {
-      return [...held.keys()];
-    },
+    names: () => [...held.keys()],
     get: (name) => held.get(name),
     all: () => held.values(),
     shares: () => held.values().map(shareOf),
@@ -270,6 +270,7 @@ export function createLibrary(options: LibraryOptions): Library {
       for (const one of news) held.set(one.local.name, one);
       return news;
     },
+    remove: (name) => held.delete(name),
     doubt,
     /** One file after another, so that a folder of 100,000 does not become 100,000 jobs at once. */
     async hashAll() {

@@ -8,9 +8,11 @@ import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Root } from "../protocol/messages.ts";
 import { type Listing, type LocalShare, listFolder } from "./folder.ts";
 import type { HashCache } from "./hash-cache.ts";
+import type { HashPool } from "./hash-pool.ts";
 import type { Hasher } from "./hasher.ts";
-import { diskFault, finalPath, sameStamp } from "./inside.ts";
-import { HASH_BYTES, type Hashed } from "./merkle.ts";
+import { diskFault, finalPath, openFile, sameStamp } from "./inside.ts";
+import type { Held } from "./library.ts";
+import { HASH_BYTES, type Hashed, pieceCount } from "./merkle.ts";
 
 export type HashedFile = {
   readonly name: string;
@@ -81,6 +83,21 @@ async function verifyShare(folder: string, share: LocalShare, hasher: Hasher, ca
   if (!untouched) return { name, verdict: record === undefined ? "new" : "changed", root };
   if (root === record.hashed.root) return { name, verdict: "ok", root };
   return { name, verdict: "damaged", root, pieces: damagedPieces(record.hashed, hashed) };
+}
+
+/**
+ * Whether a piece of a share is not on the disk as it was hashed (`layer`). False also where that cannot be told: the
+ * file cannot be opened now, or is another by now.
+ */
+export async function isPieceDamaged(path: string, held: Held, index: number, pool: HashPool): Promise<boolean> {
+  const { local, pieceBytes, layer } = held;
+  if (layer === undefined || index >= pieceCount(local.size, pieceBytes)) return false;
+  const file = await openFile(path, local);
+  if (isFault(file)) return false;
+  const hash = await pool.run({ fd: file.fd, size: file.size, pieceBytes, first: index, pieces: 1 });
+  await file.close();
+  const was = layer.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES);
+  return !isFault(hash) && Buffer.compare(hash, was) !== 0;
 }
 
 /** Reads every share of `folder` again and compares it with what `cache` recorded; records what it did not know. */

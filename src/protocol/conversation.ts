@@ -32,7 +32,14 @@ export const SERVER_TABLE: Table<ServerState, ServerRequest["verb"]> = {
 
 export const PEER_TABLE: Table<PeerState, PeerRequest["verb"]> = {
   new: { HELLO: "new", DOWNLOAD: "granted", FETCH: "granted", LANE: "lane", PING: "new", PROBE: "new" },
-  granted: { HELLO: "granted", LAYER: "granted", PIECES: "granted", GET: "granted", PING: "granted" },
+  granted: {
+    HELLO: "granted",
+    LAYER: "granted",
+    PIECES: "granted",
+    GET: "granted",
+    DAMAGED: "granted",
+    PING: "granted",
+  },
   lane: { HELLO: "lane", GET: "lane", PING: "lane" },
 };
 

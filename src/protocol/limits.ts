@@ -61,6 +61,12 @@ export const PIECES_AIM = 2000;
 /** The layer of a file: 32 bytes a piece; 64 MiB of hashes cover 32 TiB of video. */
 export const LAYER_PAYLOAD_BYTES_MAX = 64 * 1024 * 1024;
 
+/** Pieces of the largest file whose layer fits LAYER_PAYLOAD_BYTES_MAX. */
+export const PIECES_MAX = LAYER_PAYLOAD_BYTES_MAX / HASH_BYTES;
+
+/** What one download is listened to that says DAMAGED; the rest is answered and forgotten. */
+export const DAMAGED_PER_UPLOAD_MAX = 16;
+
 /** One GET: never more than the largest piece. */
 export const GET_BYTES_MAX = PIECE_BYTES_MAX;
 

@@ -45,6 +45,8 @@ export type PeerRequest =
   | { readonly verb: "LAYER" }
   | { readonly verb: "PIECES" }
   | { readonly verb: "GET"; readonly offset: number; readonly length: number }
+  /** That piece came wrong, the bytes all from there. */
+  | { readonly verb: "DAMAGED"; readonly index: number }
   | { readonly verb: "PROBE"; readonly nonce: string }
   | { readonly verb: "PING" };
 
@@ -75,6 +77,7 @@ export type Reply =
   | { readonly verb: "PROBE_OK"; readonly proof: string }
   | { readonly verb: "LAYER_OK"; readonly payloadBytes: number }
   | { readonly verb: "PIECES_OK"; readonly payloadBytes: number }
+  | { readonly verb: "DAMAGED_OK" }
   | { readonly verb: "DATA"; readonly offset: number; readonly payloadBytes: number }
   | {
       readonly verb: "REJECT" | "ERROR";

@@ -66,6 +66,7 @@ function parseReply(line: string): Reply | undefined {
     case "WITHDRAW_OK":
     case "LEAVE_OK":
     case "LANE_OK":
+    case "DAMAGED_OK":
     case "PONG":
       return line === verb ? { verb } : undefined;
     case "PROBE_OK":

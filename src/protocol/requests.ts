@@ -5,7 +5,14 @@
 import { formatAddress, parseAddress } from "./address.ts";
 import { type Fault, fault, isFault } from "./fault.ts";
 import { bad, formatShare, isRoot, parseCount, parseName, parseShare, parseWords, splitVerb } from "./fields.ts";
-import { FILE_BYTES_MAX, FIND_COUNT_MAX, FIND_OFFSET_MAX, GET_BYTES_MAX, JOIN_PAYLOAD_BYTES_MAX } from "./limits.ts";
+import {
+  FILE_BYTES_MAX,
+  FIND_COUNT_MAX,
+  FIND_OFFSET_MAX,
+  GET_BYTES_MAX,
+  JOIN_PAYLOAD_BYTES_MAX,
+  PIECES_MAX,
+} from "./limits.ts";
 import type { PeerRequest, ServerRequest } from "./messages.ts";
 import { isHex128 } from "./proof.ts";
 
@@ -81,6 +88,10 @@ export function decodePeerRequest(line: string): PeerRequest | Fault {
       if (offset === undefined || !length || more.length > 0) return bad("expected: GET offset length");
       return { verb, offset, length };
     }
+    case "DAMAGED": {
+      const index = parseCount(rest, PIECES_MAX);
+      return index === undefined ? bad("expected: DAMAGED index") : { verb, index };
+    }
     case "LAYER":
     case "PIECES":
     case "PING":
@@ -125,6 +136,8 @@ function requestWords(request: ServerRequest | PeerRequest): string {
       return `PROBE ${request.nonce}`;
     case "GET":
       return `GET ${request.offset} ${request.length}`;
+    case "DAMAGED":
+      return `DAMAGED ${request.index}`;
     default:
       return request.verb;
   }

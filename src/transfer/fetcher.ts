@@ -207,6 +207,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
       storage.forgetBegun(index);
       // Of two sources' bytes nobody knows whose are wrong: the piece is fetched whole from one.
       if (!scheduler.wrong(index)) return fill(entry, id);
+      entry.source.damaged(index);
       const from = formatAddress(entry.source.address);
       return drop(entry, fault("CORRUPT", "theirs", `${from} sent a wrong piece ${index}`));
     }

@@ -3,8 +3,10 @@
 // Never: decides who is granted anything (uploads.ts).
 
 import { isPassing } from "../content/inside.ts";
+import { pieceCount } from "../content/merkle.ts";
 import type { Address } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import { DAMAGED_PER_UPLOAD_MAX } from "../protocol/limits.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Guest } from "./guest.ts";
 import type { Pace } from "./pace.ts";
@@ -15,6 +17,8 @@ export type UploadsEvent =
   | { readonly type: "wanted"; readonly name: string }
   /** A file is no longer what was announced. */
   | { readonly type: "changed"; readonly name: string }
+  /** A downloader says that this piece of a whole file came wrong. */
+  | { readonly type: "damaged"; readonly name: string; readonly index: number; readonly from: Address }
   | { readonly type: "uploaded"; readonly name: string; readonly to: Address; readonly bytes: number };
 
 /** One granted download: its slot, its file, and the connections that fetch it. */
@@ -25,12 +29,16 @@ export type Upload = {
   readonly guests: Set<Guest>;
   readonly pace: Pace;
   sent: number;
+  /** How often it said DAMAGED. */
+  damaged?: number;
   movedAt: number;
 };
 
 export type Serving = {
   sendLayer(guest: Guest, upload: Upload): Fault | undefined;
   sendPieces(guest: Guest, upload: Upload): undefined;
+  /** Says yes, and passes it on where it can be looked at. */
+  hearDamage(guest: Guest, upload: Upload, index: number): Fault | undefined;
   beginGet(guest: Guest, upload: Upload, offset: number, length: number): Fault | undefined;
 };
 
@@ -54,6 +62,16 @@ export function createServing(shelf: Shelf, clock: Clock, onEvent: (event: Uploa
     if (stocked.pieces !== undefined) upload.movedAt = clock.now(); // it waits for pieces that we are still fetching
     const pieces = stocked.pieces?.slice() ?? new Uint8Array(0);
     guest.reply({ verb: "PIECES_OK", payloadBytes: pieces.length }, pieces);
+  }
+
+  function hearDamage(guest: Guest, upload: Upload, index: number): Fault | undefined {
+    const { share, pieceBytes, pieces } = upload.stocked;
+    if (index >= pieceCount(share.size, pieceBytes)) return fault("BAD_RANGE", "theirs", "no such piece");
+    guest.reply({ verb: "DAMAGED_OK" });
+    upload.damaged = (upload.damaged ?? 0) + 1;
+    if (pieces !== undefined || upload.damaged > DAMAGED_PER_UPLOAD_MAX) return undefined;
+    onEvent({ type: "damaged", name: share.name, index, from: guest.connection.remote });
+    return undefined;
   }
 
   function beginGet(guest: Guest, upload: Upload, offset: number, length: number): Fault | undefined {
@@ -83,5 +101,5 @@ export function createServing(shelf: Shelf, clock: Clock, onEvent: (event: Uploa
     return undefined;
   }
 
-  return { sendLayer, sendPieces, beginGet };
+  return { sendLayer, sendPieces, hearDamage, beginGet };
 }

@@ -24,6 +24,8 @@ export type Source = {
   layer(): Promise<Uint8Array | Fault>;
   /** What it has now: all, or the pieces of a download of its own. */
   available(): Promise<Available | Fault>;
+  /** Tells it that this piece came wrong, so that it looks at its file. Nobody waits for the answer. */
+  damaged(index: number): void;
   /** The source is gone, or was left. */
   readonly closed: Promise<Fault>;
   close(): void;
@@ -90,6 +92,7 @@ export async function openSource(
     roundTripMs: Math.min(dialMs, clock.now() - askedAt),
     layer: async () => readLayer(await askLayer(), grant),
     available: async () => readPieces(await askPieces(), grant),
+    damaged: (index) => void caller.call({ verb: "DAMAGED", index }),
     closed: caller.closed,
     close: () => caller.end(),
   };

@@ -105,6 +105,8 @@ export function createUploads({ shelf, clock, newTicket, key, policy, onEvent }:
         return serving.sendLayer(guest, visit.upload as Upload);
       case "PIECES":
         return serving.sendPieces(guest, visit.upload as Upload);
+      case "DAMAGED":
+        return serving.hearDamage(guest, visit.upload as Upload, request.index);
       case "GET":
         return serving.beginGet(guest, visit.upload as Upload, request.offset, request.length);
     }

@@ -18,7 +18,18 @@ const SERVER_VERBS = [
   "LEAVE",
   "PING",
 ] as const;
-const PEER_VERBS = ["HELLO", "DOWNLOAD", "FETCH", "LANE", "LAYER", "PIECES", "GET", "PING", "PROBE"] as const;
+const PEER_VERBS = [
+  "HELLO",
+  "DOWNLOAD",
+  "FETCH",
+  "LANE",
+  "LAYER",
+  "DAMAGED",
+  "PIECES",
+  "GET",
+  "PING",
+  "PROBE",
+] as const;
 
 describe("with the server", () => {
   test("before JOIN only HELLO, PING, JOIN and LEAVE are allowed; the others are NOT_JOINED", () => {

@@ -75,6 +75,7 @@ function source(port: number, pieces = PIECES): Source {
     roundTripMs: 100, // far: several lanes, each with two pieces at first
     layer: async () => layerOf(pieces),
     available: async () => "all",
+    damaged: () => {},
     closed: new Promise(() => {}),
     close() {},
   };

@@ -13,7 +13,7 @@ import type { Holder } from "../../src/protocol/messages.ts";
 import { LIMITS } from "../../src/protocol/server-limits.ts";
 import { closeAfterTest } from "../support/closing.ts";
 import { codeOf, good } from "../support/good.ts";
-import { type Running, startServidor } from "../support/servidor.ts";
+import { dial, type Running, startServidor } from "../support/servidor.ts";
 import { contentOf, hashOf, startSharer } from "../support/sharer.ts";
 import { until } from "../support/until.ts";
 
@@ -263,6 +263,56 @@ describe("a JOIN that is refused changes nothing", () => {
   });
 });
 
+describe("a file that rotted on the disk", () => {
+  /** Other bytes in a piece, the file's time as it was. */
+  function rot({ folder }: Member, name: string, at: number): void {
+    const path = join(folder, name);
+    const { atime, mtime } = fs.statSync(path);
+    const fd = fs.openSync(path, "r+");
+    fs.writeSync(fd, new Uint8Array([1, 2, 3]), 0, 3, at);
+    fs.closeSync(fd);
+    fs.utimesSync(path, atime, mtime);
+  }
+  async function sharing(content: Uint8Array): Promise<{ server: Running; source: Member }> {
+    const server = startServer();
+    const folder = folderOf({ "a.mp4": content });
+    fs.utimesSync(join(folder, "a.mp4"), 1_000_000, 1_000_000);
+    const { peer, events } = makePeer(server.address);
+    const { address } = good(await peer.join({ host: "127.0.0.1", port: 0, folder }));
+    await until("its root", () => events.some(({ type }) => type === "hashed"));
+    return { server, source: { peer, events, folder, address } };
+  }
+
+  test("is looked at when a downloader says so, and shared no longer; what is right stays shared", async () => {
+    const { server, source } = await sharing(contentOf(1_000_000));
+    rot(source, "a.mp4", 600_000);
+    const raw = await dial(source);
+    raw.send("HELLO 1\nDOWNLOAD a.mp4\nDAMAGED 4\nDAMAGED 2\n");
+    expect(await raw.line()).toBe("HELLO 1");
+    expect(await raw.line()).toStartWith("ACCEPT");
+    expect(await raw.line()).toStartWith("ERROR BAD_RANGE");
+    expect(await raw.line()).toBe("DAMAGED_OK");
+    await until("the damage", () => source.events.some(({ type }) => type === "damaged"));
+    expect(source.events).toContainEqual({ type: "damaged", name: "a.mp4", piece: 2 });
+    const other = await enter(server.address);
+    expect(await other.peer.search("a.mp4")).toEqual([]);
+  });
+
+  test("is not announced under its old root for long, once somebody has tried to download it", async () => {
+    const { server, source } = await sharing(contentOf(1_000_000));
+    rot(source, "a.mp4", 600_000);
+    const target = await enter(server.address);
+    const root = source.events.find((event) => event.type === "hashed")?.root;
+    const person = new AbortController();
+    const ended = target.peer.download(source.address, { name: "a.mp4", signal: person.signal });
+    await until("the sharer to know", () =>
+      source.events.some((e) => e.type === "damaged" || (e.type === "hashed" && e.root !== root)),
+    );
+    person.abort();
+    expect(codeOf(await ended)).not.toBe("no fault");
+  });
+});
+
 describe("UPDATE", () => {
   test("that the server refuses is told once with its reason, and the file is served all the same (SPEC 5.c)", async () => {
     const server = startServidor({ catalog: createMemoryCatalog(undefined, 1), limits: { ...LIMITS, names: 1 } });
@@ -385,6 +435,8 @@ describe("SEARCH and DOWNLOAD", () => {
     const server = startServer();
     const source = await enter(server.address, { "a.mp4": "a", "b.mp4": "b" });
     const target = await enter(server.address);
+    // Else hashing may find first that it is gone.
+    await until("both to be hashed", () => source.events.filter(({ type }) => type === "hashed").length === 2);
     fs.rmSync(inFolder(source, "a.mp4"));
     expect(codeOf(await target.peer.download(source.address, { name: "a.mp4" }))).toBe("CHANGED");
     await until("a.mp4 to be withdrawn", async () => {
