@@ -41,6 +41,8 @@ const sizeOfTerminal = () => ({
 export async function runProgram(body: (program: Program) => Promise<number>): Promise<never> {
   const output = createOutput({ ordered: sharesScreen() });
   const escapes = process.env.TERM !== "dumb";
+  // An answer may be edited there too: readline, under clack, gives that up at this word alone.
+  if (!escapes) delete process.env.TERM;
   const screen = createScreen(output.err, { size: sizeOfTerminal, escapes, sparing: process.platform === "win32" });
   let keys: Keys | undefined;
   const errIsTerminal = isatty(2);

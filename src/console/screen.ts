@@ -78,19 +78,17 @@ export function createScreen(err: Writer, options: ScreenOptions): Screen {
   let paused = false;
   let closed = false;
 
-  /** The rows to draw: no wider and no more than the window has. */
-  function layOut(): string[] {
+  function rowsNow(): string[] {
+    const last = quiet === undefined ? "" : [quiet(), hinted].filter((part) => part !== "").join(" · ");
+    const quietLines = last === "" ? [] : [styleText("dim", last)];
     const { columns, rows } = size();
     // The last column stays free: a full row makes some consoles scroll.
     const width = Math.max(1, columns - 1);
-    const last = quiet === undefined ? "" : [quiet(), hinted].filter((part) => part !== "").join(" · ");
-    const lines = last === "" ? content : [...content, styleText("dim", last)];
-    if (settling !== undefined && escapes)
-      return lines.slice(0, rows).map((line) => Bun.sliceAnsi(line, 0, Math.min(width, SETTLING_COLUMNS)));
-    const wrapped = lines.flatMap((line) => Bun.wrapAnsi(line, width, { hard: true, trim: false }).split("\n"));
-    if (wrapped.length <= 1 || (escapes && wrapped.length <= rows)) return wrapped;
-    const main = Bun.sliceAnsi(lines[focused] ?? "", -width);
-    return [Bun.sliceAnsi([main, ...lines.filter((_, at) => at !== focused)].join("  "), 0, width)];
+    if (settling !== undefined && escapes) {
+      const cut = (line: string): string => Bun.sliceAnsi(line, 0, Math.min(width, SETTLING_COLUMNS));
+      return [...content, ...quietLines].slice(0, rows).map(cut);
+    }
+    return layOut({ content, focused, quietLines }, width, escapes ? rows : 1);
   }
 
   /** Blanks over the one row that is drawn, where that is all it takes. */
@@ -108,7 +106,7 @@ export function createScreen(err: Writer, options: ScreenOptions): Screen {
   function paint(): void {
     planned = false;
     if (paused || closed) return;
-    const rows = layOut();
+    const rows = rowsNow();
     const { columns } = size();
     const bare = rows.length === 1 && (sparing || !escapes);
     if (rows.length === 0) return erase();
@@ -120,10 +118,7 @@ export function createScreen(err: Writer, options: ScreenOptions): Screen {
       painted = { rows: [row], columns, bare };
       return;
     }
-    const [first = "", ...others] = rows;
-    const below = others.map((row) => `\r\n${row}`).join("");
-    const up = others.length > 0 ? `\x1b[${others.length}A` : "";
-    err(`${HIDE}${CUT}\r${first === "" ? " " : first}\x1b[J${below}${up}\r${WRAP}`);
+    err(frame(rows));
     painted = { rows, columns, bare: false };
   }
 
@@ -184,6 +179,30 @@ export function createScreen(err: Writer, options: ScreenOptions): Screen {
       settling?.();
     },
   };
+}
+
+type Shown = {
+  readonly content: readonly string[];
+  readonly focused: number;
+  readonly quietLines: readonly string[];
+};
+
+/** The rows to draw, no wider than `width`; where more than `rowsMax` would be needed, one with what matters first. */
+function layOut({ content, focused, quietLines }: Shown, width: number, rowsMax: number): string[] {
+  const wrap = (line: string): string[] => Bun.wrapAnsi(line, width, { hard: true, trim: false }).split("\n");
+  const wrapped = [...content, ...quietLines].flatMap(wrap);
+  if (wrapped.length <= rowsMax) return wrapped;
+  const [main = "", ...after] = content.slice(focused);
+  const others = [...after, ...content.slice(0, focused), ...quietLines].map((line) => line.trim());
+  const all = [Bun.sliceAnsi(main, -width), ...others].filter((line) => line !== "");
+  return [Bun.sliceAnsi(all.join("  "), 0, width)];
+}
+
+/** Draws rows from the cursor's row on and goes back to their first cell. */
+function frame([first = "", ...others]: readonly string[]): string {
+  const below = others.map((row) => `\r\n${row}`).join("");
+  const up = others.length > 0 ? `\x1b[${others.length}A` : "";
+  return `${HIDE}${CUT}\r${first === "" ? " " : first}\x1b[J${below}${up}\r${WRAP}`;
 }
 
 // What clack writes besides text: cursor up and down, cursor to a column, erase below, erase line, show and hide cursor.

@@ -297,6 +297,6 @@ describe("the region below the lasting lines", () => {
     const { written, region } = terminal({ columns: 16, escapes: false });
     region.show(["\x1b[31mPorta\x1b[39m", "87_", "engano"], 1);
     await drawn();
-    expect(written).toEqual(["\r87_  Porta  eng\r"]);
+    expect(written).toEqual(["\r87_  engano  Po\r"]);
   });
 });

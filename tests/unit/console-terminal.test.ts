@@ -332,6 +332,48 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     await leave(session);
   });
 
+  test("has one row for everything, and no escape sequence in it, on a terminal that knows none", async () => {
+    await using session = await open({ env: { TERM: "dumb" } });
+    session.press("JOIN\r300.1", KEY.enter);
+    await session.shows(/^300\.1█ {2}o IP deve ter quatro números de 0 a 255/m);
+    expect(session.screen()).toHaveLength(1);
+    session.press("\x15", "127.0.0.9\x7f1", KEY.enter, "\r\rSEARCH\rcorre.mp4\r\r\r\r");
+    await session.shows(/%/);
+    expect(session.screen()).toHaveLength(3);
+    session.press(KEY.interrupt);
+    await session.shows("[CANCELLED]");
+    expect(await leave(session)).toEqual([
+      JOINED,
+      FOUND,
+      "aviso: o download foi cancelado: corre.mp4 [CANCELLED]; repita o mesmo",
+      "DOWNLOAD: ele continua de onde parou",
+    ]);
+    expect(session.raw()).not.toContain("\x1b");
+  });
+
+  test("sees nothing left over in a window of one row", async () => {
+    await using session = await open({ columns: 60, rows: 1 });
+    session.press("JOIN\r300.1", KEY.enter);
+    await session.shows(/^300\.1█/m);
+    session.press("\x15", "\r\r\rSEARCH\rcorre.mp4\r\r\r\r");
+    await session.shows(/%/);
+    session.press(KEY.interrupt);
+    await session.shows("[CANCELLED]");
+    expect(await leave(session)).toEqual([
+      JOINED,
+      FOUND,
+      "aviso: o download foi cancelado: corre.mp4 [CANCELLED];",
+      "repita o mesmo DOWNLOAD: ele continua de onde parou",
+    ]);
+  });
+
+  test("may paste thousands of lines, of which each is an answer or is told once, and nothing of them stays", async () => {
+    await using session = await open();
+    session.press("JOIN\r\r\r\r", "xyz\r".repeat(500), "SEARCH\raula.mp4\r");
+    await session.shows(FOUND);
+    expect(await leave(session)).toEqual([JOINED, FOUND]);
+  });
+
   test("is told of a bug in one line", async () => {
     await using session = await open();
     session.press("JOIN\r\r6666\r\r");
