@@ -86,6 +86,13 @@ export function limitIn({ detail }: Fault): { readonly most: number; readonly of
   return of === "names" || of === "bytes" ? { most: Number(digits), of } : undefined;
 }
 
+const ON_THE_WIRE: ReadonlySet<string> = new Set([...WIRE_CODES, "UNKNOWN_CODE"]);
+
+/** What another program said with `final`: the same request will not succeed. */
+export function isFinal(why: Fault): boolean {
+  return why.whose === "theirs" && !why.retry && ON_THE_WIRE.has(why.fault);
+}
+
 /** Tells a fault from a result. */
 export function isFault(value: unknown): value is Fault {
   return typeof value === "object" && value !== null && "fault" in value;

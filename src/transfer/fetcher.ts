@@ -3,7 +3,7 @@
 // Never: dials, opens or renames anything; what it needs is handed to it.
 
 import { type Address, formatAddress } from "../protocol/address.ts";
-import { type Fault, fault } from "../protocol/fault.ts";
+import { type Fault, fault, isFinal } from "../protocol/fault.ts";
 import { BLOCK_BYTES } from "../protocol/limits.ts";
 import type { Clock } from "../transport/clock.ts";
 import { createDepartures } from "./departures.ts";
@@ -121,7 +121,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   function openLanes(entry: Active): void {
     const rate = Math.max(0, ...[...entry.lanes.values()].map(({ window }) => window.rate()));
     const wanted = lanesWithin(options.maxDownloadRate, lanesWanted(entry.source.roundTripMs, roster.size === 1, rate));
-    while (entry.lanes.size < wanted && !stopped && paused === undefined) {
+    while (entry.lanes.size < Math.min(wanted, entry.lanesMost) && !stopped && paused === undefined) {
       const id = lanesOpened++;
       const { address, grant } = entry.source;
       const start = { source: address, ticket: grant.ticket, size, pieceBytes, ...options.part };
@@ -227,8 +227,17 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     if (why.whose === "disk") pause(why);
     else if (working.bytes >= FRUIT_BYTES_MIN) entry.failures = 0;
     else if (orphans > 0 && ++entry.failures >= FAILURES_MAX) return drop(entry, why);
-    if (entry.lanes.size === 0 && paused === undefined) return drop(entry, why);
+    if (isFinal(why)) entry.lanesMost = entry.lanes.size;
+    if (entry.lanes.size === 0 && paused === undefined)
+      return isFinal(why) ? void refused(entry, why) : drop(entry, why);
     fillAll();
+  }
+
+  /** A source that takes no lane. One that has started anew knows nothing of our ticket, and is not to blame. */
+  async function refused(entry: Active, why: Fault): Promise<void> {
+    fillAll();
+    const isThere = await entry.source.ping();
+    drop(entry, isThere ? why : fault("PEER_GONE", "network", "it has forgotten us", true));
   }
 
   function drop(entry: Active, why: Fault): void {

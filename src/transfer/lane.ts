@@ -241,9 +241,10 @@ export function createLane(options: LaneOptions): Lane {
     }
     hasher.update(chunk);
     meter.add(chunk.length);
-    tested = true;
     filled += chunk.length;
     moved += chunk.length;
+    if (!tested) report(); // at once: others may be asked when nothing comes
+    tested = true;
     coming -= chunk.length;
     get.length -= chunk.length;
     if (get.length === 0) {

@@ -3,7 +3,7 @@
 // Never: asks anybody; forgives one who sends more wrong than right.
 
 import { type Address, formatAddress } from "../protocol/address.ts";
-import type { Fault } from "../protocol/fault.ts";
+import { type Fault, isFinal } from "../protocol/fault.ts";
 import type { Clock } from "../transport/clock.ts";
 
 export type Reputation = {
@@ -17,6 +17,8 @@ export type Reputation = {
   isWelcome(address: Address): boolean;
   /** The same of the chosen peer, which is hoped for more than others. */
   isMissed(address: Address): boolean;
+  /** It said no for good. */
+  refused(address: Address): void;
   /** It will not be asked again. */
   isBanned(address: Address): boolean;
 };
@@ -79,7 +81,7 @@ export function createReputation(clock: Clock, random: () => number): Reputation
     record.coolUntil = clock.now() + COOL_MS * Math.min(factor, COOL_FACTOR_MAX);
     const missedMs = record.fruitless < 2 ? 0 : Math.min(MISSED_MS_MIN * 2 ** (record.fruitless - 2), MISSED_MS_MAX);
     record.missedFrom = clock.now() + missedMs;
-    if (record.strikes >= STRIKES_MAX) record.coolUntil = Number.POSITIVE_INFINITY;
+    if (record.strikes >= STRIKES_MAX || isFinal(why)) record.coolUntil = Number.POSITIVE_INFINITY;
   }
 
   const isBanned = (address: Address): boolean => recordOf(address).coolUntil === Number.POSITIVE_INFINITY;
@@ -94,6 +96,9 @@ export function createReputation(clock: Clock, random: () => number): Reputation
       const record = recordOf(address);
       const ms = Math.min(REJECTED_MS_MIN * 2 ** record.rejected++, REJECTED_MS_MAX);
       record.missedFrom = clock.now() + ms * (0.5 + random() / 2);
+    },
+    refused(address) {
+      recordOf(address).coolUntil = Number.POSITIVE_INFINITY;
     },
     isWelcome: (address) => recordOf(address).coolUntil <= clock.now(),
     isMissed: (address) => !isBanned(address) && recordOf(address).missedFrom <= clock.now(),

@@ -14,6 +14,8 @@ export type Active = {
   available: Available;
   readonly lanes: Map<LaneId, Working>;
   failures: number;
+  /** A lane was refused for good: no more than these are asked for. */
+  lanesMost: number;
   /** Right pieces that came from it. */
   brought: number;
   /** Bytes that came from it, right or not. */
@@ -43,7 +45,15 @@ export function createRoster(): Roster {
     add(source, available) {
       const key = formatAddress(source.address);
       if (entries.has(key)) return undefined;
-      const entry: Active = { source, available, lanes: new Map(), failures: 0, brought: 0, bytes: 0 };
+      const entry: Active = {
+        source,
+        available,
+        lanes: new Map(),
+        failures: 0,
+        lanesMost: Number.POSITIVE_INFINITY,
+        brought: 0,
+        bytes: 0,
+      };
       entries.set(key, entry);
       return entry;
     },

@@ -71,6 +71,8 @@ const LAYER_BYTES_PER_SECOND_MIN = 10 * 1024 * 1024;
 /** A program that goes on writing into the .part is not waited for. */
 const LOOKS_MAX = 3;
 const CHANGED_AGAIN = fault("PART_CHANGED", "disk", "the .part was changed again and again while it grew");
+/** A layer that is on its way may take longer than a word that there is none: it has tens of kilobytes. */
+const LAYER_PATIENCE_FACTOR = 2;
 
 const CANCELLED = fault("CANCELLED", "ours", "cancelled by the person");
 
@@ -130,9 +132,15 @@ export async function startRun(options: RunOptions, source: Source, place: Workp
   const isLost = place.part.size > 0 && place.journal.size === 0; // of such bytes only a layer tells which are right
   const isAsked = layerFirst && (grant.root !== undefined || grant.size === 0);
   const tried = isLost ? awaitLayer(source) : isAsked ? learnLayer(source) : undefined;
-  const known = tried && (await Promise.race([tried, ended.promise.then(() => CANCELLED)]));
+  const impatient = Promise.withResolvers<Fault>();
+  const layerMs = LAYER_PATIENCE_FACTOR * patienceMs("layer");
+  const calm =
+    layerMs < Number.POSITIVE_INFINITY ? clock.after(layerMs, () => impatient.resolve(LEFT.layer)) : () => {};
+  const known = tried && (await Promise.race([tried, ended.promise.then(() => CANCELLED), impatient.promise]));
+  calm();
   // Without its layer there would be a new beginning over bytes that may all be right; asked again, it may tell.
-  const isVain = known === CANCELLED || (isLost && isFault(known) && known.fault !== "NOT_READY");
+  const isVain =
+    known === CANCELLED || known === LEFT.layer || (isLost && isFault(known) && known.fault !== "NOT_READY");
   const left = isVain
     ? (known as Fault)
     : await recover({ storage, place, grant, layer, careful: patienceMs("byte") < Number.POSITIVE_INFINITY });

@@ -26,6 +26,8 @@ export type Source = {
   available(): Promise<Available | Fault>;
   /** Tells it that this piece came wrong, so that it looks at its file. Nobody waits for the answer. */
   damaged(index: number): void;
+  /** Whether it is still there, and this conversation too. */
+  ping(): Promise<boolean>;
   /** The source is gone, or was left. */
   readonly closed: Promise<Fault>;
   close(): void;
@@ -39,6 +41,9 @@ export type SourceOptions = {
   /** The peer is busy: our place in its queue. */
   readonly onWait?: (position: number, leave: () => void) => void;
 };
+
+/** A source at work answers at once. */
+const PING_SECONDS_MAX = 5;
 
 /** Asks a peer for a content. Faults: PEER_UNREACHABLE, and whatever its REJECT says (BUSY, REFUSED, NOT_SHARED…). */
 export async function openSource(
@@ -93,6 +98,7 @@ export async function openSource(
     layer: async () => readLayer(await askLayer(), grant),
     available: async () => readPieces(await askPieces(), grant),
     damaged: (index) => void caller.call({ verb: "DAMAGED", index }),
+    ping: async () => !isFault(expectReply(await caller.call({ verb: "PING" }, { seconds: PING_SECONDS_MAX }), "PONG")),
     closed: caller.closed,
     close: () => caller.end(),
   };

@@ -3,7 +3,7 @@
 // Never: touches a piece; it finds sources and hands them to the fetcher.
 
 import { type Address, formatAddress, sameAddress } from "../protocol/address.ts";
-import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import { type Fault, fault, isFault, isFinal } from "../protocol/fault.ts";
 import type { Holder, Root } from "../protocol/messages.ts";
 import type { Clock } from "../transport/clock.ts";
 import { type Fetcher, FRUIT_BYTES_MIN } from "./fetcher.ts";
@@ -68,8 +68,12 @@ const LATE_MAX = 24;
 /** Queues that we wait in. A new one takes the place of one that has not come to us for so long. */
 const QUEUES_MAX = 8;
 const QUEUE_MS = 60_000;
-/** Without any source for so long the download ends: soon where the peer's program is gone, later where the link is. */
-const STARVED_REFUSED_MS = 5000;
+/**
+ * Without any source for so long the download ends: soon where the peer will not have us, later where its program is gone,
+ * which may be started anew, and latest where the link is.
+ */
+const STARVED_BANNED_MS = 5000;
+const STARVED_REFUSED_MS = 20_000;
 const STARVED_MS = 30_000;
 /** With sources but without a byte for so long it ends too: they accept us and give nothing. */
 const FRUITLESS_MS = 90_000;
@@ -123,7 +127,10 @@ export function createSwarm(options: SwarmOptions): Swarm {
     openings.delete(key);
     if (!isFault(source) && !isFault(available) && !stopped && room() > 0) return fetcher.addSource(source, available);
     if (!isFault(source)) source.close();
-    reputation.vain(address);
+    const why = isFault(source) ? source : available;
+    // Of what the server goes on listing there it may only be too early, or too late.
+    if (isFault(why) && isFinal(why) && why.fault !== "NOT_SHARED") reputation.refused(address);
+    else reputation.vain(address);
   }
 
   /** It says WAIT: it keeps nobody else from being asked, and we do not wait everywhere. */
@@ -189,7 +196,8 @@ export function createSwarm(options: SwarmOptions): Swarm {
       // or gone: a sharer cuts the connection when it finds its file changed, and then no longer has it.
       if (source.fault === "CHANGED") lastLoss = source;
       if (source.fault === "NOT_SHARED") lastLoss = fault("CHANGED", "theirs", "the file is no longer shared there");
-      if (source.whose === "theirs") reputation.rejected(options.from);
+      if (isFinal(source)) reputation.refused(options.from);
+      else if (source.whose === "theirs") reputation.rejected(options.from);
       refused = source.detail.endsWith("ECONNREFUSED") || source.fault === "NOT_SHARED";
       return;
     }
@@ -225,8 +233,7 @@ export function createSwarm(options: SwarmOptions): Swarm {
     }
     // Bytes that came meanwhile, between two looks, count: a source that comes and goes is one.
     starvedSince = Math.max(starvedSince ?? clock.now(), clock.now() - options.movedMs());
-    const banned = reputation.isBanned(options.from);
-    const patience = refused || banned ? STARVED_REFUSED_MS : STARVED_MS;
+    const patience = reputation.isBanned(options.from) ? STARVED_BANNED_MS : refused ? STARVED_REFUSED_MS : STARVED_MS;
     const starved = fruitless || clock.now() - starvedSince >= patience;
     if (starved && lastLoss !== undefined) return options.onStarved(lastLoss);
     if (!reopening && reputation.isMissed(options.from)) void reopen();

@@ -3,7 +3,7 @@
 // Never: carries bulk data; lanes read that themselves.
 
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import { REPLY_SECONDS_MAX, WAITS_PER_SECOND_MAX } from "../protocol/limits.ts";
+import { PACE_BYTES_PER_SECOND_MIN, REPLY_SECONDS_MAX, WAITS_PER_SECOND_MAX } from "../protocol/limits.ts";
 import type { PeerRequest, Reply, ServerRequest } from "../protocol/messages.ts";
 import { createReader } from "../protocol/reader.ts";
 import { decodeReply } from "../protocol/replies.ts";
@@ -43,6 +43,9 @@ type Pending = { resolve: (answer: Answer | Fault) => void; options: CallOptions
 
 const NOTHING = new Uint8Array(0);
 
+/** A payload that comes more slowly does not come. */
+const SLOW_BYTES_PER_SECOND = PACE_BYTES_PER_SECOND_MIN / 16; // lanes take their part of the link
+
 /** What the answer to this call may hold; decodeReply has held it against its verb's limit. Nobody waits: nothing. */
 const mostBytes = (call: Pending | undefined): number =>
   call === undefined ? -1 : (call.options.payloadBytesMax?.() ?? Number.POSITIVE_INFINITY);
@@ -72,9 +75,13 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
     entry.cancel();
     const seconds = entry.options.seconds ?? REPLY_SECONDS_MAX;
     const { queued } = connection;
+    const arrived = reader.size;
     entry.cancel = clock.after(seconds * 1000, () => {
       // A long request that is still leaving, however slowly, cannot have been answered yet.
       if (connection.queued < queued) return arm(entry);
+      // A long reply may take its time, as long as no source would be called slow that brings it.
+      const isComing = awaiting !== undefined && reader.size - arrived >= seconds * SLOW_BYTES_PER_SECOND;
+      if (isComing) return arm(entry);
       stop(fault("STALLED", "network", `no reply in ${seconds} s`, true));
     });
   }

@@ -48,6 +48,28 @@ describe("a call", () => {
     expect((await Promise.all(calls)).map((answer) => verbOf(answer))).toEqual(["SEARCH_OK", "PONG", "ERROR"]);
   });
 
+  test("whose payload is on its way, however slowly, is waited for; one that trickles is not", async () => {
+    for (const [bytesPerSecond, ends] of [
+      [1024, "LAYER_OK"],
+      [100, "STALLED"],
+    ] as const) {
+      const [, end] = createFarEnd({ ip: "127.0.0.1", port: 1 }, (connection) => {
+        const made = createCaller(connection, clock);
+        caller = made.caller;
+        return made.handlers;
+      });
+      const asked = caller.call({ verb: "LAYER" });
+      const bytes = 100 * bytesPerSecond;
+      end.say(`LAYER_OK ${bytes}\n`);
+      for (let second = 0; second < 100 && end.state === "open"; second++) {
+        await clock.advance(1000);
+        end.say(new Uint8Array(bytesPerSecond));
+      }
+      const answer = await asked;
+      expect(isFault(answer) ? answer.fault : answer.reply.verb).toBe(ends);
+    }
+  });
+
   test("without a reply is STALLED at its deadline, and so are those behind it", async () => {
     const first = caller.call({ verb: "PING" });
     const second = caller.call({ verb: "PING" });

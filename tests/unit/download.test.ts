@@ -405,6 +405,41 @@ describe("a source that breaks", () => {
     expect(codeOf(ended)).not.toBe("no fault");
   }, 40_000);
 
+  for (const code of ["BAD_STATE", "TOO_MANY", "CHANGED", "LUNCH"])
+    test(`its word by a final ${code} in answer to LANE is not asked for another`, async () => {
+      const source = share(contentOf(6 * PIECE), { lane: () => `ERROR ${code} final no` });
+      expect(codeOf(await fetchFrom(source.address))).not.toBe("no fault");
+      const count = (verb: string) => source.asked.filter((line) => line.startsWith(verb)).length;
+      expect(count("DOWNLOAD")).toBe(1);
+      expect(count("LANE")).toBeLessThanOrEqual(4); // asked for at once, as the clock makes it seem far
+    });
+
+  test("and has started anew, where our ticket is worth nothing, is asked for a new one", async () => {
+    const content = contentOf(6 * PIECE);
+    let lanes = 0;
+    const source = share(content, {
+      get: (_, count) => (count === 3 ? "die" : undefined),
+      lane() {
+        if (++lanes !== 2) return undefined;
+        setImmediate(() => source.hangUp());
+        return "ERROR BAD_STATE final no such ticket";
+      },
+    });
+    good(await fetchFrom(source.address));
+    expectWhole(content);
+  });
+
+  test("when it is asked again, by a final refusal, is not asked a third time", async () => {
+    const content = contentOf(6 * PIECE);
+    let asked = 0;
+    const source = share(content, {
+      get: ({ offset }) => (offset >= 3 * PIECE ? "die" : undefined),
+      grant: () => (++asked === 1 ? undefined : "REJECT REFUSED final no"),
+    });
+    expect(codeOf(await fetchFrom(source.address))).not.toBe("no fault");
+    expect(asked).toBe(2);
+  });
+
   test("and comes back with another content is CHANGED, and never mixed", async () => {
     const content = contentOf(6 * PIECE);
     const first = share(content, { get: ({ offset }) => (offset >= 3 * PIECE ? "die" : undefined) });
@@ -824,6 +859,11 @@ describe("a first source that fails", () => {
   type First = { of?: Uint8Array; script?: Script; told?: string };
   const FIRSTS: Record<string, First> = {
     "claims 10 TB": { script: grants(1e13, 16 * 1024 * 1024), told: "DISK_FULL" },
+    "begins a layer and does not end it": {
+      of: lie,
+      script: { layer: () => `LAYER_OK ${7 * HASH_BYTES}` },
+      told: "NOT_READY",
+    },
     "says CHANGED": { script: refusal("CHANGED final it was"), told: "CHANGED" },
     "says INTERNAL": { script: refusal("INTERNAL final bug"), told: "INTERNAL" },
     "says TOO_MANY": { script: refusal("TOO_MANY retry later"), told: "TOO_MANY" },

@@ -76,6 +76,7 @@ function source(port: number, pieces = PIECES): Source {
     layer: async () => layerOf(pieces),
     available: async () => "all",
     damaged: () => {},
+    ping: async () => true,
     closed: new Promise(() => {}),
     close() {},
   };
