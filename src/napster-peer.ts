@@ -6,15 +6,15 @@ import { type HashConfig, isUsage, type PeerConfig, parsePeer, peerUsage, WAIT_S
 import { damagedComplaint, leftOutComplaint, refusedComplaint, withdrawnComplaint } from "./console/complaints.ts";
 import { runHash, runVerify } from "./console/hash.ts";
 import { UNRECORDED } from "./console/hash-complaints.ts";
-import { runTask } from "./console/headless.ts";
+import { EXIT, runTask } from "./console/headless.ts";
 import { peerHelp } from "./console/help.ts";
 import { runMenu } from "./console/menu.ts";
 import { answerAndExit, runProgram } from "./console/program.ts";
 import { createJsonReport, createReport } from "./console/report.ts";
 import { type Session, showSkipped } from "./console/session.ts";
-import { folderFault } from "./content/folder.ts";
 import { createHashCache } from "./content/hash-cache.ts";
 import { createHasher } from "./content/hasher.ts";
+import { chosenFault, defaultFolder, isWide } from "./content/places.ts";
 import { hashFiles, verifyFolder } from "./content/verify.ts";
 import { Peer, type PeerEvent } from "./peer.ts";
 import { versionLine } from "./version.ts";
@@ -56,10 +56,19 @@ async function main(config: PeerConfig): Promise<never> {
     const patience = asker?.interactive ? Number.POSITIVE_INFINITY : WAIT_SECONDS_DEFAULT;
     const policy = { only, maxWaitSeconds: config.maxWaitSeconds ?? patience };
     if (asker?.interactive) report.showStanding();
-    const session: Session = { peer, report, life, server, policy };
+    const session: Session = { peer, report, life, server, policy, isWide };
     let code = 0;
     if (config.command !== "menu") code = await runTask(session, config);
-    else if (asker) await runMenu({ ...session, asker, given: config, ready: output.ready, folderFault });
+    else if (asker) {
+      const offered = defaultFolder();
+      const folders = {
+        folderFault: (folder: string) => chosenFault(folder, offered),
+        defaultFolder: offered,
+      };
+      const isWell = await runMenu({ ...session, ...folders, asker, given: config, ready: output.ready });
+      // A script is told by the code; a person has seen what failed, and gone on.
+      if (!isWell && !asker.interactive) code = EXIT.failed;
+    }
     await Promise.race([peer.leave(), Bun.sleep(LEAVE_MS_MAX)]);
     return code;
   });

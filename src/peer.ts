@@ -2,7 +2,7 @@
 // Invariant: what the server, the upload thread and the library know of our files is the same, from JOIN on.
 // Never: prints or asks; the console does. Never moves a file's bytes on this thread (DESIGN 5).
 
-import { emptyListing, type Listing, type Skipped } from "./content/folder.ts";
+import { emptyListing, isDotFile, type Listing, type Skipped } from "./content/folder.ts";
 import { createHasher } from "./content/hasher.ts";
 import { finalPath } from "./content/inside.ts";
 import { createLibrary, type Hashing, type Held, type Library } from "./content/library.ts";
@@ -263,13 +263,17 @@ export class Peer {
     if (name === undefined) return fault("NOT_SEARCHED", "ours", "DOWNLOAD before SEARCH");
     const flaw = nameFlaw(name);
     if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
-    if (await parts.hasFile(place.library.folder, name)) return this.#alreadyHere(place, name, from, request.signal);
+    const found = this.#found.name === name ? this.#found.peers : [];
+    const others = found.filter((peer) => !sameAddress(peer, place.published));
+    if (await parts.hasFile(place.library.folder, name))
+      return this.#alreadyHere(place, name, [from, ...others], request.signal);
+    const isSilent = place.sharing === "nothing" || isDotFile(name);
     const threads = parts.createLaneThreads(LANE_THREADS, this.#options);
     const rechecking = parts.createHashPool(1);
     const downloaded = await download({
       name,
       from,
-      others: this.#found.name === name ? this.#found.peers.filter((peer) => !sameAddress(peer, place.published)) : [],
+      others,
       only: request.only ?? false,
       paranoid: this.#options.paranoid ?? false,
       maxWaitSeconds: request.maxWaitSeconds ?? Number.POSITIVE_INFINITY,
@@ -278,9 +282,7 @@ export class Peer {
       hashPieces: (fd) => (head, first, pieces) => rechecking.run({ ...head, fd, first, pieces }),
       findHolders: (root) => this.#findHolders(root),
       offer: (content, part) =>
-        place.sharing === "nothing"
-          ? NO_OFFER
-          : this.#offers.begin(uploads, { folder: place.library.folder, name, ...part }, content),
+        isSilent ? NO_OFFER : this.#offers.begin(uploads, { folder: place.library.folder, name, ...part }, content),
       random: parts.random,
       self: place.published,
       maxDownloadRate: this.#options.maxDownloadRate,
@@ -296,7 +298,7 @@ export class Peer {
     rechecking.close();
     if (isFault(downloaded)) return downloaded;
     // A JOIN meanwhile may have made another library of this folder, or moved to another folder.
-    const library = place.sharing === "nothing" ? undefined : this.#place?.library;
+    const library = isSilent ? undefined : this.#place?.library;
     if (library?.folder === place.library.folder) {
       const held = await library.add(name, downloaded);
       if (held !== undefined) await this.#announce(library, held);
@@ -304,12 +306,14 @@ export class Peer {
     return { name, folder: place.typed, bytes: downloaded.size };
   }
 
-  /** The folder has a file of this name: with the content that `from` has whole, as the server knows, or with another. */
-  async #alreadyHere({ library, typed = "" }: Place, name: string, from: Address, signal?: AbortSignal) {
+  /** The folder has a file of this name: with the content that one of `peers`, who have this name, has whole, or with another. */
+  async #alreadyHere({ library, typed = "" }: Place, name: string, peers: readonly Address[], signal?: AbortSignal) {
     const path = finalPath(library.folder, name);
     const hashed = isFault(path) ? path : await this.#hasher.hash(path, { urgent: true, signal });
     const holders = isFault(hashed) ? [] : await this.#findHolders(hashed.root);
-    const isSame = holders.some(({ address, complete }) => complete && sameAddress(address, from));
+    const isSame = holders.some(
+      ({ address, complete }) => complete && peers.some((peer) => sameAddress(peer, address)),
+    );
     if (isFault(hashed) && hashed.fault === "CANCELLED") return hashed;
     if (isFault(hashed) || !isSame) return fault("FILE_EXISTS", "ours", "the folder has this file");
     return { name, folder: typed, bytes: hashed.size, isHere: true } as const;

@@ -83,6 +83,9 @@ export function leftOutComplaint(shared: number, count: number): Complaint {
   };
 }
 
+/** A folder that holds more than a person thinks of. */
+export const wideComplaint = (folder: string): Complaint => complaintOf(fault("WIDE_FOLDER", "ours"), { folder });
+
 /** A file that was shared and is no longer. */
 export function withdrawnComplaint(name: string): Complaint {
   return {
@@ -217,6 +220,10 @@ const SENTENCES: Record<FaultCode, Sentence> = {
   ],
   FOLDER_MISSING: (s) => [`${folder(s)} não existe ou não é uma pasta`, "confira o caminho, ou crie a pasta antes"],
   FOLDER_DENIED: (s) => [`o sistema não deixa usar ${folder(s)}`, "escolha uma pasta que você possa ler e gravar"],
+  WIDE_FOLDER: (s) => [
+    `${folder(s)} é sua pasta pessoal ou a raiz de um disco, e todo arquivo que está diretamente nela é compartilhado`,
+    "use uma pasta só para o que quer compartilhar",
+  ],
   NOT_SEARCHED: () => ["nenhum arquivo foi procurado ainda", "faça SEARCH antes de DOWNLOAD"],
   NO_SOURCE: (s) => [
     `nenhum peer tem ${file(s)}`,

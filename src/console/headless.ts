@@ -4,7 +4,7 @@
 
 import { type Address, sameAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
-import { nameComplaint } from "./complaints.ts";
+import { nameComplaint, wideComplaint } from "./complaints.ts";
 import { isStop } from "./questions.ts";
 import { download, join, type Session, search } from "./session.ts";
 
@@ -55,7 +55,12 @@ const at = ({ host, port }: Where, folder: string | undefined) => ({
 /** Whoever only asks shares nothing, and need not be found, nor wait until the server knows whether it could be. */
 const toAsk = (where: Where) => ({ ...at(where, undefined), listing: "never" as const });
 
+function warnOfWide({ isWide, report }: Session, folder: string): void {
+  if (isWide(folder)) report.warn(wideComplaint(folder));
+}
+
 async function share(session: Session, where: Where, folder: string): Promise<number> {
+  warnOfWide(session, folder);
   const joined = await join(session, at(where, folder));
   if (isFault(joined)) return EXIT.failed;
   if (!isStop(joined)) await session.life.during(new Promise<never>(() => {}));
@@ -111,6 +116,7 @@ async function get(session: Session, where: Where, { names, folder, from, sharin
     return EXIT.usage;
   }
   // Its own file comes first; others find what it has as soon as that is asked for.
+  if (sharing === "folder") warnOfWide(session, folder);
   const listing = sharing === "nothing" ? "never" : "later";
   const self = await join(session, { ...at(where, folder), listing, sharing });
   if (isFault(self) || isStop(self)) return EXIT.failed;

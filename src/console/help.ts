@@ -39,17 +39,18 @@ const JSON_EVENTS = `Com --json, cada linha de stdout é um objeto, com "event" 
   verified (name, verdict, root, pieces, code); verdict é ok, damaged, changed,
     new ou unread
   cancelled (name): um download, de propósito, com Ctrl+C
-  error (code, message, hint)`;
+  error (code, message, hint)           warning (o mesmo): segue assim mesmo`;
 
 export function peerHelp(usage: string): string {
   return `napster-peer: compartilha os arquivos de uma pasta e baixa os de outros peers.
 
 ${usage}
 Menu: JOIN pergunta IP, porta e pasta (Enter = o IP com que esta máquina chega
-ao servidor, ${JOIN_DEFAULT.port} e a pasta atual), SEARCH pergunta o nome do arquivo, DOWNLOAD
-pergunta IP e porta do peer que tem o último arquivo procurado. O que veio em
-opções não é perguntado. Depois da primeira vez, Enter = o que este peer tem
-agora. Um JOIN recusado só pergunta de novo o que estava errado.
+ao servidor, ${JOIN_DEFAULT.port} e a pasta napster em Vídeos, que ele cria), SEARCH pergunta o
+nome do arquivo, DOWNLOAD pergunta IP e porta do peer que tem o último arquivo
+procurado. O que veio em opções não é perguntado. Depois da primeira vez, Enter
+= o que este peer tem agora. Um JOIN recusado só pergunta de novo o que estava
+errado.
 Ctrl+C durante um download o cancela; fora dele, sai, como a palavra sair. Esc
 volta ao menu. Ctrl+Z e fg (fora do Windows) param o programa e o retomam.
 
@@ -58,7 +59,8 @@ SEARCH ou DOWNLOAD e depois as respostas dela, uma por linha; linha vazia é o
 padrão. Resposta inválida é um erro em stderr e a linha seguinte responde à
 mesma pergunta. Um comando que falha volta ao menu; SEARCH antes de JOIN e
 DOWNLOAD antes de SEARCH falham sem perguntar, e as linhas que seriam respostas
-deles são puladas até a próxima palavra do menu. No fim da entrada, sai.
+deles são puladas até a próxima palavra do menu. No fim da entrada, sai, com 1
+se um comando falhou.
 
 share, search, find e get entram na rede com o IP que chega ao servidor e porta
 livre, salvo --host e --port. --host 0.0.0.0 (no menu também) escuta em todos os

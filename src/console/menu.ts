@@ -5,7 +5,7 @@
 
 import { type Address, isIp, parsePort, sameAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
-import { type Complaint, complaintOf, nameComplaint } from "./complaints.ts";
+import { type Complaint, complaintOf, nameComplaint, wideComplaint } from "./complaints.ts";
 import { showFile } from "./lines.ts";
 import { type Asker, isStop, type Question, type Stop } from "./questions.ts";
 import type { Report } from "./report.ts";
@@ -16,8 +16,8 @@ export const COMMANDS = ["JOIN", "SEARCH", "DOWNLOAD"] as const;
 /** How many answers each command asks for. */
 const ANSWERS = { JOIN: 3, SEARCH: 1, DOWNLOAD: 2 } as const;
 
-/** What an empty answer to JOIN means; the IP is the one by which this machine reaches the server. */
-export const JOIN_DEFAULT = { port: 8776, folder: "." } as const;
+/** What an empty answer to JOIN means, beside the IP by which this machine reaches the server and a folder of our own. */
+export const JOIN_DEFAULT = { port: 8776 } as const;
 
 /** What flags have answered already. */
 export type Given = {
@@ -80,6 +80,8 @@ type MenuParts = Session & {
   readonly ready: () => Promise<void>;
   /** Why this folder cannot be used; undefined when it can. */
   readonly folderFault: (folder: string) => Fault | undefined;
+  /** The folder that an empty answer means; folderFault makes it. */
+  readonly defaultFolder: string;
 };
 
 type Command = (typeof COMMANDS)[number];
@@ -98,29 +100,33 @@ type State = {
   next: Command;
 };
 
-/** Runs the peer's menu until the input ends or the person leaves. */
-export async function runMenu(parts: MenuParts): Promise<void> {
+/** Runs the peer's menu until the input ends or the person leaves. True when no command has failed. */
+export async function runMenu(parts: MenuParts): Promise<boolean> {
   const { asker, life } = parts;
   const state: State = { self: undefined, answers: undefined, sources: [], next: "JOIN" };
   // Answers that a script gives to a command that never asked: they must not pass for commands.
   let unused = 0;
+  let isWell = true;
   while (!life.leaving.aborted) {
     // A script that does not read its answers is not run ahead of.
     await life.during(parts.ready());
     const command = await asker.choose("O que fazer?", COMMANDS, { unused, marked: state.next, help: HELP });
     if (isStop(command) && command.stop === "back") continue;
-    if (isStop(command)) return;
+    if (isStop(command)) return isWell && command.stop !== "refused-end";
     const outOfTurn = whyOutOfTurn(command, state, parts);
     unused = outOfTurn === undefined ? 0 : ANSWERS[command];
     if (outOfTurn !== undefined) {
       parts.report.failed(outOfTurn);
+      isWell = false;
       state.next = outOfTurn.fault === "NOT_JOINED" ? "JOIN" : "SEARCH";
       continue;
     }
     const result = await RUN[command](parts, state);
     // Ctrl+C at a command's own question means the program, as it does at the menu; Esc only the command.
-    if (isStop(result) && result.stop === "leave") return;
+    if (isStop(result) && result.stop === "leave") return isWell;
+    if (isFault(result) || (isStop(result) && result.stop !== "back")) isWell = false;
   }
+  return isWell;
 }
 
 function whyOutOfTurn(command: Command, { self }: State, { peer }: MenuParts): Fault | undefined {
@@ -157,17 +163,18 @@ async function runJoin(parts: MenuParts, state: State): Promise<Refused | Stop |
   const { asker, given, peer } = parts;
   // A script's empty line always means the same.
   const last = asker.interactive ? state.answers : undefined;
-  let at: JoinAnswers = last ?? { ...JOIN_DEFAULT, host: await peer.localIp() };
+  let at: JoinAnswers = last ?? { ...JOIN_DEFAULT, host: await peer.localIp(), folder: parts.defaultFolder };
   let fields: readonly Field[] = FIELDS.filter((field) => given[field] === undefined);
   const { host = at.host, port = at.port, folder = at.folder } = given;
   at = { host, port, folder };
   for (;;) {
     for (const field of fields) {
-      const answer = await asker.ask(joinQuestion(field, at, parts.folderFault));
+      const answer = await asker.ask(joinQuestion(field, at, parts));
       if (isStop(answer)) return broken(parts, answer);
       at = { ...at, [field]: READ[field](answer) };
       state.answers = at;
     }
+    if (!asker.interactive && parts.isWide(at.folder)) parts.report.warn(wideComplaint(at.folder));
     const joined = await join(parts, at);
     if (isStop(joined)) return joined;
     if (!isFault(joined)) {
@@ -205,13 +212,19 @@ const READ: { readonly [F in Field]: (answer: string) => JoinAnswers[F] } = {
   folder: unquote,
 };
 
-function joinQuestion(field: Field, at: JoinAnswers, folderFault: MenuParts["folderFault"]): Question {
+function joinQuestion(field: Field, at: JoinAnswers, { folderFault, isWide, asker }: MenuParts): Question {
   if (field === "host") return ipQuestion("IP deste peer", at.host);
   if (field === "port") return portQuestion("Porta deste peer", at.port);
+  let warnedOf: string | undefined;
   const check = (answer: string): Complaint | undefined => {
     const folder = unquote(answer);
     const why = folderFault(folder);
-    return why && complaintOf(why, { folder });
+    if (why !== undefined) return complaintOf(why, { folder });
+    // A person confirms it by the same answer again; a script is told when it joins.
+    if (!asker.interactive || !isWide(folder) || warnedOf === folder) return undefined;
+    warnedOf = folder;
+    const { cause, ...rest } = wideComplaint(folder);
+    return { ...rest, cause: `${cause}; Enter de novo confirma` };
   };
   return { message: "Pasta dos arquivos", fallback: at.folder, check };
 }
@@ -250,7 +263,7 @@ async function runDownload(parts: MenuParts, state: State): Promise<Fault | Stop
   const done = await download(parts, { from, name, folder: state.self?.folder ?? "" });
   if (isStop(done)) return done;
   state.next = isFault(done) ? "DOWNLOAD" : "SEARCH";
-  return undefined;
+  return isFault(done) ? done : undefined;
 }
 
 /** A script that ends in the middle of a command has a mistake worth a line. */

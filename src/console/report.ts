@@ -62,6 +62,8 @@ export type Report = {
   verdict(verdict: Verdict): void;
   failed(fault: Fault, subject?: Subject): void;
   complain(complaint: Complaint): void;
+  /** All goes on, and the person should know. */
+  warn(complaint: Complaint): void;
 };
 
 export type ReportParts = {
@@ -182,6 +184,7 @@ export function createReport(parts: ReportParts): Report {
       warn(fault.fault === "CANCELLED" ? noteText(complaint) : complaintText(complaint));
     },
     complain: (complaint) => warn(complaintText(complaint)),
+    warn: (complaint) => warn(noteText(complaint)),
   };
 }
 
@@ -210,6 +213,7 @@ export function createReport(parts: ReportParts): Report {
  *   {"event":"hashed","name":"aula1.mp4","path":"videos/aula1.mp4","size":2,"root":"09f0…","pieceBytes":262144}   (hash)
  *   {"event":"verified","name":"aula1.mp4","verdict":"ok","root":"09f0…"}       (hash --verify)
  *     verdict: ok, changed, new, damaged (with "pieces":[0,7], from 0) or unread (with "code", without root)
+ *   {"event":"warning","code":"WIDE_FOLDER","message":"a pasta…","hint":"use…"}   all goes on
  *   {"event":"error","code":"NO_SOURCE","message":"nenhum peer tem…","hint":"confira…"}
  */
 export function createJsonReport(parts: ReportParts): Report {
@@ -300,6 +304,10 @@ export function createJsonReport(parts: ReportParts): Report {
       people.failed(fault, subject);
     },
     complain,
+    warn(complaint) {
+      tell("warning", { code: complaint.code, message: complaint.cause, hint: complaint.hint });
+      people.warn(complaint);
+    },
   };
 }
 

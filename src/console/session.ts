@@ -64,6 +64,8 @@ export type Session = {
   readonly life: Life;
   readonly server: Address;
   readonly policy: Policy;
+  /** Whether to share that folder is to share what nobody thinks of. */
+  readonly isWide: (folder: string) => boolean;
 };
 
 /** `useIp`: the IP that the server would take. */

@@ -3,7 +3,8 @@
 // Never: enters a sub-folder, follows a symlink, opens a file, or holds the event loop for long.
 
 import * as fs from "node:fs";
-import { resolve } from "node:path";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { type NameFlaw, nameFlaw } from "../protocol/names.ts";
 import { errorCode, finalPath, type Stamp, stampOf } from "./inside.ts";
@@ -42,12 +43,20 @@ function faultOf(error: unknown): Fault {
   return fault("DISK_ERROR", "disk", `list folder: ${code || String(error)}`, true);
 }
 
+/** `folder` as an absolute path; `~` at its front is the home folder, as a shell has it. */
+export function absolutePath(folder: string, home = homedir()): string {
+  return /^~(?:[/\\]|$)/.test(folder) ? join(home, folder.slice(1)) : resolve(folder);
+}
+
+/** Nothing that begins with a dot is shared: by old custom that is what a person does not see. */
+export const isDotFile = (file: string): boolean => file.startsWith(".");
+
 /** Why `folder` cannot be listed, as far as one look tells; undefined when it can. Faults as those of listFolder. */
 export function folderFault(folder: string): Fault | undefined {
   // An empty path would be the current folder, which nobody has asked for.
   if (folder === "") return fault("FOLDER_MISSING", "disk", "no path");
   try {
-    const path = resolve(folder);
+    const path = absolutePath(folder);
     if (!fs.statSync(path).isDirectory()) return fault("FOLDER_MISSING", "disk", "not a folder");
     fs.accessSync(path, fs.constants.R_OK);
     return undefined;
@@ -76,25 +85,25 @@ async function look(folder: string, file: string): Promise<LocalShare | Skipped 
 /** A folder of which nothing is shared, once it has been seen to be one. Faults as those of listFolder. */
 export function emptyListing(folder: string | undefined): Listing | Fault {
   if (folder === undefined) return NO_FOLDER;
-  return folderFault(folder) ?? { ...NO_FOLDER, folder: resolve(folder) };
+  return folderFault(folder) ?? { ...NO_FOLDER, folder: absolutePath(folder) };
 }
 
 /**
- * Lists what `folder` has to share (SPEC 5.i: the program finds the names by itself). Sub-folders are left out without
- * a word; symlinks, FIFOs, devices and sockets are skipped as "not-a-file". Where two files have one name in NFC, the
+ * Lists what `folder` has to share (SPEC 5.i: the program finds the names by itself). Sub-folders and dot files are left
+ * out without a word; symlinks, FIFOs, devices and sockets are skipped as "not-a-file". Where two files have one name in NFC, the
  * first by code unit is shared and the other is a "duplicate". No folder at all has an empty listing.
  * Faults: FOLDER_MISSING (also for what is no folder), FOLDER_DENIED, DISK_ERROR.
  */
 export async function listFolder(folder: string | undefined): Promise<Listing | Fault> {
   if (folder === undefined) return NO_FOLDER;
-  const absolute = resolve(folder);
+  const absolute = absolutePath(folder);
   let entries: fs.Dirent[];
   try {
     entries = await fs.promises.readdir(absolute, { withFileTypes: true });
   } catch (error) {
     return faultOf(error);
   }
-  const files = entries.filter((entry) => !entry.isDirectory()).map((entry) => entry.name);
+  const files = entries.filter((entry) => !entry.isDirectory() && !isDotFile(entry.name)).map((entry) => entry.name);
   files.sort(byCodeUnit);
 
   const found = new Map<string, LocalShare>();

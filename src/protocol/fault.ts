@@ -44,6 +44,7 @@ export const LOCAL_CODES = [
   "PORT_DENIED", // the system forbids that port
   "FOLDER_MISSING",
   "FOLDER_DENIED",
+  "WIDE_FOLDER", // a home folder or a drive's root is to be shared
   "NOT_SEARCHED", // DOWNLOAD before SEARCH
   "NO_SOURCE", // nobody has the file
   "FILE_EXISTS",

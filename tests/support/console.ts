@@ -78,14 +78,15 @@ await runProgram(async ({ output, reportParts, tell, life, openAsker }) => {
   const policy = { only: false, maxWaitSeconds: Number.POSITIVE_INFINITY };
   if (get !== undefined) {
     await download(
-      { peer, report, life, server, policy },
+      { peer, report, life, server, policy, isWide: () => false },
       { from: { ip: "127.0.0.1", port: 8777 }, name: get, folder: "." },
     );
     return 0;
   }
   const asker = openAsker();
   report.showStanding();
-  await runMenu({ peer, report, life, server, policy, asker, given: {}, ready: output.ready, folderFault });
+  const folders = { folderFault, defaultFolder: ".", isWide: (folder: string) => folder === ".." };
+  await runMenu({ peer, report, life, server, policy, asker, given: {}, ready: output.ready, ...folders });
   asker.close();
   await peer.leave();
   return 0;

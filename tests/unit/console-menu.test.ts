@@ -34,6 +34,8 @@ type World = {
   /** What a download goes through before it ends. */
   during?: (options: Parameters<PeerApi["download"]>[1]) => Fault | undefined;
 };
+/** The folder that the menu offers. */
+const OFFERED = "vídeos/napster";
 const POLICY: Policy = { only: true, maxWaitSeconds: 7 };
 
 /** The console around a peer that does what `world` says, and notes what it is asked. */
@@ -100,7 +102,7 @@ function open(world: World = {}) {
     },
   };
   const report = (json ? createJsonReport : createReport)(parts);
-  const session = { peer, report, life, server: SERVER, policy: POLICY };
+  const session = { peer, report, life, server: SERVER, policy: POLICY, isWide: (folder: string) => folder === "~" };
   return { session, life, output, report, asked, joins, out: () => said.out.join(""), err: () => said.err.join("") };
 }
 
@@ -108,9 +110,16 @@ async function menu(text: string, world?: World, given = {}) {
   const opened = open(world);
   const asker = createPipedAsker(readLines(input(text)), (said) => opened.output.err(`${said}\n`));
   const folderFault = (folder: string) => (folder === "nada" ? fault("FOLDER_MISSING", "disk") : undefined);
-  await runMenu({ ...opened.session, asker, given, ready: async () => {}, folderFault });
+  const isWell = await runMenu({
+    ...opened.session,
+    asker,
+    given,
+    ready: async () => {},
+    folderFault,
+    defaultFolder: OFFERED,
+  });
   const codes = [...opened.err().matchAll(/^erro: .* \[(\w+)\]$/gm)].map(([, code]) => code);
-  return { ...opened, codes };
+  return { ...opened, codes, isWell };
 }
 
 describe("the menu", () => {
@@ -128,13 +137,13 @@ describe("the menu", () => {
   test("takes defaults for empty answers: DOWNLOAD's is the first source that is not this peer", async () => {
     const own = { ip: "127.0.0.1", port: 8776 };
     const { asked } = await menu("join\n\n\n\nsearch\nx.mp4\ndownload\n\n\n", { sources: [own, SOURCE] });
-    expect(asked).toEqual(["join 127.0.0.1:8776 .", "search x.mp4", "download 127.0.0.1:8777"]);
+    expect(asked).toEqual([`join 127.0.0.1:8776 ${OFFERED}`, "search x.mp4", "download 127.0.0.1:8777"]);
   });
 
   test("offers the IP by which this machine reaches the server, and names it when another one is refused", async () => {
     const world = { localIp: "192.168.50.11", faults: { join: "ADDRESS_MISMATCH" } } as const;
     const { asked, err } = await menu("JOIN\n\n\n\nJOIN\n127.0.0.1\n\n\n", world);
-    expect(asked).toEqual(["join 192.168.50.11:8776 .", "join 127.0.0.1:8776 ."]);
+    expect(asked).toEqual([`join 192.168.50.11:8776 ${OFFERED}`, `join 127.0.0.1:8776 ${OFFERED}`]);
     const [behindRouter, another] = err()
       .split("\n")
       .filter((line) => line.startsWith("dica: "));
@@ -147,6 +156,26 @@ describe("the menu", () => {
     expect([codes, asked]).toEqual([["FOLDER_MISSING"], ["join 127.0.0.1:8776 c:\\com espaço"]]);
   });
 
+  test("says of a home folder or a drive's root that all of it is shared, before it is", async () => {
+    const { asked, err } = await menu("JOIN\n\n\n~\n");
+    expect(asked).toEqual(["join 127.0.0.1:8776 ~"]);
+    expect(err()).toMatch(/^aviso: a pasta ~ .* \[WIDE_FOLDER\]; .*\npronto /);
+  });
+
+  test("is well only when each of its commands was", async () => {
+    const JOIN = "JOIN\n\n\n\n";
+    const wells = async (text: string, world?: World) => (await menu(text, world)).isWell;
+    expect(await wells(`${JOIN}SEARCH\nx.mp4\nDOWNLOAD\n\n\n`)).toBe(true);
+    expect(await wells(`${JOIN}SEARCH\n*\nx.mp4\n`)).toBe(true);
+    expect(await wells("")).toBe(true);
+    expect(await wells(JOIN, { faults: { join: "SERVER_UNREACHABLE" } })).toBe(false);
+    expect(await wells(`${JOIN}SEARCH\nx.mp4\nSEARCH\ny.mp4\n`, { faults: { search: "SERVER_GONE" } })).toBe(false);
+    expect(await wells(`${JOIN}SEARCH\nx.mp4\nDOWNLOAD\n\n\n`, { faults: { "127.0.0.1:8777": "BUSY" } })).toBe(false);
+    expect(await wells(`SEARCH\nx.mp4\n${JOIN}`)).toBe(false);
+    expect(await wells("JOIN\n\n")).toBe(false);
+    expect(await wells(`${JOIN}SERCH\n`)).toBe(false);
+  });
+
   test("does not ask what a flag has answered", async () => {
     const { asked } = await menu("JOIN\nSEARCH\nx.mp4\n", {}, { host: "10.0.0.1", port: 0, folder: "d" });
     expect(asked).toEqual(["join 10.0.0.1:0 d", "search x.mp4"]);
@@ -155,7 +184,7 @@ describe("the menu", () => {
   test("tells a command out of turn once, and goes on", async () => {
     const { codes, asked } = await menu("DOWNLOAD\n1.2.3.4\n80\nSEARCH\nx.mp4\nJOIN\n\n\n\nDOWNLOAD\n1.2.3.4\n80\n");
     expect(codes).toEqual(["NOT_JOINED", "NOT_JOINED", "NOT_SEARCHED"]);
-    expect(asked).toEqual(["join 127.0.0.1:8776 ."]);
+    expect(asked).toEqual([`join 127.0.0.1:8776 ${OFFERED}`]);
   });
 
   test("goes on after a failed JOIN, and does not take the peer for joined", async () => {
@@ -195,7 +224,7 @@ describe("the menu", () => {
       setImmediate(opened.life.interrupt);
       return download(from, options);
     };
-    const parts = { asker, given: {}, ready: async () => {}, folderFault: () => undefined };
+    const parts = { asker, given: {}, ready: async () => {}, folderFault: () => undefined, defaultFolder: OFFERED };
     const running = runMenu({ ...opened.session, ...parts });
     await menuAgain.promise;
     expect(opened.err()).toContain("[CANCELLED]");

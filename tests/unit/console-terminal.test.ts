@@ -43,6 +43,17 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     expect(await leave(session)).toEqual([JOINED]);
   });
 
+  test("confirms a home folder, or a drive's root, by the same answer again", async () => {
+    await using session = await open();
+    session.press(KEY.enter, KEY.enter, KEY.enter);
+    await session.shows("Pasta dos arquivos (Enter = .)");
+    session.press("..", KEY.enter);
+    await session.shows("Enter de novo confirma");
+    expect(session.screen().join("\n")).not.toContain("Sou peer");
+    session.press(KEY.enter);
+    await session.shows("[PORT_IN_USE]");
+  });
+
   test("may type or paste ahead, with any newline", async () => {
     await using session = await open();
     session.press("JOIN\n\n\r\n.\rsearch\r", "lento.mp4\rDOWNLOAD\r\r\r");

@@ -42,6 +42,11 @@ const only = async (): Promise<LocalShare> => (await list()).shares[0] as LocalS
 const names = (listing: Listing): string[] => listing.shares.map((share) => share.name);
 
 describe("a listing", () => {
+  test("dot files are in none, and not worth a word", async () => {
+    for (const name of [".bash_history", ".x.mp4", "a.mp4", "b..mp4"]) put(name);
+    expect([names(await list()), (await list()).skipped]).toEqual([["a.mp4", "b..mp4"], []]);
+  });
+
   test("names come sorted by code unit, with size and identity", async () => {
     for (const name of ["b.mp4", "a.mp4", "B.mp4", "ção.mp4", "10.mp4", "9.mp4", "com espaço.mp4"]) put(name, name);
     const listing = await list();

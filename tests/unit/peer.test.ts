@@ -358,6 +358,19 @@ describe("what is shared", () => {
     good(await stranger.peer.download(address, { name: "a.mp4" }));
   });
 
+  test("is never a dot file, downloaded or not", async () => {
+    const server = startServer();
+    const sharer = startSharer(contentOf(1000));
+    closeAfterTest(() => sharer.close());
+    const { peer, address } = await enter(server.address, { ".segredo.mp4": "s" });
+    good(await peer.download(sharer.address, { name: ".a.mp4" }));
+    const stranger = await enter(server.address);
+    for (const name of [".segredo.mp4", ".a.mp4"]) {
+      expect(await stranger.peer.search(name)).toEqual([]);
+      expect(await downloadOf(stranger, address, name)).toBe("NOT_SHARED");
+    }
+  });
+
   test("may be nothing: not a piece of a download under way, nor the download", async () => {
     const catalog = createMemoryCatalog();
     const server = startServer(0, catalog);
