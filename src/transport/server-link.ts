@@ -97,6 +97,7 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
   const { server, connect, clock } = options;
   let state: LinkState = "out";
   let link: Caller | undefined; // the one connection, from its dial on
+  let ended = fault("SERVER_GONE", "network"); // why the last one is over
   let asked: Caller | undefined; // its first JOIN is not answered yet: what is said meanwhile goes behind it
   let place: Plan | undefined; // set while we are in
   let reached = true; // as far as we know
@@ -104,6 +105,7 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
   let pauseMs = RECONNECT_MS_MIN; // before the next return
   let enteredAt = 0;
   let turns: Promise<unknown> = Promise.resolve();
+  let leaving: Promise<unknown> = turns;
   let cancelReturn: () => void = () => {};
   let cancelPing: () => void = () => {};
   let cancelRelist: () => void = () => {};
@@ -145,6 +147,7 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
     void ours.closed.then((why) => {
       if (link !== ours) return;
       link = undefined;
+      ended = why;
       if (state === "in" || state === "moving") lose(why);
     });
     return ours;
@@ -206,7 +209,7 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
     if (state !== "moving") enteredAt = clock.now();
     go("entered");
     if (link === over) keepAlive(over);
-    else lose(await over.closed);
+    else lose(ended); // as soon as it was answered
     if (!entered.reached) relistLater(UNREACHED_SECONDS_MIN);
     else if (plan.listing === "later") relistLater(LISTED_LATER_SECONDS);
     return entered;
@@ -307,7 +310,8 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
       if (wasIn) await over?.call({ verb: "LEAVE" }, { seconds: LEAVE_SECONDS_MAX });
       over?.end();
     })();
-    turns = gone; // who joins again does so when this connection is over
+    leaving = Promise.all([leaving, gone]);
+    turns = leaving; // who joins again does so when this connection is over
     return gone;
   }
 
