@@ -22,6 +22,11 @@ export type Identity = { readonly dev: bigint; readonly ino: bigint };
 export type OpenFile = Stamp & Identity & { readonly fd: number; close(): Promise<void> };
 
 const closeFd = promisify(fs.close);
+/** What is open as `fd` is like now. */
+export const statFd = (fd: number): Promise<fs.BigIntStats> =>
+  new Promise((resolve, reject) =>
+    fs.fstat(fd, { bigint: true }, (error, stat) => (error ? reject(error) : resolve(stat))),
+  );
 const openFd = promisify(fs.open) as (path: string, flags: number, mode?: number) => Promise<number>;
 const { lstat } = fs.promises;
 
@@ -151,7 +156,10 @@ export function workPath(folder: string, name: string, work: Work): string | Fau
 }
 
 async function opened(fd: number, wanted: Stamp | undefined): Promise<OpenFile | Fault> {
-  const stat = fs.fstatSync(fd, { bigint: true });
+  const stat = await statFd(fd).catch(async (error: unknown) => {
+    await closeFd(fd);
+    throw error;
+  });
   const stamp = stampOf(stat);
   if (stat.isFile() && (wanted === undefined || sameStamp(stamp, wanted))) {
     return { ...stamp, dev: stat.dev, fd, close: () => closeFd(fd) };

@@ -122,8 +122,13 @@ export const READ_AHEAD_BYTES_MAX = 64 * 1024;
 /** A granted download that fetches nothing for this long loses its slot. */
 export const UPLOAD_IDLE_SECONDS_MAX = 60;
 
-/** Downloads that may wait for an upload slot; more are rejected. */
+/** Downloads that may wait for an upload slot; beyond it each address keeps one, and gives way with the others. */
 export const QUEUE_MAX = 100;
+
+/** A slot is given up after this long to an address that has fewer, when the holder's has two more or itself waits for another… */
+export const TURN_SECONDS_MIN = 15;
+/** …and after this long when it has just one more: then single downloads take turns. */
+export const TURN_SECONDS_MAX = 1800;
 
 /** A waiting peer is told its place at least this often, which also keeps its own deadline away. */
 export const WAIT_SECONDS = 5;
@@ -134,7 +139,11 @@ export const WAITS_PER_SECOND_MAX = 1000;
 /** A downloader that takes less than this while others may be waiting for its slot loses it… */
 export const PACE_BYTES_PER_SECOND_MIN = 4 * 1024;
 /** …when it has been so slow for this long. */
-export const PACE_SECONDS = 30;
+export const PACE_SECONDS = 20;
+/** How far a downloader that takes in bursts may be behind, in seconds of the least rate. */
+export const PACE_SLACK_SECONDS = 4;
+/** By how much the count of what was taken may jump where only the system's send buffer tells: a third of Linux' largest. */
+export const SEND_STEP_BYTES_MAX = 1536 * 1024;
 
 /** Connections beyond these that a peer still reads one line of, so that the server's PROBE finds it however busy it is. */
 export const PORCH_MAX = 64;

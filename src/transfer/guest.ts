@@ -1,16 +1,16 @@
-// One connection from a downloading peer: its requests read in order, and the bytes of each GET as it takes them.
-// Invariant: one buffer per connection, refilled only once it has left; what DATA announced follows, or nothing does.
+// One connection from a downloading peer: its requests read in order, and what each is answered as it takes it.
+// Invariant: one request at a time; what a line announced follows, or nothing does; every byte counts against the rate.
 // Never: decides who may have what; uploads.ts answers everything but the bytes.
 
 import { type Fault, isFault, type WireCode } from "../protocol/fault.ts";
-import { READ_AHEAD_BYTES_MAX } from "../protocol/limits.ts";
+import { READ_AHEAD_BYTES_MAX, SEND_STEP_BYTES_MAX } from "../protocol/limits.ts";
 import type { PeerRequest, Reply } from "../protocol/messages.ts";
 import { createReader } from "../protocol/reader.ts";
 import { encodeReply } from "../protocol/replies.ts";
 import { decodePeerRequest } from "../protocol/requests.ts";
-import type { Clock } from "../transport/clock.ts";
 import type { Connection, Handlers } from "../transport/connection.ts";
-import type { Bucket } from "./bucket.ts";
+import { createFileSender, fromMemory, NOTHING, type Outgoing, SLICE_BYTES, type Slices } from "./outgoing.ts";
+import type { Payer } from "./rates.ts";
 
 export type Guest = {
   readonly connection: Connection;
@@ -18,160 +18,174 @@ export type Guest = {
   refuse(why: Fault, verb?: "ERROR" | "REJECT"): void;
   /** DATA and then `length` bytes of `slices` from `offset` on. */
   send(offset: number, length: number, slices: Slices): void;
-  /** Whether a GET is being answered. */
+  /** From now on it sends for this download. */
+  joins(download: string): void;
+  /** Whether something that was announced is still to be sent. */
   readonly sending: boolean;
   readonly gone: boolean;
+  progress(): Progress;
 };
 
-/** Where the bytes of a GET come from. */
-export type Slices = {
-  /** The file's descriptor, for a connection that sends from it by itself. */
-  readonly fd: number | undefined;
-  /** Fills `into` from `offset`; a fault or fewer bytes end the connection. */
-  read(into: Uint8Array, offset: number): number | Fault;
-  /** So many bytes more are on their way. */
-  onSent(bytes: number): void;
+/** How far the other side is with what it was sent. */
+export type Progress = {
+  /** Bytes that it has taken, as far as we know. */
+  readonly taken: number;
+  /** Of what was sent in all, bytes that are no file's: lines and payloads. */
+  readonly overhead: number;
+  /** Whether something lies here, or in the system, that it has not let in. */
+  readonly isHeldUp: boolean;
+  /** By how many bytes `taken` may be behind. */
+  readonly step: number;
 };
 
 export type GuestOptions = {
   readonly connection: Connection;
-  readonly bucket: Bucket;
-  readonly clock: Clock;
+  readonly payer: Payer;
   /** Answers one request; the next is read once it has. A fault becomes an ERROR. */
   readonly serve: (guest: Guest, request: PeerRequest) => Promise<Fault | undefined> | Fault | undefined;
   readonly onClose: (guest: Guest) => void;
 };
 
-const SLICE_BYTES = 512 * 1024;
 const TURN_SLICES = 8;
-/** What is read for a connection that sends files by itself but takes no more now: enough to hear of it when it does. */
-const NUDGE_BYTES = 16 * 1024;
 const FATAL: ReadonlySet<string> = new Set(["LINE_TOO_LONG", "TIMEOUT", "CHANGED"]);
+
+/** The state of one connection. */
+type Talk = {
+  readonly reader: ReturnType<typeof createReader>;
+  outgoing: Outgoing;
+  /** Bytes that the rate has let pass and that have not been sent. */
+  allowed: number;
+  /** Bytes handed to the connection, and those of them that are no file's. */
+  handed: number;
+  overhead: number;
+  busy: boolean;
+  ended: boolean;
+  gone: boolean;
+};
 
 /** A guest, and what the transport must tell it. */
 export function createGuest(options: GuestOptions): { guest: Guest; handlers: Handlers } {
-  const { connection, bucket, clock } = options;
-  const reader = createReader();
-  let offset = 0;
-  let left = 0;
-  let slices: Slices | undefined;
-  let allowed = 0; // bytes that the rate limit has let pass and that have not been sent
-  let direct = true; // as far as we know, the system can send this file by itself
-  let buffer: Uint8Array | undefined;
-  let busy = false;
-  let ended = false;
-  let gone = false;
+  const { connection, payer } = options;
+  const talk: Talk = {
+    reader: createReader(),
+    outgoing: NOTHING,
+    allowed: 0,
+    handed: 0,
+    overhead: 0,
+    busy: false,
+    ended: false,
+    gone: false,
+  };
+  const fromFile = createFileSender(connection);
 
   const guest: Guest = {
     connection,
     reply(message, payload) {
-      connection.send(encodeReply(message));
-      if (payload !== undefined && payload.length > 0) connection.send(payload);
+      const line = encodeReply(message);
+      connection.send(line);
+      const bytes = Buffer.byteLength(line);
+      payer.spend(bytes);
+      talk.handed += bytes;
+      talk.overhead += bytes + (payload?.length ?? 0);
+      if (payload !== undefined) talk.outgoing = fromMemory(connection, payload);
     },
     refuse(why, verb = "ERROR") {
       guest.reply({ verb, code: why.fault as WireCode, retry: why.retry, text: why.detail });
       if (verb === "REJECT" || !FATAL.has(why.fault)) return;
       // Its slot is free from now on, however long the goodbye takes, and whatever it still asks is not heard.
-      gone = true;
-      left = 0;
+      talk.gone = true;
+      talk.outgoing = NOTHING;
       connection.end();
       options.onClose(guest);
     },
-    send(from, length, source) {
-      guest.reply({ verb: "DATA", offset: from, payloadBytes: length });
-      offset = from;
-      left = length;
-      slices = source;
-      direct = true;
+    send(offset, length, slices) {
+      guest.reply({ verb: "DATA", offset, payloadBytes: length });
+      talk.outgoing = fromFile(offset, length, slices);
     },
+    joins: (download) => payer.joins(download),
     get sending() {
-      return left > 0;
+      return talk.outgoing.left > 0;
     },
     get gone() {
-      return gone;
+      return talk.gone;
     },
+    progress: () => progressOf(connection, talk),
   };
+  const pump = () => void serveAll(guest, talk, options);
+  return { guest, handlers: handlersOf(guest, talk, options, pump) };
+}
 
-  /** Serves what the guest asked for, in its order, as fast as it reads. */
-  async function pump(): Promise<void> {
-    if (busy) return;
-    busy = true;
-    let served = 0;
-    while (!gone && connection.queued === 0) {
-      if (left > 0 && slices !== undefined) {
-        if (!sendSlice(slices)) await waitMs(bucket.waitMs());
-        // A fast reader must not keep the others from their turn.
-        else if (++served % TURN_SLICES === 0) await new Promise<void>((turn) => setImmediate(turn));
-        continue;
-      }
-      const line = reader.line();
-      if (line === undefined) break;
-      const request = isFault(line) ? line : decodePeerRequest(line);
-      const refused = isFault(request) ? request : await options.serve(guest, request);
-      if (refused !== undefined) guest.refuse(refused);
-      if (refused?.fault === "LINE_TOO_LONG") break;
-    }
-    busy = false;
-    if (reader.size <= READ_AHEAD_BYTES_MAX) connection.resume();
-    if (ended && connection.queued === 0 && left === 0) connection.end();
-  }
-
-  const waitMs = (ms: number) => new Promise<void>((done) => clock.after(ms, done));
-
-  /** One slice of the GET under way; false when the rate limit lets nothing pass now. */
-  function sendSlice(from: Slices): boolean {
-    if (allowed === 0) allowed = bucket.take(Math.min(left, SLICE_BYTES));
-    if (allowed === 0) return false;
-    const sent = sendDirectly(from) || sendRead(from);
-    if (sent === 0) {
-      left = 0;
-      allowed = 0;
-      connection.destroy();
-      return true;
-    }
-    offset += sent;
-    left -= sent;
-    allowed -= sent;
-    from.onSent(sent);
-    return true;
-  }
-
-  /** By the system alone; 0 when the socket takes no more now, and where there is no such way. */
-  function sendDirectly({ fd }: Slices): number {
-    if (!direct || fd === undefined || connection.sendFile === undefined) return 0;
-    return connection.sendFile(fd, offset, allowed);
-  }
-
-  /** Through the buffer; 0 when the file no longer gives what it announced. */
-  function sendRead({ fd, read }: Slices): number {
-    const nudging = direct && fd !== undefined && connection.sendFile !== undefined;
-    const most = nudging ? NUDGE_BYTES : SLICE_BYTES;
-    if (buffer === undefined || buffer.length < most) buffer = new Uint8Array(most);
-    const slice = buffer.subarray(0, Math.min(allowed, most));
-    const got = read(slice, offset);
-    if (isFault(got) || got < slice.length) return 0;
-    connection.send(slice);
-    // It took all of that, so it was not full: the system cannot send this file by itself.
-    if (connection.queued === 0) direct = false;
-    return slice.length;
-  }
-
-  const handlers: Handlers = {
+function handlersOf(guest: Guest, talk: Talk, { connection, onClose }: GuestOptions, pump: () => void): Handlers {
+  return {
     data(chunk) {
-      if (gone) return;
-      reader.push(chunk);
-      if (reader.size > READ_AHEAD_BYTES_MAX) connection.pause();
-      void pump();
+      if (talk.gone) return;
+      talk.reader.push(chunk);
+      if (talk.reader.size > READ_AHEAD_BYTES_MAX) connection.pause();
+      pump();
     },
-    drain: () => void pump(),
+    drain: pump,
     end() {
-      ended = true;
-      void pump();
+      talk.ended = true;
+      pump();
     },
     close() {
-      gone = true;
-      options.onClose(guest);
+      talk.gone = true;
+      onClose(guest);
     },
   };
-  return { guest, handlers };
+}
+
+/** Serves what the guest asked for, in its order, as fast as it reads. */
+async function serveAll(guest: Guest, talk: Talk, { connection, payer, serve }: GuestOptions): Promise<void> {
+  if (talk.busy) return;
+  talk.busy = true;
+  let served = 0;
+  while (!talk.gone && connection.queued === 0) {
+    if (talk.outgoing.left > 0) {
+      await sendSome(talk, connection, payer);
+      // A fast reader must not keep the others from their turn.
+      if (++served % TURN_SLICES === 0) await new Promise<void>((turn) => setImmediate(turn));
+      continue;
+    }
+    const unpaid = payer.settled();
+    if (unpaid !== undefined) {
+      await unpaid;
+      continue;
+    }
+    const line = talk.reader.line();
+    if (line === undefined) break;
+    const request = isFault(line) ? line : decodePeerRequest(line);
+    const refused = isFault(request) ? request : await serve(guest, request);
+    if (refused !== undefined) guest.refuse(refused);
+    if (refused?.fault === "LINE_TOO_LONG") break;
+  }
+  talk.busy = false;
+  if (talk.reader.size <= READ_AHEAD_BYTES_MAX) connection.resume();
+  if (talk.ended && connection.queued === 0 && talk.outgoing.left === 0) connection.end();
+}
+
+/** A slice of what is being sent, as large as the rate lets pass. */
+async function sendSome(talk: Talk, connection: Connection, payer: Payer): Promise<void> {
+  const { outgoing } = talk;
+  if (talk.allowed === 0) talk.allowed = await payer.take(Math.min(outgoing.left, SLICE_BYTES));
+  while (talk.allowed > 0 && !talk.gone && connection.queued === 0) {
+    const sent = await outgoing.send(talk.allowed);
+    if (talk.gone) return;
+    if (sent === 0) {
+      talk.outgoing = NOTHING;
+      return connection.destroy();
+    }
+    outgoing.left -= sent;
+    talk.handed += sent;
+    talk.allowed -= sent;
+  }
+}
+
+function progressOf(connection: Connection, { handed, overhead }: Talk): Progress {
+  const told = connection.taken?.();
+  const left = handed - connection.queued;
+  const isQueued = connection.queued > 0;
+  if (told === undefined) return { taken: left, overhead, isHeldUp: isQueued, step: SEND_STEP_BYTES_MAX };
+  const { bytes, acknowledged, step } = told;
+  return { taken: Math.min(bytes, handed), overhead, isHeldUp: isQueued || acknowledged < handed, step };
 }

@@ -11,15 +11,22 @@ import { encodeReply } from "../protocol/replies.ts";
 import { decodePeerRequest } from "../protocol/requests.ts";
 import type { Clock } from "../transport/clock.ts";
 import { type Connection, DEAF, type Handlers } from "../transport/connection.ts";
+import type { Rates } from "./rates.ts";
 
 const FULL: Reply = { verb: "ERROR", code: "TOO_MANY", retry: true, text: "connections" };
 
-/** `key` as for createUploads. */
-export function createPorch(key: string | undefined, clock: Clock): { accept(connection: Connection): Handlers } {
+/** `key` as for createUploads; what is said here counts against `rates` for its address. */
+export function createPorch(
+  key: string | undefined,
+  clock: Clock,
+  rates: Rates,
+): { accept(connection: Connection): Handlers } {
   let present = 0;
 
   function dismiss(connection: Connection, reply: Reply): void {
-    connection.send(encodeReply(reply));
+    const line = encodeReply(reply);
+    connection.send(line);
+    rates.payer(connection.remote.ip).spend(Buffer.byteLength(line));
     connection.end();
   }
 

@@ -7,6 +7,7 @@ import { pieceCount } from "../content/merkle.ts";
 import type { Address } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { DAMAGED_PER_UPLOAD_MAX } from "../protocol/limits.ts";
+import { isWireCode } from "../protocol/replies.ts";
 import type { Clock } from "../transport/clock.ts";
 import type { Guest } from "./guest.ts";
 import type { Pace } from "./pace.ts";
@@ -28,10 +29,13 @@ export type Upload = {
   readonly file: ReadableFile;
   readonly guests: Set<Guest>;
   readonly pace: Pace;
+  /** Bytes of the file that were sent. */
   sent: number;
-  /** How often it said DAMAGED. */
-  damaged?: number;
+  /** When it last asked for something that we gave, or could not give yet. */
   movedAt: number;
+  hasLayer: boolean;
+  /** How often it said DAMAGED. */
+  damaged: number;
 };
 
 export type Serving = {
@@ -39,7 +43,7 @@ export type Serving = {
   sendPieces(guest: Guest, upload: Upload): undefined;
   /** Says yes, and passes it on where it can be looked at. */
   hearDamage(guest: Guest, upload: Upload, index: number): Fault | undefined;
-  beginGet(guest: Guest, upload: Upload, offset: number, length: number): Fault | undefined;
+  beginGet(guest: Guest, upload: Upload, offset: number, length: number): Promise<Fault | undefined>;
 };
 
 export function createServing(shelf: Shelf, clock: Clock, onEvent: (event: UploadsEvent) => void): Serving {
@@ -52,6 +56,9 @@ export function createServing(shelf: Shelf, clock: Clock, onEvent: (event: Uploa
       upload.movedAt = clock.now(); // it waits for us
       return fault("NOT_READY", "ours", "the file is still being hashed", true);
     }
+    // It is of use once: who asks again keeps a slot by it no longer.
+    if (!upload.hasLayer) upload.movedAt = clock.now();
+    upload.hasLayer = true;
     guest.reply({ verb: "LAYER_OK", payloadBytes: layer.length }, layer);
     return undefined;
   }
@@ -68,13 +75,13 @@ export function createServing(shelf: Shelf, clock: Clock, onEvent: (event: Uploa
     const { share, pieceBytes, pieces } = upload.stocked;
     if (index >= pieceCount(share.size, pieceBytes)) return fault("BAD_RANGE", "theirs", "no such piece");
     guest.reply({ verb: "DAMAGED_OK" });
-    upload.damaged = (upload.damaged ?? 0) + 1;
+    upload.damaged += 1;
     if (pieces !== undefined || upload.damaged > DAMAGED_PER_UPLOAD_MAX) return undefined;
     onEvent({ type: "damaged", name: share.name, index, from: guest.connection.remote });
     return undefined;
   }
 
-  function beginGet(guest: Guest, upload: Upload, offset: number, length: number): Fault | undefined {
+  async function beginGet(guest: Guest, upload: Upload, offset: number, length: number): Promise<Fault | undefined> {
     const { stocked, file } = upload;
     const outside = rangeFault(stocked, offset, length);
     if (outside !== undefined) return outside;
@@ -82,16 +89,22 @@ export function createServing(shelf: Shelf, clock: Clock, onEvent: (event: Uploa
       onEvent({ type: "changed", name: stocked.share.name });
       return fault("CHANGED", "ours", "the file was changed while it was being sent");
     };
-    if (stocked.pieces === undefined && !file.unchanged()) return changed();
-    // Deleted or replaced: who has it already gets the rest, and nobody else is sent here for it.
-    if (stocked.pieces === undefined && !file.named()) changed();
+    // A download under way changes with each piece, and what was verified of it stays.
+    if (stocked.pieces === undefined) {
+      const look = await file.look();
+      if (guest.gone) return undefined;
+      if (isFault(look)) return wireFault(look);
+      if (!look.unchanged) return changed();
+      // Deleted or replaced: who has it already gets the rest, and nobody else is sent here for it.
+      if (!look.named) changed();
+    }
     guest.send(offset, length, {
       fd: file.fd,
-      read(into, from) {
-        const read = file.read(into, from);
-        // What passes breaks this connection off, and says nothing of the file.
-        if (isFault(read) && isPassing(read)) return read;
-        return isFault(read) || read < into.length ? changed() : read;
+      inMemory: (from, bytes) => file.inMemory?.(from, bytes) ?? false,
+      async read(into, from) {
+        const read = await file.read(into, from);
+        if (isFault(read)) return isPassing(read) ? read : changed();
+        return read < into.length ? changed() : read;
       },
       onSent(bytes) {
         upload.sent += bytes;
@@ -102,4 +115,12 @@ export function createServing(shelf: Shelf, clock: Clock, onEvent: (event: Uploa
   }
 
   return { sendLayer, sendPieces, hearDamage, beginGet };
+}
+
+/** What happens on this machine's disk stays here: the other side learns that the file is not to be had, or not just now. */
+export function wireFault(why: Fault): Fault {
+  if (isPassing(why)) return fault("BUSY", "ours", "the file cannot be read just now", true);
+  return why.whose === "disk" || !isWireCode(why.fault)
+    ? fault("CHANGED", "ours", "the file is no longer as it was announced")
+    : why;
 }

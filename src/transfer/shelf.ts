@@ -10,14 +10,24 @@ import { hasBit, setBit } from "./bits.ts";
 export type ReadableFile = {
   /** Its descriptor, where it is a file of the system's. */
   readonly fd?: number;
+  /** Whether these bytes can be sent from the descriptor without waiting for the disk. */
+  inMemory?(offset: number, length: number): boolean;
   /** Fills `into` from `offset`; fewer bytes at the file's end. */
-  read(into: Uint8Array, offset: number): number | Fault;
-  /** Whether size and time are still those of the listing. */
-  unchanged(): boolean;
-  /** Whether it still has a name: one that was deleted or replaced can be read to its end, but is nobody's any more. */
-  named(): boolean;
+  read(into: Uint8Array, offset: number): MaybeLater<number | Fault>;
+  /** What it is like now. */
+  look(): MaybeLater<Look | Fault>;
   close(): void;
 };
+
+export type Look = {
+  /** Whether size and time are still those of the listing. */
+  readonly unchanged: boolean;
+  /** Whether it still has a name: one that was deleted or replaced can be read to its end, but is nobody's any more. */
+  readonly named: boolean;
+};
+
+/** At once, or when the disk has answered. */
+export type MaybeLater<T> = T | Promise<T>;
 
 /** A share, how it is cut, and its piece layer once it is needed. `listed` is what the door needs to open it. */
 export type Stocked<Listed = unknown> = {

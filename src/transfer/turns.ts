@@ -9,39 +9,64 @@ import type { Guest } from "./guest.ts";
 import { createSlots, type Seat } from "./slots.ts";
 
 export type Turns = {
-  /** Takes a seat for the guest. BUSY when even the queue is full. `turn` resolves when it is in. */
-  enter(guest: Guest): { readonly seat: Seat; readonly turn: Promise<void> } | Fault;
+  /**
+   * Takes a seat for the guest. BUSY when even the queue is full. `turn` resolves when it is in, or with BUSY when its
+   * place in the queue goes to another address.
+   */
+  enter(guest: Guest): { readonly seat: Seat; readonly turn: Promise<Fault | undefined> } | Fault;
+  /** The seat whose turn is over, because another address waits that has fewer slots. */
+  overdue(): Seat | undefined;
+  /** Whether anyone waits. */
+  readonly isWanted: boolean;
 };
+
+type Told = { readonly guest: Guest; place: number; at: number };
 
 const LOOK_MS = 250;
 
 export function createTurns(maxUploads: number, clock: Clock): Turns {
-  const slots = createSlots(maxUploads, QUEUE_MAX);
+  const slots = createSlots(maxUploads, QUEUE_MAX, () => clock.now());
+  const waiting = new WeakMap<Seat, Told>();
+  const full = () => fault("BUSY", "ours", `all ${maxUploads} upload slots and the queue are taken`, true);
 
-  function tellPlace(guest: Guest, seat: Seat): void {
-    let told = 0;
-    let toldAt = 0;
-    const look = () => {
-      const place = guest.gone ? 0 : seat.position();
-      if (place === 0) return;
-      if (place !== told || clock.now() - toldAt > WAIT_SECONDS * 1000) {
-        guest.reply({ verb: "WAIT", position: place });
-        told = place;
-        toldAt = clock.now();
-      }
-      clock.after(LOOK_MS, look);
-    };
-    look();
+  function tell(told: Told, place: number): void {
+    if (place === told.place && clock.now() - told.at <= WAIT_SECONDS * 1000) return;
+    told.guest.reply({ verb: "WAIT", position: place });
+    told.place = place;
+    told.at = clock.now();
+  }
+
+  let isTelling = false;
+  function tellAll(): void {
+    isTelling = slots.waiting.length > 0;
+    if (!isTelling) return;
+    slots.waiting.forEach((seat, index) => {
+      const told = waiting.get(seat);
+      if (told !== undefined && !told.guest.gone) tell(told, index + 1);
+    });
+    clock.after(LOOK_MS, tellAll);
   }
 
   return {
     enter(guest) {
-      const { promise: turn, resolve } = Promise.withResolvers<void>();
-      const seat = slots.enter(guest.connection.remote.ip, resolve);
-      if (seat === undefined)
-        return fault("BUSY", "ours", `all ${maxUploads} upload slots and the queue are taken`, true);
-      tellPlace(guest, seat);
+      const { promise: turn, resolve } = Promise.withResolvers<Fault | undefined>();
+      const seat = slots.enter(guest.connection.remote.ip, {
+        onIn: () => resolve(undefined),
+        onOut: () => resolve(full()),
+      });
+      if (seat === undefined) return full();
+      const place = seat.position();
+      if (place > 0) {
+        const told = { guest, place: 0, at: 0 };
+        waiting.set(seat, told);
+        tell(told, place);
+        if (!isTelling) tellAll();
+      }
       return { seat, turn };
+    },
+    overdue: slots.overdue,
+    get isWanted() {
+      return slots.waiting.length > 0;
     },
   };
 }

@@ -9,6 +9,7 @@ import type { Address } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Root } from "../protocol/messages.ts";
 import { systemClock } from "../transport/clock.ts";
+import { DESCRIPTORS_FOR_CONNECTIONS } from "../transport/descriptors.ts";
 import { createDoor } from "../transport/door.ts";
 import { listen } from "../transport/tcp.ts";
 import { createShelf, type Stocked } from "./shelf.ts";
@@ -62,6 +63,7 @@ self.onmessage = ({ data: message }) => {
         key: message.key,
         policy: message.policy,
         onEvent: report,
+        guestsMax: DESCRIPTORS_FOR_CONNECTIONS,
       });
       return;
     case "listen":

@@ -5,26 +5,20 @@
 import { isPassing } from "../content/inside.ts";
 import { nextPeerState, type PeerState } from "../protocol/conversation.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import {
-  GUESTS_MAX,
-  GUESTS_PER_ADDRESS_MAX,
-  LANES_PER_TICKET_MAX,
-  UNJOINED_SECONDS_MAX,
-  UPLOAD_IDLE_SECONDS_MAX,
-} from "../protocol/limits.ts";
+import { GUESTS_MAX, GUESTS_PER_ADDRESS_MAX, LANES_PER_TICKET_MAX, UNJOINED_SECONDS_MAX } from "../protocol/limits.ts";
 import { type PeerRequest, VERSION } from "../protocol/messages.ts";
 import { proofOf } from "../protocol/proof.ts";
-import { isWireCode } from "../protocol/replies.ts";
 import { type Clock, every } from "../transport/clock.ts";
 import type { Connection, Handlers } from "../transport/connection.ts";
 import { createCrowd } from "../transport/crowd.ts";
-import { createBucket } from "./bucket.ts";
 import { createGuest, type Guest } from "./guest.ts";
 import { createPace } from "./pace.ts";
 import { createPorch } from "./porch.ts";
-import { createServing, type Upload, type UploadsEvent } from "./serving.ts";
-import type { Shelf, Stocked } from "./shelf.ts";
+import { createRates } from "./rates.ts";
+import { createServing, type Serving, type Upload, type UploadsEvent, wireFault } from "./serving.ts";
+import type { ReadableFile, Shelf, Stocked } from "./shelf.ts";
 import type { Seat } from "./slots.ts";
+import { createTenure, type Tenure, UNASKED } from "./tenure.ts";
 import { createTurns } from "./turns.ts";
 
 export type { UploadsEvent } from "./serving.ts";
@@ -49,6 +43,8 @@ type UploadsOptions = {
   readonly key?: string;
   readonly policy: UploadPolicy;
   readonly onEvent: (event: UploadsEvent) => void;
+  /** Connections that this machine has room for, and GUESTS_MAX at most. */
+  readonly guestsMax?: number;
 };
 
 /** What we know of one connection. */
@@ -63,19 +59,25 @@ export type Uploads = {
   close(): void;
 };
 
-export function createUploads({ shelf, clock, newTicket, key, policy, onEvent }: UploadsOptions): Uploads {
+export function createUploads(options: UploadsOptions): Uploads {
+  const { shelf, clock, key, policy, onEvent, guestsMax = GUESTS_MAX } = options;
   const visits = new Map<Guest, Visit>();
-  const uploads = new Map<string, Upload>();
-  const turns = createTurns(policy.maxUploads, clock);
-  const bucket = createBucket(policy.maxUploadRate, clock);
+  const rates = createRates(policy.maxUploadRate, clock);
   const serving = createServing(shelf, clock, onEvent);
-  const crowd = createCrowd(GUESTS_MAX, GUESTS_PER_ADDRESS_MAX);
-  const porch = createPorch(key, clock);
-  const fairShare = () => (policy.maxUploadRate ?? Number.POSITIVE_INFINITY) / Math.max(1, uploads.size);
+  const most = Math.min(GUESTS_MAX, guestsMax);
+  const crowd = createCrowd(most, Math.min(GUESTS_PER_ADDRESS_MAX, Math.ceil(most / 2)));
+  const porch = createPorch(key, clock, rates);
+  const slots = createSlotBook(options, visits);
 
   function accept(connection: Connection): Handlers {
-    if (!crowd.admit(connection.remote.ip)) return porch.accept(connection);
-    const { guest, handlers } = createGuest({ connection, bucket, clock, serve, onClose: leave });
+    const { ip } = connection.remote;
+    if (!crowd.admit(ip)) {
+      const last = lastOfLargest(visits, ip);
+      if (last === undefined) return porch.accept(connection);
+      expel(last, "its place goes to another address");
+      if (!crowd.admit(ip)) return porch.accept(connection);
+    }
+    const { guest, handlers } = createGuest({ connection, payer: rates.payer(ip), serve, onClose: leave });
     visits.set(guest, { since: clock.now(), state: "new", upload: undefined, seat: undefined });
     return handlers;
   }
@@ -96,72 +98,14 @@ export function createUploads({ shelf, clock, newTicket, key, policy, onEvent }:
         return undefined;
       // SPEC 5.g: DOWNLOAD is answered by what this peer really has, accepted or rejected.
       case "DOWNLOAD":
-        return grant(guest, visit, () => shelf.byName(request.name));
+        return slots.grant(guest, visit, () => shelf.byName(request.name));
       case "FETCH":
-        return grant(guest, visit, () => shelf.byRoot(request.root));
+        return slots.grant(guest, visit, () => shelf.byRoot(request.root));
       case "LANE":
-        return openLane(guest, visit, request.ticket);
-      case "LAYER":
-        return serving.sendLayer(guest, visit.upload as Upload);
-      case "PIECES":
-        return serving.sendPieces(guest, visit.upload as Upload);
-      case "DAMAGED":
-        return serving.hearDamage(guest, visit.upload as Upload, request.index);
-      case "GET":
-        return serving.beginGet(guest, visit.upload as Upload, request.offset, request.length);
+        return slots.openLane(guest, visit, request.ticket);
+      default:
+        return serveGranted(serving, guest, visit.upload as Upload, request);
     }
-  }
-
-  async function grant(guest: Guest, visit: Visit, find: () => Stocked | undefined): Promise<undefined> {
-    const refused = policy.rejectAll
-      ? fault("REFUSED", "ours", "this peer refuses every download")
-      : find() === undefined
-        ? fault("NOT_SHARED", "theirs", "not shared here")
-        : await takeSlot(guest, visit);
-    // Looked up again: whoever waited for a slot may find the file gone, or whole meanwhile.
-    const stocked = find();
-    const file = refused ?? (stocked === undefined ? fault("NOT_SHARED", "theirs", "gone") : await shelf.open(stocked));
-    if (isFault(file) || stocked === undefined) {
-      if (stocked !== undefined && refused === undefined && !isPassing(file as Fault))
-        onEvent({ type: "changed", name: stocked.share.name });
-      visit.seat?.leave();
-      visit.seat = undefined;
-      guest.refuse(wireFault(file as Fault), "REJECT");
-      return;
-    }
-    if (guest.gone) {
-      file.close();
-      return;
-    }
-    const ticket = newTicket();
-    const now = clock.now();
-    const pace = createPace(now, fairShare, policy.minUploadRate);
-    visit.upload = { ticket, stocked, file, guests: new Set([guest]), pace, sent: 0, movedAt: now };
-    visit.state = "granted";
-    uploads.set(ticket, visit.upload);
-    const { size, root, name } = stocked.share;
-    guest.reply({ verb: "ACCEPT", grant: { ticket, size, pieceBytes: stocked.pieceBytes, root } });
-    if (stocked.layer === undefined && size > 0) onEvent({ type: "wanted", name });
-  }
-
-  /** Waits for the guest's turn. BUSY when there is none to wait for. */
-  async function takeSlot(guest: Guest, visit: Visit): Promise<Fault | undefined> {
-    const entered = turns.enter(guest);
-    if (isFault(entered)) return entered;
-    visit.seat = entered.seat;
-    await entered.turn;
-    return undefined;
-  }
-
-  function openLane(guest: Guest, visit: Visit, ticket: string): Fault | undefined {
-    const upload = uploads.get(ticket);
-    if (upload === undefined) return fault("BAD_STATE", "theirs", "no such ticket");
-    if (upload.guests.size > LANES_PER_TICKET_MAX) return fault("TOO_MANY", "theirs", "lanes of one download");
-    upload.guests.add(guest);
-    visit.upload = upload;
-    visit.state = "lane";
-    guest.reply({ verb: "LANE_OK" });
-    return undefined;
   }
 
   /** The guest's connection is over. With the control connection the whole upload is. */
@@ -170,35 +114,24 @@ export function createUploads({ shelf, clock, newTicket, key, policy, onEvent }:
     if (visit === undefined) return;
     visits.delete(guest);
     crowd.release(guest.connection.remote.ip);
-    const { upload } = visit;
-    upload?.guests.delete(guest);
-    if (upload !== undefined && visit.state === "granted") {
-      uploads.delete(upload.ticket);
-      for (const lane of upload.guests) lane.connection.destroy();
-      upload.file.close();
-      onEvent({ type: "uploaded", name: upload.stocked.share.name, to: guest.connection.remote, bytes: upload.sent });
-    }
-    visit.seat?.leave();
-  }
-
-  /** Frees what nobody uses: connections that never asked, slots whose holder takes nothing, or next to nothing. */
-  function sweep(): void {
-    const now = clock.now();
-    for (const [guest, { upload, since, seat }] of visits) {
-      if (upload === undefined && seat !== undefined) continue; // it waits for us, not we for it
-      const seconds = upload === undefined ? UNJOINED_SECONDS_MAX : UPLOAD_IDLE_SECONDS_MAX;
-      if (now - (upload?.movedAt ?? since) >= seconds * 1000) expel(guest, `nothing was fetched for ${seconds} s`);
-    }
-    for (const { guests, pace, sent } of uploads.values()) {
-      const sending = [...guests].some((guest) => guest.sending);
-      if (pace.tooSlow(now, sent, sending)) for (const guest of [...guests]) expel(guest, "too slow for a slot");
-    }
+    slots.leave(guest, visit);
   }
 
   function expel(guest: Guest, why: string): void {
     if (!guest.sending) guest.refuse(fault("TIMEOUT", "theirs", why, true));
     leave(guest);
     guest.connection.destroy();
+  }
+
+  /** Frees what nobody uses: connections that never asked, slots whose holder takes nothing, or next to nothing. */
+  function sweep(): void {
+    const now = clock.now();
+    for (const [guest, { upload, since, seat }] of visits) {
+      // Who has a seat waits for us, not we for it.
+      if (upload === undefined && seat === undefined && now - since >= UNJOINED_SECONDS_MAX * 1000)
+        expel(guest, UNASKED);
+    }
+    for (const { guests, why } of slots.verdicts(now)) for (const guest of guests) expel(guest, why);
   }
   const stopSweep = every(clock, SWEEP_MS, sweep);
 
@@ -211,10 +144,144 @@ export function createUploads({ shelf, clock, newTicket, key, policy, onEvent }:
   };
 }
 
-/** What happens on this machine's disk stays here: the other side learns that the file is not to be had, or not just now. */
-function wireFault(why: Fault): Fault {
-  if (isPassing(why)) return fault("BUSY", "ours", "the file cannot be opened just now", true);
-  return why.whose === "disk" || !isWireCode(why.fault)
-    ? fault("CHANGED", "ours", "the file is no longer as it was announced")
-    : why;
+/** Of the address with the most connections, at least two more than `ip` has, the last to come; one that waits or asks before one that is served. */
+function lastOfLargest(visits: ReadonlyMap<Guest, Visit>, ip: string): Guest | undefined {
+  const of = Map.groupBy(visits.keys(), ({ connection }) => connection.remote.ip);
+  let largest: Guest[] = [];
+  for (const guests of of.values()) if (guests.length > largest.length) largest = guests;
+  if (largest.length < (of.get(ip)?.length ?? 0) + 2) return undefined;
+  return largest.findLast((guest) => visits.get(guest)?.upload === undefined) ?? largest.at(-1);
+}
+
+function serveGranted(
+  serving: Serving,
+  guest: Guest,
+  upload: Upload,
+  request: Extract<PeerRequest, { verb: "LAYER" | "PIECES" | "DAMAGED" | "GET" }>,
+): Promise<Fault | undefined> | Fault | undefined {
+  switch (request.verb) {
+    case "LAYER":
+      return serving.sendLayer(guest, upload);
+    case "PIECES":
+      return serving.sendPieces(guest, upload);
+    case "DAMAGED":
+      return serving.hearDamage(guest, upload, request.index);
+    case "GET":
+      return serving.beginGet(guest, upload, request.offset, request.length);
+  }
+}
+
+/** The downloads that were granted: who has a slot, by which ticket, and who is to give it up. */
+function createSlotBook(
+  { shelf, clock, newTicket, policy, onEvent }: UploadsOptions,
+  visits: ReadonlyMap<Guest, Visit>,
+) {
+  const uploads = new Map<string, Upload & { readonly tenure: Tenure; readonly ip: string }>();
+  const turns = createTurns(policy.maxUploads, clock);
+
+  /** What our own limit leaves to each download of `ip`. */
+  function fairShare(ip: string): number {
+    if (policy.maxUploadRate === undefined) return Number.POSITIVE_INFINITY;
+    const ips = [...uploads.values()].map((upload) => upload.ip);
+    const own = Math.max(1, ips.filter((one) => one === ip).length);
+    return policy.maxUploadRate / Math.max(1, new Set(ips).size) / own;
+  }
+
+  async function grant(guest: Guest, visit: Visit, find: () => Stocked | undefined): Promise<undefined> {
+    const refused = policy.rejectAll
+      ? fault("REFUSED", "ours", "this peer refuses every download")
+      : find() === undefined
+        ? fault("NOT_SHARED", "theirs", "not shared here")
+        : await takeSlot(guest, visit);
+    // Looked up again: whoever waited for a slot may find the file gone, or whole meanwhile.
+    const stocked = find();
+    const file = refused ?? (stocked === undefined ? fault("NOT_SHARED", "theirs", "gone") : await shelf.open(stocked));
+    if (isFault(file) || stocked === undefined) {
+      // Only what is no longer the file is withdrawn; what cannot be opened just now is asked for again.
+      const isNews = stocked !== undefined && refused === undefined && !isPassing(file as Fault);
+      if (isNews) onEvent({ type: "changed", name: stocked.share.name });
+      visit.seat?.leave();
+      visit.seat = undefined;
+      guest.refuse(wireFault(file as Fault), "REJECT");
+      return;
+    }
+    if (guest.gone) {
+      file.close();
+      return;
+    }
+    admit(guest, visit, stocked, file);
+  }
+
+  function admit(guest: Guest, visit: Visit, stocked: Stocked, file: ReadableFile): void {
+    const ticket = newTicket();
+    const now = clock.now();
+    const { ip } = guest.connection.remote;
+    const pace = createPace(now, () => fairShare(ip), policy.minUploadRate);
+    const upload = {
+      ticket,
+      stocked,
+      file,
+      guests: new Set([guest]),
+      pace,
+      sent: 0,
+      movedAt: now,
+      hasLayer: false,
+      damaged: 0,
+    };
+    const known = Object.assign(upload, { tenure: createTenure(), ip });
+    visit.upload = known;
+    visit.state = "granted";
+    uploads.set(ticket, known);
+    guest.joins(ticket);
+    const { size, root, name } = stocked.share;
+    guest.reply({ verb: "ACCEPT", grant: { ticket, size, pieceBytes: stocked.pieceBytes, root } });
+    if (stocked.layer === undefined && size > 0) onEvent({ type: "wanted", name });
+  }
+
+  /** Waits for the guest's turn. BUSY when there is none to wait for. */
+  async function takeSlot(guest: Guest, visit: Visit): Promise<Fault | undefined> {
+    const entered = turns.enter(guest);
+    if (isFault(entered)) return entered;
+    visit.seat = entered.seat;
+    return entered.turn;
+  }
+
+  function openLane(guest: Guest, visit: Visit, ticket: string): Fault | undefined {
+    const upload = uploads.get(ticket);
+    if (upload === undefined) return fault("BAD_STATE", "theirs", "no such ticket");
+    if (upload.guests.size > LANES_PER_TICKET_MAX) return fault("TOO_MANY", "theirs", "lanes of one download");
+    upload.guests.add(guest);
+    visit.upload = upload;
+    visit.state = "lane";
+    guest.joins(ticket);
+    guest.reply({ verb: "LANE_OK" });
+    return undefined;
+  }
+
+  /** The guest is gone. */
+  function leave(guest: Guest, { upload, state, seat }: Visit): void {
+    const known = upload && uploads.get(upload.ticket);
+    known?.guests.delete(guest);
+    known?.tenure.left(guest);
+    if (known !== undefined && state === "granted") {
+      uploads.delete(known.ticket);
+      for (const lane of known.guests) lane.connection.destroy();
+      known.file.close();
+      onEvent({ type: "uploaded", name: known.stocked.share.name, to: guest.connection.remote, bytes: known.sent });
+    }
+    seat?.leave();
+  }
+
+  /** The connections of downloads that are to give up their slots. */
+  function verdicts(now: number): { readonly guests: readonly Guest[]; readonly why: string }[] {
+    const over = turns.overdue();
+    return [...uploads.values()].flatMap((upload) => {
+      const guests = [...upload.guests];
+      const isOver = over !== undefined && guests.some((guest) => visits.get(guest)?.seat === over);
+      const why = upload.tenure.verdict(upload, now, turns.isWanted) ?? (isOver ? "another address's turn" : undefined);
+      return why === undefined ? [] : [{ guests, why }];
+    });
+  }
+
+  return { grant, openLane, leave, verdicts };
 }

@@ -16,10 +16,13 @@ export type Connection = {
    */
   readNow?(into: Uint8Array): number;
   /**
-   * Bytes of an open file, sent without passing through here: how many of `length` from `offset` on, 0 for none now.
-   * Only while nothing is queued, and only where the system has it.
+   * Bytes of an open file, sent without passing through here: how many of `length` from `offset` on, 0 for none now,
+   * CANNOT_SEND where the caller must read them itself. It waits for the disk where the bytes are not in memory. Only
+   * while nothing is queued, and only where the system has it.
    */
   sendFile?(fd: number, offset: number, length: number): number;
+  /** What the other side has taken of all that was sent, where the system tells; undefined once it tells no more. */
+  taken?(): Taken | undefined;
   /** Bytes accepted by `send` that have not left. A producer stops above SEND_QUEUE_BYTES_MAX until `drain`. */
   readonly queued: number;
   /** Stops and restarts the arrival of data: back-pressure towards the other side. */
@@ -29,6 +32,19 @@ export type Connection = {
   end(): void;
   /** Closes at once, whatever is queued. */
   destroy(): void;
+};
+
+/** The answer of sendFile where this file, or these bytes of it, cannot be sent that way. */
+export const CANNOT_SEND = -1;
+
+/** How far the other side is. */
+export type Taken = {
+  /** Bytes of ours that its program has read, as far as the system knows; it never falls. */
+  readonly bytes: number;
+  /** Bytes that have arrived at its machine, read or not. */
+  readonly acknowledged: number;
+  /** By how many the count may jump at once: a steady reader may be ahead of it by so many. */
+  readonly step: number;
 };
 
 /** What a connection tells its owner. `close` comes once, last, and always. */

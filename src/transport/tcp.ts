@@ -11,6 +11,7 @@ import { type Connect, type Connection, DEAF, type Handlers, type Listen } from 
 import { nextDescriptor, SCARCE_FROM } from "./descriptors.ts";
 import { ownTrouble } from "./route.ts";
 import { sendFile } from "./sendfile.ts";
+import { followTaken } from "./tcp-info.ts";
 
 /** What one socket carries: its owner's handlers, and what has not left yet. */
 type Wire = {
@@ -95,6 +96,7 @@ function wrap(socket: Socket<Wire>): Connection {
   // Bun's types leave out localAddress; it is there.
   const local = { ip: (socket as unknown as { localAddress: string }).localAddress, port: socket.localPort };
   const wire = socket.data; // it stays the same, and asking the socket for it costs
+  let follow: ReturnType<typeof followTaken>;
   return {
     remote,
     local,
@@ -103,6 +105,11 @@ function wrap(socket: Socket<Wire>): Connection {
     ...(sendFile && {
       sendFile: (fd: number, offset: number, length: number) => sendNow(socket, wire, fd, offset, length),
     }),
+    taken() {
+      if (socket.readyState <= 0) return undefined; // its descriptor may be another connection's by now
+      follow ??= followTaken(fdOf(socket));
+      return follow?.();
+    },
     get queued() {
       return wire.queued;
     },

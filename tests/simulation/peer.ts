@@ -251,8 +251,10 @@ function readable(disk: SimDisk, file: SimFile): ReadableFile {
   const { changedAt, size } = file;
   return {
     read: (into, offset) => disk.read(file, into, offset),
-    named: () => disk.names.some((name) => disk.file(name) === file),
-    unchanged: () => file.changedAt === changedAt && file.size === size,
+    look: () => ({
+      named: disk.names.some((name) => disk.file(name) === file),
+      unchanged: file.changedAt === changedAt && file.size === size,
+    }),
     close() {},
   };
 }

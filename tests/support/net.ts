@@ -2,7 +2,15 @@
 
 import type { Address } from "../../src/protocol/address.ts";
 import { fault } from "../../src/protocol/fault.ts";
-import { type Connect, type Connection, DEAF, type Handlers, type Listen } from "../../src/transport/connection.ts";
+import {
+  CANNOT_SEND,
+  type Connect,
+  type Connection,
+  DEAF,
+  type Handlers,
+  type Listen,
+  type Taken,
+} from "../../src/transport/connection.ts";
 
 /** The other end of one connection. */
 export type FarEnd = {
@@ -21,6 +29,8 @@ export type FarEnd = {
   read(bytes: number): boolean;
   /** What our side has queued. */
   queued: number;
+  /** What the system tells our side of what was taken. */
+  taken: Taken | undefined;
   drain(): void;
   /** The other side says that it sends no more. */
   end(): void;
@@ -29,8 +39,11 @@ export type FarEnd = {
   readonly state: "open" | "ended" | "closed";
 };
 
-/** Sends a file by itself: the bytes that leave at once, of `length` from `offset` on, where `room` is left. */
-type SendFile = (fd: number, offset: number, length: number, room: number) => Uint8Array;
+/**
+ * Sends a file by itself: the bytes that leave at once, of `length` from `offset` on, where `room` is left; undefined
+ * where it cannot.
+ */
+type SendFile = (fd: number, offset: number, length: number, room: number) => Uint8Array | undefined;
 
 export type Net = {
   readonly connect: Connect;
@@ -100,6 +113,7 @@ export function createFarEnd(
       return waiting.length === 0;
     },
     queued: 0,
+    taken: undefined,
     drain: () => handlers.drain(),
     end: () => handlers.end(),
     close,
@@ -118,10 +132,12 @@ export function createFarEnd(
       sendFile(fd, offset, length) {
         if (waiting.length > 0) throw new Error("a file goes ahead of what is queued");
         const bytes = sendFile(fd, offset, length, far.room);
+        if (bytes === undefined) return CANNOT_SEND;
         leave(bytes);
         return bytes.length;
       },
     }),
+    taken: () => far.taken,
     get queued() {
       return far.queued;
     },

@@ -26,6 +26,7 @@ import {
 import { proofOf } from "../../src/protocol/proof.ts";
 import { createPace } from "../../src/transfer/pace.ts";
 import { createPorch } from "../../src/transfer/porch.ts";
+import { createRates } from "../../src/transfer/rates.ts";
 import { createShelf, type ReadableFile, type Shelf } from "../../src/transfer/shelf.ts";
 import type { Listed } from "../../src/transfer/upload-worker.ts";
 import { createUploads, type UploadPolicy, type UploadsEvent } from "../../src/transfer/uploads.ts";
@@ -327,9 +328,10 @@ describe("slots", () => {
   });
 
   test("one that takes next to nothing of what it asked for is too slow, but not when our own limit is the reason", () => {
-    const second = (from: number, to: number, rate: number, share = Number.POSITIVE_INFINITY, sending = true) => {
+    const second = (from: number, to: number, rate: number, share = Number.POSITIVE_INFINITY, isDue = true) => {
       const pace = createPace(0, () => share);
-      return Array.from({ length: to }, (_, i) => pace.tooSlow((i + 1) * 1000, (i + 1) * rate, sending)).indexOf(
+      const due = isDue ? "theirs" : "free";
+      return Array.from({ length: to }, (_, i) => pace.tooSlow((i + 1) * 1000, (i + 1) * rate, due, 0)).indexOf(
         true,
         from,
       );
@@ -343,8 +345,8 @@ describe("slots", () => {
 
   test("one that takes less than the person allows loses its slot", async () => {
     const pace = createPace(0, () => Number.POSITIVE_INFINITY, 1_000_000);
-    expect(pace.tooSlow(PACE_SECONDS * 1000, 999_000 * PACE_SECONDS, true)).toBe(true);
-    expect(pace.tooSlow(2 * PACE_SECONDS * 1000, 2_000_000 * PACE_SECONDS, true)).toBe(false);
+    expect(pace.tooSlow(PACE_SECONDS * 1000, 800_000 * PACE_SECONDS, "theirs", 0)).toBe(true);
+    expect(pace.tooSlow(2 * PACE_SECONDS * 1000, 2_000_000 * PACE_SECONDS, "theirs", 0)).toBe(false);
     const serving = await serve({ maxUploads: 1, minUploadRate: 1e12 });
     const { raw } = await grant(serving);
     raw.pause();
@@ -431,10 +433,14 @@ describe("the server's PROBE", () => {
     }
   });
 
-  test("is answered although one address, or several, have taken all the room; whatever else they ask is TOO_MANY", async () => {
-    const uploads = door(KEY);
-    for (let i = 0; i < GUESTS_MAX; i++) guest(uploads, i < GUESTS_PER_ADDRESS_MAX ? "10.0.0.1" : "10.0.0.2");
-    for (const ip of ["10.0.0.1", "10.0.0.3"]) {
+  const full: readonly (readonly [string, (i: number) => string, string])[] = [
+    ["one address has taken half of the room", (i) => `10.0.0.${i < GUESTS_PER_ADDRESS_MAX ? 1 : i % 200}`, "10.0.0.1"],
+    ["many addresses have taken all of it", (i) => `10.0.${i >> 8}.${i & 255}`, "10.1.0.1"],
+  ];
+  for (const [what, address, ip] of full) {
+    test(`is answered although ${what}; whatever else is asked there is TOO_MANY`, async () => {
+      const uploads = door(KEY);
+      for (let i = 0; i < GUESTS_MAX; i++) guest(uploads, address(i));
       const far = guest(uploads, ip);
       expect(far.sent).toBe("");
       far.say(`PROBE ${NONCE}\n`);
@@ -444,12 +450,22 @@ describe("the server's PROBE", () => {
       other.say("HELLO 1\nDOWNLOAD a.mp4\n");
       expect(other.sent).toBe("ERROR TOO_MANY retry connections\n");
       expect(other.state).toBe("ended");
-    }
+    });
+  }
+
+  test("and all else of a newcomer's address is answered although two addresses have taken all the room: the larger gives way", async () => {
+    const uploads = door(KEY);
+    const crowd = Array.from({ length: GUESTS_MAX }, (_, i) => guest(uploads, `10.0.0.${i % 2}`));
+    const far = guest(uploads, "10.0.0.3");
+    far.say("HELLO 1\n");
+    await turn();
+    expect(far.sent).toBe("HELLO 1\n");
+    expect(crowd.filter(({ state }) => state !== "open").length).toBe(1);
   });
 
   test("waits on the porch for so long, and the porch holds so many", async () => {
     const clock = createVirtualClock();
-    const porch = createPorch(KEY, clock);
+    const porch = createPorch(KEY, clock, createRates(undefined, clock));
     const come = () => createFarEnd({ ip: "10.0.0.1", port: 1 }, (connection) => porch.accept(connection))[1];
     const waiting = Array.from({ length: PORCH_MAX }, come);
     const full = "ERROR TOO_MANY retry connections\n";
@@ -545,7 +561,7 @@ test("a file that cannot be opened or read for a moment is not to be had now, an
     let opens = 0;
     const shelf = createShelf<Listed>(async () => {
       if (opens++ === 0) return why;
-      return { read: () => why, unchanged: () => true, named: () => true, close() {} };
+      return { read: () => why, look: () => ({ unchanged: true, named: true }), close() {} };
     });
     const share = { name: "a.mp4", size: SIZE, root: undefined };
     shelf.put({
