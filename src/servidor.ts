@@ -19,6 +19,7 @@ import { createQuick, type Quick } from "./servidor/quick.ts";
 import {
   createDoorway,
   type Doorway,
+  outsideIp,
   putOff,
   type Session,
   searchesOf,
@@ -59,7 +60,8 @@ export class Servidor {
     this.#limits = limitsFor(options.limits ?? {}, DESCRIPTORS_FOR_CONNECTIONS);
     this.#catalog = options.catalog ?? openIndex(options.redis, this.#limits.names, options.onEvent);
     this.#clock = options.clock ?? systemClock;
-    this.#doorway = createDoorway(this.#limits, options.trusted);
+    const open = new Set<string>();
+    this.#doorway = createDoorway(this.#limits, options.trusted, open);
     const most = Math.min(PROBES_MAX, DESCRIPTORS_FOR_DIALS);
     const dial = { connect: options.connect ?? knock, clock: this.#clock, newNonce, most };
     this.#desk = createDesk({
@@ -69,6 +71,8 @@ export class Servidor {
       clock: this.#clock,
       metrics: this.#metrics,
       outbox: this.#outbox,
+      outside: outsideIp(options.host),
+      open,
       probes: options.probe === false ? undefined : createProbes(dial),
     });
     this.#pump = createPump(this.#desk.serve, this.#outbox);
@@ -159,7 +163,7 @@ export class Servidor {
     this.#chunkAt = this.#clock.now();
     this.#asker = session;
     const allowed = searchesOf(session, this.#chunkAt, this.#limits).may(TURN_ORDERS, this.#chunkAt);
-    const answered = this.#quick(connection, client.member, chunk, allowed);
+    const answered = this.#quick(connection, client, chunk, allowed);
     if (answered > 0) stay(session, this.#chunkAt, this.#limits);
     return answered;
   }

@@ -2,7 +2,7 @@
 // Invariant: one request, one reply; a member changes its own entries only, because `from` is its connection.
 // Never: touches a socket, waits, or decides what a console shows.
 
-import { type Address, AS_SEEN, isLoopback } from "../protocol/address.ts";
+import { type Address, AS_SEEN, formatAddress, isLoopback } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { Reply, ServerRequest, Share } from "../protocol/messages.ts";
 import { VERSION } from "../protocol/messages.ts";
@@ -14,6 +14,10 @@ export type Client = {
   readonly observedIp: string;
   /** Addresses of this machine other than 127.0.0.0/8. */
   readonly machineIps: ReadonlySet<string>;
+  /** Where it reaches us: this machine's end of its connection. */
+  readonly localIp?: string;
+  /** Addresses in 127.0.0.0/8 whose peers listen to other machines too, at the same port. */
+  readonly open?: ReadonlySet<string>;
   /** The operator lets connections from there declare any address: a proxy, a VPN. */
   readonly trusted?: boolean;
   member: Member | undefined;
@@ -47,7 +51,15 @@ export function answer(
   switch (request.verb) {
     // SPEC 4.c: SEARCH carries only the file's name; the answer lists each peer that has exactly that name.
     case "SEARCH":
-      return after(catalog.search(request.name), (found) => list("SEARCH_OK", encodeAddresses(found)));
+      return after(catalog.search(request.name), (found) => {
+        const shown = shownTo(
+          from,
+          found,
+          (address) => address,
+          (_, address) => address,
+        );
+        return list("SEARCH_OK", encodeAddresses(shown));
+      });
     // SPEC 4.d: UPDATE adds the file to the entry of the peer that sends it.
     case "UPDATE":
       return after(catalog.update(member, request.share), (refused) => refused ?? UPDATE_OK);
@@ -63,8 +75,47 @@ export function answer(
         return { reply: { verb: "FIND_OK", next, payloadBytes: payload.length }, payload };
       });
     case "SOURCES":
-      return after(catalog.sources(request.root), (found) => list("SOURCES_OK", encodeHolders(found)));
+      return after(catalog.sources(request.root), (found) => {
+        const shown = shownTo(
+          from,
+          found,
+          ({ address }) => address,
+          (holder, address) => ({ ...holder, address }),
+        );
+        return list("SOURCES_OK", encodeHolders(shown));
+      });
   }
+}
+
+/** Whether it asks from the server's own machine. */
+export const isLocal = ({ observedIp, machineIps }: Client): boolean =>
+  isLoopback(observedIp) || machineIps.has(observedIp);
+
+/**
+ * What of a list is of use to whoever asks. From another machine 127.0.0.1 is that machine itself: a peer that listens
+ * to others too is named by the address at which the asker reaches this machine, and any other is left out.
+ */
+function shownTo<T>(
+  from: Client,
+  found: readonly T[],
+  addressOf: (one: T) => Address,
+  moved: (one: T, address: Address) => T,
+): readonly T[] {
+  if (isLocal(from) || !found.some((one) => isLoopback(addressOf(one).ip))) return found;
+  const shown = new Map<string, T>(); // by address: two of them may come to the same
+  for (const one of found) {
+    const address = shownAddress(from, addressOf(one));
+    if (address === undefined) continue;
+    const key = formatAddress(address);
+    if (!shown.has(key)) shown.set(key, address === addressOf(one) ? one : moved(one, address));
+  }
+  return [...shown.values()];
+}
+
+function shownAddress({ localIp, open }: Client, address: Address): Address | undefined {
+  if (!isLoopback(address.ip)) return address;
+  const isOpen = localIp !== undefined && !isLoopback(localIp) && open?.has(formatAddress(address));
+  return isOpen ? { ip: localIp, port: address.port } : undefined;
 }
 
 const PONG: Answered = { reply: { verb: "PONG" } };

@@ -26,6 +26,11 @@ export function reachNote(at: Address, reached: boolean): string {
   return noteText(complaintOf(fault("UNREACHABLE", "network"), { at }));
 }
 
+/** One line for the person at 127.0.0.1 whose files nobody on another machine can find. */
+export function localNote(at: Address, ip: string): string {
+  return `aviso: só os peers desta máquina veem seus arquivos em ${formatAddress(at)} [LOCAL_ONLY]; para os outros, faça JOIN com o IP ${ip}`;
+}
+
 /** One line for the person whose file is in the network again. */
 export function returnedNote(name: string): string {
   return `aviso: o arquivo ${showFile(name)} voltou a ser compartilhado [RETURNED]`;

@@ -9,7 +9,7 @@ import type { Found } from "../protocol/messages.ts";
 import { type Complaint, complaintOf, complaintText, type Subject, serverLostComplaint } from "./complaints.ts";
 import { fileLine, type HashedFile, type Verdict, verdictLine } from "./hash-lines.ts";
 import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine } from "./lines.ts";
-import { backNote, hereNote, liarNote, moreNote, noteText, reachNote, returnedNote } from "./notes.ts";
+import { backNote, hereNote, liarNote, localNote, moreNote, noteText, reachNote, returnedNote } from "./notes.ts";
 import type { Output, Writer } from "./output.ts";
 import { type Progress, progressLine, type Waiting, waitingWords } from "./progress.ts";
 import type { Screen } from "./screen.ts";
@@ -37,6 +37,8 @@ export type Report = {
   serverBack(address: Address): void;
   /** Whether others can connect to us there, when it is news. */
   reach(at: Address, reached: boolean): void;
+  /** Nobody on another machine finds us there; they would at `ip`. */
+  local(at: Address, ip: string): void;
   found(name: string, peers: readonly Address[]): void;
   /** What FIND found: none of the dictated lines. */
   contents(words: string, found: FoundWords): void;
@@ -140,6 +142,7 @@ export function createReport(parts: ReportParts): Report {
       ready(address);
     },
     reach: (at, reached) => warn(reachNote(at, reached)),
+    local: (at, ip) => warn(localNote(at, ip)),
     found: (_name, peers) => say(foundLine(peers)),
     contents(_words, { found, more, isCut }) {
       for (const one of found) say(contentLine(one));
@@ -251,6 +254,10 @@ export function createJsonReport(parts: ReportParts): Report {
     reach(at, reached) {
       tell(reached ? "reachable" : "unreachable", { ...at, ...(!reached && { code: "UNREACHABLE" }) });
       people.reach(at, reached);
+    },
+    local(at, ip) {
+      tell("local", { ...at, code: "LOCAL_ONLY", use: ip });
+      people.local(at, ip);
     },
     found: (name, peers) => tell("found", { name, peers: peers.map(formatAddress) }),
     contents: (words, { found, ...others }) =>

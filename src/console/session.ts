@@ -17,7 +17,9 @@ export type PeerApi = {
   localIp(): Promise<string>;
   /** The first port from `at` on where this peer could listen. */
   freePort(at: Address): number | undefined;
-  join(at: JoinAt): Promise<{ address: Address; reached: boolean; names: readonly string[] } | NotJoined>;
+  join(
+    at: JoinAt,
+  ): Promise<{ address: Address; reached: boolean; localFor?: string; names: readonly string[] } | NotJoined>;
   search(name: string): Promise<readonly Address[] | Fault>;
   download(
     from: Address,
@@ -89,6 +91,7 @@ export async function join({ peer, report, life, server }: Session, at: JoinAt):
   if (at.folder !== undefined) {
     await report.joined(joined.address, joined.names);
     if (!joined.reached) report.reach(joined.address, false);
+    if (joined.localFor !== undefined) report.local(joined.address, joined.localFor);
   }
   return joined.address;
 }

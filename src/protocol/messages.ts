@@ -61,8 +61,11 @@ export type Grant = {
 /** A reply as its line says it. `payloadBytes` raw bytes follow the line where there are any. */
 export type Reply =
   | { readonly verb: "HELLO"; readonly version: number }
-  /** `reached`: nobody is told of a peer that the server could not connect to. */
-  | { readonly verb: "JOIN_OK"; readonly address: Address; readonly reached: boolean }
+  /**
+   * `reached`: nobody is told of a peer that the server could not connect to. `localFor`: only who asks from the server's
+   * own machine is told of this one; others would be if it listened at that IP.
+   */
+  | { readonly verb: "JOIN_OK"; readonly address: Address; readonly reached: boolean; readonly localFor?: string }
   | { readonly verb: "SEARCH_OK"; readonly payloadBytes: number }
   | { readonly verb: "UPDATE_OK" }
   | { readonly verb: "OFFER_OK" }

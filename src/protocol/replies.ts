@@ -2,7 +2,7 @@
 // Invariant: decode(encode(reply)) equals the reply; a payload's announced length is checked against its limit here.
 // Never: throws, whatever the text; never sees a socket, a clock or a random number.
 
-import { formatAddress, parseAddress } from "./address.ts";
+import { formatAddress, isIp, parseAddress } from "./address.ts";
 import { type Fault, fault, isFault, WIRE_CODES, type WireCode } from "./fault.ts";
 import { isRoot, parseCount, splitVerb } from "./fields.ts";
 import {
@@ -19,6 +19,8 @@ import { isHex128, isProof } from "./proof.ts";
 
 /** What follows the address in JOIN_OK for a peer that the server could not connect to. */
 const UNREACHABLE = "unreachable";
+/** What follows it, before an IP, for a peer at a loopback address that nobody on another machine can connect to. */
+const LOCAL = "local";
 
 /** A reply's line, as the side that asked reads it. A fault here is BAD_REPLY: the other side broke the protocol. */
 export function decodeReply(line: string): Reply | Fault {
@@ -43,7 +45,10 @@ function parseReply(line: string): Reply | undefined {
     case "JOIN_OK": {
       const [where, state, ...more] = rest.split(" ");
       const address = parseAddress(where ?? "");
-      if (isFault(address) || more.length > 0 || (state !== undefined && state !== UNREACHABLE)) return undefined;
+      if (isFault(address)) return undefined;
+      const [localFor = "", ...others] = more;
+      if (state === LOCAL && isIp(localFor) && others.length === 0) return { verb, address, reached: true, localFor };
+      if (more.length > 0 || (state !== undefined && state !== UNREACHABLE)) return undefined;
       return { verb, address, reached: state === undefined };
     }
     case "SEARCH_OK":
@@ -123,7 +128,7 @@ function replyWords(reply: Reply): string {
     case "HELLO":
       return `HELLO ${reply.version}`;
     case "JOIN_OK":
-      return `JOIN_OK ${formatAddress(reply.address)}${reply.reached ? "" : ` ${UNREACHABLE}`}`;
+      return `JOIN_OK ${formatAddress(reply.address)}${standingWords(reply)}`;
     case "PROBE_OK":
       return `PROBE_OK ${reply.proof}`;
     case "SEARCH_OK":
@@ -147,6 +152,11 @@ function replyWords(reply: Reply): string {
     default:
       return reply.verb;
   }
+}
+
+function standingWords({ reached, localFor }: Extract<Reply, { verb: "JOIN_OK" }>): string {
+  if (!reached) return ` ${UNREACHABLE}`;
+  return localFor === undefined ? "" : ` ${LOCAL} ${localFor}`;
 }
 
 /** A fault's text as the rest of its line; without one there is no space either. */

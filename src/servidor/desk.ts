@@ -2,7 +2,7 @@
 // Invariant: one order, one reply, in order; whoever leaves, in whatever way, is in no list from then on.
 // Never: accepts or reads a connection; servidor.ts does.
 
-import { answer } from "../catalog/answer.ts";
+import { type Answered, answer } from "../catalog/answer.ts";
 import { after, type Catalog, type MaybePromise } from "../catalog/contract.ts";
 import { type Job, runInSlices, runSoon } from "../catalog/slices.ts";
 import { formatAddress } from "../protocol/address.ts";
@@ -33,6 +33,9 @@ type DeskParts = {
   readonly outbox: Outbox;
   /** Undefined where nobody is dialled back. */
   readonly probes: Probes | undefined;
+  /** As the entrance has them. */
+  readonly outside: string | undefined;
+  readonly open: Set<string>;
 };
 
 export type Desk = {
@@ -62,13 +65,16 @@ const FINDS_TOO_MANY = fault("TOO_MANY", "ours", "FINDs that wait", true);
 const HELD_TOO_MUCH = fault("TOO_MANY", "theirs", "bytes of JOINs that are under way", true);
 type JoinRequest = Extract<ServerRequest, { verb: "JOIN" }>;
 
-export function createDesk({ options, limits, catalog, clock, metrics, outbox, probes }: DeskParts): Desk {
+export function createDesk(parts: DeskParts): Desk {
+  const { options, limits, catalog, clock, metrics, outbox, probes, outside, open } = parts;
   const sessions = new Set<Session>();
   const held = createHeld<Session>(limits, ({ busy, probing }) => !busy || probing !== undefined);
   const finds = createTurns(FINDS_AT_ONCE_MAX, FINDS_AT_ONCE_PER_ADDRESS_MAX);
   const entrance = createEntrance({
     probes,
     peersMax: limits.peers,
+    outside,
+    open,
     onProbed: metrics.probed,
     displace: (holder) => putOut(holder, DISPLACED, "displaced"),
   });
@@ -166,7 +172,7 @@ export function createDesk({ options, limits, catalog, clock, metrics, outbox, p
         const isNews = judged === undefined || entrance.enter(session, judged, member);
         const event = isNews && eventOf(request, judged?.names ?? [], client.member, options);
         if (event) options.onEvent(event);
-        outbox.put(session.connection, encodeReply(result.reply), result.payload);
+        outbox.put(session.connection, encodeReply(replyOf(result, judged)), result.payload);
         if (request.verb !== "LEAVE") return;
         if (member !== undefined) options.onEvent({ type: "left", address: member.address, reason: "left" });
         outbox.flush();
@@ -219,6 +225,10 @@ export function createDesk({ options, limits, catalog, clock, metrics, outbox, p
   const counts = () => ({ connections: sessions.size, unlisted: entrance.unlisted });
   return { sessions, counts, serve, refuse, forget, hold };
 }
+
+/** A JOIN_OK also says whether only this machine's peers find whoever joined. */
+const replyOf = ({ reply }: Answered, judged: Judged | undefined): Answered["reply"] =>
+  reply.verb === "JOIN_OK" && judged?.localFor !== undefined ? { ...reply, localFor: judged.localFor } : reply;
 
 function* namesOf(shares: readonly Share[]): Job<string[]> {
   const names: string[] = [];

@@ -5,7 +5,7 @@
 import { publishedAddress, type Standing } from "../catalog/answer.ts";
 import type { MaybePromise, Member } from "../catalog/contract.ts";
 import { type Job, runInSlices, runSoon } from "../catalog/slices.ts";
-import { type Address, formatAddress, sameAddress } from "../protocol/address.ts";
+import { type Address, formatAddress, isLoopback, sameAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { ServerRequest } from "../protocol/messages.ts";
 import type { Probed, Probes } from "./probes.ts";
@@ -18,6 +18,10 @@ export type Judged = {
   readonly address: Address;
   readonly standing: Standing;
   readonly proven: boolean;
+  /** A peer in 127.0.0.0/8: whether it listens to other machines too. */
+  readonly isOpen?: boolean;
+  /** It does not, and others would find it at this IP. */
+  readonly localFor?: string | undefined;
   /** The names of its files, and what stands for them where that is asked for; once they have been read. */
   readonly names?: readonly string[];
   readonly digest?: string | undefined;
@@ -44,6 +48,10 @@ type Options = {
   /** Undefined where nobody is dialled: then everybody counts as reached, and nobody is displaced. */
   readonly probes: Probes | undefined;
   readonly peersMax: number;
+  /** The IP at which other machines reach this one; undefined when they do not reach the server. */
+  readonly outside?: string | undefined;
+  /** Addresses in 127.0.0.0/8 of those who listen to other machines too: kept here. */
+  readonly open: Set<string>;
   readonly onProbed: (probed: Probed) => void;
   readonly displace: (holder: Session) => void;
 };
@@ -55,7 +63,7 @@ const STRIDE = 64;
 const TOO_MANY = fault("TOO_MANY", "ours", "peers", true);
 const TAKEN = fault("ADDRESS_TAKEN", "theirs", "a live peer has this address", true);
 
-export function createEntrance({ probes, peersMax, onProbed, displace }: Options): Entrance {
+export function createEntrance({ probes, peersMax, outside, open, onProbed, displace }: Options): Entrance {
   const members = new Set<Session>();
   const holders = new Map<string, Session>(); // of those who are listed, by address
   const waiting = new Set<Session>(); // until the one that they displace has been answered
@@ -73,14 +81,23 @@ export function createEntrance({ probes, peersMax, onProbed, displace }: Options
     const isHeld = holderOf(session, address) !== undefined;
     if (isFull(session) && !isHeld) return TOO_MANY;
     if (key === "-") return { address, standing: "unlisted", proven: false };
-    if (probes === undefined) return { address, standing: "listed", proven: false };
+    if (probes === undefined) return { address, standing: "listed", proven: false, isOpen: true };
     if (isHeld && key === undefined) return TAKEN; // it could prove nothing
-    session.probing = probes.probe(address, key);
-    return session.probing.outcome.then((probed) => {
+    const here = probes.probe(address, key);
+    const asksOutside = outside !== undefined && isLoopback(address.ip);
+    const there = asksOutside ? probes.probe({ ip: outside, port: address.port }, key) : undefined;
+    const cancel = (): void => {
+      here.cancel();
+      there?.cancel();
+    };
+    session.probing = { outcome: here.outcome, cancel };
+    return Promise.all([here.outcome, there?.outcome]).then(([probed, probedOutside]) => {
       if (session.probing !== undefined) onProbed(probed);
       session.probing = undefined;
       const standing = probed === "unreached" ? "unreached" : "listed";
-      return { address, standing, proven: probed === "reached" && key !== undefined };
+      const isOpen = probedOutside === "reached";
+      const localFor = asksOutside && !isOpen && standing === "listed" ? outside : undefined;
+      return { address, standing, proven: probed === "reached" && key !== undefined, isOpen, localFor };
     });
   }
 
@@ -103,6 +120,7 @@ export function createEntrance({ probes, peersMax, onProbed, displace }: Options
 
   function release(session: Session): void {
     if (session.listedAt !== undefined && holders.get(session.listedAt) === session) holders.delete(session.listedAt);
+    if (session.listedAt !== undefined && !holders.has(session.listedAt)) open.delete(session.listedAt);
     session.listedAt = undefined;
   }
 
@@ -114,7 +132,7 @@ export function createEntrance({ probes, peersMax, onProbed, displace }: Options
       if (standing === "unlisted" || (standing === "listed" && session.unlistedNames === undefined)) return undefined;
       return (names.length > AT_ONCE_MAX ? runInSlices : runSoon)(digestOf(names));
     },
-    enter(session, { standing, digest: names }, before) {
+    enter(session, { standing, digest: names, isOpen }, before) {
       const { member } = session.client;
       const { unlistedNames } = session;
       const isSame = before !== undefined && member !== undefined && sameAddress(before.address, member.address);
@@ -125,6 +143,7 @@ export function createEntrance({ probes, peersMax, onProbed, displace }: Options
       if (standing !== "listed" || member === undefined) return isNews;
       session.listedAt = formatAddress(member.address);
       holders.set(session.listedAt, session);
+      if (isOpen && isLoopback(member.address.ip)) open.add(session.listedAt);
       return isNews;
     },
     leave(session) {

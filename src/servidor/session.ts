@@ -4,7 +4,7 @@
 
 import { networkInterfaces } from "node:os";
 import type { Client } from "../catalog/answer.ts";
-import { isIn, type Range } from "../protocol/address.ts";
+import { isIn, isLoopback, type Range } from "../protocol/address.ts";
 import type { ServerState } from "../protocol/conversation.ts";
 import { type Fault, fault, type WireCode } from "../protocol/fault.ts";
 import { JOIN_BYTES_PER_SECOND_MIN } from "../protocol/limits.ts";
@@ -47,6 +47,13 @@ export type Session = {
   /** It has joined or is gone: it no longer counts among those who have not. */
   known(): void;
 };
+
+/** The IP at which other machines reach one that listens at `host`; undefined when they do not. */
+export function outsideIp(host: string): string | undefined {
+  if (host !== "0.0.0.0") return isLoopback(host) ? undefined : host;
+  const all = Object.values(networkInterfaces()).flatMap((some) => some ?? []);
+  return all.find(({ family, internal }) => family === "IPv4" && !internal)?.address;
+}
 
 /** Every address of this machine. */
 const machineAddresses = (): ReadonlySet<string> =>
@@ -94,6 +101,7 @@ export type Doorway = {
 export function createDoorway(
   limits: Limits,
   trusted: readonly Range[] = [],
+  open: ReadonlySet<string> = new Set(),
   machineIps: ReadonlySet<string> = machineAddresses(),
 ): Doorway {
   const everyone = createCrowd(limits.connections, limits.connectionsPerAddress);
@@ -113,7 +121,14 @@ export function createDoorway(
         everyone.release(ip);
         return refuse(connection, "connections that have not joined");
       }
-      const client: Client = { observedIp: ip, machineIps, trusted: isTrusted, member: undefined };
+      const client: Client = {
+        observedIp: ip,
+        machineIps,
+        localIp: connection.local.ip,
+        open,
+        trusted: isTrusted,
+        member: undefined,
+      };
       const dueAt = now + limits.unjoinedSeconds * 1000;
       return createSession(connection, client, dueAt, limits.joinBytes, () => strangers.release(ip));
     },

@@ -43,7 +43,12 @@ export type ServerLinkOptions = {
 export type Listing = "now" | "later" | "never";
 
 /** In, under that address; others find us there if they can connect to it. */
-export type Entered = { readonly address: Address; readonly reached: boolean };
+export type Entered = {
+  readonly address: Address;
+  readonly reached: boolean;
+  /** Only this machine's peers find us there; the IP at which others would. */
+  readonly localFor?: string;
+};
 
 export type JoinOptions = {
   readonly listing?: Listing | undefined;
@@ -192,7 +197,8 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
     // SPEC 5.b: the peer is in once the answer holds JOIN_OK.
     const joined = expectReply(answer, "JOIN_OK");
     if (isFault(joined)) return asServerFault(joined);
-    return { address: joined.reply.address, reached: joined.reply.reached };
+    const { address: at, reached: isReached, localFor } = joined.reply;
+    return { address: at, reached: isReached, ...(localFor !== undefined && { localFor }) };
   }
 
   /** One JOIN, over the connection that there is or a new one, and what comes of it. */

@@ -66,6 +66,37 @@ describeWith(["linux", "network namespaces"], "from another machine than the ser
     expect(sharing.stderr()).toContain(`\ndica: use o IP ${SHARER_IP}, `);
   });
 
+  test("a peer at 127.0.0.1 of the server's machine is named to that machine only, and told which IP to use", async () => {
+    const folder = machine.place("lan-local", { "local.mp4": "local" }).typed;
+    const here = ["--server", "127.0.0.1:1099"];
+    const place = ["--dir", folder, "--host", "127.0.0.1"];
+    await using sharing = start(0, "napster-peer", "share", ...place, ...here);
+    const address = await sharing.ready();
+    expect(address).toStartWith("127.0.0.1:");
+    await sharing.complains("[LOCAL_ONLY]");
+    expect(sharing.stderr()).toContain(`faça JOIN com o IP ${SERVER_IP}`);
+    await using other = peer(2, "search", "local.mp4");
+    await other.exit();
+    expect(other.stdout()).toEndWith("peers com arquivo solicitado:\n");
+    await using own = start(0, "napster-peer", "search", "local.mp4", ...here);
+    expect(await own.exit()).toBe(0);
+    expect(own.stdout()).toEndWith(`peers com arquivo solicitado: ${address}\n`);
+  });
+
+  test("one there that listens to others too is named to them by the address at which they reach the server", async () => {
+    const folder = machine.place("lan-open", { "aberto.mp4": "aberto" }).typed;
+    const place = ["--dir", folder, "--host", "0.0.0.0"];
+    await using sharing = start(0, "napster-peer", "share", ...place, "--server", "127.0.0.1:1099");
+    const [ip, port] = (await sharing.ready()).split(":");
+    expect(ip).toBe("127.0.0.1");
+    await using other = peer(2, "search", "aberto.mp4");
+    expect(await other.exit()).toBe(0);
+    expect(other.stdout()).toEndWith(`peers com arquivo solicitado: ${SERVER_IP}:${port}\n`);
+    await using getting = peer(2, "get", "aberto.mp4", "--dir", machine.place("lan-open-here").typed);
+    expect(await getting.exit(), getting.stderr()).toBe(0);
+    expect(sharing.stderr()).not.toContain("LOCAL_ONLY");
+  });
+
   test("the menu's empty answers enter the network under the address that reaches the server", async () => {
     await using menu = peer(1, "--dir", machine.place("lan-menu", { "m.mp4": "m" }).typed);
     await menu.type("JOIN", "", "");

@@ -6,7 +6,10 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Catalog } from "../../src/catalog/contract.ts";
 import { createMemoryCatalog } from "../../src/catalog/memory.ts";
+import { formatAddress } from "../../src/protocol/address.ts";
+import { fault } from "../../src/protocol/fault.ts";
 import { Servidor, type ServidorEvent } from "../../src/servidor.ts";
+import type { Connect } from "../../src/transport/connection.ts";
 import { createVirtualClock, turn } from "../support/clock.ts";
 import { createNet, type FarEnd } from "../support/net.ts";
 import { joinOf as join } from "../support/servidor.ts";
@@ -102,5 +105,65 @@ describe("the short way", () => {
     const before = asker.sent.length;
     asker.say("SEARCH a\n".repeat(10_000));
     expect(asker.sent.length + asker.queued - before).toBeLessThan(300_000);
+  });
+});
+
+describe("whoever asks from another machine", () => {
+  const OUTSIDE = "192.168.7.1";
+  /** A server whose machine is reached at OUTSIDE; `proves` says which of its addresses answer a dial. */
+  function serveLan(catalog: Catalog, dials: string[] = []) {
+    const net = createNet();
+    const at = { ip: OUTSIDE, port: 1 };
+    const listen: typeof net.listen = (where, accept) =>
+      net.listen(where, (connection) => accept(Object.assign(Object.create(connection), { local: at })));
+    const connect: Connect = async (to) => {
+      dials.push(formatAddress(to));
+      return fault("PEER_UNREACHABLE", "ours", "no dials here");
+    };
+    const events: ServidorEvent[] = [];
+    const probe = dials.length > 0;
+    const clock = createVirtualClock();
+    const options = { host: "0.0.0.0", port: 1, catalog, clock, listen, connect, probe };
+    new Servidor({ ...options, onEvent: (event) => events.push(event) }).listen();
+    return { visit: (ip: string, port: number) => net.visit({ ip, port }), events };
+  }
+  const say = async (client: FarEnd, line: string): Promise<string> => {
+    const before = client.sent.length;
+    await settle(client, `${line}\n`);
+    return client.sent.slice(before);
+  };
+
+  test.each([
+    ["quick", createMemoryCatalog],
+    ["long", withoutBytes],
+  ])("is named this machine's own peers by the address at which it reaches them, in the %s way", async (_, make) => {
+    const { visit } = serveLan(make());
+    const [one, two, far, own] = [
+      visit("127.0.0.1", 1),
+      visit("127.0.0.1", 2),
+      visit("192.168.7.9", 3),
+      visit("127.0.0.1", 4),
+    ];
+    await settle(one, `JOIN 127.0.0.1:5001 81\n1 - a\n1 - b\n1 ${"a".repeat(64)} c\n`);
+    await settle(two, "JOIN 127.0.0.2:5001 6\n1 - a\n");
+    await settle(far, "JOIN 192.168.7.9:5003 6\n1 - a\n");
+    await settle(own, "JOIN 127.0.0.1:5004 0\n");
+    const named = `${OUTSIDE}:5001\n192.168.7.9:5003\n`;
+    expect(await say(far, "SEARCH a")).toBe(`SEARCH_OK ${named.length}\n${named}`);
+    expect(await say(far, "SEARCH b")).toBe(`SEARCH_OK ${OUTSIDE.length + 6}\n${OUTSIDE}:5001\n`);
+    expect(await say(far, `SOURCES ${"a".repeat(64)}`)).toEndWith(`\n${OUTSIDE}:5001 complete\n`);
+    const typed = "127.0.0.1:5001\n127.0.0.2:5001\n192.168.7.9:5003\n";
+    expect(await say(own, "SEARCH a")).toBe(`SEARCH_OK ${typed.length}\n${typed}`);
+  });
+
+  test("is not named one that only answers this machine, nor one that was never dialled outside", async () => {
+    const dials = ["the list that is filled"];
+    const { visit } = serveLan(createMemoryCatalog(), dials);
+    const [one, far] = [visit("127.0.0.1", 1), visit("192.168.7.9", 3)];
+    await settle(one, "JOIN 127.0.0.1:5001 6\n1 - a\n");
+    await settle(far, "JOIN 192.168.7.9:5003 0\n");
+    expect(dials).toContain("127.0.0.1:5001");
+    expect(await say(far, "SEARCH a")).toBe("SEARCH_OK 0\n");
+    one.close();
   });
 });
