@@ -74,11 +74,11 @@ export function createFarEnd(
   };
   /** Takes a copy: whoever sends may use the bytes again once they have left. */
   function leave(bytes: Uint8Array): void {
-    const now = bytes.slice(0, far.room);
+    const now = Uint8Array.from(bytes.subarray(0, far.room)); // a Buffer's own slice would be a view
     sent.push(now);
     far.room -= now.length;
     if (now.length === bytes.length) return;
-    waiting.push(bytes.slice(now.length));
+    waiting.push(Uint8Array.from(bytes.subarray(now.length)));
     far.queued += bytes.length - now.length;
   }
   const all = (): Buffer => {
