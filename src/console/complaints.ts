@@ -242,6 +242,10 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `${folder(s)} tem um link, uma pasta ou outra coisa no lugar d${file(s)}.part, ou do .part.journal ou .part.lock dele`,
     "veja o que é, tire de lá e repita o DOWNLOAD, ou faça JOIN com outra pasta",
   ],
+  PART_DENIED: (s) => [
+    `${file(s)}.part, ou o .part.journal dele, é de outra pessoa, e o sistema não deixa gravar nele`,
+    "peça a ela que termine ou apague o que ficou, ou faça JOIN com outra pasta",
+  ],
   PART_LOST: (s) => [
     `${file(s)}.part foi apagado, trocado ou tirado d${folder(s)} enquanto era baixado`,
     "se foi movido, ponha-o de volta; depois repita o DOWNLOAD, e deixe os .part como estão até o fim",

@@ -233,8 +233,9 @@ const blocked = (detail: string): Fault => fault("PART_BLOCKED", "disk", detail)
 
 /**
  * Opens `name`'s .part or journal for reading and writing, making it where there is none (`fresh`: nothing in it).
- * FILE_EXISTS when the final name is taken, PART_BLOCKED when a link or a folder is in its place. A .part that is also another file's name (a publish that was cut short)
- * is given up, never written through.
+ * FILE_EXISTS when the final name is taken, PART_BLOCKED when a link or a folder is in its place, PART_DENIED when it is
+ * another person's, FOLDER_DENIED. A .part that is also another file's name (a publish that was cut short) is given up,
+ * never written through.
  */
 export async function createInside(
   folder: string,
@@ -246,9 +247,11 @@ export async function createInside(
   if (isFault(final)) return final;
   if (isFault(path)) return path;
   const make = fs.constants.O_RDWR | CAREFULLY | fs.constants.O_CREAT | fs.constants.O_EXCL;
+  let isOld = false;
   try {
     if (work === "part" && (await taken(folder, name))) return fault("FILE_EXISTS", "ours", "the final name is taken");
     const found = await lstat(path, { bigint: true }).catch(() => undefined);
+    isOld = found !== undefined;
     if (found?.isFile() === false) return blocked(`the ${work} is no regular file`);
     if (found !== undefined && found.nlink > 1n) await fs.promises.unlink(path);
     else if (found !== undefined) {
@@ -262,7 +265,8 @@ export async function createInside(
     return isFault(file) ? file : { ...file, fresh: true };
   } catch (error) {
     if (errorCode(error) === "ELOOP") return blocked(`the ${work} became a link`);
-    if (FORBIDDEN.has(errorCode(error))) return fault("FOLDER_DENIED", "disk", `create ${work}: ${errorCode(error)}`);
+    if (FORBIDDEN.has(errorCode(error)))
+      return fault(isOld ? "PART_DENIED" : "FOLDER_DENIED", "disk", `create ${work}: ${errorCode(error)}`);
     return diskFault(error, `create ${work}`);
   }
 }

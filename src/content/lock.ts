@@ -13,6 +13,8 @@ import { lockOpenFile, openAlone } from "./system-lock.ts";
 export type Lock = {
   /** The holder before us showed no life for `watchMs`, which proves no death: what it still writes would be in our file. */
   readonly doubtful: boolean;
+  /** Nobody else can have it at the same time, whatever anybody does: the system, and no record in a file, keeps it. */
+  readonly exact: boolean;
   /** Whether the folder still has our lock: "gone" when it has none, IN_USE when it has another's. */
   check(): Promise<"held" | "gone" | Fault>;
   /** Resolves with IN_USE once the lock is seen to be another's. */
@@ -78,7 +80,7 @@ function takeAlone(open: NonNullable<typeof openAlone>, path: string): Lock | Fa
   if (handle === "taken") return IN_USE;
   if (handle === "refused") return fault("FOLDER_DENIED", "disk", "the lock cannot be made");
   const lost = new Promise<Fault>(() => {});
-  return { doubtful: false, lost, check: async () => "held", release: async () => handle.release() };
+  return { doubtful: false, exact: true, lost, check: async () => "held", release: async () => handle.release() };
 }
 
 /** "again" when the file was removed or replaced while we looked at it. */
@@ -243,6 +245,7 @@ async function claim(
 
   return {
     doubtful,
+    exact: sure,
     check,
     lost: lost.promise,
     async release() {

@@ -97,14 +97,14 @@ export async function openWorkplace(folder: string, name: string, apart?: string
     await lock.release();
     return journal;
   }
-  return createWorkplace({ folder, name, work, part: part as OpenFile, journal, lock });
+  return createWorkplace({ folder, name, work, part: part as Opened["part"], journal, lock });
 }
 
 type Opened = {
   readonly folder: string;
   readonly name: string;
   readonly work: string;
-  readonly part: OpenFile;
+  readonly part: OpenFile & { readonly fresh: boolean };
   readonly journal: OpenFile;
   readonly lock: Lock;
 };
@@ -113,6 +113,8 @@ function createWorkplace({ folder, name, work, part, journal, lock }: Opened): W
   const { fd, dev, ino } = part;
   const watch = isLocal(fd) ? createWatch(fd) : undefined;
   const files = [workFile(part, watch), workFile(journal)] as const;
+  // Where neither a lock nor a time can be relied on, another may have gone on writing into a .part that was there.
+  const unsure = watch === undefined && !lock.exact && !part.fresh;
   let trusted = false;
   let ctimeNs: bigint | undefined; // when the .part was last known to be right
   const close = () => Promise.all(files.map((file) => file.close()));
@@ -150,7 +152,7 @@ function createWorkplace({ folder, name, work, part, journal, lock }: Opened): W
         know(); // before it is judged: what comes after is found when the name is given
         if (watch !== undefined && isTouched(watch, fd)) return true;
         if (trusted) return false;
-        return standing === "gone" || lock.doubtful || fs.fstatSync(fd).size !== size || hasHole(fd, size);
+        return standing === "gone" || unsure || lock.doubtful || fs.fstatSync(fd).size !== size || hasHole(fd, size);
       } catch (error) {
         return diskFault(error, "look"); // closed meanwhile
       }

@@ -54,6 +54,7 @@ export const LOCAL_CODES = [
   "FILE_MISSING",
   "CORRUPT", // bytes that do not match the root
   "PART_BLOCKED", // a link, a folder or a pipe where the .part or its journal would be
+  "PART_DENIED", // the .part or its journal is another person's, who lets us not write
   "PART_LOST", // the .part was removed or replaced while it grew
   "PART_CHANGED", // another program goes on writing into the .part
   "OTHER_CONTENT", // a .part of this name belongs to another content

@@ -165,6 +165,20 @@ describe.skipIf(!root)("a lock and another person", () => {
     await using third = holder("w.mp4", folder, PERSON);
     await third.shows("FOLDER_DENIED");
   });
+
+  test("whose .part it is may not be written to by another: PART_DENIED", async () => {
+    fs.chmodSync(temporary.path, 0o755);
+    fs.chmodSync(folder, 0o777);
+    put("left by root", `${NAME}.part`);
+    const source = JSON.stringify(join(import.meta.dir, "..", "..", "src", "content", "workplace.ts"));
+    const code = `import { openWorkplace } from ${source};
+      process.setuid(${PERSON});
+      console.log((await openWorkplace(${JSON.stringify(folder)}, ${JSON.stringify(NAME)})).fault);`;
+    await using other = startProgram({ command: [process.execPath, "-e", code], stdin: "none" });
+    await other.shows("PART_DENIED");
+    await other.exit();
+    expect(there()).toEqual([`${NAME}.part`]);
+  });
 });
 
 describe.skipIf(windows)("a lock where the system has none", () => {
@@ -277,6 +291,18 @@ describeWith(["a folder that does not tell case apart"], "a folder that does not
     for (const other of all) other.endInput();
     await Promise.all(all.map((other) => other.exit()));
   }, 60_000);
+
+  test("has what is taken up again read once more before its name, where no time can be relied on", async () => {
+    const first = good(await openWorkplace(folding.path, "D.mp4"));
+    await first.part.writeAt(Buffer.from("whole"), 0);
+    expect(await first.doubt(5)).toBe(false);
+    await first.leave(false);
+    const second = good(await openWorkplace(folding.path, "D.mp4"));
+    expect(await second.doubt(5)).toBe(folding.kind === "fuse" || process.platform === "darwin");
+    second.trust();
+    expect(await second.doubt(5)).toBe(false);
+    await second.leave(true);
+  });
 
   test("gives one download of all spellings a place, and the file keeps others from its name", async () => {
     const place: Workplace = good(await openWorkplace(folding.path, "C.mp4"));
