@@ -9,6 +9,7 @@ import type { Holder } from "../../src/protocol/messages.ts";
 import { decodeJournal } from "../../src/transfer/journal.ts";
 import { type Content, PIECE, same } from "./contents.ts";
 import type { SimDisk, SimFile } from "./disk.ts";
+import type { Hog } from "./hog.ts";
 import type { Lie } from "./liar.ts";
 import { type Network, pairOf } from "./network.ts";
 import { hashRange, PEER_PORT, type Watch } from "./peer.ts";
@@ -26,7 +27,7 @@ export type Checks = {
   /** The catalog names nobody who could not be connected to when it joined, and cannot be since. */
   noneUnreached(catalog: Catalog, walled: readonly string[]): void;
   /** The catalog names exactly those who have each file. */
-  agrees(catalog: Catalog, holders: (name: string) => readonly string[]): void;
+  agrees(catalog: Catalog, holders: (name: string, ofContent: boolean) => readonly string[]): void;
   memory(): void;
   readonly pieces: number;
 };
@@ -42,7 +43,7 @@ export type World = {
   readonly network: Network;
   readonly disk: (ip: string) => SimDisk;
   readonly isHonest: (ip: string) => boolean;
-  readonly lies: readonly Lie[];
+  readonly lies: readonly (Lie | Hog)[];
 };
 
 export function createChecks({ now, contents, network, disk, isHonest, lies }: World): Checks {
@@ -52,7 +53,9 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
   const breach = (what: string): void => {
     if (breaches.length < 20) breaches.push(`at ${(now() / 1000).toFixed(3)} s: ${what}`);
   };
-  const contentOf = (name: string): Content => contents.find((content) => content.name === name) as Content;
+  /** By its name, or by that of a .part which lies beside another's. */
+  const contentOf = (name: string): Content =>
+    contents.find((content) => name === content.name || name.startsWith(`${content.name}.`)) as Content;
   const hashAt = (layer: Uint8Array, index: number) => layer.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES);
 
   /** Whether these bytes of a file, in the program's eyes or on the disk itself, are what a record says. */
@@ -103,7 +106,10 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
   function folder(ip: string): void {
     const allowed = new Set(contents.flatMap(({ name }) => [name, `${name}.part`, `${name}.part.journal`]));
     for (const misuse of disk(ip).misuses) breach(`${ip}: ${misuse}`);
-    for (const name of disk(ip).names) if (!allowed.has(name)) breach(`${ip}: a file ${name} that nobody asked for`);
+    const isApart = (name: string): boolean => contents.some((content) => name.startsWith(`${content.name}.`));
+    const stray = (name: string): boolean =>
+      !allowed.has(name) && !(/\.(?:[0-9a-f]{16}|size-\d+)\.part(?:\.journal)?$/.test(name) && isApart(name));
+    for (const name of disk(ip).names) if (stray(name)) breach(`${ip}: a file ${name} that nobody asked for`);
     for (const { name, bytes } of contents) {
       const file = disk(ip).file(name);
       if (file === undefined) continue;
@@ -111,6 +117,13 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
       if (!same(file.safe.subarray(0, file.safeSize), bytes))
         breach(`${ip}: ${name} has its name before its bytes are safe`);
     }
+  }
+
+  /** What lies under the .part's name is another content's, by a liar's word: it was not what was published. */
+  function isOther(ip: string, name: string): boolean {
+    const journal = disk(ip).file(`${name}.part.journal`);
+    const head = journal && decodeJournal(journal.bytes.subarray(0, journal.size))?.head;
+    return lies.length > 0 && head?.root !== contentOf(name).hashed.root;
   }
 
   const watch: Watch = {
@@ -126,7 +139,8 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
       if (disk(ip).file(name) === undefined) breach(`${ip}: ${name} is finished and not there`);
       folder(ip);
       for (const work of [`${name}.part`, `${name}.part.journal`])
-        if (disk(ip).file(work) !== undefined && !disk(ip).health.full) breach(`${ip}: ${work} is left behind`);
+        if (disk(ip).file(work) !== undefined && !disk(ip).health.full && !isOther(ip, name))
+          breach(`${ip}: ${work} is left behind`);
     },
     lost(ip, source, why: Fault) {
       const blamed = why.fault === "CORRUPT" || why.fault === "BAD_REPLY";
@@ -135,6 +149,9 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
     },
     changed(ip, name) {
       if (disk(ip).file(name) !== undefined) breach(`${ip}: withdraws ${name}, which nobody has touched`);
+    },
+    refused(ip, name, why) {
+      breach(`${ip}: the server takes no ${name}: ${why.fault} ${why.detail}`);
     },
     misused: (ip, how) => breach(`${ip}: ${how}`),
     progress(ip, bytes, size) {
@@ -168,15 +185,19 @@ export function createChecks({ now, contents, network, disk, isHonest, lies }: W
     },
     agrees(catalog, holders) {
       for (const { name, hashed } of contents) {
-        const should = [...holders(name)].map((ip) => `${ip}:${PEER_PORT}`).sort();
+        const at = (ofContent: boolean): string[] =>
+          holders(name, ofContent)
+            .map((ip) => `${ip}:${PEER_PORT}`)
+            .sort();
+        const [should, right] = [at(false), at(true)];
         const does = listed(catalog, name);
         if (should.join() !== does.join()) breach(`the catalog lists ${name} at [${does}], it is at [${should}]`);
         // By now everything is hashed, and no download is under way that could offer a part of it.
         const sources = (catalog.sources(hashed.root) as readonly Holder[])
           .map(({ address, complete }) => `${formatAddress(address)}${complete ? "" : " partly"}`)
           .sort();
-        if (should.join() !== sources.join())
-          breach(`the catalog says that [${sources}] hold the content of ${name}, it is at [${should}]`);
+        if (right.join() !== sources.join())
+          breach(`the catalog says that [${sources}] hold the content of ${name}, it is at [${right}]`);
       }
     },
     memory() {

@@ -49,6 +49,13 @@ export function contentOf(which: number): Content {
   return content;
 }
 
+/** A file of any size, for a story of its own. */
+export function contentOfBytes(size: number): Content {
+  const bytes = new Uint8Array(size);
+  for (let at = 0; at < size; at += 1024) bytes[at] = 1 + (at / 1024) * 7;
+  return { name: "longa.mp4", bytes, hashed: hash(bytes) };
+}
+
 export const CONTENTS = SIZES.length;
 /** Those that take a while to move: most seeds are about them. */
 export const LONG = [6, 7, 8, 9, 10] as const;

@@ -1,6 +1,7 @@
 // A disk in memory with a write-back cache: what programs see, and what a power cut would leave.
 // A sync makes the bytes written before it safe, and the folder's entries with them, as journaling file systems do.
 
+import { diskFault } from "../../src/content/inside.ts";
 import type { Disk } from "../../src/content/publish.ts";
 import type { WorkFile } from "../../src/content/workplace.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
@@ -29,6 +30,12 @@ export type SimFile = {
   readonly id: number;
 };
 
+/** No descriptor is left, or an antivirus, a backup or a network drive has the file for a moment. */
+export type Refusal = {
+  readonly doing: "open" | "read";
+  readonly code: "EMFILE" | "ENFILE" | "EBUSY" | "EACCES" | "EAGAIN";
+};
+
 export type DiskHealth = {
   /** No room for another byte. */
   full: boolean;
@@ -37,6 +44,8 @@ export type DiskHealth = {
   syncMs: number;
   /** Whether a file can have two names: not on exFAT, nor on some network drives. */
   links: boolean;
+  /** What the system answers to whoever opens or reads a share now: it passes. */
+  refuses: Refusal | undefined;
 };
 
 export type SimDisk = {
@@ -52,6 +61,8 @@ export type SimDisk = {
   plant(name: string, bytes: Uint8Array): void;
   remove(name: string): void;
   read(file: SimFile, into: Uint8Array, offset: number): number;
+  /** Why a share cannot be opened or read just now, as a real folder would say. */
+  refusal(doing: Refusal["doing"]): Fault | undefined;
   /** Fails half way when the disk is full. */
   write(file: SimFile, bytes: Uint8Array, offset: number): Fault | undefined;
   work(file: SimFile, process: Process, watch?: { wrote(bytes: Uint8Array, offset: number): void }): WorkFile;
@@ -94,7 +105,7 @@ export function createDisk(time: Time, random: Random): SimDisk {
   let stepsSaved = 0;
   const fds: SimFile[] = [];
   const misuses: string[] = [];
-  const health: DiskHealth = { full: false, sync: "works", syncMs: 5, links: true };
+  const health: DiskHealth = { full: false, sync: "works", syncMs: 5, links: true, refuses: undefined };
 
   function set(name: string, file: SimFile | undefined): void {
     steps.push({ name, file });
@@ -281,6 +292,10 @@ export function createDisk(time: Time, random: Random): SimDisk {
       const bytes = file.bytes.subarray(offset, Math.min(file.size, offset + into.length));
       into.set(bytes);
       return bytes.length;
+    },
+    refusal(doing) {
+      const { refuses } = health;
+      return refuses?.doing === doing ? diskFault(error(refuses.code), doing) : undefined;
     },
     write,
     work,

@@ -1,5 +1,6 @@
 // A peer written apart from ours that joins, announces the same content as the honest ones, and lies in one way.
 
+import { type Hashed, pieceBytesFor, rootOfLayer } from "../../src/content/merkle.ts";
 import type { Connection, Handlers } from "../../src/transport/connection.ts";
 import { createServerLink } from "../../src/transport/server-link.ts";
 import type { Content } from "./contents.ts";
@@ -33,8 +34,23 @@ export const LIES = [
   "an endless queue that moves",
   "no lanes",
   "pieces it does not have",
+  "ten terabytes",
+  "rejects with CHANGED",
+  "rejects with INTERNAL",
+  "rejects with TOO_MANY",
+  "rejects with NOT_READY",
+  "another content and never a byte",
 ] as const;
 export type Lie = (typeof LIES)[number];
+
+const TEN_TERABYTES = 10 * 2 ** 40;
+
+/** A content of the same size that is not there: its root and layer agree. */
+function anotherOf({ hashed }: Content): Hashed {
+  if (hashed.size === 0) return hashed;
+  const layer = hashed.layer.map((byte) => byte ^ 1);
+  return { ...hashed, layer, root: rootOfLayer(layer, hashed.pieceBytes) };
+}
 
 export type LiarOptions = {
   readonly ip: string;
@@ -50,7 +66,8 @@ export function startLiar(options: LiarOptions): void {
   const { ip, process, network, random, content, lie } = options;
   const { clock } = process;
   const { listen, connect } = network.of(ip, process);
-  const { name, hashed } = content;
+  const { name } = content;
+  const hashed = lie === "another content and never a byte" ? anotherOf(content) : content.hashed;
   const address = { ip, port: PEER_PORT };
   listen(address, (connection) => converse(connection));
   const link = createServerLink({
@@ -79,6 +96,11 @@ export function startLiar(options: LiarOptions): void {
       const { size, pieceBytes, root } = hashed;
       if (lie === "a place in the queue for ever" || lie === "a dance in the queue") return queue(5);
       if (lie === "an endless queue that moves") return queue(Number.MAX_SAFE_INTEGER);
+      const code = /^rejects with (\w+)$/.exec(lie)?.[1];
+      if (code !== undefined) return say(`REJECT ${code} ${/Y$/.test(code) ? "retry" : "final"} no`);
+      if (lie === "ten terabytes") {
+        return say(`ACCEPT ${random.hex(32)} ${TEN_TERABYTES} ${pieceBytesFor(TEN_TERABYTES)} ${hashed.root}`);
+      }
       const noRoot = lie === "no root and a wrong layer" || (lie === "endless not ready" && random.chance(0.5));
       const said = {
         size: lie === "wrong size" ? Math.max(0, size + random.pick([-1, 1, 256 * 1024])) : size,
@@ -109,7 +131,8 @@ export function startLiar(options: LiarOptions): void {
       const wrong = lie === "wrong bytes" || (lie === "sometimes wrong bytes" && random.chance(0.3));
       const bytes = content.bytes.slice(offset, offset + length);
       if (wrong) flipBit(bytes, random);
-      if (lie === "silence after accept" || (lie === "silence in the middle" && gets > 1)) return;
+      if (lie === "silence after accept" || lie === "another content and never a byte") return;
+      if (lie === "silence in the middle" && gets > 1) return;
       if (lie === "garbage") return connection.send(bytes);
       if (lie === "an endless line") return connection.send(new Uint8Array(4096).fill(65));
       if (lie === "a trickle") {

@@ -7,7 +7,8 @@ setDefaultTimeout(120_000);
 
 for (const mutant of MUTANTS) {
   test(`a bug planted in the ${mutant.where} is caught: ${mutant.bug}`, async () => {
-    const caught = await catchMutant(mutant, mutant.tests ?? SUITES.simulation, "41 40", ["--bail"]);
+    const { tests = SUITES.simulation, only } = mutant;
+    const caught = await catchMutant(mutant, tests, "41 40", ["--bail", ...(only === undefined ? [] : ["-t", only])]);
     expect(caught.length).toBeGreaterThan(0);
   });
 }

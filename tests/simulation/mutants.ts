@@ -13,9 +13,16 @@ export type Mutant = {
   readonly file: string;
   readonly find: string;
   readonly put: string;
+  /** What else must go for the bug to be there: [find, put]. */
+  readonly also?: readonly (readonly [string, string])[];
   /** Where the simulation plays that part of the program; SUITES.simulation when not given. */
   readonly tests?: readonly string[];
+  /** In the name of those tests that play it: the others need not be run. */
+  readonly only?: string;
 };
+
+const OBSTACLES = ["tests/simulation/obstacles.test.ts"];
+const SECOND = ["tests/simulation/second.test.ts"];
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -68,6 +75,88 @@ export const MUTANTS: readonly Mutant[] = [
     put: "await takeLock(fs.mkdtempSync(folder), name);",
     tests: ["tests/simulation/folder.test.ts"],
   },
+  {
+    where: "library",
+    bug: "a file that cannot be read for a moment is withdrawn",
+    file: "src/content/library.ts",
+    find: "    if (isFault(stamp) ? !isPassing(stamp) : !sameStamp(stamp, now.local)) return lose(now);",
+    put: "    if (now !== undefined) return lose(now);",
+    tests: OBSTACLES,
+    only: "with EMFILE",
+  },
+  {
+    where: "hashing",
+    bug: "a file that cannot be opened for a moment when it is hashed is withdrawn",
+    file: "src/content/library.ts",
+    find: "      if (!isFault(hashed) || !saysNothing(hashed)) await doubt(name);\n",
+    put: "      if (saysNothing !== undefined) lose(now);\n",
+    tests: OBSTACLES,
+    only: "while it is hashed",
+  },
+  {
+    where: "UPDATE",
+    bug: "nobody learns that the server refused a file",
+    file: "src/peer.ts",
+    find: '    if (isNews) this.#options.onEvent({ type: "refused", name, why: answer });\n',
+    put: "    void isNews;\n",
+    tests: OBSTACLES,
+    only: "does not take",
+  },
+  {
+    where: "hash that is waited for",
+    bug: "it comes in its turn",
+    file: "src/content/library.ts",
+    find: "void hash(name, { urgent: true });",
+    put: "void hash(name);",
+    tests: OBSTACLES,
+    only: "comes next",
+  },
+  {
+    where: "limit of our own",
+    bug: "its pause is taken for the source's silence",
+    file: "src/transfer/lane.ts",
+    find: "      if (held !== undefined) movedAt = clock.now(); // it is we who wait\n",
+    put: "      void held;\n",
+    also: [["Math.max(1, Math.floor(bucket.rate * SLICE_SECONDS))", "2 ** 30"]],
+    tests: OBSTACLES,
+    only: "at 1024 bytes per second",
+  },
+  {
+    where: "piece that broke off",
+    bug: "what came of it is fetched again",
+    file: "src/transfer/scheduler.ts",
+    find: "    const have = begun.have(index, source);\n",
+    put: "    const have = 0 * begun.have(index, source);\n",
+    tests: OBSTACLES,
+    only: "started again every minute",
+  },
+  {
+    where: "download",
+    bug: "it ends at the first source that fails",
+    file: "src/transfer/download.ts",
+    find: "    const next = candidates.next();\n",
+    put: "    const next = undefined as Candidate | undefined;\n",
+    tests: SECOND,
+    only: "rejects with CHANGED",
+  },
+  {
+    where: "claim of size",
+    bug: "the word of one source is a full disk",
+    file: "src/transfer/download.ts",
+    find: "const CLAIMS_MIN = 3;",
+    put: "const CLAIMS_MIN = 1;",
+    tests: SECOND,
+    only: "ten terabytes",
+  },
+  {
+    where: "patience",
+    bug: "a source that accepts and sends nothing is waited for without end",
+    file: "src/transfer/candidates.ts",
+    find: "      queue.length === 0 ? Number.POSITIVE_INFINITY : PATIENCE_SECONDS[awaited] * 1000 * 2 ** round,",
+    put: "      round < 0 ? PATIENCE_SECONDS[awaited] : Number.POSITIVE_INFINITY,",
+    tests: SECOND,
+    only: "never a byte",
+  },
 ];
 
 const ROOT = join(import.meta.dir, "..", "..");
@@ -79,6 +168,9 @@ export const SUITES = {
     "tests/unit/storage.test.ts",
     "tests/unit/fetcher.test.ts",
     "tests/unit/catalog-memory.test.ts",
+    "tests/unit/lane.test.ts",
+    "tests/unit/download.test.ts",
+    "tests/unit/peer.test.ts",
   ],
 } as const;
 const SECONDS_MAX = 120;
@@ -97,13 +189,12 @@ export async function catchMutant(
     }
     symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"), "dir");
     const path = join(copy, mutant.file);
-    const source = readFileSync(path, "utf8");
-    if (source.split(mutant.find).length !== 2)
-      throw new Error(`${mutant.file} does not hold exactly one: ${mutant.find}`);
-    writeFileSync(
-      path,
-      source.replace(mutant.find, () => mutant.put),
-    );
+    let source = readFileSync(path, "utf8");
+    for (const [find, put] of [[mutant.find, mutant.put] as const, ...(mutant.also ?? [])]) {
+      if (source.split(find).length !== 2) throw new Error(`${mutant.file} does not hold exactly one: ${find}`);
+      source = source.replace(find, () => put);
+    }
+    writeFileSync(path, source);
     const child = Bun.spawn([process.execPath, "test", ...flags, ...tests.map((test) => `./${test}`)], {
       cwd: copy,
       env: { ...process.env, SIMULATION_SEEDS: seeds },
@@ -115,6 +206,7 @@ export async function catchMutant(
     const told = await child.stderr.text();
     const code = await child.exited;
     const failed = [...told.matchAll(/^\(fail\) (.*?)(?: \[[\d.]+ms\])?$/gm)].map(([, name = ""]) => name);
+    if (/^ *0 pass$/m.test(told) && /^ *0 fail$/m.test(told)) throw new Error(`no test was run:\n${told}`);
     if (failed.length > 0 || code === 0) return failed;
     return [child.signalCode === null ? `the tests end with ${code}` : `the tests have not ended in ${SECONDS_MAX} s`];
   } finally {
@@ -141,7 +233,10 @@ if (import.meta.main) {
   const { values } = parseArgs({ options: { random: { type: "string" }, seed: { type: "string", default: "1" } } });
   let escaped = 0;
   if (values.random === undefined) {
-    for (const mutant of MUTANTS) escaped += Number((await judge(mutant, SUITES)).includes("simulation"));
+    for (const mutant of MUTANTS) {
+      const suites = { ...SUITES, ...(mutant.tests && { simulation: mutant.tests }) };
+      escaped += Number((await judge(mutant, suites)).includes("simulation"));
+    }
   } else {
     for (const mutant of drawMutants(Number(values.random), Number(values.seed))) {
       const tests = testsOf(mutant.file);

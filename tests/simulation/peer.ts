@@ -1,26 +1,25 @@
-// A peer of the simulation: the program's own parts put together as class Peer does, over a virtual network and disk.
-// Class Peer itself needs threads and a real folder; tests/e2e is for it.
+// A peer of the simulation: class Peer itself, on a machine of its own: virtual time, network, disk and threads.
 
-import { createPieceHasher, HASH_BYTES, type Hashed, pieceBytesFor } from "../../src/content/merkle.ts";
+import type { HashCache, HashRecord } from "../../src/content/hash-cache.ts";
+import type { HashPool } from "../../src/content/hash-pool.ts";
+import { apartName, type Stamp, sameStamp } from "../../src/content/inside.ts";
+import { createPieceHasher, HASH_BYTES } from "../../src/content/merkle.ts";
 import { publish } from "../../src/content/publish.ts";
 import type { Workplace } from "../../src/content/workplace.ts";
-import { type Address, sameAddress } from "../../src/protocol/address.ts";
+import type { Parts } from "../../src/peer/parts.ts";
+import { type Done, Peer, type PeerEvent } from "../../src/peer.ts";
+import type { Address } from "../../src/protocol/address.ts";
 import { type Fault, fault, isFault } from "../../src/protocol/fault.ts";
-import type { Holder, Share } from "../../src/protocol/messages.ts";
-import { decodeAddresses, decodeHolders } from "../../src/protocol/payloads.ts";
 import { createBucket } from "../../src/transfer/bucket.ts";
-import { download } from "../../src/transfer/download.ts";
 import { createLane } from "../../src/transfer/lane.ts";
-import type { OpenLane } from "../../src/transfer/lane-threads.ts";
-import { createOffers } from "../../src/transfer/offers.ts";
+import type { LaneThreads } from "../../src/transfer/lane-threads.ts";
 import type { Waiting } from "../../src/transfer/progress.ts";
-import type { HashPieces } from "../../src/transfer/recover.ts";
-import { createShelf, type ReadableFile, type Stocked } from "../../src/transfer/shelf.ts";
+import { createShelf, type ReadableFile } from "../../src/transfer/shelf.ts";
 import type { UploadThread } from "../../src/transfer/upload-thread.ts";
+import type { Listed } from "../../src/transfer/upload-worker.ts";
 import { createUploads } from "../../src/transfer/uploads.ts";
-import { expectReply } from "../../src/transport/caller.ts";
-import { createServerLink } from "../../src/transport/server-link.ts";
-import { type Content, hash, same } from "./contents.ts";
+import { createDoor } from "../../src/transport/door.ts";
+import { type Content, same } from "./contents.ts";
 import type { SimDisk, SimFile } from "./disk.ts";
 import type { Network } from "./network.ts";
 import type { Random } from "./random.ts";
@@ -31,7 +30,7 @@ export const PEER_PORT = 8776;
 
 /** What the checks are told of. */
 export type Watch = {
-  joined(ip: string, shares: ReadonlyMap<string, Share>): void;
+  joined(ip: string): void;
   /** A piece was ordered from a source. */
   ordered(ip: string, name: string, index: number): void;
   journaled(ip: string, name: string, bytes: Uint8Array, offset: number): void;
@@ -39,6 +38,8 @@ export type Watch = {
   finished(ip: string, name: string): void;
   lost(ip: string, source: Address, why: Fault): void;
   changed(ip: string, name: string): void;
+  /** The person was told that the server did not take a file. */
+  refused(ip: string, name: string, why: Fault): void;
   misused(ip: string, how: string): void;
   progress(ip: string, bytes: number, size: number, waiting: Waiting | undefined): void;
 };
@@ -53,8 +54,11 @@ export type SimPeerOptions = {
   readonly contents: readonly Content[];
   readonly maxUploads: number;
   readonly maxUploadRate: number | undefined;
+  readonly maxDownloadRate: number | undefined;
   /** Whether its files are hashed when it starts; otherwise after a while, or when somebody asks. */
   readonly hashedAtStart: boolean;
+  /** How fast its disk is read to hash files, bytes per second. */
+  readonly hashSpeed: number;
   /** How long reading a run of pieces again may take. */
   readonly scanMs: number;
   readonly watch: Watch;
@@ -62,195 +66,230 @@ export type SimPeerOptions = {
 
 export type SimPeer = {
   readonly address: Address;
-  readonly shares: ReadonlyMap<string, Share>;
   /** In the network at some time since it started. */
   readonly joined: boolean;
   search(name: string): Promise<readonly Address[] | Fault>;
-  download(name: string, from: Address, how?: How): Promise<Hashed | Fault>;
-  /** Says goodbye to the server, and joins again later. Transfers go on. */
-  leave(ms: number): Promise<void>;
-  /** The folder was looked at again, and this is no longer there. */
-  miss(name: string): void;
+  download(name: string, from: Address, how?: How): Promise<Done | Fault>;
+  /** Says goodbye, as a program that is ended by its person does. */
+  leave(): Promise<void>;
+  /** The person has changed the folder, and JOINs again for it to be looked at. */
+  look(): void;
 };
 
 /** What the person wants of a download. */
-export type How = { readonly signal?: AbortSignal; readonly only?: boolean };
+export type How = { readonly signal?: AbortSignal; readonly only?: boolean; readonly maxWaitSeconds?: number };
 
-type Listed = { readonly file: SimFile };
+/** A disk of half a terabyte: what a liar may claim does not fit. */
+const FREE_BYTES = 5e11;
+/** Tasks that are hashed at once. */
+const HASH_THREADS = 2;
 
 const WORK = /\.part(\.journal)?$/;
+const nameOf = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
+function stampOf({ size, changedAt, id }: SimFile): Stamp {
+  const mtimeNs = BigInt(Math.round(changedAt * 1e6));
+  return { size, mtimeNs, ctimeNs: mtimeNs, ino: BigInt(id) };
+}
 
 export function startPeer(options: SimPeerOptions): SimPeer {
-  const { ip, process, network, disk, random, watch } = options;
+  const { ip, process, network, random, watch } = options;
   const { clock } = process;
-  const { listen, connect } = network.of(ip, process);
-  const address = { ip, port: PEER_PORT };
-  const shares = new Map<string, Share>();
+  const folder = `/${ip}`;
+  const at = { host: ip, port: PEER_PORT, folder };
   let joined = false;
 
-  const wait = (ms: number) => {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    clock.after(ms, resolve);
-    return promise;
-  };
-
-  const shelf = createShelf<Listed>(async ({ file }) => {
-    await wait(random.next());
-    return readable(disk, file);
-  });
-  const key = random.hex(32);
-  const uploads = createUploads({
-    shelf,
-    clock,
-    key,
-    newTicket: () => random.hex(32),
-    policy: { maxUploads: options.maxUploads, rejectAll: false, maxUploadRate: options.maxUploadRate },
-    onEvent(event) {
-      if (event.type === "wanted") void hashShare(event.name, random.next() * 500);
-      else if (event.type === "changed") {
-        watch.changed(ip, event.name);
-        miss(event.name);
-      }
-    },
-  });
-  listen(address, (connection) => uploads.accept(connection));
-
-  const link = createServerLink({
+  function hear(event: PeerEvent): void {
+    if (event.type === "withdrawn") watch.changed(ip, event.name);
+    else if (event.type === "refused") watch.refused(ip, event.name, event.why);
+  }
+  const { maxUploads, maxUploadRate, maxDownloadRate } = options;
+  const peer = new Peer({
     server: SERVER,
-    connect,
-    clock,
-    random: random.next,
-    shares: () => shares.values(),
-    key,
-    onLost() {},
-    onBack: () => offers.renew(),
-    onListed: () => offers.renew(),
+    maxUploads,
+    rejectAll: false,
+    maxUploadRate,
+    maxDownloadRate,
+    onEvent: hear,
+    parts: partsOf(options, network.of(ip, process)),
   });
-  const offers = createOffers((request) => void link.call(request));
 
-  // As the messages to the upload thread do, what is handed over is a copy.
-  const thread: UploadThread = {
-    restock() {},
-    stock: (one) => {
-      const listed = { file: disk.file(`${(one.listed as { part: string }).part}.part`) as SimFile };
-      shelf.put({ ...one, listed, pieces: one.pieces?.slice() as Uint8Array } as Stocked<Listed>);
-    },
-    remove: (name) => shelf.remove(name),
-    have: (root, indexes) => shelf.have(root, [...indexes]),
-    removePartial: (root) => shelf.removePartial(root),
-    listen: async (at) => at,
-    settle: async () => undefined,
-    async close() {},
-  };
+  const wait = (ms: number) => new Promise<void>((resolve) => void clock.after(ms, resolve));
 
-  function put(name: string, file: SimFile, hashed: Hashed | undefined): void {
-    const { size } = file;
-    shares.set(name, { name, size, root: hashed?.root });
-    const pieceBytes = pieceBytesFor(size);
-    shelf.put({ share: shares.get(name) as Share, pieceBytes, layer: hashed?.layer, listed: { file } });
-  }
-
-  function miss(name: string): void {
-    if (!shares.delete(name)) return;
-    shelf.remove(name);
-    void link.call({ verb: "WITHDRAW", name });
-  }
-
-  /** What hashing a file gives; the bytes are looked at, the sums are those of the pool where they are the same. */
-  function hashOf(file: SimFile): Hashed {
-    const bytes = file.bytes.subarray(0, file.size);
-    return options.contents.find((content) => same(content.bytes, bytes))?.hashed ?? hash(bytes);
-  }
-
-  async function hashShare(name: string, ms: number): Promise<void> {
-    await wait(ms);
-    const file = disk.file(name);
-    const share = shares.get(name);
-    if (file === undefined || share === undefined) return;
-    put(name, file, hashOf(file));
-    if (share.root === undefined) await link.call({ verb: "UPDATE", share: shares.get(name) as Share });
-  }
-
+  /** The person tries again for as long as it takes: a server that is away, an address that seems to be taken. */
   async function enter(): Promise<void> {
-    for (const name of disk.names) {
-      const file = disk.file(name) as SimFile;
-      if (!WORK.test(name)) put(name, file, options.hashedAtStart ? hashOf(file) : undefined);
-    }
-    // The person tries again for as long as it takes: a server that is away, an address that seems to be taken.
-    while (isFault(await link.join(address))) await wait(500 + random.next() * 2000);
+    while (isFault(await peer.join(at))) await wait(500 + random.next() * 2000);
     joined = true;
-    offers.renew();
-    watch.joined(ip, shares);
-    for (const name of [...shares.keys()]) void hashShare(name, 200 + random.next() * 4000);
+    watch.joined(ip);
   }
   void enter();
 
-  const openLane = laneOpener(options, connect);
-
-  const hashPieces: (fd: number) => HashPieces = (fd) => async (head, first, pieces) => {
-    await wait(random.next() * options.scanMs);
-    return hashRange(disk, disk.byFd(fd), head, first, pieces);
-  };
-
-  async function findHolders(root: string): Promise<Holder[]> {
-    const answer = expectReply(await link.call({ verb: "SOURCES", root }), "SOURCES_OK");
-    const holders = isFault(answer) ? [] : decodeHolders(answer.payload);
-    return isFault(holders) ? [] : holders.filter((holder) => !sameAddress(holder.address, address));
-  }
-
   return {
-    address,
-    shares,
+    address: { ip, port: PEER_PORT },
     get joined() {
       return joined;
     },
-    async search(name) {
-      const answer = expectReply(await link.call({ verb: "SEARCH", name }), "SEARCH_OK");
-      return isFault(answer) ? answer : decodeAddresses(answer.payload);
-    },
-    async download(name, from, { signal, only = false } = {}) {
+    search: (name) => peer.search(name),
+    async download(name, from, { signal, only = false, maxWaitSeconds = 30 } = {}) {
       watch.began(ip, name);
-      const done = await download({
+      const done = await peer.download(from, {
         name,
-        from,
         only,
-        paranoid: false,
-        maxWaitSeconds: 30,
-        openWorkplace: (wanted) => openWorkplace(options, wanted),
-        openLane: (start, onEvent) => openLane(name, start, onEvent),
-        hashPieces,
-        findHolders,
-        offer: (content, part) => offers.begin(thread, { folder: "", name, ...part }, content),
-        random: random.next,
-        self: { ip, port: PEER_PORT },
-        connect,
-        clock,
-        signal,
+        maxWaitSeconds,
+        ...(signal && { signal }),
         onProgress: ({ bytes, size, waiting }) => watch.progress(ip, bytes, size, waiting),
         onSourceLost: (source, why) => watch.lost(ip, source, why),
       });
-      if (isFault(done)) return done;
-      watch.finished(ip, name);
-      const file = disk.file(name);
-      if (file === undefined) return done;
-      put(name, file, done);
-      await link.call({ verb: "UPDATE", share: shares.get(name) as Share });
+      if (!isFault(done)) watch.finished(ip, name);
       return done;
     },
-    async leave(ms) {
-      joined = false;
-      await link.leave();
-      await wait(ms);
-      await enter();
+    leave: () => peer.leave(),
+    look: () => void enter(),
+  };
+}
+
+/** This machine, as class Peer knows it. */
+function partsOf(options: SimPeerOptions, { listen, connect }: ReturnType<Network["of"]>): Parts {
+  const { process, disk, random, ip } = options;
+  const { clock } = process;
+  const soon = <T>(action: () => T): Promise<T> =>
+    new Promise((resolve) => void clock.after(random.next(), () => resolve(action())));
+  const at = (path: string): SimFile | Fault =>
+    disk.file(nameOf(path)) ?? fault("FILE_MISSING", "disk", "stat: ENOENT");
+  const stamp = (path: string) => {
+    const file = at(path);
+    return isFault(file) ? file : stampOf(file);
+  };
+  return {
+    clock,
+    now: () => clock.now(),
+    random: random.next,
+    connect,
+    workers: HASH_THREADS,
+    async listFolder(path) {
+      const names = disk.names.filter((name) => !WORK.test(name)).sort();
+      const shares = names.map((name) => ({ name, file: name, ...stampOf(disk.file(name) as SimFile) }));
+      return { folder: path ?? "", shares, skipped: [] };
     },
-    miss,
+    hasFile: async (_, name) => disk.file(name) !== undefined,
+    stampFile: (path) => soon(() => stamp(path)),
+    openFile: (path) =>
+      soon(() => {
+        const file = disk.refusal("open") ?? at(path);
+        return isFault(file) ? file : { ...stampOf(file), dev: 0n, fd: disk.fdOf(file), close: async () => {} };
+      }),
+    openWorkplace: (_, name, apart) => openWorkplace(options, name, apart),
+    createHashCache: () => cacheOf(options),
+    createHashPool: (workers) => poolOf(options, workers),
+    createLaneThreads: (_, { maxDownloadRate }) => lanesOf(options, connect, maxDownloadRate),
+    startUploadThread: (policy, key, onEvent) =>
+      uploadThreadOf({ ...options, ip }, listen, {
+        policy,
+        key,
+        onEvent: (event) => void clock.after(0, () => onEvent(event)),
+      }),
+  };
+}
+
+/** What was hashed before: everything in the folder, or nothing. */
+function cacheOf({ ip, disk, contents, hashedAtStart }: SimPeerOptions): HashCache {
+  const records = new Map<string, HashRecord>();
+  for (const name of hashedAtStart ? disk.names : []) {
+    const file = disk.file(name) as SimFile;
+    const hashed = contents.find((content) => same(content.bytes, file.bytes.subarray(0, file.size)))?.hashed;
+    if (hashed !== undefined) records.set(`/${ip}/${name}`, { stamp: stampOf(file), hashed });
+  }
+  const find: HashCache["find"] = (path, stamp) => {
+    const record = records.get(path);
+    return record !== undefined && sameStamp(record.stamp, stamp) ? record.hashed : undefined;
+  };
+  return {
+    find,
+    findRoot: (path, stamp) => find(path, stamp)?.root,
+    recorded: (path) => records.get(path),
+    store: (path, stamp, hashed) => void records.set(path, { stamp, hashed }),
+    close() {},
+  };
+}
+
+/** Threads that hash: one of them reads again what an earlier run left, more of them hash the folder. */
+function poolOf(options: SimPeerOptions, workers: number): HashPool {
+  const { process, disk, random, hashSpeed, scanMs } = options;
+  let running = 0;
+  return {
+    free: () => running < workers,
+    async run({ fd, size, pieceBytes, first, pieces }) {
+      running++;
+      const bytes = Math.min(pieces * pieceBytes, size - first * pieceBytes);
+      const ms = workers === 1 ? (0.5 + random.next()) * scanMs * 0.7 : (bytes / hashSpeed) * 1000;
+      await new Promise<void>((resolve) => void process.clock.after(ms, resolve));
+      running--;
+      return disk.refusal("read") ?? layerOf(options, disk.byFd(fd), { size, pieceBytes }, first, pieces);
+    },
+    close() {},
+  };
+}
+
+type Head = { readonly size: number; readonly pieceBytes: number };
+
+/** The bytes are looked at; the sums are those of the pool where they are the same. */
+function layerOf({ disk, contents }: SimPeerOptions, file: SimFile, head: Head, first: number, pieces: number) {
+  const known = contents.find(({ bytes, hashed }) => {
+    if (hashed.size !== head.size || hashed.pieceBytes !== head.pieceBytes) return false;
+    const [from, to] = [first * head.pieceBytes, Math.min((first + pieces) * head.pieceBytes, head.size)];
+    return file.size >= to && same(file.bytes.subarray(from, to), bytes.subarray(from, to));
+  });
+  if (known === undefined) return hashRange(disk, file, head, first, pieces);
+  return known.hashed.layer.slice(first * HASH_BYTES, (first + pieces) * HASH_BYTES);
+}
+
+/** The upload thread in this one: what crosses its border is a copy, and comes later. */
+function uploadThreadOf(
+  { disk, process, random }: SimPeerOptions,
+  listen: ReturnType<Network["of"]>["listen"],
+  { policy, key, onEvent }: Pick<Parameters<typeof createUploads>[0], "policy" | "onEvent"> & { readonly key: string },
+): UploadThread {
+  const { clock } = process;
+  const shelf = createShelf<Listed>(async (listed) => {
+    await new Promise<void>((resolve) => void clock.after(random.next(), resolve));
+    const refused = disk.refusal("open");
+    if (refused !== undefined) return refused;
+    const file = disk.file("part" in listed ? `${listed.part}.part` : listed.file);
+    if (file === undefined) return fault("FILE_MISSING", "disk", "open: ENOENT");
+    if ("part" in listed ? listed.identity.ino !== BigInt(file.id) : !sameStamp(stampOf(file), listed))
+      return fault("CHANGED", "ours", "size, time or identity is not what was listed");
+    return readable(disk, file);
+  });
+  const uploads = createUploads({ shelf, clock, key, newTicket: () => random.hex(32), policy, onEvent });
+  const door = createDoor((at) => listen(at, (connection) => uploads.accept(connection)));
+  const later = (action: () => void) => void clock.after(0, action);
+  const ask = <T>(action: () => T) => new Promise<T>((resolve) => later(() => resolve(action())));
+  return {
+    restock: (all) =>
+      later(() => {
+        shelf.clear();
+        for (const one of all) shelf.put(one);
+      }),
+    stock: (one) => later(() => shelf.put({ ...one, ...(one.pieces && { pieces: one.pieces.slice() }) })),
+    remove: (name) => later(() => shelf.remove(name)),
+    have(root, indexes) {
+      const copy = [...indexes];
+      later(() => shelf.have(root, copy));
+    },
+    removePartial: (root) => later(() => shelf.removePartial(root)),
+    listen: (at) => ask(() => door.take(at)),
+    settle: (keep) => ask(() => door.settle(keep)),
+    close: () =>
+      ask(() => {
+        door.close();
+        uploads.close();
+      }),
   };
 }
 
 function readable(disk: SimDisk, file: SimFile): ReadableFile {
   const { changedAt, size } = file;
   return {
-    read: (into, offset) => disk.read(file, into, offset),
+    read: (into, offset) => disk.refusal("read") ?? disk.read(file, into, offset),
     look: () => ({
       named: disk.names.some((name) => disk.file(name) === file),
       unchanged: file.changedAt === changedAt && file.size === size,
@@ -260,23 +299,22 @@ function readable(disk: SimDisk, file: SimFile): ReadableFile {
 }
 
 /** Lanes in this thread, but told and heard as through messages: later, in order. */
-function laneOpener(
+function lanesOf(
   { process, disk, ip, watch }: SimPeerOptions,
   connect: Parameters<typeof createLane>[0]["connect"],
-) {
+  maxDownloadRate: number | undefined,
+): LaneThreads {
   const { clock } = process;
-  return (
-    name: string,
-    { source, ticket, size, pieceBytes, fd }: Parameters<OpenLane>[0],
-    onEvent: Parameters<OpenLane>[1],
-  ): ReturnType<OpenLane> => {
+  const bucket = createBucket(maxDownloadRate, clock);
+  const open: LaneThreads["open"] = ({ source, ticket, size, pieceBytes, fd }, onEvent) => {
     const file = disk.byFd(fd);
+    const name = disk.names.find((one) => disk.file(one) === file)?.replace(WORK, "") ?? "a file without a name";
     const lane = createLane({
       source,
       ticket,
       connect,
       clock,
-      bucket: createBucket(undefined, clock),
+      bucket,
       hasher: createPieceHasher(size, pieceBytes),
       write(chunk, offset) {
         if (file.open === 0) watch.misused(ip, `a lane writes to ${name} after it was closed`);
@@ -293,15 +331,10 @@ function laneOpener(
       close: () => void clock.after(0, () => lane.close()),
     };
   };
+  return { open, close() {} };
 }
 
-export function hashRange(
-  disk: SimDisk,
-  file: SimFile,
-  { size, pieceBytes }: { readonly size: number; readonly pieceBytes: number },
-  first: number,
-  pieces: number,
-): Uint8Array | Fault {
+export function hashRange(disk: SimDisk, file: SimFile, { size, pieceBytes }: Head, first: number, pieces: number) {
   const layer = new Uint8Array(pieces * HASH_BYTES);
   const hasher = createPieceHasher(size, pieceBytes);
   for (let i = 0; i < pieces; i++) {
@@ -316,16 +349,17 @@ export function hashRange(
 }
 
 /** As content/workplace.ts does over a real folder. */
-async function openWorkplace(options: SimPeerOptions, name: string): Promise<Workplace | Fault> {
+async function openWorkplace(options: SimPeerOptions, name: string, apart?: string): Promise<Workplace | Fault> {
   const { disk, process, ip, watch } = options;
   if (disk.file(name) !== undefined) return fault("FILE_EXISTS", "ours", "the final name is taken");
-  const [partName, journalName] = [`${name}.part`, `${name}.part.journal`];
-  const open = (work: string): SimFile => disk.file(work) ?? disk.create(work);
+  const work = apart === undefined ? name : apartName(name, apart);
+  const [partName, journalName] = [`${work}.part`, `${work}.part.journal`];
+  const open = (path: string): SimFile => disk.file(path) ?? disk.create(path);
   const part = open(partName);
   const journal = open(journalName);
   const files = [
     disk.work(part, process),
-    disk.work(journal, process, { wrote: (bytes, offset) => watch.journaled(ip, name, bytes, offset) }),
+    disk.work(journal, process, { wrote: (bytes, offset) => watch.journaled(ip, work, bytes, offset) }),
   ] as const;
   const close = () => Promise.all(files.map((file) => file.close()));
   return {
@@ -337,19 +371,19 @@ async function openWorkplace(options: SimPeerOptions, name: string): Promise<Wor
       allocatedBytes: part.size,
     },
     journal: files[1],
-    work: name,
+    work,
     doubt: async () => false,
     trust() {},
     lost: new Promise(() => {}),
-    freeBytes: async () => (disk.health.full ? 0 : Number.MAX_SAFE_INTEGER),
-    async publish() {
+    freeBytes: async () => (disk.health.full ? 0 : FREE_BYTES),
+    async publish(size) {
       await close();
-      return publish(`/${ip}`, name, disk.publishing(process));
+      return publish(`/${ip}`, name, disk.publishing(process), { dev: 0n, ino: 0n, ctimeNs: undefined, size, work });
     },
     async leave(worthless) {
       await close();
       if (!worthless) return;
-      for (const work of [partName, journalName]) if (disk.file(work) !== undefined) disk.remove(work);
+      for (const path of [partName, journalName]) if (disk.file(path) !== undefined) disk.remove(path);
     },
   };
 }

@@ -7,9 +7,10 @@ import { Servidor } from "../../src/servidor.ts";
 import { type Checks, createChecks } from "./checks.ts";
 import { CONTENTS, type Content, contentOf, LONG } from "./contents.ts";
 import { createDisk, type SimDisk } from "./disk.ts";
+import { HOGS, type Hog, isHog, startHog } from "./hog.ts";
 import { LIES, type Lie, startLiar } from "./liar.ts";
 import { createNetwork, type Network, pairOf, type Weather } from "./network.ts";
-import { SERVER, type SimPeer, startPeer } from "./peer.ts";
+import { PEER_PORT, SERVER, type SimPeer, startPeer } from "./peer.ts";
 import { createRandom, type Random } from "./random.ts";
 import { createProcess, createTime, type Process, type Time } from "./time.ts";
 import { openWall, TROUBLES, type Trouble } from "./troubles.ts";
@@ -32,7 +33,14 @@ export type Machine = {
   readonly ip: string;
   readonly disk: SimDisk;
   readonly wants: Content[];
-  readonly lie: Lie | undefined;
+  readonly lie: Lie | Hog | undefined;
+  /** What its person allows, bytes per second. */
+  readonly maxDownloadRate?: number | undefined;
+  /** By lot when not given. */
+  readonly maxUploads?: number | undefined;
+  readonly maxUploadRate?: number | undefined;
+  readonly hashSpeed?: number | undefined;
+  readonly hashedAtStart?: boolean | undefined;
   /** Behind a firewall for ever: it dials others, and nobody reaches it. */
   readonly walled?: boolean;
   /** Behind a firewall without a break since before its program started. */
@@ -67,8 +75,16 @@ type Attempt = { readonly what: string; readonly process: Process };
 export const MENDED_MS = 45_000;
 /** By then every download is done. */
 const DONE_MS = 900_000;
+/** A person's own limit makes everything that is wanted take so long at most. */
+const SLOW_SECONDS = 300;
 /** A single download never takes longer than this once all is mended. */
 const ATTEMPT_MS = 400_000;
+/** From then on everybody is back, listed and hashed: a download that begins now has no excuse. */
+const CLEAR_MS = MENDED_MS + 15_000;
+/** The same in a story without troubles. */
+const CALM_MS = 15_000;
+/** What ends a download that others could go on with: the person's word, and queues that are longer than its patience. */
+const OURS: ReadonlySet<string> = new Set(["CANCELLED", "BUSY"]);
 /** A server that is stopped has ended by then. */
 export const STOP_MS = 200;
 /** So long a person who keeps to one source waits for it. */
@@ -96,9 +112,12 @@ export function play(seed: number, verbose = false): Outcome {
   let downloads = 0;
 
   stage.startServer();
-  for (const machine of machines) time.after(random.next() * 3000, () => stage.start(machine));
+  // Where nothing is to go wrong, who downloads comes when all others are there.
+  const isCalm = random.chance(0.15);
+  for (const machine of machines)
+    time.after(random.next() * 3000 + (isCalm && machine.wants.length > 0 ? CALM_MS : 0), () => stage.start(machine));
   for (const machine of machines) if (machine.lie === undefined) live(machine);
-  scheduleTroubles(stage);
+  if (!isCalm) scheduleTroubles(stage);
   time.after(MENDED_MS, () => mend(stage));
   every(time, 1000, () => {
     checks.memory();
@@ -163,7 +182,9 @@ export function play(seed: number, verbose = false): Outcome {
     // Whoever keeps to one source that trickles gets what it gives: nobody but the person can want another.
     const trickles = machines.some(({ ip, lie }) => ip === from.ip && lie === "a trickle");
     if (only && trickles) process.clock.after(PATIENCE_MS, cancel);
-    attempts.set(attempt, time.now);
+    const since = time.now;
+    attempts.set(attempt, since);
+    const before = honestHolders(machine, name);
     const done = await peer.download(name, from, { signal: person.signal, only });
     attempts.delete(attempt);
     tell(`${what}: ${isFault(done) ? `${done.fault} ${done.detail}` : "done"}`);
@@ -171,9 +192,26 @@ export function play(seed: number, verbose = false): Outcome {
     else {
       if (done.fault !== "CANCELLED" || trickles) bad.add(from.ip);
       const honest = machines.some(({ ip, lie }) => ip === from.ip && lie === undefined);
+      const stayed = honestHolders(machine, name).filter((ip) => before.includes(ip));
+      if (since > (isCalm ? CALM_MS : CLEAR_MS) && !only && stayed.length > 0 && !OURS.has(done.fault))
+        checks.breach(`${what} is given up (${done.fault} ${done.detail}), though ${stayed} have it`);
       if (done.fault === "OTHER_CONTENT" && honest) checks.breach(`${what} is in the way of itself: ${done.detail}`);
       await new Promise<void>((resolve) => process.clock.after(200 + random.next() * 1500, resolve));
     }
+  }
+
+  /** Those from whom a machine could have a file now. */
+  function honestHolders(asker: Machine, name: string): string[] {
+    const able = machines.filter(
+      ({ ip, lie, walled, process, peer, disk }) =>
+        ip !== asker.ip &&
+        lie === undefined &&
+        !walled &&
+        process?.alive &&
+        peer?.joined &&
+        disk.file(name) !== undefined,
+    );
+    return able.map(({ ip }) => ip);
   }
 
   const done = (): boolean =>
@@ -186,12 +224,14 @@ export function play(seed: number, verbose = false): Outcome {
   }
   if (checks.breaches.length === 0) {
     time.run(SETTLED_MS, () => checks.breaches.length > 0);
-    const holders = (name: string): string[] =>
+    const holders = (name: string, ofContent: boolean): string[] =>
       machines
-        .filter(
-          ({ disk, lie, process, walled }) =>
-            process?.alive && !walled && (lie === undefined ? disk.file(name) : contents[0]?.name === name),
-        )
+        .filter(({ process, walled }) => process?.alive && !walled)
+        .filter(({ disk, lie }) => {
+          if (lie === undefined) return disk.file(name) !== undefined;
+          const isOther = lie === "another content and never a byte" && (contents[0]?.bytes.length ?? 0) > 0;
+          return !isHog(lie) && contents[0]?.name === name && !(ofContent && isOther);
+        })
         .map(({ ip }) => ip);
     checks.agrees(stage.server.catalog, holders);
     for (const { ip, lie } of machines) if (lie === undefined) checks.folder(ip);
@@ -249,11 +289,14 @@ function chooseMachines(time: Time, random: Random, contents: readonly Content[]
     sharers: random.int(1, 2),
     downloaders: random.int(1, 4),
     liars: random.chance(0.35) ? random.int(1, 2) : 0,
+    hogs: 0,
   };
+  const bytes = contents.reduce((sum, content) => sum + content.bytes.length, 0);
   const kinds = [
     ...Array<"sharer">(count.sharers).fill("sharer"),
     ...Array<"downloader">(count.downloaders).fill("downloader"),
     ...Array<"liar">(count.liars).fill("liar"),
+    ...Array<"hog">(count.hogs).fill("hog"),
   ];
   return kinds.map((kind, index) => {
     const disk = createDisk(time, random.fork());
@@ -265,7 +308,8 @@ function chooseMachines(time: Time, random: Random, contents: readonly Content[]
       ip: `192.0.2.${index + 10}`,
       disk,
       wants: kind === "downloader" ? [...contents] : [],
-      lie: kind === "liar" ? random.pick(LIES) : undefined,
+      lie: kind === "liar" ? random.pick(LIES) : kind === "hog" ? random.pick(HOGS) : undefined,
+      maxDownloadRate: random.chance(0.1) ? Math.max(1024, bytes / random.scale(20, SLOW_SECONDS)) : undefined,
       walled,
       process: undefined,
       peer: undefined,
@@ -277,11 +321,12 @@ function chooseMachines(time: Time, random: Random, contents: readonly Content[]
 export type Cast = Pick<Stage, "time" | "random" | "machines" | "tell"> & {
   readonly contents: readonly Content[];
   readonly weather: (a: string, b: string) => Weather;
+  readonly namesMax?: number | undefined;
 };
 
 /** The machines, their network and what is checked of them; nobody has started yet. */
 export function openStage(cast: Cast): Stage {
-  const { time, random, machines, tell, contents, weather } = cast;
+  const { time, random, machines, tell, contents, weather, namesMax } = cast;
   const network = createNetwork(time, random.fork(), weather);
   const byIp = new Map(machines.map((machine) => [machine.ip, machine]));
   const checks = createChecks({
@@ -293,7 +338,11 @@ export function openStage(cast: Cast): Stage {
     lies: machines.flatMap(({ lie }) => lie ?? []),
   });
   for (const { ip, walled } of machines) if (walled) network.wall(ip, true);
-  const server: Stage["server"] = { process: undefined, catalog: createMemoryCatalog(), servidor: undefined };
+  const server: Stage["server"] = {
+    process: undefined,
+    catalog: createMemoryCatalog(undefined, namesMax),
+    servidor: undefined,
+  };
   const counts = { crashes: 0 };
 
   function start(machine: Machine): void {
@@ -308,6 +357,12 @@ export function openStage(cast: Cast): Stage {
     tell(
       `${ip} starts${machine.startedWalled ? " behind a firewall" : ""}${lie === undefined ? "" : ` and lies: ${lie}`}`,
     );
+    if (lie !== undefined && isHog(lie)) {
+      const sharers = machines.filter((one) => one.lie === undefined && one.wants.length === 0);
+      const targets = sharers.map((one) => ({ ip: one.ip, port: PEER_PORT }));
+      startHog({ ip, process, network, random: random.fork(), content: contents[0] as Content, way: lie, targets });
+      return;
+    }
     if (lie !== undefined) {
       startLiar({ ip, time, process, network, random: random.fork(), content: contents[0] as Content, lie });
       return;
@@ -321,9 +376,11 @@ export function openStage(cast: Cast): Stage {
       disk,
       random: random.fork(),
       contents,
-      maxUploads: random.pick([1, 2, 8]),
-      maxUploadRate: random.chance(0.15) ? 200_000 : undefined,
-      hashedAtStart: random.chance(0.5),
+      maxUploads: machine.maxUploads ?? random.pick([1, 2, 8]),
+      maxUploadRate: machine.maxUploadRate ?? (random.chance(0.15) ? 200_000 : undefined),
+      maxDownloadRate: machine.maxDownloadRate,
+      hashedAtStart: machine.hashedAtStart ?? random.chance(0.5),
+      hashSpeed: machine.hashSpeed ?? random.scale(200_000, 50e6),
       scanMs: random.scale(5, 4000) * (machine.slower ?? 1),
       watch: checks.watch,
     });
@@ -341,7 +398,7 @@ export function openStage(cast: Cast): Stage {
     if (server.process?.alive) return;
     const process = createProcess(time);
     server.process = process;
-    server.catalog = createMemoryCatalog();
+    server.catalog = createMemoryCatalog(undefined, namesMax);
     network.setPower(SERVER.ip, true);
     tell("the server starts");
     const { listen, connect } = network.of(SERVER.ip, process);
@@ -396,8 +453,8 @@ export function openStage(cast: Cast): Stage {
 
 function scheduleTroubles(stage: Stage): void {
   const { time, random } = stage;
-  const theme = random.pick(["calm", "crashes", "power", "network", "disk", "all", "all", "all"] as const);
-  const count = theme === "calm" ? 0 : random.int(1, 10);
+  const theme = random.pick(["crashes", "power", "network", "disk", "all", "all", "all"] as const);
+  const count = random.int(1, 10);
   const able = (Object.keys(TROUBLES) as Trouble[]).filter(
     (name) => theme === "all" || TROUBLES[name].themes.includes(theme),
   );
@@ -410,12 +467,17 @@ function scheduleTroubles(stage: Stage): void {
 
 /** Everything works again: whoever is down starts, whatever was barred is open. */
 function mend(stage: Stage): void {
+  const { random, time } = stage;
   stage.tell("all is mended");
   stage.network.heal();
   for (const machine of stage.machines) {
-    Object.assign(machine.disk.health, { full: false, sync: "works" });
+    Object.assign(machine.disk.health, { full: false, sync: "works", refuses: undefined });
     openWall(stage, machine);
   }
   stage.startServer();
   for (const machine of stage.machines) stage.start(machine);
+  // What no repair prevents: a person edits a file, another program has one open.
+  for (const name of ["a sharer's file is edited", "a sharer's files are refused for a moment"] as const)
+    if (random.chance(0.2))
+      time.after(CLEAR_MS - MENDED_MS + random.scale(1, 20_000), () => TROUBLES[name].strike(stage));
 }

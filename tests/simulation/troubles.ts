@@ -1,13 +1,15 @@
 // What may go wrong in a simulation, one row each.
 
+import type { Refusal, SimFile } from "./disk.ts";
 import { type Machine, STOP_MS, type Stage } from "./scenario.ts";
 
-type Theme = "calm" | "crashes" | "power" | "network" | "disk" | "all";
+type Theme = "crashes" | "power" | "network" | "disk" | "all";
 type Row = { readonly themes: readonly Theme[]; strike(stage: Stage): void };
 
 const row = (themes: readonly Theme[], strike: (stage: Stage) => void): Row => ({ themes, strike });
 
 const honest = ({ machines }: Stage): Machine[] => machines.filter(({ lie }) => lie === undefined);
+const sharers = (stage: Stage): Machine[] => honest(stage).filter(({ wants }) => wants.length === 0);
 const downloaders = ({ machines }: Stage): Machine[] => machines.filter(({ wants }) => wants.length > 0);
 
 function crash(stage: Stage, how: "kill" | "power", among: readonly Machine[], longest: number): void {
@@ -23,6 +25,27 @@ function ail(stage: Stage, how: Partial<Machine["disk"]["health"]>, ms: number):
   const { syncMs } = disk.health;
   Object.assign(disk.health, how);
   stage.time.after(ms, () => Object.assign(disk.health, { full: false, sync: "works", syncMs: Math.min(syncMs, 400) }));
+}
+
+const REFUSALS: readonly Refusal[] = [
+  { doing: "open", code: "EMFILE" },
+  { doing: "open", code: "EBUSY" },
+  { doing: "open", code: "EACCES" },
+  { doing: "read", code: "EBUSY" },
+  { doing: "read", code: "EAGAIN" },
+];
+
+/** A sharer no longer has a file as it announced it. */
+function takeAway(stage: Stage, how: "deleted" | "edited"): void {
+  const { disk, peer, process, ip } = stage.random.pick(sharers(stage));
+  const name = stage.random.pick(disk.names);
+  // Somebody must be left to have it from.
+  if (name === undefined || sharers(stage).every((one) => one.ip === ip || one.disk.file(name) === undefined)) return;
+  stage.tell(`${ip}: ${name} is ${how}`);
+  // To one who has it open, edited means another size or time; who looks for it later finds another file, not this one.
+  if (how === "edited") (disk.file(name) as SimFile).changedAt = -1;
+  disk.remove(name);
+  process?.clock.after(stage.random.scale(1, 5000), () => peer?.look());
 }
 
 /** Kills a downloader and damages what it left. */
@@ -79,20 +102,30 @@ export const TROUBLES = {
     stage.time.after(stage.random.scale(2 * STOP_MS, 20_000), () => stage.startServer());
   }),
   "a peer leaves and comes back": row(["crashes", "network"], (stage) => {
-    const { peer, ip } = stage.random.pick(honest(stage));
-    if (peer?.joined !== true) return;
+    const machine = stage.random.pick(honest(stage));
+    const { peer, ip, process } = machine;
+    if (peer?.joined !== true || process === undefined) return;
     stage.tell(`${ip} leaves`);
-    void peer.leave(stage.random.scale(10, 20_000));
+    const end = (): void => {
+      if (machine.process === process) stage.crash(machine, "kill");
+    };
+    void peer.leave().then(end);
+    stage.time.after(stage.random.scale(3000, 20_000), () => {
+      end();
+      stage.start(machine);
+    });
   }),
   "a sharer's file is deleted": row(["disk"], (stage) => {
-    const sharers = honest(stage).filter(({ wants }) => wants.length === 0);
-    const { disk, peer, process, ip } = stage.random.pick(sharers);
-    const name = stage.random.pick(disk.names);
-    // Somebody must be left to have it from.
-    if (name === undefined || sharers.every((one) => one.ip === ip || one.disk.file(name) === undefined)) return;
-    stage.tell(`${ip}: ${name} is deleted`);
-    disk.remove(name);
-    process?.clock.after(stage.random.scale(1, 5000), () => peer?.miss(name));
+    takeAway(stage, "deleted");
+  }),
+  "a sharer's file is edited": row(["disk"], (stage) => takeAway(stage, "edited")),
+  "a sharer's files are refused for a moment": row(["disk"], (stage) => {
+    const { disk, ip } = stage.random.pick(sharers(stage));
+    const refuses = stage.random.pick(REFUSALS);
+    const ms = stage.random.scale(200, 20_000);
+    stage.tell(`${ip}: ${refuses.doing} is refused with ${refuses.code} for ${Math.round(ms)} ms`);
+    disk.health.refuses = refuses;
+    stage.time.after(ms, () => Object.assign(disk.health, { refuses: undefined }));
   }),
   "two peers are apart": row(["network"], (stage) => {
     const [a, b] = stage.random.shuffle(stage.machines);
