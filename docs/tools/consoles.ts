@@ -59,7 +59,7 @@ async function record(): Promise<Pane[]> {
   await three.shows(/^peers com arquivo solicitado:$/m);
   await search(three, "Aula.mp4");
   await three.shows("solicitado: 127.0.0.1:8777");
-  await answer(three, [MENU, "DOWNLOAD"], [/IP do peer/, ""], [/Porta do peer/, ""]);
+  await answer(three, [MENU, "DOWNLOAD"], [/IP do peer/, ""], [/porta do peer/, ""]);
   await three.shows("baixado com sucesso", DOWNLOAD_SECONDS_MAX);
   await search(one, "Aula.mp4");
   await one.shows(/solicitado: .*:8777 .*:8778/);
