@@ -3,16 +3,24 @@
 // one row of a command table, as every flag is one row of config/flags.ts.
 // Never: prints, exits, touches the disk or asks anything.
 
-import { type Asked, type Commands, FOUND_DEFAULT, readArgs, usageOf, WAIT_SECONDS_DEFAULT } from "./config/flags.ts";
-import { isUsage, readAddress, SERVER_VARIABLE, type Usage } from "./config/readers.ts";
+import {
+  type Asked,
+  type Commands,
+  FOUND_DEFAULT,
+  readArgs,
+  SERVER_PORT,
+  usageOf,
+  WAIT_SECONDS_DEFAULT,
+} from "./config/flags.ts";
+import { type Endpoint, isUsage, readEndpoint, SERVER_VARIABLE, type Usage } from "./config/readers.ts";
 import type { Address, Range } from "./protocol/address.ts";
 import { UPLOADS_DEFAULT } from "./protocol/limits.ts";
 import type { Limits } from "./protocol/server-limits.ts";
 
-export { isUsage, WAIT_SECONDS_DEFAULT };
+export { type Endpoint, isUsage, WAIT_SECONDS_DEFAULT };
 
 /** SPEC 5.i: where the server is unless a flag or the environment says otherwise. */
-export const SERVER_DEFAULT: Address = { ip: "127.0.0.1", port: 1099 };
+export const SERVER_DEFAULT: Address = { ip: "127.0.0.1", port: SERVER_PORT };
 
 const OF_A_PEER = ["host", "port", "server", "max-uploads", "min-rate", "reject-all"] as const;
 const RATES = ["max-upload-rate", "max-download-rate", "hash-rate"] as const;
@@ -105,7 +113,7 @@ export type HashConfig = { readonly command: "hash"; readonly json: boolean } & 
 );
 
 type PeerOptions = {
-  readonly server: Address;
+  readonly server: Endpoint;
   /** Undefined when not given: the menu asks, a subcommand takes the IP that reaches the server, and port 0. */
   readonly host: string | undefined;
   readonly port: number | undefined;
@@ -140,7 +148,7 @@ export type PeerConfig = PeerOptions &
         /** One or more files. */
         readonly names: readonly string[];
         readonly folder: string;
-        readonly from: Address | undefined;
+        readonly from: Endpoint | undefined;
         readonly sharing: "folder" | "downloads" | "nothing";
       }
   );
@@ -174,7 +182,9 @@ export function parsePeer(
     return { command: "hash", json, ...(flags.verify === undefined ? { files: words } : { verify: flags.verify }) };
   }
   const variable = environment[SERVER_VARIABLE];
-  const server = flags.server ?? (variable ? readAddress(variable) : SERVER_DEFAULT);
+  const server =
+    flags.server ??
+    (variable ? readEndpoint(SERVER_PORT)(variable) : { host: SERVER_DEFAULT.ip, port: SERVER_DEFAULT.port });
   if (isUsage(server)) return { usage: `${SERVER_VARIABLE} ${server.usage}` };
   const options: PeerOptions = {
     server,

@@ -2,7 +2,15 @@
 // Invariant: whatever it was asked to do, the peer leaves the network before the process ends.
 // Never: holds logic of its own; every step is one call into the part that knows.
 
-import { type HashConfig, isUsage, type PeerConfig, parsePeer, peerUsage, WAIT_SECONDS_DEFAULT } from "./config.ts";
+import {
+  type Endpoint,
+  type HashConfig,
+  isUsage,
+  type PeerConfig,
+  parsePeer,
+  peerUsage,
+  WAIT_SECONDS_DEFAULT,
+} from "./config.ts";
 import { damagedComplaint, leftOutComplaint, refusedComplaint, withdrawnComplaint } from "./console/complaints.ts";
 import { runHash, runVerify } from "./console/hash.ts";
 import { UNRECORDED } from "./console/hash-complaints.ts";
@@ -10,13 +18,16 @@ import { EXIT, runTask } from "./console/headless.ts";
 import { peerHelp } from "./console/help.ts";
 import { runMenu } from "./console/menu.ts";
 import { answerAndExit, runProgram } from "./console/program.ts";
-import { createJsonReport, createReport } from "./console/report.ts";
+import { isStop } from "./console/questions.ts";
+import { createJsonReport, createReport, type Report } from "./console/report.ts";
 import { type Session, showSkipped } from "./console/session.ts";
 import { createHashCache } from "./content/hash-cache.ts";
 import { createHasher } from "./content/hasher.ts";
 import { chosenFault, defaultFolder, isWide } from "./content/places.ts";
 import { hashFiles, verifyFolder } from "./content/verify.ts";
-import { Peer, type PeerEvent } from "./peer.ts";
+import { Peer, type PeerEvent, resolveHost } from "./peer.ts";
+import type { Address } from "./protocol/address.ts";
+import { type Fault, isFault } from "./protocol/fault.ts";
 import { versionLine } from "./version.ts";
 
 const PROGRAM = "napster-peer";
@@ -24,10 +35,21 @@ const PROGRAM = "napster-peer";
 /** A server that does not answer the goodbye learns of it from the closed connection. */
 const LEAVE_MS_MAX = 2000;
 
+/** A fault has been shown. */
+async function addressOf({ host, port }: Endpoint, report: Report): Promise<Address | Fault> {
+  const ip = await resolveHost(host);
+  if (isFault(ip)) report.failed(ip, { name: host });
+  return isFault(ip) ? ip : { ip, port };
+}
+
 async function main(config: PeerConfig): Promise<never> {
   return runProgram(async ({ output, reportParts, life, openAsker }) => {
-    const { server, only } = config;
+    const { only } = config;
     const report = config.json ? createJsonReport(reportParts) : createReport(reportParts);
+    const found = await life.during(addressOf(config.server, report));
+    const from = config.command === "get" && config.from && (await life.during(addressOf(config.from, report)));
+    if (isStop(found) || isFault(found) || isStop(from) || isFault(from)) return EXIT.failed;
+    const server = found;
 
     function onEvent(event: PeerEvent): void {
       // A command that ends hears of the server in the answer it waits for, a download goes on without it, and whoever
@@ -50,7 +72,7 @@ async function main(config: PeerConfig): Promise<never> {
       if (event.type === "uploaded") report.uploaded(event.name, event.to, event.bytes);
     }
 
-    const peer = new Peer({ ...config, onEvent });
+    const peer = new Peer({ ...config, server, onEvent });
     const asker = config.command === "menu" ? openAsker() : undefined;
     // A person at a terminal sees the place in the queue and has Ctrl+C; a script is told to come back.
     const patience = asker?.interactive ? Number.POSITIVE_INFINITY : WAIT_SECONDS_DEFAULT;
@@ -58,7 +80,8 @@ async function main(config: PeerConfig): Promise<never> {
     if (asker?.interactive) report.showStanding();
     const session: Session = { peer, report, life, server, policy, isWide };
     let code = 0;
-    if (config.command !== "menu") code = await runTask(session, config);
+    if (config.command !== "menu")
+      code = await runTask(session, config.command === "get" ? { ...config, from: from || undefined } : config);
     else if (asker) {
       const offered = defaultFolder();
       const folders = {

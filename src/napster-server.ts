@@ -75,7 +75,7 @@ async function main(config: ServerConfig): Promise<never> {
       return EXIT.failed;
     }
     if (door !== undefined) log.metrics(door);
-    log.ready(address);
+    log.ready(address, config.port !== 0);
     await life.during(stay());
     log.stopping();
     await servidor?.close();

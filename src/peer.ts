@@ -29,6 +29,7 @@ import { freePort } from "./transport/tcp.ts";
 
 export type { Done, DownloadRequest, JoinAt, Joined, NotJoined } from "./peer/requests.ts";
 export type { Progress, Waiting } from "./transfer/progress.ts";
+export { resolveHost } from "./transport/route.ts";
 
 export type PeerEvent =
   | { readonly type: "server-lost" }

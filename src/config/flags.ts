@@ -22,8 +22,8 @@ import {
 } from "../protocol/limits.ts";
 import {
   isUsage,
-  readAddress,
   readDoor,
+  readEndpoint,
   readFolder,
   readIndex,
   readIp,
@@ -37,6 +37,10 @@ import {
   type Usage,
   yes,
 } from "./readers.ts";
+
+/** The ports that a server and a peer's JOIN offer. */
+export const SERVER_PORT = 1099;
+const PEER_PORT = 8776;
 
 /** More uploads at once than this help nobody and exhaust the system's descriptors. */
 const UPLOADS_MAX = 1000;
@@ -67,9 +71,9 @@ const FLAGS = {
   host: row("IP", "IP em que escuta", readIp),
   port: row("N", "porta em que escuta; 0 = qualquer porta livre", readPort),
   dir: row("PASTA", "pasta dos arquivos, onde também chegam os downloads", readFolder),
-  server: row("IP:PORTA", `servidor (ou ${SERVER_VARIABLE}); padrão 127.0.0.1:1099`, readAddress),
+  server: row("IP[:PORTA]", `servidor (ou ${SERVER_VARIABLE}); padrão 127.0.0.1:1099`, readEndpoint(SERVER_PORT)),
   limit: row("N", `conteúdos que find mostra; padrão ${FOUND_DEFAULT}`, readNumber(1, COUNT_MAX)),
-  from: row("IP:PORTA", "baixa deste peer; sem ela, do primeiro que atender", readAddress),
+  from: row("IP[:PORTA]", `baixa deste peer; sem porta, ${PEER_PORT}`, readEndpoint(PEER_PORT)),
   share: row("", "compartilha a pasta inteira, e não só o que baixa", yes),
   "no-share": row("", "não compartilha nada, nem o que baixa", yes),
   only: row("", "baixa só do peer escolhido, ainda que haja outros", yes),
@@ -139,19 +143,67 @@ export type Commands<Name extends string> = Readonly<Record<Name, Command>>;
 
 type Read<Name extends string> = { command: Name; flags: Flags; words: readonly string[] };
 
+/**
+ * CMD.EXE hands `--dir "c:\\peer 1\\" --port 8777` over as one word, as \\" is a quote that ends nothing: the path, the quote
+ * and all that follows. No path or name holds a quote, so what stands behind one are words of their own.
+ */
+function apart(word: string): string[] {
+  const [, path, rest] = /^([^"]+)"(?:\s+(.*))?$/s.exec(word) ?? [];
+  return path === undefined ? [word] : [path, ...(rest ?? "").split(/\s+/).filter(Boolean)];
+}
+
+/** A name that begins with a dash reads as a flag. */
+const DASHED = "; um nome que começa com - vem depois de -- sozinho";
+
+const SHORT = new Map([
+  ["-h", "--help"],
+  ["-v", "--version"],
+]);
+
+/** Words behind -- are no flags. */
+function longFlag(word: string, index: number, words: readonly string[]): string {
+  return words.lastIndexOf("--", index) >= 0 ? word : (SHORT.get(word) ?? word);
+}
+
+/** `; você quis dizer x?` where one of `known` is not far from `typed`. */
+function meant(typed: string, known: readonly string[], prefix = ""): string {
+  const [best] = known
+    .filter((word) => word !== "menu")
+    .map((word) => ({ word, edits: editsBetween(typed.toLowerCase(), word) }))
+    .sort((a, b) => a.edits - b.edits);
+  const isNear = best !== undefined && best.edits <= Math.max(1, Math.floor(best.word.length / 3));
+  return isNear ? `; você quis dizer ${prefix}${best.word}?` : "";
+}
+
+/** Letters to add, drop, replace or swap with their neighbour (optimal string alignment). */
+function editsBetween(a: string, b: string): number {
+  const rows = Array.from({ length: a.length + 1 }, (_, i) => [i]);
+  const at = (i: number, j: number): number => rows[i]?.[j] ?? 0;
+  for (let j = 1; j <= b.length; j++) (rows[0] as number[])[j] = j;
+  for (let i = 1; i <= a.length; i++)
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = at(i - 1, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      const swapped =
+        i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? at(i - 2, j - 2) + 1 : Infinity;
+      (rows[i] as number[])[j] = Math.min(at(i - 1, j) + 1, at(i, j - 1) + 1, replaced, swapped);
+    }
+  return at(a.length, b.length);
+}
+
 /** The words sorted into command, flags and operand, each judged by its row. */
 export function readArgs<Name extends string>(
   args: readonly string[],
   commands: Commands<Name | "menu">,
 ): Read<Name | "menu"> | Asked | Usage {
+  const typed = args.flatMap(apart).map(longFlag);
   const options = Object.fromEntries(
-    Object.entries(FLAGS).map(([name, { takes }]) => [
-      name,
-      { type: takes ? ("string" as const) : ("boolean" as const) },
-    ]),
+    Object.entries(FLAGS).map(([name, { takes }]) => {
+      const type = takes ? ("string" as const) : ("boolean" as const);
+      return [name, { type }];
+    }),
   );
   const { tokens, positionals } = parseArgs({
-    args: [...args],
+    args: typed,
     options,
     strict: false,
     tokens: true,
@@ -166,8 +218,18 @@ export function readArgs<Name extends string>(
   const command = (named ? first : "menu") as Name | "menu";
   const { operand, instead, needs, flags: allowed } = commands[command];
   const words = named ? others : positionals;
+  const unknown = given.find(({ name }) => !Object.hasOwn(FLAGS, name));
+  if (unknown !== undefined) {
+    const word = typed[unknown.index]?.split("=", 1)[0] ?? unknown.rawName;
+    const hint = meant(word.replace(/^-+/, ""), allowed, "--") || (operand === undefined ? "" : DASHED);
+    return { usage: `opção desconhecida: ${word}${hint}` };
+  }
   if (operand === undefined && words.length > 0)
-    return { usage: named ? `${first} não recebe "${words.join(" ")}"` : `comando desconhecido: ${first}` };
+    return {
+      usage: named
+        ? `${first} não recebe "${words.join(" ")}"`
+        : `comando desconhecido: ${first}${meant(String(first), Object.keys(commands))}`,
+    };
   const stands = instead !== undefined && given.some(({ name }) => name === instead);
   if (stands && words.length > 0) return { usage: `${command} pede ${operand?.takes} ou --${instead}, não os dois` };
   if (operand !== undefined && !stands && words.every((word) => word === ""))
@@ -175,8 +237,7 @@ export function readArgs<Name extends string>(
 
   const flags: Record<string, unknown> = {};
   for (const { name, rawName, value, inlineValue } of given) {
-    const flag = Object.hasOwn(FLAGS, name) ? FLAGS[name as FlagName] : undefined;
-    if (flag === undefined) return { usage: `opção desconhecida: ${rawName}` };
+    const flag = FLAGS[name as FlagName];
     if (!allowed.includes(name as FlagName))
       return { usage: `${rawName} não vale para ${named ? first : "este comando"}` };
     if (flag.takes === "" && value !== undefined) return { usage: `${rawName} não recebe valor` };

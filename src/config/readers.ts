@@ -2,7 +2,7 @@
 // Invariant: whatever is not exactly right is a mistake; nothing is guessed or rounded.
 // Never: knows which flag it reads for.
 
-import { type Address, isIp, parseAddress, parsePort, parseRange, type Range } from "../protocol/address.ts";
+import { type Address, isIp, parsePort, parseRange, type Range } from "../protocol/address.ts";
 import { isFault } from "../protocol/fault.ts";
 import { FILE_BYTES_MAX } from "../protocol/limits.ts";
 
@@ -37,14 +37,36 @@ export function readPort(text: string): number | Usage {
   return parsePort(text, 0) ?? { usage: "pede uma porta de 0 a 65535 (0 = qualquer porta livre)" };
 }
 
-export function readAddress(text: string): Address | Usage {
-  const address = parseAddress(text);
-  return isFault(address) ? { usage: "pede IP:PORTA, por exemplo 127.0.0.1:1099" } : address;
+/** Where a server or a peer is, its host an IPv4 or a name that is looked up when it is dialled. */
+export type Endpoint = { readonly host: string; readonly port: number };
+
+const LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?";
+const NAME = new RegExp(`^(?=.{1,253}$)${LABEL}(?:\\.${LABEL})*\\.?$`, "i");
+/** As RFC 1123 has it: what ends in a number is an IP, and a wrong one. */
+const NUMBER_LAST = /(?:^|\.)\d+\.?$/;
+
+/** `HOST` or `HOST:PORT`, where `usual` is the port that goes without saying. */
+export const readEndpoint =
+  (usual: number) =>
+  (text: string): Endpoint | Usage => {
+    const [host = "", digits, ...more] = text.trim().split(":");
+    const port = digits === undefined ? usual : parsePort(digits);
+    const isHost = isIp(host) || (NAME.test(host) && !NUMBER_LAST.test(host));
+    if (isHost && port !== undefined && more.length === 0) return { host, port };
+    return { usage: `pede IP ou nome, e a porta se não for ${usual}: 192.168.0.10:${usual}, meu-pc.local` };
+  };
+
+/** A folder as it was meant: without the blanks and the quotes around it, which a shell did not take off. */
+export function readFolder(text: string): string | Usage {
+  const folder = unquote(text);
+  return folder === "" ? { usage: "pede o caminho de uma pasta" } : folder;
 }
 
-export function readFolder(text: string): string | Usage {
-  return text === "" ? { usage: "pede o caminho de uma pasta" } : text;
-}
+export const unquote = (text: string): string =>
+  text
+    .trim()
+    .replace(/^(["'])(.*)\1$/s, "$2")
+    .trim();
 
 /** A whole number from `least` to `most`. */
 export const readNumber =

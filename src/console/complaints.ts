@@ -55,6 +55,13 @@ export function nameComplaint(name: string): Complaint | undefined {
   };
 }
 
+/** Nothing that FIND could look for. */
+export const WORDLESS: Complaint = {
+  cause: "a busca não tem nenhuma palavra: nenhuma letra nem número, ou caracteres demais",
+  code: "USAGE",
+  hint: 'escreva palavras do nome, ou começos delas, por exemplo find "redes aula"',
+};
+
 /** A file of the folder that stays out of the share. */
 export function skippedComplaint(name: string, reason: NameFlaw | "duplicate"): Complaint {
   const why = reason === "duplicate" ? "outro arquivo da pasta tem o mesmo nome" : `o nome ${FLAWS[reason]}`;
@@ -210,6 +217,10 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     s.at ? `a porta ${s.at.port} já está em uso em ${s.at.ip}` : "a porta já está em uso",
     FREE_PORT,
   ],
+  HOST_UNKNOWN: (s) => [
+    `nenhuma máquina com o nome${s.name ? ` ${showFile(s.name)}` : ""} foi encontrada`,
+    "confira o nome, ou use o IP da máquina",
+  ],
   HOST_UNAVAILABLE: (s) => [
     `o IP${s.at ? ` ${s.at.ip}` : ""} não é desta máquina`,
     "use 127.0.0.1 ou um IP que ipconfig (Windows) ou ip addr (Linux) mostre",
@@ -218,7 +229,10 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `o sistema não permite usar a porta${s.at ? ` ${s.at.port}` : ""}`,
     "escolha uma porta acima de 1024, ou libere o programa no firewall",
   ],
-  FOLDER_MISSING: (s) => [`${folder(s)} não existe ou não é uma pasta`, "confira o caminho, ou crie a pasta antes"],
+  FOLDER_MISSING: (s, { detail, whose }) =>
+    whose === "disk" && detail === "not a folder"
+      ? [`${folder(s).replace(/^a pasta /, "")} é um arquivo, e não uma pasta`, "indique a pasta em que ele está"]
+      : [`${folder(s)} não existe ou não é uma pasta`, "confira o caminho, ou crie a pasta antes"],
   FOLDER_DENIED: (s) => [`o sistema não deixa usar ${folder(s)}`, "escolha uma pasta que você possa ler e gravar"],
   WIDE_FOLDER: (s) => [
     `${folder(s)} é sua pasta pessoal ou a raiz de um disco, e todo arquivo que está diretamente nela é compartilhado`,

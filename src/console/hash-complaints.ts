@@ -8,10 +8,16 @@ import { showFolder } from "./lines.ts";
 
 /** A file that was to be hashed; `shown` is its name or path. */
 export function unreadComplaint(shown: string, why: Fault): Complaint {
-  const [what, hint] = UNREAD[why.fault] ?? [];
+  const [what, hint] = (why.detail === "a folder" ? A_FOLDER : UNREAD[why.fault]) ?? [];
   if (what === undefined || hint === undefined) return complaintOf(why, { name: shown });
-  return { cause: `o arquivo ${showFolder(shown)} ${what}`, code: why.fault, hint };
+  const subject = why.detail === "a folder" ? "" : "o arquivo ";
+  return { cause: `${subject}${showFolder(shown)} ${what}`, code: why.fault, hint };
 }
+
+const A_FOLDER = [
+  "é uma pasta, e não um arquivo",
+  "indique os arquivos dela, ou confira a pasta com hash --verify PASTA",
+];
 
 const UNREAD: Partial<Record<FaultCode, readonly [what: string, hint: string]>> = {
   FILE_MISSING: ["não existe", "confira o caminho"],

@@ -4,7 +4,8 @@
 
 import { type Address, sameAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
-import { nameComplaint, wideComplaint } from "./complaints.ts";
+import { parseWords } from "../protocol/fields.ts";
+import { nameComplaint, WORDLESS, wideComplaint } from "./complaints.ts";
 import { isStop } from "./questions.ts";
 import { download, join, type Session, search } from "./session.ts";
 
@@ -86,6 +87,10 @@ async function find(session: Session, where: Where, name: string): Promise<numbe
 type Words = { readonly words: string; readonly limit: number };
 
 async function findByWords(session: Session, where: Where, { words, limit }: Words): Promise<number> {
+  if (isFault(parseWords(words))) {
+    session.report.complain(WORDLESS);
+    return EXIT.usage;
+  }
   const joined = await join(session, toAsk(where));
   if (isFault(joined) || isStop(joined)) return EXIT.failed;
   const { peer, report, life, server } = session;

@@ -75,6 +75,9 @@ alfabética, e o programa diz quantos ficaram de fora.
 Vários nomes são vários arquivos, um depois do outro. O que já está na pasta com
 o conteúdo que o peer tem não é baixado de novo, e conta como feito.
 
+--server e --from aceitam nomes (meu-pc.local) e, sem porta, valem 1099 e ${JOIN_DEFAULT.port}.
+Um nome de arquivo que começa com - vem depois de --: get --dir d -- -x.mp4
+
 search e find só perguntam: em stdout sai só a resposta. find mostra de cada
 conteúdo "FONTES TAMANHO NOME", com TAB no meio, e em stderr quantos há além de
 --limit; maiúsculas e acentos não contam: acao acha Ação.

@@ -10,8 +10,8 @@ import { jsonLine, readyLine } from "./lines.ts";
 import type { Output, Writer } from "./output.ts";
 
 export type Log = {
-  /** Peers are served. A person at a terminal sees that by themselves. */
-  ready(address: Address): void;
+  /** Peers are served. A person at a terminal sees that by themselves, and is told the port that nobody has `chosen`. */
+  ready(address: Address, chosen?: boolean): void;
   metrics(address: Address): void;
   /** Something is wrong with us or what we stand on. */
   failed(fault: Fault): void;
@@ -54,8 +54,9 @@ export type LogParts = {
 
 export function createLog({ tell: say, errIsTerminal }: LogParts): Log {
   return {
-    ready(address) {
+    ready(address, chosen = true) {
       if (!errIsTerminal) say(readyLine(address));
+      else if (!chosen) say(`aviso: este servidor atende em ${formatAddress(address)} [READY]`);
     },
     metrics: (address) => say(`métricas em http://${formatAddress(address)}/metrics`),
     failed: (fault) => say(complaintText(complaintOf(fault))),

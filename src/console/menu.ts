@@ -229,9 +229,13 @@ function joinQuestion(field: Field, at: JoinAnswers, { folderFault, isWide, aske
   return { message: "Pasta dos arquivos", fallback: at.folder, check };
 }
 
-/** CMD.EXE quotes a folder that is dragged into its window. */
+/** CMD.EXE quotes a folder that is dragged into its window, other shells with ', and a blank is pasted along. */
 function unquote(answer: string): string {
-  return /^".*"$/s.test(answer) ? answer.slice(1, -1) : answer;
+  return answer
+    .trim()
+    .replace(/^(["'])(.*)\1$/s, "$2")
+    .replace(/"$/, "")
+    .trim();
 }
 
 // SPEC 6: SEARCH captures only the file name with its extension.

@@ -4,9 +4,9 @@
 
 import * as fs from "node:fs";
 import { basename } from "node:path";
-import { type Fault, isFault } from "../protocol/fault.ts";
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { Root } from "../protocol/messages.ts";
-import { type Listing, type LocalShare, listFolder } from "./folder.ts";
+import { absolutePath, type Listing, type LocalShare, listFolder } from "./folder.ts";
 import type { HashCache } from "./hash-cache.ts";
 import type { HashPool } from "./hash-pool.ts";
 import type { Hasher } from "./hasher.ts";
@@ -50,7 +50,9 @@ export function hashFiles(paths: readonly string[], hasher: Hasher): AsyncGenera
   return inOrder(paths, async (given) => {
     const name = basename(given);
     try {
-      const path = await fs.promises.realpath(given);
+      const path = await fs.promises.realpath(absolutePath(given));
+      if ((await fs.promises.stat(path)).isDirectory())
+        return { name, path: given, fault: fault("FILE_MISSING", "ours", "a folder") };
       const hashed = await hasher.hash(path);
       if (isFault(hashed)) return { name, path: given, fault: hashed };
       const { size, root, pieceBytes } = hashed;

@@ -40,6 +40,7 @@ export const LOCAL_CODES = [
   "BAD_REPLY", // the other side broke the protocol
   "UNKNOWN_CODE", // it refused, with a code of a newer version
   "PORT_IN_USE",
+  "HOST_UNKNOWN", // no machine has that name
   "HOST_UNAVAILABLE", // the IP is not one of this machine's
   "PORT_DENIED", // the system forbids that port
   "FOLDER_MISSING",

@@ -2,7 +2,8 @@
 // Invariant: sends nothing; a UDP socket is opened, pointed there and closed.
 // Never: says anything of the other side.
 
-import { type Address, isIp } from "../protocol/address.ts";
+import { type Address, isIp, LOOPBACK } from "../protocol/address.ts";
+import { type Fault, fault } from "../protocol/fault.ts";
 
 /** A route does not depend on the port, and nothing is sent to it. */
 const ANY_PORT = 9;
@@ -27,6 +28,20 @@ export async function localIp(ip: string): Promise<string | undefined> {
     return isIp(address) && address !== "0.0.0.0" ? address : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** The first IPv4 address of a host's name; HOST_UNKNOWN when the system knows none. */
+export async function resolveHost(name: string): Promise<string | Fault> {
+  if (isIp(name)) return name;
+  // Known to every system by RFC 6761, and not always to the names that it has.
+  if (name.toLowerCase() === "localhost") return LOOPBACK;
+  try {
+    const found = await Bun.dns.lookup(name, { family: 4 });
+    const address = found.find((one) => isIp(one.address))?.address;
+    return address ?? fault("HOST_UNKNOWN", "network", name, true);
+  } catch {
+    return fault("HOST_UNKNOWN", "network", name, true);
   }
 }
 

@@ -56,6 +56,15 @@ describe("exit codes", () => {
     expect(again.stderr()).toContain("[HERE]");
   });
 
+  test("a server may be named, and its port be left out; a name that nobody has is one line", async () => {
+    const port = at.split(":")[1];
+    await using named = machine.start("napster-peer", ["search", "x.mp4", "--server", `localhost:${port}`]);
+    expect(await named.exit(), named.stderr()).toBe(EXIT.noPeer);
+    await using lost = machine.start("napster-peer", ["search", "x.mp4", "--server", "ninguem.invalid"]);
+    expect(await lost.exit()).toBe(EXIT.failed);
+    expect(lost.stderr()).toMatch(/^erro: .*ninguem\.invalid.*\[HOST_UNKNOWN\]\ndica: .*\n$/);
+  });
+
   test("search and find leave only their answer on stdout, and the server shows the search and no JOIN", async () => {
     const { server: other, at: otherAt } = await startServer(machine);
     await using _other = other;
@@ -96,7 +105,14 @@ describe("exit codes", () => {
   });
 
   test("2: flags that make no sense", async () => {
-    for (const args of [["--nada"], ["get"], ["search"], ["share", "--dir"], ["--server", "aqui"], ["voar\u001b[2J"]]) {
+    for (const args of [
+      ["--nada"],
+      ["get"],
+      ["search"],
+      ["share", "--dir"],
+      ["--server", "300.1.1.1"],
+      ["voar\u001b[2J"],
+    ]) {
       await using peer = machine.start("napster-peer", args);
       expect(await peer.exit(), args.join(" ")).toBe(EXIT.usage);
       expect(peer.stderr()).toMatch(/^erro: [^\u001b]+$/);

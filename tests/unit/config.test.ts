@@ -10,7 +10,7 @@ describe("the peer's command line", () => {
   test("no words mean the menu, and the server at its default", () => {
     expect(peer("")).toEqual({
       command: "menu",
-      server: SERVER_DEFAULT,
+      server: { host: SERVER_DEFAULT.ip, port: SERVER_DEFAULT.port },
       host: undefined,
       port: undefined,
       folder: undefined,
@@ -79,15 +79,17 @@ describe("the peer's command line", () => {
     const files = ["um arquivo.mp4", "b.mp4"];
     expect(parsePeer(["hash", ...files], {})).toEqual({ command: "hash", json: false, files });
     expect(peer("hash --verify pasta --json")).toEqual({ command: "hash", json: true, verify: "pasta" });
-    expect(peer("hash a.mp4", { NAPSTER_SERVER: "aqui" })).toMatchObject({ files: ["a.mp4"] });
+    expect(peer("hash a.mp4", { NAPSTER_SERVER: "bem aqui" })).toMatchObject({ files: ["a.mp4"] });
   });
 
   test("--server wins over NAPSTER_SERVER, which wins over the default", () => {
     const environment = { NAPSTER_SERVER: "10.0.0.1:5" };
-    expect(peer("", environment)).toMatchObject({ server: { ip: "10.0.0.1", port: 5 } });
-    expect(peer("--server 10.0.0.2:6", environment)).toMatchObject({ server: { ip: "10.0.0.2", port: 6 } });
-    expect(peer("", { NAPSTER_SERVER: "" })).toMatchObject({ server: SERVER_DEFAULT });
-    expect(peer("", { NAPSTER_SERVER: "aqui" })).toMatchObject({ usage: expect.stringContaining("NAPSTER_SERVER") });
+    expect(peer("", environment)).toMatchObject({ server: { host: "10.0.0.1", port: 5 } });
+    expect(peer("--server 10.0.0.2:6", environment)).toMatchObject({ server: { host: "10.0.0.2", port: 6 } });
+    expect(peer("", { NAPSTER_SERVER: "" })).toMatchObject({ server: { host: "127.0.0.1", port: 1099 } });
+    expect(peer("", { NAPSTER_SERVER: "bem aqui" })).toMatchObject({
+      usage: expect.stringContaining("NAPSTER_SERVER"),
+    });
   });
 
   test("get shares what it downloads, unless it is to share the whole folder or nothing", () => {
@@ -104,6 +106,67 @@ describe("the peer's command line", () => {
     expect(parsePeer(["get", "a b.mp4", "c.mp4", "--dir", "d"], {})).toMatchObject({ names: ["a b.mp4", "c.mp4"] });
     expect(peer("find aula redes")).toMatchObject({ words: "aula redes", limit: 200 });
     expect(peer("find aula --limit 7")).toMatchObject({ limit: 7 });
+  });
+
+  test.each([
+    ["192.168.0.10", "192.168.0.10", 1099],
+    ["localhost", "localhost", 1099],
+    ["meu-pc.local:2000", "meu-pc.local", 2000],
+    [" meu_pc ", "meu_pc", 1099],
+  ])("--server %p is %p, port %d", (text, host, port) => {
+    expect(parsePeer(["--server", text], {})).toMatchObject({ server: { host, port } });
+    expect(parsePeer([], { NAPSTER_SERVER: text })).toMatchObject({ server: { host, port } });
+  });
+
+  test.each(["300.1.1.1", "1.2.3", "a b", "-x", "a:0", "a:b", "a:1:2", "[::1]:5", ":1099", "", "a..b", "x:", "a/b"])(
+    "--server=%p is a mistake that says what was wanted",
+    (text) => {
+      const usage = "--server pede IP ou nome, e a porta se não for 1099: 192.168.0.10:1099, meu-pc.local";
+      expect(parsePeer([`--server=${text}`], {})).toEqual({ usage });
+    },
+  );
+
+  test("--from without a port means the one that JOIN offers", () => {
+    expect(peer("get x.mp4 --dir d --from 192.168.0.5")).toMatchObject({ from: { host: "192.168.0.5", port: 8776 } });
+    expect(peer("get x.mp4 --dir d --from 1.2.3")).toMatchObject({ usage: expect.stringContaining(":8776") });
+  });
+
+  test("-h and -v are --help and --version", () => {
+    expect([peer("-h"), peer("get -h"), peer("-v"), server("-h"), server("-v")]).toEqual([
+      { asked: "help" },
+      { asked: "help" },
+      { asked: "version" },
+      { asked: "help" },
+      { asked: "version" },
+    ]);
+  });
+
+  test.each([
+    ["serach x.mp4", "comando desconhecido: serach; você quis dizer search?"],
+    ["SHARE --dir d", "comando desconhecido: SHARE; você quis dizer share?"],
+    ["gte x.mp4", "comando desconhecido: gte; você quis dizer get?"],
+    ["voar", "comando desconhecido: voar"],
+    ["get x.mp4 --dri d", "opção desconhecida: --dri; você quis dizer --dir?"],
+    ["share --dir d --max-upload 3", "opção desconhecida: --max-upload; você quis dizer --max-uploads?"],
+    ["get -dash.mp4 --dir d", "opção desconhecida: -dash.mp4; um nome que começa com - vem depois de -- sozinho"],
+    ["get --dash.mp4 --dir d", "opção desconhecida: --dash.mp4; um nome que começa com - vem depois de -- sozinho"],
+  ])("%s: %s", (line, usage) => expect(peer(line)).toEqual({ usage }));
+
+  test("a folder that CMD.EXE ends with \\ and a quote swallows nothing", () => {
+    const args = ["share", "--dir", 'c:\\temp\\peer 1" --server 10.0.0.9:1099 --port 8777'];
+    expect(parsePeer(args, {})).toMatchObject({
+      folder: "c:\\temp\\peer 1",
+      server: { host: "10.0.0.9", port: 1099 },
+      port: 8777,
+    });
+    const before = ["get", "--dir", 'c:\\temp\\peer 1" Aula.mp4'];
+    expect(parsePeer(before, {})).toMatchObject({ folder: "c:\\temp\\peer 1", names: ["Aula.mp4"] });
+    const last = ["share", '--dir=c:\\temp\\peer 1"'];
+    expect(parsePeer(last, {})).toMatchObject({ folder: "c:\\temp\\peer 1" });
+  });
+
+  test.each([" d", "d ", '"d"', "'d'", ' "d" '])("--dir %p is the folder d", (text) => {
+    expect(parsePeer(["share", "--dir", text], {})).toMatchObject({ folder: "d" });
   });
 
   test("port 0 is a port", () => {
@@ -132,7 +195,7 @@ describe("the peer's command line", () => {
     expect(peer("get x.mp4 --dir d --from 1.2.3.4:5 --json --max-uploads 3 --reject-all --host 1.2.3.4")).toMatchObject(
       {
         command: "get",
-        from: { ip: "1.2.3.4", port: 5 },
+        from: { host: "1.2.3.4", port: 5 },
         json: true,
         maxUploads: 3,
         rejectAll: true,
@@ -161,8 +224,7 @@ describe("the peer's command line", () => {
     ["--port 65536", "--port pede uma porta de 0 a 65535 (0 = qualquer porta livre)"],
     ["--port -1", "--port pede N"],
     ["--host localhost", "--host pede um IPv4, por exemplo 127.0.0.1"],
-    ["--server 127.0.0.1", "--server pede IP:PORTA, por exemplo 127.0.0.1:1099"],
-    ["--server 127.0.0.1:0", "--server pede IP:PORTA, por exemplo 127.0.0.1:1099"],
+    ["--server 127.0.0.1:0", "--server pede IP ou nome, e a porta se não for 1099: 192.168.0.10:1099, meu-pc.local"],
     ["search x --only", "--only não vale para search"],
     ["search x --max-upload-rate 5M", "--max-upload-rate não vale para search"],
     ["share --dir d --max-wait 5", "--max-wait não vale para share"],

@@ -75,7 +75,7 @@ describe("hash", () => {
     const { code, out, err } = await hash(path("nada.mp4"), folder, path("a.mp4"));
     expect([code, out.length]).toEqual([1, 1]);
     expect(err).toMatch(
-      /^erro: o arquivo .*nada\.mp4 não existe \[FILE_MISSING\]\ndica: .*\nerro: .* não pôde ser lido \[DISK_ERROR\]\ndica: .*\n$/,
+      /^erro: o arquivo .*nada\.mp4 não existe \[FILE_MISSING\]\ndica: .*\nerro: .* é uma pasta, e não um arquivo \[FILE_MISSING\]\ndica: .*\n$/,
     );
   });
 

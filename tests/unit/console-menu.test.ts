@@ -156,6 +156,13 @@ describe("the menu", () => {
     expect([codes, asked]).toEqual([["FOLDER_MISSING"], ["join 127.0.0.1:8776 c:\\com espaço"]]);
   });
 
+  test.each(["'c:\\com espaço'", "  c:\\com espaço  ", 'c:\\com espaço"', '" c:\\com espaço "'])(
+    "takes off what a shell, or a hand, puts around a folder: %p",
+    async (typed) => {
+      expect((await menu(`JOIN\n\n\n${typed}\n`)).asked).toEqual(["join 127.0.0.1:8776 c:\\com espaço"]);
+    },
+  );
+
   test("says of a home folder or a drive's root that all of it is shared, before it is", async () => {
     const { asked, err } = await menu("JOIN\n\n\n~\n");
     expect(asked).toEqual(["join 127.0.0.1:8776 ~"]);
@@ -327,6 +334,22 @@ describe("subcommands", () => {
     expect(err()).toContain("aviso: o arquivo x.mp4 já está na pasta pasta, com o mesmo conteúdo [HERE]\n");
     const json = await run(get, { ...isHere, json: true });
     expect(json.out()).toContain('{"event":"here","name":"x.mp4","folder":"pasta","bytes":2}\n');
+  });
+
+  test.each(["***", "...", " "])(
+    "find %p is a usage mistake that says what is missing, told before anything is joined",
+    async (words) => {
+      const { code, asked, err } = await run({ ...where, command: "find", words, limit: 1 });
+      expect([code, asked, err()]).toEqual([2, [], expect.stringMatching(/^erro: .*nenhuma letra.*\[USAGE\]\ndica: /)]);
+    },
+  );
+
+  test("a file where a folder is wanted, and a host that nobody knows, are named", () => {
+    const { report, err } = open();
+    report.failed(fault("FOLDER_MISSING", "disk", "not a folder"), { folder: "a.mp4" });
+    report.failed(fault("HOST_UNKNOWN", "network"), { name: "meu-pc" });
+    expect(err()).toContain("erro: a.mp4 é um arquivo, e não uma pasta [FOLDER_MISSING]\n");
+    expect(err()).toContain("erro: nenhuma máquina com o nome meu-pc foi encontrada [HOST_UNKNOWN]\n");
   });
 
   test("search and find say their answer and nothing of the JOIN that it takes; find says how many more there are", async () => {
