@@ -13,8 +13,8 @@ export type Mutant = {
   readonly file: string;
   readonly find: string;
   readonly put: string;
-  /** What else must go for the bug to be there: [find, put]. */
-  readonly also?: readonly (readonly [string, string])[];
+  /** What else must go for the bug to be there, in that file or another: [find, put, file]. */
+  readonly also?: readonly (readonly [string, string, string?])[];
   /** Where the simulation plays that part of the program; SUITES.simulation when not given. */
   readonly tests?: readonly string[];
   /** In the name of those tests that play it: the others need not be run. */
@@ -22,6 +22,7 @@ export type Mutant = {
 };
 
 const OBSTACLES = ["tests/simulation/obstacles.test.ts"];
+const HOGS = ["tests/simulation/hogs.test.ts"];
 const SECOND = ["tests/simulation/second.test.ts"];
 
 export const MUTANTS: readonly Mutant[] = [
@@ -157,6 +158,25 @@ export const MUTANTS: readonly Mutant[] = [
     tests: SECOND,
     only: "never a byte",
   },
+  {
+    where: "queue",
+    bug: "each connection counts as a downloader, so that one address fills it",
+    file: "src/transfer/turns.ts",
+    find: "slots.enter(guest.connection.remote.ip,",
+    put: "slots.enter(String(guest.connection.remote.port),",
+    tests: HOGS,
+    only: "a hundred downloads, at a sharer of 1",
+  },
+  {
+    where: "slot",
+    bug: "a byte now and then keeps it, and no turn of it ends",
+    file: "src/transfer/pace.ts",
+    find: "return credit <= 0 && behindMs >= PACE_SECONDS * 1000;",
+    put: "return credit === Number.NEGATIVE_INFINITY && behindMs >= PACE_SECONDS;",
+    also: [["turns.overdue()", "undefined as Seat | undefined", "src/transfer/uploads.ts"]],
+    tests: HOGS,
+    only: "a byte now and then, at a sharer of 1",
+  },
 ];
 
 const ROOT = join(import.meta.dir, "..", "..");
@@ -188,13 +208,15 @@ export async function catchMutant(
       cpSync(join(ROOT, part), join(copy, part), { recursive: true });
     }
     symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"), "dir");
-    const path = join(copy, mutant.file);
-    let source = readFileSync(path, "utf8");
-    for (const [find, put] of [[mutant.find, mutant.put] as const, ...(mutant.also ?? [])]) {
-      if (source.split(find).length !== 2) throw new Error(`${mutant.file} does not hold exactly one: ${find}`);
-      source = source.replace(find, () => put);
+    const { find, put, file, also = [] } = mutant;
+    for (const [from, to, where = file] of [[find, put] as const, ...also]) {
+      const source = readFileSync(join(copy, where), "utf8");
+      if (source.split(from).length !== 2) throw new Error(`${where} does not hold exactly one: ${from}`);
+      writeFileSync(
+        join(copy, where),
+        source.replace(from, () => to),
+      );
     }
-    writeFileSync(path, source);
     const child = Bun.spawn([process.execPath, "test", ...flags, ...tests.map((test) => `./${test}`)], {
       cwd: copy,
       env: { ...process.env, SIMULATION_SEEDS: seeds },

@@ -289,7 +289,7 @@ function chooseMachines(time: Time, random: Random, contents: readonly Content[]
     sharers: random.int(1, 2),
     downloaders: random.int(1, 4),
     liars: random.chance(0.35) ? random.int(1, 2) : 0,
-    hogs: 0,
+    hogs: random.chance(0.12) ? 1 : 0,
   };
   const bytes = contents.reduce((sum, content) => sum + content.bytes.length, 0);
   const kinds = [
