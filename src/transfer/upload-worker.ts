@@ -9,7 +9,7 @@ import type { Address } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Root } from "../protocol/messages.ts";
 import { systemClock } from "../transport/clock.ts";
-import { DESCRIPTORS_FOR_CONNECTIONS } from "../transport/descriptors.ts";
+import { nextDescriptor, SCARCE_FROM } from "../transport/descriptors.ts";
 import { createDoor } from "../transport/door.ts";
 import { listen } from "../transport/tcp.ts";
 import { createShelf, type Stocked } from "./shelf.ts";
@@ -53,6 +53,15 @@ const shelf = createShelf<Listed>(async (listed) => {
 let uploads: Uploads | undefined;
 const door = createDoor((at) => listen(at, (connection) => (uploads as Uploads).accept(connection)));
 
+/** What else this program opens later on: its connection to the server, downloads, the cache. */
+const OWN_DESCRIPTORS = 6;
+
+/** Connections that the descriptors allow: each of a download opens a file besides. */
+function guestsFor(maxUploads: number): number {
+  const free = SCARCE_FROM - (nextDescriptor() ?? SCARCE_FROM) - OWN_DESCRIPTORS;
+  return Math.max(2, Math.floor(free / 2), free - maxUploads);
+}
+
 self.onmessage = ({ data: message }) => {
   switch (message.type) {
     case "start":
@@ -63,7 +72,7 @@ self.onmessage = ({ data: message }) => {
         key: message.key,
         policy: message.policy,
         onEvent: report,
-        guestsMax: DESCRIPTORS_FOR_CONNECTIONS,
+        guestsMax: guestsFor(message.policy.maxUploads),
       });
       return;
     case "listen":
