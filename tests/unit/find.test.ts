@@ -135,6 +135,13 @@ describe("what is found", () => {
     ]);
   });
 
+  test("counts those that have all of it, and nobody who still downloads it", async () => {
+    await filled([share("Aula A.mp4", ROOT)], [share("Aula A.mp4", ROOT)]);
+    const third = good(await catalog.join(at(3), [share("outra.mp4", OTHER_ROOT)], undefined));
+    await catalog.offer(third, share("Aula A.mp4", ROOT));
+    expect((await find("aula")).map(({ root, sources }) => [root, sources])).toEqual([[ROOT, 2]]);
+  });
+
   test("comes in pages, none of it twice, and is bounded however much there is", async () => {
     await filled(Array.from({ length: 5000 }, (_, i) => share(`aula ${i}.mp4`, i.toString(16).padStart(64, "0"))));
     const link = {
