@@ -11,6 +11,8 @@ const BEAT_MS = 1000;
 const CONNECT_MS_MAX = 2000;
 /** A command that takes longer says that Redis is away. A server with a queue of a million entries to write is not. */
 const COMMAND_MS_MAX = 2000;
+/** A reply that came in time is heard within this, however busy we are. */
+const LATE_MS = 100;
 
 /** Why the index is not shared for now. */
 export type RedisTrouble =
@@ -58,6 +60,7 @@ export function createRedisLink(options: LinkOptions): RedisLink {
   let script = ""; // as Redis knows it
   let told: string | undefined; // what the operator knows
   let closed = false;
+  let replies = 0; // replies that have come, of any command
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   async function connect(): Promise<void> {
@@ -67,7 +70,12 @@ export function createRedisLink(options: LinkOptions): RedisLink {
       enableOfflineQueue: false,
       connectionTimeout: CONNECT_MS_MAX,
     });
+    // Bun's client keeps a reply of any length until it is whole: whoever is no Redis is found out before.
+    const line = await firstLine();
     try {
+      if (closed) return fresh.close();
+      if (line === undefined || line === "") throw new Error("nobody answers");
+      if (!/^[+-]/.test(line)) throw new Error(`INVALID ${line}`);
       await within(CONNECT_MS_MAX, fresh.connect());
       const name = crypto.randomUUID().slice(0, 13);
       script = (await within(COMMAND_MS_MAX, fresh.send("SCRIPT", ["LOAD", options.script]))) as string;
@@ -82,15 +90,19 @@ export function createRedisLink(options: LinkOptions): RedisLink {
       again(beat);
     } catch (error) {
       fresh.close();
-      away(undefined, await examine(troubleOf(error)));
+      away(undefined, examine(troubleOf(error), line));
     }
   }
 
-  /** What is behind a connection that could not be made. */
-  async function examine(trouble: RedisTrouble): Promise<RedisTrouble> {
+  function firstLine(): Promise<string | undefined> {
+    const { hostname, port } = new URL(options.url);
+    return options.probe({ ip: hostname, port: Number(port || REDIS_PORT) }, "PING\r\n");
+  }
+
+  /** What is behind a connection that could not be made, where PING was answered with `line`. */
+  function examine(trouble: RedisTrouble, line: string | undefined): RedisTrouble {
     if (trouble.why !== "unreachable") return trouble;
-    const { hostname, port, password } = new URL(options.url);
-    const line = await options.probe({ ip: hostname, port: Number(port || REDIS_PORT) }, "PING\r\n");
+    const { password } = new URL(options.url);
     if (line === undefined || line === "") return trouble;
     if (line.startsWith("-NOAUTH") || (line === "+PONG" && password !== "")) return { why: "denied" };
     return line === "+PONG" ? trouble : { why: "unusable", detail: line };
@@ -149,6 +161,33 @@ export function createRedisLink(options: LinkOptions): RedisLink {
     }
   }
 
+  async function redisNow(on: RedisClient): Promise<number> {
+    const [seconds, micros] = (await within(COMMAND_MS_MAX, on.send("TIME", []))) as [string, string];
+    return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+  }
+
+  /**
+   * The promise's value; a rejection once no reply at all has come for `ms`. Replies come in order: while others come,
+   * this one waits behind them, and that is our own load.
+   */
+  function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    let seen = replies;
+    let timer = setTimeout(look, ms);
+    function look(): void {
+      // A reply may lie in the socket already: a busy event loop hears of the time first.
+      timer = setTimeout(() => {
+        if (replies === seen) return reject(new Error("no answer"));
+        seen = replies;
+        timer = setTimeout(look, ms);
+      }, LATE_MS);
+    }
+    const counted = promise.finally(() => {
+      replies++;
+    });
+    return Promise.race([counted, late]).finally(() => clearTimeout(timer));
+  }
+
   void connect();
 
   return {
@@ -172,18 +211,6 @@ export function createRedisLink(options: LinkOptions): RedisLink {
       on.close();
     },
   };
-}
-
-async function redisNow(on: RedisClient): Promise<number> {
-  const [seconds, micros] = (await within(COMMAND_MS_MAX, on.send("TIME", []))) as [string, string];
-  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
-}
-
-/** The promise's value; a rejection after `ms`. */
-function within<T>(ms: number, promise: Promise<T>): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error("no answer")), ms);
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 /** Errors of Bun's client by their code, and Redis' own by their first word. */

@@ -14,9 +14,9 @@ export function isIp(text: string): boolean {
   return IPV4.test(text);
 }
 
-/** A port in decimal, `least`–65535; undefined when it is anything else. */
+/** A port in decimal without leading zeros, `least`–65535; undefined when it is anything else. */
 export function parsePort(text: string, least: 0 | 1 = 1): number | undefined {
-  if (!/^\d{1,5}$/.test(text)) return undefined;
+  if (!/^(?:0|[1-9]\d{0,4})$/.test(text)) return undefined;
   const port = Number(text);
   return port >= least && port <= 65535 ? port : undefined;
 }

@@ -39,7 +39,7 @@ function parseReply(line: string): Reply | undefined {
   const [verb, rest] = splitVerb(line);
   switch (verb) {
     case "HELLO": {
-      const version = parseCount(rest, 1_000_000);
+      const version = parseCount(rest, Number.MAX_SAFE_INTEGER);
       return version ? { verb, version } : undefined;
     }
     case "JOIN_OK": {

@@ -101,8 +101,11 @@ export function decodePeerRequest(line: string): PeerRequest | Fault {
   }
 }
 
+/** Whatever a later version may be called: what both use is the lower one. */
+const VERSION_MAX = Number.MAX_SAFE_INTEGER;
+
 function decodeHello(rest: string): { verb: "HELLO"; version: number } | Fault {
-  const version = parseCount(rest, 1_000_000);
+  const version = parseCount(rest, VERSION_MAX);
   if (version === undefined) return bad("expected: HELLO version");
   return version === 0 ? fault("UNSUPPORTED_VERSION", "theirs", "versions start at 1") : { verb: "HELLO", version };
 }

@@ -39,16 +39,24 @@ export type Caller = {
   end(): void;
 };
 
-type Pending = { resolve: (answer: Answer | Fault) => void; options: CallOptions; cancel: () => void };
+type Asked = ServerRequest | PeerRequest;
+type Pending = {
+  verb: Asked["verb"];
+  resolve: (answer: Answer | Fault) => void;
+  options: CallOptions;
+  cancel: () => void;
+};
 
 const NOTHING = new Uint8Array(0);
 
 /** A payload that comes more slowly does not come. */
 const SLOW_BYTES_PER_SECOND = PACE_BYTES_PER_SECOND_MIN / 16; // lanes take their part of the link
 
-/** What the answer to this call may hold; decodeReply has held it against its verb's limit. Nobody waits: nothing. */
-const mostBytes = (call: Pending | undefined): number =>
-  call === undefined ? -1 : (call.options.payloadBytesMax?.() ?? Number.POSITIVE_INFINITY);
+/** What `reply` to this call may hold; decodeReply has held it against its verb's limit. Unasked, or nobody waits: nothing. */
+function mostBytes(call: Pending | undefined, reply: Reply): number {
+  const isAsked = reply.verb === (call?.verb === "GET" ? "DATA" : `${call?.verb}_OK`);
+  return isAsked ? (call?.options.payloadBytesMax?.() ?? Number.POSITIVE_INFINITY) : -1;
+}
 
 /** A caller for `connection`, and the handlers that feed it. */
 export function createCaller(connection: Connection, clock: Clock): { caller: Caller; handlers: Handlers } {
@@ -89,7 +97,7 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
   function call(request: ServerRequest | PeerRequest, options: CallOptions = {}): Promise<Answer | Fault> {
     if (over !== undefined) return Promise.resolve(over);
     const { promise, resolve } = Promise.withResolvers<Answer | Fault>();
-    const entry: Pending = { resolve, options, cancel: () => {} };
+    const entry: Pending = { verb: request.verb, resolve, options, cancel: () => {} };
     pending.push(entry);
     connection.send(encodeRequest(request));
     if (options.payload !== undefined && options.payload.length > 0) connection.send(options.payload);
@@ -140,7 +148,7 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
       const reply = isFault(line) ? line : decodeReply(line);
       if (isFault(reply)) return stop(fault("BAD_REPLY", "theirs", reply.detail));
       if (!("payloadBytes" in reply)) deliver(reply, NOTHING);
-      else if (reply.payloadBytes <= mostBytes(pending[0])) awaiting = reply;
+      else if (reply.payloadBytes <= mostBytes(pending[0], reply)) awaiting = reply;
       else return stop(fault("BAD_REPLY", "theirs", `${reply.verb} with ${reply.payloadBytes} bytes`));
     }
   }

@@ -17,7 +17,7 @@ export async function askFirstLine(at: Address, question: string): Promise<strin
     data(chunk) {
       reader.push(chunk);
       const line = reader.line();
-      if (line !== undefined) resolve(isFault(line) ? "" : line);
+      if (line !== undefined) resolve(isFault(line) ? "a line without end" : line);
     },
     drain() {},
     end: () => resolve(""),

@@ -38,6 +38,20 @@ describe("a call", () => {
     expect(Buffer.from((good(await found) as Answer).payload).toString()).toBe("127.0.0.1:9\n");
   });
 
+  const OTHERS = [
+    ["LAYER_OK 67108864\n", { verb: "SEARCH", name: "a" }],
+    ["PIECES_OK 67108864\n", { verb: "SOURCES", root: "a".repeat(64) }],
+    ["SEARCH_OK 3200000\n", { verb: "PING" }],
+    ["DATA 0 16777216\n", { verb: "LAYER" }],
+  ] as const;
+  for (const [line, request] of OTHERS)
+    test(`that gets ${line.split(" ", 1)} in ${request.verb}'s place ends at once, before any of that is kept`, async () => {
+      const answer = caller.call(request);
+      far.say(line);
+      expect(codeOf(await answer)).toBe("BAD_REPLY");
+      expect(far.state).toBe("closed");
+    });
+
   test("gets the reply that stands in its place, also when they come together", async () => {
     const calls = [
       caller.call({ verb: "SEARCH", name: "a" }),

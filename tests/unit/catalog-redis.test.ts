@@ -103,7 +103,7 @@ describe.skipIf(!hasRedis)("with redis-server (skipped where it is not installed
     const b = await come();
     const script = `
       import { createRedisCatalog } from ${JSON.stringify(`${import.meta.dir}/../../src/catalog/redis.ts`)};
-      const catalog = createRedisCatalog({ url: ${JSON.stringify(redis.url)}, probe: async () => undefined, onEvent() {} });
+      const catalog = createRedisCatalog({ url: ${JSON.stringify(redis.url)}, probe: async () => "+PONG", onEvent() {} });
       while (!catalog.shared) await new Promise((turn) => setImmediate(turn));
       await catalog.join({ ip: "127.0.0.1", port: 7 }, [{ name: "doomed.mp4", size: 1, root: ${JSON.stringify(ROOT)} }], undefined);
       console.log("in");
@@ -223,4 +223,24 @@ describe.skipIf(!hasRedis)("with redis-server (skipped where it is not installed
     direct.close();
     await mine.stop();
   }, 20_000);
+});
+
+test("what sends a line without end in Redis' place is told, and its line is not kept", async () => {
+  let sent = 0;
+  const block = Buffer.alloc(64 * 1024, "a");
+  const fill = (socket: { write(bytes: Buffer): number }): void => {
+    for (let wrote = 1; wrote > 0 && sent < 512 * 1024 * 1024; ) {
+      wrote = socket.write(block);
+      sent += Math.max(0, wrote);
+    }
+  };
+  const fake = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { open: fill, drain: fill, data() {} } });
+  const events: RedisEvent[] = [];
+  const url = `redis://127.0.0.1:${fake.port}`;
+  const catalog = createRedisCatalog({ url, probe: askFirstLine, onEvent: (event) => events.push(event) });
+  await until("the operator to be told", () => events.length > 0);
+  expect(events).toMatchObject([{ type: "away", trouble: { why: "unusable" } }]);
+  await catalog.close();
+  fake.stop(true);
+  expect(sent).toBeLessThan(64 * 1024 * 1024);
 });
