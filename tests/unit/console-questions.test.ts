@@ -244,6 +244,19 @@ describe("the region below the lasting lines", () => {
     }
   });
 
+  test("leaves nothing of a row that was drawn for a window that is narrower by now", async () => {
+    const { seen, write, region } = terminal({ columns: 60 });
+    write("ok\n");
+    seen.resize(20, 6, "wrap"); // and nobody has told the region
+    for (const mark of ["#", "-"]) {
+      region.show([mark.repeat(59), "e mais uma"]);
+      await drawn();
+    }
+    expect(seen.lines()).toHaveLength(3);
+    region.clear();
+    expect(seen.lines()).toEqual(["ok"]);
+  });
+
   test("shows first what matters where the window has no room for all", async () => {
     const { seen, region } = terminal({ rows: 1 });
     region.show(["Porta do peer", "12345678901234567_"], 1);

@@ -218,6 +218,15 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     await shell.exit();
   });
 
+  test("may be stopped without a word, and draws anew what the terminal may have lost meanwhile", async () => {
+    await using session = await open();
+    const before = session.raw().length;
+    process.kill(session.pid, "SIGSTOP");
+    process.kill(session.pid, "SIGCONT");
+    await until("a redraw", () => session.raw().slice(before).includes("O que fazer?"));
+    expect(await leave(session)).toEqual([]);
+  });
+
   test("sees the row of a command go at Ctrl+C, whatever the terminal has echoed into it", async () => {
     for (const typed of ["", "abc"]) {
       await using session = openTerminal(COMMAND, { env: { GET: "corre.mp4" } });
