@@ -222,7 +222,8 @@ export function createSwarm(options: SwarmOptions): Swarm {
 
   function starve(): void {
     const left = options.impatience?.();
-    if (left !== undefined) return options.onStarved(left);
+    // Who sends wrong bytes is not merely slow.
+    if (left !== undefined) return options.onStarved(lastLoss?.fault === "CORRUPT" ? lastLoss : left);
     const fruitless = isFruitless();
     const waitsForDisk = options.waitsForDisk();
     if (fetcher.sources.length > 0 || waitsForDisk) {

@@ -99,9 +99,13 @@ describe("exit codes", () => {
     const { peer } = await share(machine, at, machine.place("from", { "from.mp4": "f" }));
     await using _peer = peer;
     const [nobody] = freePorts(1);
-    await using lost = get("from.mp4", machine.place("from-here").typed, "--from", `127.0.0.1:${nobody}`);
+    const from = ["--from", `127.0.0.1:${nobody}`];
+    await using lost = get("from.mp4", machine.place("from-here").typed, ...from, "--only");
     expect(await lost.exit()).toBe(EXIT.failed);
     expect(lost.stderr()).toContain("[PEER_UNREACHABLE]");
+    await using found = get("from.mp4", machine.place("from-next").typed, ...from);
+    expect(await found.exit(), found.stderr()).toBe(EXIT.done);
+    expect(found.stderr()).toContain("[PEER_UNREACHABLE]");
   });
 
   test("2: flags that make no sense", async () => {

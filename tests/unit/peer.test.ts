@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { createMemoryCatalog } from "../../src/catalog/memory.ts";
 import { Peer, type PeerEvent, type PeerOptions } from "../../src/peer.ts";
 import type { Address } from "../../src/protocol/address.ts";
+import type { Fault } from "../../src/protocol/fault.ts";
 import type { Holder } from "../../src/protocol/messages.ts";
 import { LIMITS } from "../../src/protocol/server-limits.ts";
 import { closeAfterTest } from "../support/closing.ts";
@@ -566,5 +567,37 @@ describe("the server", () => {
       await until("the server to know the root", () => holders().length > 0);
       expect(holders()).toEqual([{ address, complete: true }]);
     }
+  });
+});
+
+describe("a chosen peer that fails", () => {
+  /** Somebody who downloads, one who shares `a.mp4`, and one that answers DOWNLOAD with this line. */
+  async function scene(line: string) {
+    const server = startServer();
+    const content = contentOf(700_000);
+    const honest = await enter(server.address, { "a.mp4": content });
+    const sharer = startSharer(content, { grant: () => line, layer: () => "" });
+    closeAfterTest(() => sharer.close());
+    const { peer, folder } = await enter(server.address);
+    return { peer, folder, content, honest: honest.address, chosen: sharer.address };
+  }
+
+  test("is asked first, and then the others that SEARCH found, each of which is told", async () => {
+    const { peer, folder, content, honest, chosen } = await scene("REJECT REFUSED final no");
+    expect(good(await peer.search("a.mp4"))).toEqual([honest]);
+    const told: string[] = [];
+    const onAsk = ({ port }: Address) => told.push(`asks ${port}`);
+    const onFailed = ({ port }: Address, why: Fault) => told.push(`${port} ${why.fault}`);
+    good(await peer.download(chosen, { onAsk, onFailed }));
+    expect(told).toEqual([`asks ${chosen.port}`, `${chosen.port} REFUSED`, `asks ${honest.port}`]);
+    expect(sameBytes(join(folder, "a.mp4"), content)).toBe(true);
+  });
+
+  test("is the only one with `only`, and where SEARCH was for another file", async () => {
+    const { peer, chosen } = await scene("REJECT REFUSED final no");
+    good(await peer.search("a.mp4"));
+    expect(codeOf(await peer.download(chosen, { only: true }))).toBe("REFUSED");
+    good(await peer.search("b.mp4"));
+    expect(codeOf(await peer.download(chosen, { name: "a.mp4" }))).toBe("REFUSED");
   });
 });
