@@ -225,6 +225,10 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `o IP${s.at ? ` ${s.at.ip}` : ""} não é desta máquina`,
     "use 127.0.0.1 ou um IP que ipconfig (Windows) ou ip addr (Linux) mostre",
   ],
+  NO_DESCRIPTORS: () => [
+    "o sistema não dá a este programa mais arquivos nem conexões abertas",
+    "feche outros programas, ou aumente o limite (ulimit -n, no Linux e no macOS)",
+  ],
   PORT_DENIED: (s) => [
     `o sistema não permite usar a porta${s.at ? ` ${s.at.port}` : ""}`,
     "escolha uma porta acima de 1024, ou libere o programa no firewall",

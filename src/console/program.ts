@@ -3,8 +3,9 @@
 // Never: shows a stack trace.
 
 import { isatty } from "node:tty";
+import { fault } from "../protocol/fault.ts";
 import { showName } from "../protocol/names.ts";
-import { type Complaint, complaintText } from "./complaints.ts";
+import { type Complaint, complaintOf, complaintText } from "./complaints.ts";
 import { EXIT } from "./headless.ts";
 import { createKeys, type Keys } from "./keys.ts";
 import { createLife, inForeground, type Life, watchSignals, watchSuspension } from "./life.ts";
@@ -105,8 +106,12 @@ export async function runProgram(body: (program: Program) => Promise<number>): P
   }
 }
 
+/** As systems and the runtime say it, which throws where it opens a file of its own. */
+const OUT_OF_DESCRIPTORS = /\b(?:EMFILE|ENFILE|ProcessFdQuotaExceeded|SystemFdQuotaExceeded)\b|out of file descriptors/;
+
 /** A bug in one line, for whoever reports it; the stack stays out. */
 function bugComplaint(error: unknown): Complaint {
+  if (OUT_OF_DESCRIPTORS.test(String(error))) return complaintOf(fault("NO_DESCRIPTORS", "ours"));
   const words = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   return {
     cause: `falha interna do programa: ${showName(words.replace(/\s+/g, " "), DETAIL_CHARACTERS_MAX)}`,

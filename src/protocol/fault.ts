@@ -42,6 +42,7 @@ export const LOCAL_CODES = [
   "PORT_IN_USE",
   "HOST_UNKNOWN", // no machine has that name
   "HOST_UNAVAILABLE", // the IP is not one of this machine's
+  "NO_DESCRIPTORS", // this machine, or this program's limit, has no more of them
   "PORT_DENIED", // the system forbids that port
   "FOLDER_MISSING",
   "FOLDER_DENIED",

@@ -156,6 +156,8 @@ export const LISTEN_FAULTS: Record<string, FaultCode> = {
   EADDRINUSE: "PORT_IN_USE",
   EADDRNOTAVAIL: "HOST_UNAVAILABLE",
   EACCES: "PORT_DENIED",
+  EMFILE: "NO_DESCRIPTORS",
+  ENFILE: "NO_DESCRIPTORS",
 };
 
 export const errorCode = (error: unknown): string => String((error as { code?: unknown })?.code ?? error);
@@ -227,7 +229,18 @@ function open(at: Address, accept: Parameters<Listen>[1]): TCPSocketListener<Wir
     });
   } catch (error) {
     const code = errorCode(error);
-    return fault(LISTEN_FAULTS[code] ?? "HOST_UNAVAILABLE", "ours", `${at.ip}:${at.port} ${code}`);
+    const why = LISTEN_FAULTS[code] ?? (isOutOfDescriptors() ? "NO_DESCRIPTORS" : "HOST_UNAVAILABLE");
+    return fault(why, "ours", `${at.ip}:${at.port} ${code}`);
+  }
+}
+
+/** Bun names no reason when a socket cannot be made; another descriptor cannot be had then either. */
+function isOutOfDescriptors(): boolean {
+  try {
+    fs.closeSync(fs.openSync(process.execPath, "r"));
+    return false;
+  } catch (error) {
+    return /^E[MN]FILE$/.test(errorCode(error));
   }
 }
 

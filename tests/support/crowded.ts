@@ -1,8 +1,10 @@
 // A program with few descriptors that greets whoever connects: what a listener does when they are out. Started by tests.
 // It reads orders on stdin, a line each: "take" opens files until no descriptor is left, "give" closes them, "cpu" says
-// how many milliseconds of CPU half a second takes.
+// how many milliseconds of CPU half a second takes, "listen" what listening at one more port comes to.
 
 import { closeSync, openSync } from "node:fs";
+import { isFault } from "../../src/protocol/fault.ts";
+import { DEAF } from "../../src/transport/connection.ts";
 import { listen } from "../../src/transport/tcp.ts";
 import { good } from "./good.ts";
 
@@ -22,6 +24,11 @@ for await (const order of console) {
     } catch {
       console.log("taken");
     }
+  }
+  if (order === "listen") {
+    const again = listen({ ip: "127.0.0.1", port: 0 }, () => DEAF);
+    console.log(isFault(again) ? again.fault : "listening");
+    if (!isFault(again)) again.close();
   }
   if (order === "give") {
     for (const fd of files) closeSync(fd);

@@ -63,6 +63,15 @@ describe("a listener", () => {
     await until("room for one more", () => isGreeted(at));
   });
 
+  test("that cannot be made says that descriptors are out, and no more of the address", async () => {
+    const { program, said, order } = start(64);
+    await using _program = program;
+    await said();
+    expect(await order("listen")).toBe("listening");
+    expect(await order("take")).toBe("taken");
+    expect(await order("listen")).toBe("NO_DESCRIPTORS");
+  });
+
   test("rests while files have taken every descriptor, and is back when they are given back", async () => {
     const { program, said, order } = start(64);
     await using _program = program;
