@@ -38,6 +38,8 @@ const OF_LIMITS = {
   "idle-timeout": "idleSeconds",
   "max-names": "names",
   "max-join-bytes": "joinBytes",
+  "max-catalog": "catalogMebibytes",
+  "max-catalog-per-address": "catalogMebibytesPerAddress",
   "max-searches": "searchesPerSecond",
   "max-finds": "findsPerSecond",
 } as const satisfies Readonly<Record<string, keyof Limits>>;

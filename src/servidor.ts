@@ -58,7 +58,7 @@ export class Servidor {
   constructor(options: ServidorOptions) {
     this.#options = options;
     this.#limits = limitsFor(options.limits ?? {}, DESCRIPTORS_FOR_CONNECTIONS);
-    this.#catalog = options.catalog ?? openIndex(options.redis, this.#limits.names, options.onEvent);
+    this.#catalog = options.catalog ?? openIndex(options.redis, this.#limits, options.onEvent);
     this.#clock = options.clock ?? systemClock;
     const open = new Set<string>();
     this.#doorway = createDoorway(this.#limits, options.trusted, open);

@@ -11,6 +11,8 @@ export type Interner = {
   /** The id of these bytes, which are copied when they are new. At most BYTES_MAX. */
   take(bytes: Uint8Array, length: number): number;
   drop(id: number): void;
+  /** How many bytes an id has. */
+  lengthOf(id: number): number;
   /** A view of an id's bytes, good until the next call of take or drop. */
   view(id: number): Uint8Array;
   readonly count: number;
@@ -113,7 +115,13 @@ export function createInterner(): Interner {
       rows.set(id, LENGTH, NONE);
       rows.free(id);
       count--;
+      if (count > 0) return;
+      // Nobody has anything any more: what a crowd filled is given back.
+      arenas.length = 0;
+      used = ARENA_BYTES;
+      for (const slots of freed) slots.length = 0;
     },
+    lengthOf: (id) => rows.get(id, LENGTH),
     view(id) {
       const at = rows.get(id, SLOT) << UNIT_BITS;
       const from = at & (ARENA_BYTES - 1);

@@ -24,7 +24,15 @@ type Record = Member & {
   /** In: found by others, and may change its entries. */
   seen: boolean;
   entries: number;
+  /** What its entries take, as it is counted in the budgets. */
+  bytes: number;
 };
+
+/** What the entries of all, and of those at one IP, may take, in bytes. */
+export type Budget = { readonly bytes: number; readonly bytesPerAddress: number };
+
+const NO_BUDGET: Budget = { bytes: Number.POSITIVE_INFINITY, bytesPerAddress: Number.POSITIVE_INFINITY };
+const FULL = fault("TOO_MANY", "ours", "the catalog has no room for more names", true);
 
 export type MemoryCatalog = Catalog & {
   /** What is true of an address now, for whoever repeats it elsewhere. */
@@ -44,8 +52,12 @@ export type MemoryCatalog = Catalog & {
 /** Hears of each change, by the address that it concerns. */
 export type Watch = { named(address: string, name: string): void; held(address: string, root: Root): void };
 
-/** An empty catalog that keeps `namesMax` names of one member at most. */
-export function createMemoryCatalog(watch?: Watch, namesMax = JOIN_NAMES_MAX): MemoryCatalog {
+/** An empty catalog that keeps `namesMax` names of one member at most, and stays within `budget`. */
+export function createMemoryCatalog(
+  watch?: Watch,
+  namesMax = JOIN_NAMES_MAX,
+  budget: Budget = NO_BUDGET,
+): MemoryCatalog {
   const keyOf = (row: number): string => formatAddress((records[row] as Record).address);
   const store = createStore(
     watch === undefined
@@ -61,15 +73,45 @@ export function createMemoryCatalog(watch?: Watch, namesMax = JOIN_NAMES_MAX): M
   const entering = new Map<string, Record>(); // not seen yet
   const records: Record[] = []; // by row
 
-  function* enter(record: Record, shares: readonly Share[]): Job<void> {
+  const ofIp = new Map<string, number>(); // bytes
+  let total = 0;
+
+  /** Brings the budgets up to what the member's entries take now. */
+  function account(record: Record, bytes = store.costOf(record.row)): void {
+    const grown = bytes - record.bytes;
+    const { ip } = record.address;
+    record.bytes = bytes;
+    total += grown;
+    const atIp = (ofIp.get(ip) ?? 0) + grown;
+    if (atIp === 0) ofIp.delete(ip);
+    else ofIp.set(ip, atIp);
+  }
+
+  /** Whether there is too much, not counting what `leaving` is about to give back. */
+  function isOver({ address }: Record, leaving?: Record): boolean {
+    const less = leaving?.bytes ?? 0;
+    const lessAtIp = leaving?.address.ip === address.ip ? less : 0;
+    return total - less > budget.bytes || (ofIp.get(address.ip) ?? 0) - lessAtIp > budget.bytesPerAddress;
+  }
+
+  function* enter(record: Record, shares: readonly Share[], before: Record | undefined): Job<Fault | undefined> {
     for (let i = 0; i < shares.length; i++) {
-      if (i % STRIDE === STRIDE - 1) yield;
       store.put(record.row, shares[i] as Share, true);
+      if (i % STRIDE !== STRIDE - 1 && i + 1 < shares.length) continue;
+      account(record);
+      if (isOver(record, before)) return FULL;
+      if (i + 1 < shares.length) yield;
     }
+    return undefined;
   }
 
   function* empty(record: Record): Job<void> {
-    for (let i = 1; store.removeOne(record.row); i++) if (i % STRIDE === 0) yield;
+    for (let i = 1; store.removeOne(record.row); i++) {
+      if (i % STRIDE !== 0) continue;
+      account(record);
+      yield;
+    }
+    account(record, 0);
     store.dropMember(record.row);
   }
 
@@ -101,15 +143,22 @@ export function createMemoryCatalog(watch?: Watch, namesMax = JOIN_NAMES_MAX): M
     if (present !== undefined && present !== replacing) {
       return fault("ADDRESS_TAKEN", "theirs", "a live peer has this address", true);
     }
-    const record: Record = { address, row: store.addMember(), seen: false, entries: shares.length };
+    const record: Record = { address, row: store.addMember(), seen: false, entries: shares.length, bytes: 0 };
     records[record.row] = record;
     lines.hide(record.row);
     const before = replacing && rowOf(replacing);
     // From now on the address is not free, although whoever has it is not seen yet.
     if (present === undefined) byAddress.set(key, record);
     entering.set(key, record);
-    const entered = (shares.length <= AT_ONCE_MAX ? runSoon : runInSlices)(enter(record, shares));
-    return after(entered, () => appear(record, before));
+    const entered = (shares.length <= AT_ONCE_MAX ? runSoon : runInSlices)(enter(record, shares, before));
+    return after(entered, (refused) => (refused === undefined ? appear(record, before) : turnAway(record, refused)));
+  }
+
+  /** What has entered of it goes again; whoever it would have replaced stays. */
+  function turnAway(record: Record, refused: Fault): MaybePromise<Fault> {
+    const key = formatAddress(record.address);
+    if (entering.get(key) === record) entering.delete(key);
+    return after(dismiss(record), () => refused);
   }
 
   function search(name: string): Address[] {
@@ -170,7 +219,13 @@ export function createMemoryCatalog(watch?: Watch, namesMax = JOIN_NAMES_MAX): M
     const before = store.entries;
     store.put(row, share, complete);
     record.entries += store.entries - before;
-    return undefined;
+    account(record);
+    // What was there already and has only learned its root stays.
+    if (store.entries === before || !isOver(record)) return undefined;
+    store.remove(row, share.name);
+    record.entries--;
+    account(record);
+    return FULL;
   }
 
   return {
@@ -186,6 +241,7 @@ export function createMemoryCatalog(watch?: Watch, namesMax = JOIN_NAMES_MAX): M
       const before = store.entries;
       store.remove(record.row, name);
       record.entries += store.entries - before;
+      account(record);
     },
     leave: (member) => (rowOf(member) === undefined ? undefined : dismiss(member as Record)),
     async find(text, offset, count) {

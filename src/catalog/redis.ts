@@ -14,7 +14,7 @@ import { isFault } from "../protocol/fault.ts";
 import { SEARCH_PEERS_MAX } from "../protocol/limits.ts";
 import type { Holder, Root } from "../protocol/messages.ts";
 import { after, type Catalog, type MaybePromise } from "./contract.ts";
-import { createMemoryCatalog, type MemoryCatalog, type Watch } from "./memory.ts";
+import { type Budget, createMemoryCatalog, type MemoryCatalog, type Watch } from "./memory.ts";
 import { createRedisLink, LEASE_SECONDS, type LinkOptions } from "./redis-link.ts";
 import { createMirror } from "./redis-mirror.ts";
 import { runInSlices } from "./slices.ts";
@@ -34,6 +34,7 @@ export type RedisCatalog = Catalog &
 export type RedisCatalogOptions = Pick<LinkOptions, "url" | "probe" | "onEvent"> & {
   /** As a catalog in memory has it. */
   readonly namesMax?: number;
+  readonly budget?: Budget;
 };
 
 const PREFIX = "napster";
@@ -57,12 +58,12 @@ end
 return found`;
 
 /** Comes to Redis in the background; until then, and whenever it is away, it knows this server's own peers. */
-export function createRedisCatalog({ url, probe, onEvent, namesMax }: RedisCatalogOptions): RedisCatalog {
+export function createRedisCatalog({ url, probe, onEvent, namesMax, budget }: RedisCatalogOptions): RedisCatalog {
   const watch: Watch = {
     named: (address, name) => mirror.mark(shardOf("n", name), `${name}${NUL}${address}`),
     held: (address, root) => mirror.mark(shardOf("r", root), `${root}${NUL}${address}`),
   };
-  const memory = createMemoryCatalog(watch, namesMax);
+  const memory = createMemoryCatalog(watch, namesMax, budget);
   const mirror = createMirror({
     send: (command, args) => link.send(command, args),
     keyOf: (shard) => (link.identity === undefined ? undefined : `${PREFIX}:${link.identity}:${shard}`),

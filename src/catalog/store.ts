@@ -5,7 +5,7 @@
 import type { Root, Share } from "../protocol/messages.ts";
 import { createHoldings } from "./holdings.ts";
 import { createIdTable } from "./id-table.ts";
-import { append, clear, HEAD, pairHash, unlink } from "./lists.ts";
+import { append, clear, HEAD, pairHash, USES, unlink } from "./lists.ts";
 import { createRows, NONE } from "./rows.ts";
 import type { Job } from "./slices.ts";
 import { createTerms } from "./terms.ts";
@@ -21,6 +21,11 @@ const SIZE_HIGH = 8; // with COMPLETE
 const COMPLETE = 1 << 30;
 
 const LOW = 2 ** 32;
+
+/** What an entry takes beside its name, and with a root, in bytes: measured, and rounded up. */
+const ENTRY_BYTES = 120;
+const ROOT_BYTES = 40;
+const costOf = (nameBytes: number, hasRoot: boolean): number => ENTRY_BYTES + nameBytes + (hasRoot ? ROOT_BYTES : 0);
 
 export type Store = ReturnType<typeof createStore>;
 
@@ -57,9 +62,15 @@ export function createStore(watcher?: Watcher) {
     return entryTable.find(pairHash(member, name), isWanted);
   }
 
+  /** Counts what a member's entries take, in its own row. */
+  function charge(member: number, bytes: number): void {
+    members.set(member, USES, members.get(member, USES) + bytes);
+  }
+
   function removeEntry(entry: number): void {
     const name = entries.get(entry, NAME);
     const member = entries.get(entry, MEMBER);
+    charge(member, -costOf(names.lengthOf(name), entries.get(entry, HOLDING) !== NONE));
     const complete = (entries.get(entry, SIZE_HIGH) & COMPLETE) !== 0;
     const holding = entries.get(entry, HOLDING);
     if (holding !== NONE) letGo(holding, complete);
@@ -95,6 +106,7 @@ export function createStore(watcher?: Watcher) {
     append(members, member, entries, entry, BY_MEMBER);
     entryTable.add(pairHash(member, name), entry);
     entries.set(entry, HOLDING, root === undefined ? NONE : hold(member, root, complete));
+    charge(member, costOf(length, root !== undefined));
     entryCount++;
   }
 
@@ -121,6 +133,8 @@ export function createStore(watcher?: Watcher) {
       const entry = entryOf(member, text);
       if (entry >= 0) removeEntry(entry);
     },
+    /** About how many bytes the member's entries take, each name counted in full. */
+    costOf: (member: number): number => members.get(member, USES),
     has: (member: number, text: string): boolean => entryOf(member, text) >= 0,
     isComplete(member: number, text: string): boolean {
       const entry = entryOf(member, text);

@@ -4,6 +4,8 @@
 
 import { parseArgs } from "node:util";
 import {
+  CATALOG_MEBIBYTES_MAX,
+  CATALOG_MEBIBYTES_PER_ADDRESS_MAX,
   CONNECTIONS_MAX,
   CONNECTIONS_PER_ADDRESS_MAX,
   FINDS_PER_SECOND_MAX,
@@ -115,6 +117,12 @@ const FLAGS = {
     "BYTES",
     `lista de arquivos de um JOIN; padrão ${JOIN_PAYLOAD_BYTES_MAX}`,
     readNumber(1024, JOIN_PAYLOAD_BYTES_MAX),
+  ),
+  "max-catalog": row("MIB", `memória das listas; padrão ${CATALOG_MEBIBYTES_MAX}`, readNumber(1, COUNT_MAX)),
+  "max-catalog-per-address": row(
+    "MIB",
+    `de um IP; padrão ${CATALOG_MEBIBYTES_PER_ADDRESS_MAX}`,
+    readNumber(1, COUNT_MAX),
   ),
   "max-searches": row("N", `SEARCH por segundo e conexão; padrão ${SEARCHES_PER_SECOND_MAX}`, readNumber(1, COUNT_MAX)),
   "max-finds": row("N", `FIND por segundo e conexão; padrão ${FINDS_PER_SECOND_MAX}`, readNumber(1, COUNT_MAX)),

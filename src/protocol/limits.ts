@@ -183,6 +183,10 @@ export const SEARCHES_PER_SECOND_MAX = 50_000;
 /** The same for FIND, of which each may cost milliseconds. */
 export const FINDS_PER_SECOND_MAX = 20;
 
+/** What the catalog may hold of all peers, and of those at one address, in MiB: names in full, and about 120 bytes an entry. */
+export const CATALOG_MEBIBYTES_MAX = 1024;
+export const CATALOG_MEBIBYTES_PER_ADDRESS_MAX = 256;
+
 /** Payloads of JOINs that are not answered yet, in all and of one address: beyond it the largest is refused. */
 export const JOIN_BYTES_HELD_MAX = 256 * 1024 * 1024;
 export const JOIN_BYTES_HELD_PER_ADDRESS_MAX = 128 * 1024 * 1024;

@@ -3,6 +3,8 @@
 // Never: read by a peer; what both sides of the wire agree on does not move.
 
 import {
+  CATALOG_MEBIBYTES_MAX,
+  CATALOG_MEBIBYTES_PER_ADDRESS_MAX,
   CONNECTIONS_MAX,
   CONNECTIONS_PER_ADDRESS_MAX,
   FINDS_PER_SECOND_MAX,
@@ -33,6 +35,9 @@ export type Limits = {
   readonly joinBytes: number;
   readonly searchesPerSecond: number;
   readonly findsPerSecond: number;
+  /** What the catalog may hold of all, and of one address, in MiB. */
+  readonly catalogMebibytes: number;
+  readonly catalogMebibytesPerAddress: number;
   readonly joinBytesHeld: number;
   readonly joinBytesHeldPerAddress: number;
 };
@@ -49,6 +54,8 @@ export const LIMITS: Limits = {
   joinBytes: JOIN_PAYLOAD_BYTES_MAX,
   searchesPerSecond: SEARCHES_PER_SECOND_MAX,
   findsPerSecond: FINDS_PER_SECOND_MAX,
+  catalogMebibytes: CATALOG_MEBIBYTES_MAX,
+  catalogMebibytesPerAddress: CATALOG_MEBIBYTES_PER_ADDRESS_MAX,
   joinBytesHeld: JOIN_BYTES_HELD_MAX,
   joinBytesHeldPerAddress: JOIN_BYTES_HELD_PER_ADDRESS_MAX,
 };

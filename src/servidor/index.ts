@@ -5,6 +5,7 @@
 import type { Catalog } from "../catalog/contract.ts";
 import { createMemoryCatalog, type MemoryCatalog } from "../catalog/memory.ts";
 import { createRedisCatalog, type RedisTrouble } from "../catalog/redis.ts";
+import type { Limits } from "../protocol/server-limits.ts";
 import { askFirstLine } from "../transport/first-line.ts";
 
 import type { Gauges } from "./metrics.ts";
@@ -34,12 +35,20 @@ export function gaugesOf(
   return { peers, entries, catalogBytes: bytes, wordsWaiting, ...counts, listening, indexShared: shared };
 }
 
-/** `redis` is `redis://HOST:PORT[/DB]`; without it the catalog is in memory. It keeps `namesMax` names of one peer. */
-export function openIndex(redis: string | undefined, namesMax: number, onEvent: (event: IndexEvent) => void): Index {
-  if (redis === undefined) return createMemoryCatalog(undefined, namesMax);
+const MIB = 1024 * 1024;
+
+/** `redis` is `redis://HOST:PORT[/DB]`; without it the catalog is in memory. It keeps within `limits`. */
+export function openIndex(
+  redis: string | undefined,
+  { names: namesMax, catalogMebibytes, catalogMebibytesPerAddress }: Limits,
+  onEvent: (event: IndexEvent) => void,
+): Index {
+  const budget = { bytes: catalogMebibytes * MIB, bytesPerAddress: catalogMebibytesPerAddress * MIB };
+  if (redis === undefined) return createMemoryCatalog(undefined, namesMax, budget);
   return createRedisCatalog({
     url: redis,
     namesMax,
+    budget,
     probe: askFirstLine,
     onEvent: (event) =>
       onEvent(event.type === "away" ? { type: "index-away", trouble: event.trouble } : { type: "index-back" }),

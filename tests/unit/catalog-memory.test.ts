@@ -8,7 +8,7 @@ import { createMemoryCatalog, type MemoryCatalog } from "../../src/catalog/memor
 import { runInSlices } from "../../src/catalog/slices.ts";
 import type { Share } from "../../src/protocol/messages.ts";
 import { turn } from "../support/clock.ts";
-import { good } from "../support/good.ts";
+import { codeOf, good } from "../support/good.ts";
 import { at, share } from "./catalog-contract.ts";
 
 const library = (count: number, from = 0): Share[] =>
@@ -143,4 +143,43 @@ test("an interned string keeps its number until it is dropped, and a dropped one
   expect(interner.find(bytes("name 7"), 0, 6)).toBe(-1);
   for (let i = 0; i < 5000; i++) take(`other${i % 10}${i}`.slice(0, 9));
   expect(interner.bytes).toBeLessThanOrEqual(held * 1.2);
+});
+
+describe("the budget", () => {
+  const long = (from: number, count: number) =>
+    Array.from({ length: count }, (_, i) => share(`${from + i} ${"x".repeat(200)}.mp4`));
+
+  test("bounds what one address and all may list, however it comes; what is refused leaves nothing, and room comes back", async () => {
+    const catalog = createMemoryCatalog(undefined, undefined, { bytes: 1_000_000, bytesPerAddress: 600_000 });
+    const join = (port: number, count: number, ip = "127.0.0.1") =>
+      catalog.join({ ip, port }, long(port * 10_000, count), undefined);
+    const one = good(await join(1, 1000));
+    expect(codeOf(await join(2, 1000))).toBe("TOO_MANY");
+    expect(catalog.entries).toBe(1000);
+    expect(await catalog.search(long(20_000, 1)[0]?.name ?? "")).toEqual([]);
+    // The same peer again: what it gives back counts.
+    const again = good(await catalog.join({ ip: "127.0.0.1", port: 1 }, long(0, 1500), one));
+    good(await join(3, 1000, "127.0.0.2"));
+    expect(codeOf(await join(4, 1000, "127.0.0.3"))).toBe("TOO_MANY");
+    let refused: unknown;
+    for (let i = 0; i < 3000 && refused === undefined; i++)
+      refused = await catalog.update(again, share(`outro ${i} ${"y".repeat(200)}`));
+    expect(refused).toMatchObject({ fault: "TOO_MANY", retry: true });
+    const { entries } = catalog;
+    expect(codeOf((await catalog.update(again, share(`mais ${"y".repeat(200)}`))) as never)).toBe("TOO_MANY");
+    expect(catalog.entries).toBe(entries);
+    await catalog.leave(again);
+    good(await join(5, 1500));
+  });
+
+  test("gives back the memory of names when the last has left", async () => {
+    const catalog = createMemoryCatalog();
+    const empty = catalog.bytes;
+    const member = good(await catalog.join({ ip: "127.0.0.1", port: 1 }, long(0, 20_000), undefined));
+    expect(catalog.bytes - empty).toBeGreaterThan(4_000_000);
+    await catalog.leave(member);
+    expect(catalog.bytes - empty).toBeLessThan(2_000_000);
+    good(await catalog.join({ ip: "127.0.0.1", port: 1 }, long(0, 100), undefined));
+    expect(await catalog.search(long(7, 1)[0]?.name ?? "")).toHaveLength(1);
+  });
 });
