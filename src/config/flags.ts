@@ -79,7 +79,7 @@ const FLAGS = {
   share: row("", "compartilha a pasta inteira, e não só o que baixa", yes),
   "no-share": row("", "não compartilha nada, nem o que baixa", yes),
   only: row("", "baixa só do peer escolhido, ainda que haja outros", yes),
-  paranoid: row("", "relê o arquivo antes de dar o nome; 1 s por GB", yes),
+  paranoid: row("", "relê o arquivo antes de dar o nome; 1 a 2 s por GB", yes),
   "max-wait": row(
     "SEGUNDOS",
     `espera na fila de um peer sem avançar; padrão ${WAIT_SECONDS_DEFAULT}`,
