@@ -75,7 +75,7 @@ const FLAGS = {
   dir: row("PASTA", "pasta dos arquivos, onde também chegam os downloads", readFolder),
   server: row("IP[:PORTA]", `servidor (ou ${SERVER_VARIABLE}); padrão 127.0.0.1:1099`, readEndpoint(SERVER_PORT)),
   limit: row("N", `conteúdos que find mostra; padrão ${FOUND_DEFAULT}`, readNumber(1, COUNT_MAX)),
-  from: row("IP[:PORTA]", `baixa deste peer; sem porta, ${PEER_PORT}`, readEndpoint(PEER_PORT)),
+  from: row("IP[:PORTA]", `pede primeiro a este peer; sem porta, ${PEER_PORT}`, readEndpoint(PEER_PORT)),
   share: row("", "compartilha a pasta inteira, e não só o que baixa", yes),
   "no-share": row("", "não compartilha nada, nem o que baixa", yes),
   only: row("", "baixa só do peer escolhido, ainda que haja outros", yes),
