@@ -72,8 +72,8 @@ export const MUTANTS: readonly Mutant[] = [
     where: "lock",
     bug: "it lies in the cache folder: two people in one folder have one each",
     file: "src/content/workplace.ts",
-    find: "takeLock(folder, name",
-    put: "takeLock(fs.mkdtempSync(folder), name",
+    find: "takeLock(folder, work)",
+    put: "takeLock(fs.mkdtempSync(folder), work)",
     tests: ["tests/simulation/folder.test.ts"],
   },
   {
