@@ -210,7 +210,8 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     await shell.shows(MENU);
     shell.press(KEY.interrupt);
     await shell.endsWith(/^\$$/);
-    expect(shell.screen().filter((line) => !/^(?:\$|\[1\]|icanon|stty|'|t\/console)/.test(line))).toEqual([
+    // As written: where the shell's line with our path wraps depends on where this project lies.
+    expect(shell.paragraphs().filter((line) => !/^(?:\$|\[1\]|icanon|stty|')/.test(line))).toEqual([
       "aviso: o download foi cancelado: corre.mp4 [CANCELLED]; repita o mesmo",
       "DOWNLOAD: ele continua de onde parou",
     ]);
