@@ -93,7 +93,7 @@ const HELP =
 type State = {
   /** Where this peer is in. */
   self: Joined | undefined;
-  /** What JOIN was answered last, refused or not: nothing is typed twice. */
+  /** What JOIN was answered last, with the better one in place of what was refused: nothing is typed twice. */
   answers: JoinAnswers | undefined;
   sources: readonly Address[];
   /** The command that the person is likely to want next. */
@@ -187,6 +187,7 @@ async function runJoin(parts: MenuParts, state: State): Promise<Refused | Stop |
     if (!asker.interactive || wrong === undefined) return joined;
     fields = [wrong];
     at = { ...at, ...(await betterAnswer(wrong, at, joined, parts)) };
+    state.answers = at;
   }
 }
 

@@ -54,6 +54,18 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     await session.shows("[PORT_IN_USE]");
   });
 
+  test("is offered the better answer also when it left a refused JOIN and comes back", async () => {
+    await using session = await open();
+    session.press("JOIN\r192.0.2.1\r8779\r.\r");
+    await session.shows("IP deste peer (Enter = 192.0.2.7)");
+    session.press(KEY.escape);
+    await session.shows(MENU);
+    session.press("JOIN\r");
+    await session.shows("IP deste peer (Enter = 192.0.2.7)");
+    session.press("\r\r\r");
+    await session.shows("Sou peer 192.0.2.7:8779");
+  });
+
   test("may type or paste ahead, with any newline", async () => {
     await using session = await open();
     session.press("JOIN\n\n\r\n.\rsearch\r", "lento.mp4\rDOWNLOAD\r\r\r");
