@@ -119,7 +119,7 @@ describe("a power cut", () => {
       }
     }
     expect(cuts).toBeGreaterThan(500);
-  });
+  }, 30_000);
 
   test("at any step, whatever the disk refused before, leaves no record without its bytes", () => {
     const act = fc.constantFrom<Act>(
