@@ -3,12 +3,13 @@
 // Never: keeps a JavaScript string, which would hold the whole payload that it was cut from.
 
 import { createIdTable } from "./id-table.ts";
-import { createRows, NONE } from "./rows.ts";
+import { HEAD_FIELDS } from "./lists.ts";
+import { createRows, NONE, type Rows } from "./rows.ts";
 
 export type Interner = {
   /** The id of the bytes from `from` up to `to`, or -1. */
   find(bytes: Uint8Array, from: number, to: number): number;
-  /** The id of these bytes, which are copied when they are new. At most BYTES_MAX. */
+  /** The id of these bytes, which are copied when they are new. At least one byte. */
   take(bytes: Uint8Array, length: number): number;
   drop(id: number): void;
   /** How many bytes an id has. */
@@ -16,6 +17,8 @@ export type Interner = {
   /** A view of an id's bytes, good until the next call of take or drop. */
   view(id: number): Uint8Array;
   readonly count: number;
+  /** By id a list's head, for the owner. */
+  readonly lists: Rows;
   /** Ids lie below this; whether one is in use, `has` says. */
   readonly limit: number;
   has(id: number): boolean;
@@ -23,23 +26,19 @@ export type Interner = {
   readonly bytes: number;
 };
 
-/** A name has at most 255 bytes. */
-const BYTES_MAX = 256;
-const UNIT_BITS = 3; // slots are multiples of 8 bytes
-const ARENA_BITS = 18;
-const ARENA_BYTES = 1 << ARENA_BITS;
+/** Bytes lie in rows of their own, by their length in units of 8. */
+const UNIT_BYTES = 8;
+const UNIT_FIELDS = 2;
 
-/** Fields of a row. */
-const HASH = 0;
-const SLOT = 1; // where the bytes are, in units
-const LENGTH = 2;
+/** Fields of a row, behind those of a list's head, which are the owner's. */
+const HASH = HEAD_FIELDS;
+const SLOT = HEAD_FIELDS + 1; // the row of its bytes
+const LENGTH = HEAD_FIELDS + 2;
 
 export function createInterner(): Interner {
-  const rows = createRows(3);
+  const rows = createRows(HEAD_FIELDS + 3);
   const table = createIdTable((id) => rows.get(id, HASH));
-  const arenas: Uint8Array[] = [];
-  let used = ARENA_BYTES; // of the last arena
-  const freed: number[][] = Array.from({ length: (BYTES_MAX >> UNIT_BITS) + 1 }, () => []);
+  const slabs: Rows[] = []; // by units
   // Whoever chooses names must not be able to choose their places too.
   const [seed, factor] = crypto.getRandomValues(new Uint32Array(2)) as unknown as [number, number];
   const multiplier = factor | 1;
@@ -61,10 +60,11 @@ export function createInterner(): Interner {
   let wantedHash = 0;
   function is(id: number): boolean {
     if (rows.get(id, HASH) !== wantedHash || rows.get(id, LENGTH) !== wantedLength) return false;
-    const at = rows.get(id, SLOT) << UNIT_BITS;
-    const arena = arenas[at >>> ARENA_BITS] as Uint8Array;
-    const from = at & (ARENA_BYTES - 1);
-    for (let i = 0; i < wantedLength; i++) if (arena[from + i] !== wanted[wantedFrom + i]) return false;
+    const slab = slabFor(wantedLength);
+    const slot = rows.get(id, SLOT);
+    const kept = slab.bytesOf(slot);
+    const from = slab.offsetOf(slot);
+    for (let i = 0; i < wantedLength; i++) if (kept[from + i] !== wanted[wantedFrom + i]) return false;
     return true;
   }
 
@@ -76,19 +76,11 @@ export function createInterner(): Interner {
     return table.find(wantedHash, is);
   }
 
-  const unitsOf = (length: number): number => (length + (1 << UNIT_BITS) - 1) >> UNIT_BITS;
-
-  function allocate(length: number): number {
-    const units = unitsOf(length);
-    const again = freed[units]?.pop();
-    if (again !== undefined) return again;
-    if (used + (units << UNIT_BITS) > ARENA_BYTES) {
-      arenas.push(new Uint8Array(ARENA_BYTES));
-      used = 0;
-    }
-    const slot = (((arenas.length - 1) << ARENA_BITS) + used) >>> UNIT_BITS;
-    used += units << UNIT_BITS;
-    return slot;
+  function slabFor(length: number): Rows {
+    const units = Math.max(1, Math.ceil(length / UNIT_BYTES));
+    const slab = slabs[units] ?? createRows(units * UNIT_FIELDS);
+    slabs[units] = slab;
+    return slab;
   }
 
   return {
@@ -96,11 +88,9 @@ export function createInterner(): Interner {
     take(bytes, length) {
       const known = find(bytes, 0, length);
       if (known >= 0) return known;
-      const slot = allocate(length);
-      const at = slot << UNIT_BITS;
-      const arena = arenas[at >>> ARENA_BITS] as Uint8Array;
-      const from = at & (ARENA_BYTES - 1);
-      for (let i = 0; i < length; i++) arena[from + i] = bytes[i] as number;
+      const slab = slabFor(length);
+      const slot = slab.take();
+      slab.bytesOf(slot).set(bytes.subarray(0, length), slab.offsetOf(slot));
       const id = rows.take();
       rows.set(id, HASH, wantedHash);
       rows.set(id, SLOT, slot);
@@ -111,31 +101,28 @@ export function createInterner(): Interner {
     },
     drop(id) {
       table.remove(rows.get(id, HASH), id);
-      freed[unitsOf(rows.get(id, LENGTH))]?.push(rows.get(id, SLOT));
+      slabFor(rows.get(id, LENGTH)).free(rows.get(id, SLOT));
       rows.set(id, LENGTH, NONE);
       rows.free(id);
       count--;
-      if (count > 0) return;
-      // Nobody has anything any more: what a crowd filled is given back.
-      arenas.length = 0;
-      used = ARENA_BYTES;
-      for (const slots of freed) slots.length = 0;
     },
     lengthOf: (id) => rows.get(id, LENGTH),
     view(id) {
-      const at = rows.get(id, SLOT) << UNIT_BITS;
-      const from = at & (ARENA_BYTES - 1);
-      return (arenas[at >>> ARENA_BITS] as Uint8Array).subarray(from, from + rows.get(id, LENGTH));
+      const slab = slabFor(rows.get(id, LENGTH));
+      const slot = rows.get(id, SLOT);
+      const from = slab.offsetOf(slot);
+      return slab.bytesOf(slot).subarray(from, from + rows.get(id, LENGTH));
     },
+    lists: rows,
     has: (id) => rows.get(id, LENGTH) !== NONE,
     get limit() {
-      return rows.count;
+      return rows.limit;
     },
     get count() {
       return count;
     },
     get bytes() {
-      return rows.bytes + table.bytes + arenas.length * ARENA_BYTES;
+      return rows.bytes + table.bytes + slabs.reduce((sum, slab) => sum + slab.bytes, 0);
     },
   };
 }

@@ -9,6 +9,8 @@ export const HEAD = 0;
 const TAIL = 1;
 /** How many refer to the head's name or root. */
 export const USES = 2;
+/** Fields of a head. */
+export const HEAD_FIELDS = 3;
 
 /** Puts `row` at the end of the list of `list`. */
 export function append(lists: Rows, list: number, rows: Rows, row: number, link: number): void {

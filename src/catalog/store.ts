@@ -5,7 +5,7 @@
 import type { Root, Share } from "../protocol/messages.ts";
 import { createHoldings } from "./holdings.ts";
 import { createIdTable } from "./id-table.ts";
-import { append, clear, HEAD, pairHash, USES, unlink } from "./lists.ts";
+import { append, clear, HEAD, HEAD_FIELDS, pairHash, USES, unlink } from "./lists.ts";
 import { createRows, NONE } from "./rows.ts";
 import type { Job } from "./slices.ts";
 import { createTerms } from "./terms.ts";
@@ -40,7 +40,7 @@ export type Watcher = {
 export function createStore(watcher?: Watcher) {
   const terms = createTerms(watcher?.spelled);
   const { interner: names, lists: ofName } = terms;
-  const members = createRows(3);
+  const members = createRows(HEAD_FIELDS);
   const entries = createRows(9);
   const entryTable = createIdTable((e) => pairHash(entries.get(e, MEMBER), entries.get(e, NAME)));
   const holdings = createHoldings(watcher?.held);

@@ -4,14 +4,13 @@
 
 import { createInterner } from "./interner.ts";
 import { clear, USES } from "./lists.ts";
-import { createRows } from "./rows.ts";
 
 export type Terms = ReturnType<typeof createTerms>;
 
 /** `onTerm` hears that a term is there for the first time, or for nobody any more. */
 export function createTerms(onTerm?: (id: number) => void) {
   const interner = createInterner();
-  const lists = createRows(3); // by the term's id
+  const { lists } = interner;
 
   return {
     /** Where terms are looked up by their bytes, and bytes by their term. */
@@ -22,7 +21,6 @@ export function createTerms(onTerm?: (id: number) => void) {
       const before = interner.count;
       const id = interner.take(bytes, length);
       if (interner.count > before) {
-        lists.reach(id);
         onTerm?.(id);
         clear(lists, id);
       }
@@ -39,7 +37,7 @@ export function createTerms(onTerm?: (id: number) => void) {
     },
     /** Memory held, in bytes. */
     get bytes() {
-      return interner.bytes + lists.bytes;
+      return interner.bytes;
     },
   };
 }

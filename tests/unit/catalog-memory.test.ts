@@ -6,7 +6,7 @@ import { describe, expect, test } from "bun:test";
 import { createInterner } from "../../src/catalog/interner.ts";
 import { createMemoryCatalog, type MemoryCatalog } from "../../src/catalog/memory.ts";
 import { runInSlices } from "../../src/catalog/slices.ts";
-import type { Share } from "../../src/protocol/messages.ts";
+import type { Root, Share } from "../../src/protocol/messages.ts";
 import { turn } from "../support/clock.ts";
 import { codeOf, good } from "../support/good.ts";
 import { at, share } from "./catalog-contract.ts";
@@ -172,14 +172,26 @@ describe("the budget", () => {
     good(await join(5, 1500));
   });
 
-  test("gives back the memory of names when the last has left", async () => {
+  test("gives back the memory of what left, though a peer stays that joined before and one that joined meanwhile", async () => {
     const catalog = createMemoryCatalog();
-    const empty = catalog.bytes;
-    const member = good(await catalog.join({ ip: "127.0.0.1", port: 1 }, long(0, 20_000), undefined));
-    expect(catalog.bytes - empty).toBeGreaterThan(4_000_000);
-    await catalog.leave(member);
-    expect(catalog.bytes - empty).toBeLessThan(2_000_000);
-    good(await catalog.join({ ip: "127.0.0.1", port: 1 }, long(0, 100), undefined));
-    expect(await catalog.search(long(7, 1)[0]?.name ?? "")).toHaveLength(1);
+    const roots = (from: number, count: number) =>
+      long(from, count).map((one, i) => ({ ...one, root: (from + i).toString(16).padStart(64, "0") as Root }));
+    const join = async (port: number, shares: readonly Share[]) =>
+      good(await catalog.join({ ip: "127.0.0.1", port }, shares, undefined));
+    await join(1, roots(0, 50));
+    const small = catalog.bytes;
+    for (let round = 0; round < 3; round++) {
+      const leaving = [await join(2, roots(1000, 10_000))];
+      const staying = await join(3, roots(500, 50));
+      leaving.push(await join(4, roots(20_000, 10_000)));
+      expect(catalog.bytes - small).toBeGreaterThan(6_000_000);
+      for (const member of leaving) await catalog.leave(member);
+      expect(catalog.bytes - small).toBeLessThan(1_000_000);
+      expect(await catalog.search(long(7, 1)[0]?.name ?? "")).toHaveLength(1);
+      expect(await catalog.search(long(507, 1)[0]?.name ?? "")).toHaveLength(1);
+      expect(await catalog.search(long(1007, 1)[0]?.name ?? "")).toEqual([]);
+      expect(catalog.sources((507).toString(16).padStart(64, "0") as Root)).toHaveLength(1);
+      await catalog.leave(staying);
+    }
   });
 });
