@@ -102,12 +102,10 @@ const TOO_LARGE: readonly string[] = [
   "src/content/hasher.ts createHasher",
   "src/servidor/desk.ts createDesk",
   "src/transfer/fetcher.ts createFetcher",
-  "src/transfer/guest.ts createGuest",
   "src/transfer/lane.ts createLane",
   "src/transfer/run.ts startRun",
   "src/transfer/storage.ts createStorage",
   "src/transfer/swarm.ts createSwarm",
-  "src/transfer/uploads.ts createUploads",
   "src/transport/server-link.ts createServerLink",
 ];
 const TOO_MANY_PARAMETERS: readonly string[] = [

@@ -46,7 +46,7 @@ export type GuestOptions = {
   readonly onClose: (guest: Guest) => void;
 };
 
-const TURN_SLICES = 8;
+const TURN_SLICES = 4;
 const FATAL: ReadonlySet<string> = new Set(["LINE_TOO_LONG", "TIMEOUT", "CHANGED"]);
 
 /** The state of one connection. */

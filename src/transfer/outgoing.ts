@@ -1,5 +1,5 @@
 // What a connection is sending after a line that announced it: a payload from memory, or bytes of a file.
-// Invariant: one buffer, refilled only once it has left; what was announced follows, or nothing does.
+// Invariant: two buffers, each refilled only once it has left; what was announced follows, or nothing does.
 // Never: waits for the disk on this thread.
 
 import { type Fault, isFault } from "../protocol/fault.ts";
@@ -25,12 +25,13 @@ export type Slices = {
 };
 
 /** What is sent at once, and read for it. */
-export const SLICE_BYTES = 512 * 1024;
+export const SLICE_BYTES = 1024 * 1024;
 /** What is read for a connection that sends files by itself but takes no more now: enough to hear of it when it does. */
 const NUDGE_BYTES = 16 * 1024;
 
 /** Nothing. */
 export const NOTHING: Outgoing = { left: 0, send: () => 0 };
+const EMPTY: Uint8Array = new Uint8Array(0);
 
 export function fromMemory(connection: Connection, payload: Uint8Array): Outgoing {
   let at = 0;
@@ -45,34 +46,58 @@ export function fromMemory(connection: Connection, payload: Uint8Array): Outgoin
   };
 }
 
-/** Files of one connection, by one buffer. */
+/** Files of one connection, by two buffers: one leaves while the other is filled. */
 export function createFileSender(connection: Connection): (from: number, length: number, slices: Slices) => Outgoing {
-  let buffer: Uint8Array | undefined;
-
-  /** Through the buffer; 0 when the file no longer gives what it announced. */
-  async function sendRead(offset: number, most: number, { read }: Slices): Promise<number> {
-    if (buffer === undefined || buffer.length < most) buffer = new Uint8Array(most);
-    const slice = buffer.subarray(0, most);
-    const got = await read(slice, offset);
-    if (isFault(got) || got < slice.length) return 0;
-    connection.send(slice);
-    return slice.length;
-  }
+  const buffers: [Uint8Array, Uint8Array] = [EMPTY, EMPTY];
 
   return (from, length, slices) => {
     const { fd, inMemory, onSent } = slices;
+    const end = from + length;
     let offset = from;
     let direct = fd !== undefined && connection.sendFile !== undefined;
+    /** What was read and has not been sent; what is read next, and for up to which offset. */
+    let ready = EMPTY;
+    let ahead: MaybeLater<Uint8Array | undefined>;
+    let readTo = from;
+
+    /** Reads up to `most` bytes into the buffer that has left; undefined when the file no longer gives what it announced. */
+    function startReading(most: number): void {
+      const bytes = Math.min(most, end - readTo);
+      buffers.reverse();
+      if (buffers[0].length < bytes) buffers[0] = new Uint8Array(bytes);
+      const slice = buffers[0].subarray(0, bytes);
+      const got = slices.read(slice, readTo);
+      const whole = (count: number | Fault) => (isFault(count) || count < bytes ? undefined : slice);
+      ahead = got instanceof Promise ? got.then(whole) : whole(got);
+      readTo += bytes;
+    }
+
+    /** Through the buffers; 0 when the file no longer gives what it announced. */
+    async function sendRead(most: number): Promise<number> {
+      if (ready.length === 0) {
+        if (readTo === offset) startReading(most);
+        const read = await ahead;
+        if (read === undefined) return 0;
+        ready = read;
+        // Nothing is queued: what was sent before has left, so that its buffer is free.
+        if (readTo < end && !(direct && inMemory(readTo, Math.min(most, end - readTo)))) startReading(most);
+      }
+      const slice = ready.subarray(0, most);
+      ready = ready.subarray(slice.length);
+      connection.send(slice);
+      return slice.length;
+    }
 
     async function send(most: number): Promise<number> {
       let asked = most;
       let sent = 0;
-      if (direct && inMemory(offset, most)) {
+      if (direct && readTo === offset && inMemory(offset, most)) {
         sent = connection.sendFile?.(fd as number, offset, most) ?? CANNOT_SEND;
         if (sent === CANNOT_SEND) direct = false;
         else asked = Math.min(most, NUDGE_BYTES);
+        if (sent > 0) readTo += sent;
       }
-      if (sent <= 0) sent = await sendRead(offset, asked, slices);
+      if (sent <= 0) sent = await sendRead(asked);
       offset += sent;
       if (sent > 0) onSent(sent);
       return sent;

@@ -5,9 +5,10 @@
 import { describe, expect, test } from "bun:test";
 import { encodeRequest } from "../../src/protocol/requests.ts";
 import { createGuest } from "../../src/transfer/guest.ts";
+import { SLICE_BYTES } from "../../src/transfer/outgoing.ts";
 import { createRates } from "../../src/transfer/rates.ts";
 import { CANNOT_SEND, type Connection } from "../../src/transport/connection.ts";
-import { createVirtualClock } from "../support/clock.ts";
+import { createVirtualClock, turn } from "../support/clock.ts";
 import { createFarEnd } from "../support/net.ts";
 import { contentOf } from "../support/sharer.ts";
 
@@ -82,5 +83,84 @@ describe("a connection that sends files", () => {
   test("keeps to the rate", async () => {
     // A second's worth, of which a burst of 0.1 s passes at once.
     expect((await get((_, room) => Math.min(room, 30_000), { rate: SIZE })).ms).toBeGreaterThanOrEqual(890);
+  });
+});
+
+/** A GET of the whole file over a connection without sendFile, which keeps what it was sent until it is let go. */
+async function hold(failFrom = Number.POSITIVE_INFINITY) {
+  const size = 3 * SLICE_BYTES + 5;
+  const file = contentOf(size);
+  const held: Uint8Array[] = [];
+  const reads: number[] = [];
+  let isGone = false;
+  const serveOn = (connection: Connection) =>
+    createGuest({
+      connection: {
+        ...connection,
+        send: (bytes) => void (typeof bytes === "string" || held.push(bytes)),
+        get queued() {
+          return held.length;
+        },
+        destroy: () => {
+          isGone = true;
+        },
+      },
+      payer: createRates(undefined, createVirtualClock()).payer(ADDRESS.ip),
+      serve(guest) {
+        const read = async (into: Uint8Array, offset: number): Promise<number> => {
+          reads.push(offset);
+          into.set(file.subarray(offset, offset + into.length));
+          return offset >= failFrom ? 0 : into.length;
+        };
+        guest.send(0, size, { fd: undefined, inMemory: () => false, read, onSent() {} });
+        return undefined;
+      },
+      onClose() {},
+    }).handlers;
+  const [, far] = createFarEnd(ADDRESS, serveOn);
+  far.say(encodeRequest({ verb: "GET", offset: 0, length: size }));
+  await turn();
+  return {
+    file,
+    reads,
+    get isGone() {
+      return isGone;
+    },
+    /** What waits to leave, as it is by now; then it has left. */
+    async letGo(): Promise<Uint8Array> {
+      const bytes = Buffer.concat(held.splice(0));
+      far.drain();
+      await turn();
+      return bytes;
+    },
+  };
+}
+
+describe("a connection that cannot send files", () => {
+  test("has its next slice read while one leaves, and none beyond that", async () => {
+    const { reads, letGo } = await hold();
+    expect(reads).toEqual([0, SLICE_BYTES]);
+    await letGo();
+    expect(reads).toEqual([0, SLICE_BYTES, 2 * SLICE_BYTES]);
+  });
+
+  test("is given every byte once: nothing is read over what has not left", async () => {
+    const { file, letGo } = await hold();
+    const parts: Uint8Array[] = [];
+    for (let part = await letGo(); part.length > 0; part = await letGo()) parts.push(part);
+    expect(Buffer.concat(parts).equals(file)).toBe(true);
+  });
+
+  test("gets what could be read before it is closed for what could not", async () => {
+    const held = await hold(SLICE_BYTES);
+    expect(held.isGone).toBe(false);
+    expect(await held.letGo()).toEqual(Buffer.from(held.file.subarray(0, SLICE_BYTES)));
+    expect(held.isGone).toBe(true);
+  });
+
+  test("keeps to the rate, in parts of what was read", async () => {
+    const limits = { rate: SIZE, firstBytes: 2 * SIZE, readBytes: 2 * SIZE };
+    expect((await get(() => CANNOT_SEND, limits)).ms).toBeGreaterThanOrEqual(890);
+    await get(() => CANNOT_SEND, { rate: SIZE });
   });
 });
