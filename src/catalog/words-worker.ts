@@ -1,6 +1,6 @@
 // A thread of its own for the words of names: SQLite's full-text index over every name that is announced.
 // Invariant: a question knows every name that was learned before it came, unless it costs more than FIND_MS_MAX: then
-// it is answered with what was found by then. The question that has cost least goes on first.
+// it is answered with what was found by then. What came long ago and has cost little goes on first.
 // Never: keeps a name; the index has its words only, and answers with numbers.
 
 import { Database, type Statement } from "bun:sqlite";
@@ -38,8 +38,9 @@ type Question = {
   readonly ids: number[];
   /** The next shard to look into. */
   shard: number;
-  /** What it has cost; of those that have cost nothing yet the one with fewest words goes first. */
   spentMs: number;
+  /** When it came, later by a millisecond for each word. The least of this and of what it has cost goes first. */
+  readonly from: number;
 };
 
 const db = new Database(":memory:");
@@ -81,10 +82,13 @@ const learn = db.transaction((ids: readonly number[], names: readonly (string | 
   }
 });
 
-/** Lets the question that has cost least look into one more shard, and answers it if that was all. */
+/** New questions never hold up an older one for long: one that came later by what the older has cost goes behind it. */
+const rankOf = ({ from, spentMs }: Question): number => from + spentMs;
+
+/** Lets the question of the least rank look into one more shard, and answers it if that was all. */
 function step(): void {
   let next: Question | undefined;
-  for (const question of questions) if (next === undefined || question.spentMs < next.spentMs) next = question;
+  for (const question of questions) if (next === undefined || rankOf(question) < rankOf(next)) next = question;
   if (next === undefined) return;
   const shard = shards[next.shard++];
   if (shard !== undefined && shard.count > 0) look(next, shard);
@@ -120,7 +124,8 @@ self.onmessage = ({ data: order }: MessageEvent<WordsOrder>) => {
     most: order.most,
     ids: [],
     shard: 0,
-    spentMs: order.words.length / 1000,
+    spentMs: 0,
+    from: performance.now() + order.words.length,
   });
   if (questions.size === 1) setImmediate(step);
 };
