@@ -64,7 +64,6 @@ export function answer(
     case "UPDATE":
       return after(catalog.update(member, request.share), (refused) => refused ?? UPDATE_OK);
     case "OFFER":
-      if (request.share.root === undefined) return fault("BAD_REQUEST", "theirs", "OFFER needs a root");
       return after(catalog.offer(member, request.share), (refused) => refused ?? OFFER_OK);
     case "WITHDRAW":
       return after(catalog.withdraw(member, request.name), () => WITHDRAW_OK);

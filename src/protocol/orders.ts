@@ -16,7 +16,7 @@ export type Orders = {
   next(): Order | Fault | undefined;
   /** Whether a JOIN's payload is still arriving. */
   readonly joining: boolean;
-  /** A JOIN was not understood: its payload cannot be told from requests, and nothing more is read. */
+  /** A JOIN, or a line that may be one, was not understood: its payload cannot be told from requests; nothing more is read. */
   readonly lost: boolean;
 };
 
@@ -33,10 +33,13 @@ export function createOrders(reader: Reader, joinBytesMax = JOIN_PAYLOAD_BYTES_M
     if (lost) return undefined;
     if (joining !== undefined) return takePayload(joining);
     const line = reader.line();
-    if (line === undefined || isFault(line)) return line;
+    if (line === undefined) return undefined;
+    // What is no text may have been a JOIN, whose payload would be taken for requests.
+    if (isFault(line)) lost = true;
+    if (isFault(line)) return line;
     const request = decodeServerRequest(line);
     if (isFault(request)) {
-      lost = line.startsWith("JOIN");
+      lost = /^JOIN(?: |$)/.test(line);
       return request;
     }
     if (request.verb !== "JOIN") return { request, payload: NOTHING };

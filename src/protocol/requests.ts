@@ -42,7 +42,8 @@ export function decodeServerRequest(line: string): ServerRequest | Fault {
     case "UPDATE":
     case "OFFER": {
       const share = parseShare(rest);
-      return isFault(share) ? share : { verb, share };
+      if (isFault(share)) return share;
+      return verb === "OFFER" && share.root === undefined ? bad("OFFER needs a root") : { verb, share };
     }
     case "SOURCES":
       return isRoot(rest) ? { verb, root: rest } : bad("expected: SOURCES root");

@@ -47,7 +47,8 @@ export const anyServerRequest: fc.Arbitrary<ServerRequest> = fc.oneof(
     key: fc.oneof(hex(32), always("-")),
   }),
   fc.record({ verb: fc.constantFrom("SEARCH" as const, "WITHDRAW" as const), name: anyName }),
-  fc.record({ verb: fc.constantFrom("UPDATE" as const, "OFFER" as const), share: anyShare }),
+  fc.record({ verb: always("UPDATE" as const), share: anyShare }),
+  fc.record({ verb: always("OFFER" as const), share: fc.record({ name: anyName, size: anySize, root: anyRoot }) }),
   fc.record({ verb: always("SOURCES" as const), root: anyRoot }),
 );
 

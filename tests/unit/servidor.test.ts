@@ -400,13 +400,25 @@ describe("a line or a stream out of bounds", () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(128 * 1024 * 1024);
   });
 
-  test("of bytes that are no text is BAD_REQUEST, and the next is answered", async () => {
-    const raw = await dial(start());
-    raw.send(Uint8Array.of(0xff, 0xfe, 10));
-    raw.send("PING\n");
-    expect(await raw.line()).toStartWith("ERROR BAD_REQUEST final");
-    expect(await raw.line()).toBe("PONG");
-  });
+  test.each(["", "JOIN 127.0.0.1:1 10 "])(
+    "of bytes that are no text, behind %j, is BAD_REQUEST and the last: what follows may be a JOIN's payload",
+    async (before) => {
+      const raw = await dial(start());
+      raw.send(Buffer.concat([Buffer.from(before), Uint8Array.of(0xff, 0xfe, 10), Buffer.from("PING\nPING\n")]));
+      expect(await raw.line()).toStartWith("ERROR BAD_REQUEST final");
+      expect(await raw.rest()).toBe("");
+    },
+  );
+
+  test.each(["JOIN2 127.0.0.1:1 5", "JOINED", "JOIN_OK 1"])(
+    "of a verb that only begins like JOIN, %s, is UNKNOWN_VERB, and the next is answered",
+    async (line) => {
+      const raw = await dial(start());
+      raw.send(`${line}\nPING\n`);
+      expect(await raw.line()).toStartWith("ERROR UNKNOWN_VERB final");
+      expect(await raw.line()).toBe("PONG");
+    },
+  );
 
   test("random bytes harm nobody", async () => {
     const server = start();
