@@ -158,7 +158,9 @@ export function createQueue(writeSome: WriteSome): Queue {
       if (hasRoom(fd, bytes.length)) add({ fd, bytes }, bytes.length);
     },
     pushParts(fd, bytes, parts) {
-      if (hasRoom(fd, bytes)) add({ fd, parts, weight: bytes }, bytes);
+      // Made as it is written, it holds no more than a part; counted in full, the longest JOIN would be dropped beside short lines.
+      const weight = Math.min(bytes, OUTPUT_QUEUE_BYTES_MAX / 2);
+      if (hasRoom(fd, weight)) add({ fd, parts, weight }, weight);
     },
     below(bytes) {
       if (queued <= bytes) return Promise.resolve();

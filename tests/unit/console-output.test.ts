@@ -102,6 +102,23 @@ test.skipIf(process.platform === "win32").each(["socket", "pipe"])(
   },
 );
 
+test("a line in parts that is longer than the queue is written whole beside short lines, and none of them is dropped", async () => {
+  let bytes = 0;
+  const queue = createQueue(async (_fd, part) => {
+    bytes += part.length;
+    return part.length;
+  });
+  const part = "x".repeat(1024 * 1024);
+  function* parts(): Generator<string, void> {
+    for (let made = 0; made < 48; made++) yield part;
+  }
+  queue.push(1, "before\n");
+  queue.pushParts(1, 48 * part.length + 1, parts());
+  queue.push(1, "behind\n");
+  await queue.below(0);
+  expect(bytes).toBe(48 * part.length + "before\n\nbehind\n".length);
+});
+
 test("a line in parts is made as it is written, whole, in its place, and is given up with its reader", async () => {
   const { write, written } = scripted([]);
   const queue = createQueue(write);
@@ -125,7 +142,7 @@ test("a line in parts is made as it is written, whole, in its place, and is give
   expect(made).toBeLessThan(2);
 });
 
-test("a line in parts counts as waiting until it is written, and is dropped whole where there is no room", async () => {
+test("a line in parts counts as at most half the queue until it is written, and is dropped whole where there is no room", async () => {
   const { promise: read, resolve: readNow } = Promise.withResolvers<void>();
   const written: string[] = [];
   const queue = createQueue(async (_, bytes) => {
@@ -135,11 +152,12 @@ test("a line in parts counts as waiting until it is written, and is dropped whol
   });
   queue.pushParts(1, 2 * OUTPUT_QUEUE_BYTES_MAX, ["first"].values());
   queue.pushParts(1, OUTPUT_QUEUE_BYTES_MAX, ["second"].values());
-  queue.push(1, "third\n");
+  queue.pushParts(1, OUTPUT_QUEUE_BYTES_MAX, ["third"].values());
+  queue.push(1, "fourth\n");
   readNow();
   await queue.below(0);
-  expect(written.join("")).toBe("first\n");
-  queue.push(1, "fourth\n");
+  expect(written.join("")).toBe("first\nsecond\n");
+  queue.push(1, "fifth\n");
   await queue.below(0);
-  expect(written.join("")).toBe("first\nfourth\n");
+  expect(written.join("")).toBe("first\nsecond\nfifth\n");
 });
