@@ -203,7 +203,9 @@ describe("the shape of src/", () => {
         : lines > FUNCTION_LINES_MAX;
     const names = (offends: (measured: Measured) => boolean): string[] =>
       functions.filter(offends).map(({ path, name, line }) => `${path} ${name || `line ${line}`}`);
-    expect(names(isTooLarge).filter((name) => !TOO_LARGE.includes(name))).toEqual([]);
+    const large = names(isTooLarge);
+    expect(large.filter((name) => !TOO_LARGE.includes(name))).toEqual([]);
+    expect(TOO_LARGE.filter((name) => !large.includes(name))).toEqual([]);
     expect(
       names(({ parameters }) => parameters > PARAMETERS_MAX).filter((name) => !TOO_MANY_PARAMETERS.includes(name)),
     ).toEqual([]);

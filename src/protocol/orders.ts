@@ -34,9 +34,10 @@ export function createOrders(reader: Reader, joinBytesMax = JOIN_PAYLOAD_BYTES_M
     if (joining !== undefined) return takePayload(joining);
     const line = reader.line();
     if (line === undefined) return undefined;
-    // What is no text may have been a JOIN, whose payload would be taken for requests.
-    if (isFault(line)) lost = true;
-    if (isFault(line)) return line;
+    if (isFault(line)) {
+      lost = true; // what is no text may have been a JOIN, whose payload would be taken for requests
+      return line;
+    }
     const request = decodeServerRequest(line);
     if (isFault(request)) {
       lost = /^JOIN(?: |$)/.test(line);
