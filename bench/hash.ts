@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { listFolder } from "../src/content/folder.ts";
-import { createHasher } from "../src/content/hasher.ts";
+import { createHasher } from "../src/content/hashing/hasher.ts";
 import { isFault } from "../src/protocol/fault.ts";
 
 const GOAL = 0.9;

@@ -11,20 +11,20 @@ import {
   peerUsage,
   WAIT_SECONDS_DEFAULT,
 } from "./config.ts";
-import { damagedComplaint, leftOutComplaint, refusedComplaint, withdrawnComplaint } from "./console/complaints.ts";
+import { type Session, showSkipped } from "./console/actions.ts";
+import { EXIT, runTask } from "./console/commands.ts";
 import { runHash, runVerify } from "./console/hash.ts";
-import { UNRECORDED } from "./console/hash-complaints.ts";
-import { EXIT, runTask } from "./console/headless.ts";
-import { peerHelp } from "./console/help.ts";
 import { runMenu } from "./console/menu.ts";
 import { answerAndExit, runProgram } from "./console/program.ts";
-import { isStop } from "./console/questions.ts";
-import { createJsonReport, createReport, type Report } from "./console/report.ts";
-import { type Session, showSkipped } from "./console/session.ts";
-import { createHashCache } from "./content/hash-cache.ts";
-import { createHasher } from "./content/hasher.ts";
+import { isStop } from "./console/terminal/questions.ts";
+import { damagedComplaint, leftOutComplaint, refusedComplaint, withdrawnComplaint } from "./console/text/complaints.ts";
+import { UNRECORDED } from "./console/text/hash-complaints.ts";
+import { peerHelp } from "./console/text/help.ts";
+import { createJsonReport, createReport, type Report } from "./console/text/report.ts";
+import { createHashCache } from "./content/hashing/hash-cache.ts";
+import { createHasher } from "./content/hashing/hasher.ts";
+import { hashFiles, verifyFolder } from "./content/hashing/verify.ts";
 import { chosenFault, defaultFolder, isWide } from "./content/places.ts";
-import { hashFiles, verifyFolder } from "./content/verify.ts";
 import { Peer, type PeerEvent, resolveHost } from "./peer.ts";
 import type { Address } from "./protocol/address.ts";
 import { type Fault, isFault } from "./protocol/fault.ts";

@@ -3,15 +3,15 @@
 // Never: holds logic of its own; every step is one call into the part that knows.
 
 import { isUsage, parseServer, SERVER_DEFAULT, type ServerConfig, serverUsage } from "./config.ts";
-import { EXIT } from "./console/headless.ts";
-import { serverHelp } from "./console/help.ts";
-import { addedLine, addedLineParts, searchedLine } from "./console/lines.ts";
+import { EXIT } from "./console/commands.ts";
 import { createJsonLog, createLog } from "./console/log.ts";
 import { askServer } from "./console/menu.ts";
-import type { Output } from "./console/output.ts";
 import { answerAndExit, runProgram } from "./console/program.ts";
-import { type Asker, isStop } from "./console/questions.ts";
-import { createReport } from "./console/report.ts";
+import type { Output } from "./console/terminal/output.ts";
+import { type Asker, isStop } from "./console/terminal/questions.ts";
+import { serverHelp } from "./console/text/help.ts";
+import { addedLine, addedLineParts, searchedLine } from "./console/text/lines.ts";
+import { createReport } from "./console/text/report.ts";
 import type { Address } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import { Servidor, type ServidorEvent } from "./servidor.ts";

@@ -3,32 +3,33 @@
 // Never: prints or asks; the console does. Never moves a file's bytes on this thread (DESIGN 5).
 
 import { emptyListing, isDotFile, type Listing, type Skipped } from "./content/folder.ts";
-import { createHasher } from "./content/hasher.ts";
-import { finalPath } from "./content/inside.ts";
+import { createHasher } from "./content/hashing/hasher.ts";
+import { isPieceDamaged } from "./content/hashing/verify.ts";
 import { createLibrary, type Hashing, type Held, type Library } from "./content/library.ts";
-import { isPieceDamaged } from "./content/verify.ts";
+import { NO_OFFER } from "./content/part-workspace.ts";
+import { finalPath } from "./content/safe-files.ts";
+import { download } from "./download/download.ts";
 import { createDamage } from "./peer/damage.ts";
-import { type Parts, SYSTEM } from "./peer/parts.ts";
+import { type Env, SYSTEM } from "./peer/env.ts";
+import { type FoundWords, findWords } from "./peer/find.ts";
 import { createRefusals } from "./peer/refusals.ts";
 import type { Done, DownloadRequest, JoinAt, Joined, NotJoined, Sharing } from "./peer/requests.ts";
+import { createServerLink, type Entered, type ServerLink } from "./peer/server-link.ts";
 import { type Address, AS_SEEN, LOOPBACK, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import type { Holder, Root } from "./protocol/messages.ts";
 import { nameFlaw } from "./protocol/names.ts";
 import { decodeAddresses, decodeHolders, fitting } from "./protocol/payloads.ts";
-import { download } from "./transfer/download.ts";
-import { createOffers, NO_OFFER } from "./transfer/offers.ts";
-import { stockOf, stocksOf } from "./transfer/stock.ts";
-import type { UploadThread } from "./transfer/upload-thread.ts";
-import type { UploadsEvent } from "./transfer/uploads.ts";
 import { expectReply } from "./transport/caller.ts";
-import { type FoundWords, findWords } from "./transport/find.ts";
 import { localIp } from "./transport/route.ts";
-import { createServerLink, type Entered, type ServerLink } from "./transport/server-link.ts";
 import { freePort } from "./transport/tcp.ts";
+import { createPartialShares } from "./upload/partial-shares.ts";
+import { entriesOf, entryOf } from "./upload/share-entry.ts";
+import type { UploadsEvent } from "./upload/upload-server.ts";
+import type { UploadThread } from "./upload/upload-thread.ts";
 
+export type { Progress, Waiting } from "./download/progress.ts";
 export type { Done, DownloadRequest, JoinAt, Joined, NotJoined } from "./peer/requests.ts";
-export type { Progress, Waiting } from "./transfer/progress.ts";
 export { resolveHost } from "./transport/route.ts";
 
 export type PeerEvent =
@@ -69,7 +70,7 @@ export type PeerOptions = {
   readonly paranoid?: boolean;
   readonly onEvent: (event: PeerEvent) => void;
   /** The machine, where it is another than this one. */
-  readonly parts?: Parts;
+  readonly env?: Env;
 };
 
 /** Where we are in: the folder as the person typed it, what it holds, where we listen. */
@@ -90,7 +91,7 @@ const LANE_THREADS = 2;
 export class Peer {
   readonly #options: PeerOptions;
   readonly #link: ServerLink;
-  readonly #parts: Parts;
+  readonly #env: Env;
   readonly #cache;
   readonly #hasher;
   readonly #key = crypto.getRandomValues(new Uint8Array(16)).toHex();
@@ -106,29 +107,29 @@ export class Peer {
   /** What downloaders say came wrong from here, and the thread that looks. */
   readonly #damage;
   readonly #checking;
-  readonly #offers = createOffers((request) => void this.#link.call(request));
+  readonly #offers = createPartialShares((request) => void this.#link.call(request));
 
   constructor(options: PeerOptions) {
     this.#options = options;
-    const { parts = SYSTEM } = options;
-    this.#parts = parts;
-    this.#cache = parts.createHashCache();
-    this.#refused = createRefusals(parts.clock);
-    this.#checking = parts.createHashPool(1, { background: true });
+    const { env = SYSTEM } = options;
+    this.#env = env;
+    this.#cache = env.createHashCache();
+    this.#refused = createRefusals(env.clock);
+    this.#checking = env.createHashPool(1, { background: true });
     this.#damage = createDamage({
-      clock: parts.clock,
+      clock: env.clock,
       isDamaged: (name, index) => this.#isDamaged(name, index),
       onDamaged: (name, piece) => {
         const library = this.#place?.library;
         if (library?.remove(name)) this.#withdraw(library, name, { type: "damaged", name, piece });
       },
     });
-    this.#hasher = createHasher({ ...parts, cache: this.#cache, background: true, rate: options.hashRate });
+    this.#hasher = createHasher({ ...env, cache: this.#cache, background: true, rate: options.hashRate });
     this.#link = createServerLink({
       server: options.server,
-      connect: parts.connect,
-      clock: parts.clock,
-      random: parts.random,
+      connect: env.connect,
+      clock: env.clock,
+      random: env.random,
       shares: () => this.#place?.library.shares() ?? [],
       key: this.#key,
       onListed: () => this.#offers.renew(),
@@ -169,7 +170,7 @@ export class Peer {
     const isWhole = (at.sharing ?? "folder") === "folder";
     // What was there before and is in the folder's listing no more is gone; of what a listing never held, nothing is known.
     const listed = new Set(isWhole ? this.#place?.library.names() : []);
-    const listing = isWhole ? await this.#parts.listFolder(at.folder) : emptyListing(at.folder);
+    const listing = isWhole ? await this.#env.listFolder(at.folder) : emptyListing(at.folder);
     if (isFault(listing)) return listing;
     if (isWhole) this.#options.onEvent({ type: "skipped", files: listing.skipped });
     for (let { shares } = listing; ; ) {
@@ -188,13 +189,13 @@ export class Peer {
     const before = this.#place;
     const uploads = this.#uploadThread();
     // What is new there is served from the first moment on that others may know of it.
-    for (const stocked of stocksOf(library))
+    for (const stocked of entriesOf(library))
       if (before?.library.get(stocked.share.name) === undefined) uploads.stock(stocked);
     const listening = await uploads.listen({ ip: at.host ?? (await this.localIp()), port: at.port });
     const entered = isFault(listening) ? listening : await this.#joinServer(listening, at, library);
     if (isFault(listening) || isFault(entered)) {
       library.close();
-      uploads.restock(stocksOf(before?.library));
+      uploads.restock(entriesOf(before?.library));
       const lost = await uploads.settle(false);
       if (lost !== undefined && before !== undefined)
         this.#options.onEvent({ type: "reach", reached: false, address: before.published });
@@ -205,7 +206,7 @@ export class Peer {
     before?.library.close();
     // Downloaded, or back, since the folder was listed.
     const news = before?.library.folder === library.folder ? library.adopt(before.library, listed) : [];
-    uploads.restock(stocksOf(library));
+    uploads.restock(entriesOf(library));
     await uploads.settle(true);
     this.#offers.renew(); // a JOIN leaves the server with nothing but what it carries
     for (const held of news) void this.#announce(library, held);
@@ -218,8 +219,8 @@ export class Peer {
       listing,
       cache: this.#cache,
       hasher: this.#hasher,
-      clock: this.#parts.clock,
-      stampFile: this.#parts.stampFile,
+      clock: this.#env.clock,
+      stampFile: this.#env.stampFile,
       onShared: (held) => void this.#announce(library, held),
       onLost: (name) => this.#withdraw(library, name),
       onHashing: (hashing) => {
@@ -233,7 +234,7 @@ export class Peer {
   #uploadThread(): UploadThread {
     const { maxUploads, rejectAll, maxUploadRate, minUploadRate } = this.#options;
     const policy = { maxUploads, rejectAll, maxUploadRate, minUploadRate };
-    this.#uploads ??= this.#parts.startUploadThread(policy, this.#key, (event) => this.#hearUploads(event));
+    this.#uploads ??= this.#env.startUploadThread(policy, this.#key, (event) => this.#hearUploads(event));
     return this.#uploads;
   }
 
@@ -256,7 +257,7 @@ export class Peer {
 
   /** SPEC 5.f, 5.h: the file from that peer into our own folder, verified; then UPDATE by itself. */
   async download(from: Address, request: DownloadRequest = {}): Promise<Done | Fault> {
-    const parts = this.#parts;
+    const env = this.#env;
     const place = this.#place;
     const uploads = this.#uploads;
     if (place?.typed === undefined || uploads === undefined) return fault("NOT_JOINED", "ours", "DOWNLOAD before JOIN");
@@ -266,11 +267,11 @@ export class Peer {
     if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
     const found = this.#found.name === name ? this.#found.peers : [];
     const others = found.filter((peer) => !sameAddress(peer, place.published));
-    if (await parts.hasFile(place.library.folder, name))
+    if (await env.hasFile(place.library.folder, name))
       return this.#alreadyHere(place, name, [from, ...others], request.signal);
     const isSilent = place.sharing === "nothing" || isDotFile(name);
-    const threads = parts.createLaneThreads(LANE_THREADS, this.#options);
-    const rechecking = parts.createHashPool(1);
+    const threads = env.createLaneThreads(LANE_THREADS, this.#options);
+    const rechecking = env.createHashPool(1);
     const downloaded = await download({
       name,
       from,
@@ -278,17 +279,17 @@ export class Peer {
       only: request.only ?? false,
       paranoid: this.#options.paranoid ?? false,
       maxWaitSeconds: request.maxWaitSeconds ?? Number.POSITIVE_INFINITY,
-      openWorkplace: (wanted, apart) => parts.openWorkplace(place.library.folder, wanted, apart),
+      openPartWorkspace: (wanted, apart) => env.openPartWorkspace(place.library.folder, wanted, apart),
       openLane: threads.open,
       hashPieces: (fd) => (head, first, pieces) => rechecking.run({ ...head, fd, first, pieces }),
       findHolders: (root) => this.#findHolders(root),
       offer: (content, part) =>
         isSilent ? NO_OFFER : this.#offers.begin(uploads, { folder: place.library.folder, name, ...part }, content),
-      random: parts.random,
+      random: env.random,
       self: place.published,
       maxDownloadRate: this.#options.maxDownloadRate,
-      connect: parts.connect,
-      clock: parts.clock,
+      connect: env.connect,
+      clock: env.clock,
       signal: request.signal,
       onProgress: request.onProgress,
       onSourceLost: request.onSourceLost,
@@ -353,7 +354,7 @@ export class Peer {
   /** A file is shared from now on, or more is known of it. While a JOIN is under way the server is told after it. */
   async #announce(library: Library, held: Held): Promise<void> {
     if (this.#place?.library !== library) return;
-    this.#uploads?.stock(stockOf(library, held));
+    this.#uploads?.stock(entryOf(library, held));
     const { root } = held;
     const { name } = held.local;
     if (this.#withdrawn.delete(name)) this.#options.onEvent({ type: "returned", name });

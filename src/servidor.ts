@@ -7,15 +7,15 @@ import type { Address } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import { PROBES_MAX, READ_AHEAD_BYTES_MAX } from "./protocol/limits.ts";
 import { type Limits, limitsFor } from "./protocol/server-limits.ts";
-import { createDesk, type Desk } from "./servidor/desk.ts";
 import type { ServidorOptions } from "./servidor/events.ts";
-import { gaugesOf, type Index, openIndex } from "./servidor/index.ts";
+import { createFastSearch, type FastSearch } from "./servidor/fast-search.ts";
 import { createMetrics } from "./servidor/metrics.ts";
+import { gaugesOf, type Index, openIndex } from "./servidor/open-catalog.ts";
 import { serveOperations } from "./servidor/operations.ts";
-import { createOutbox } from "./servidor/outbox.ts";
-import { createProbes } from "./servidor/probes.ts";
-import { createPump, TURN_ORDERS } from "./servidor/pump.ts";
-import { createQuick, type Quick } from "./servidor/quick.ts";
+import { createReachability } from "./servidor/reachability.ts";
+import { createReplyBuffer } from "./servidor/reply-buffer.ts";
+import { createRequestHandler, type RequestHandler } from "./servidor/request-handler.ts";
+import { createRequestLoop, TURN_ORDERS } from "./servidor/request-loop.ts";
 import {
   createDoorway,
   type Doorway,
@@ -27,10 +27,10 @@ import {
   silence,
   stay,
 } from "./servidor/session.ts";
-import { type Clock, every, systemClock } from "./transport/clock.ts";
+import { type Clock, every, systemClock } from "./shared/clock.ts";
 import { type Connection, DEAF, type Handlers, type Listener } from "./transport/connection.ts";
 import { DESCRIPTORS_FOR_CONNECTIONS, DESCRIPTORS_FOR_DIALS } from "./transport/descriptors.ts";
-import { knock } from "./transport/knock.ts";
+import { knock } from "./transport/dial-probe.ts";
 import { listen } from "./transport/tcp.ts";
 
 export type { ServidorEvent, ServidorOptions } from "./servidor/events.ts";
@@ -44,10 +44,10 @@ export class Servidor {
   readonly #clock: Clock;
   readonly #limits: Limits;
   readonly #doorway: Doorway;
-  readonly #desk: Desk;
+  readonly #desk: RequestHandler;
   readonly #metrics = createMetrics();
-  readonly #outbox = createOutbox(this.#metrics.sent);
-  readonly #quick: Quick | undefined;
+  readonly #outbox = createReplyBuffer(this.#metrics.sent);
+  readonly #quick: FastSearch | undefined;
   readonly #pump: (session: Session) => void;
   #listener: Listener | undefined;
   #operations: Listener | undefined;
@@ -64,7 +64,7 @@ export class Servidor {
     this.#doorway = createDoorway(this.#limits, options.trusted, open);
     const most = Math.min(PROBES_MAX, DESCRIPTORS_FOR_DIALS);
     const dial = { connect: options.connect ?? knock, clock: this.#clock, newNonce, most };
-    this.#desk = createDesk({
+    this.#desk = createRequestHandler({
       options,
       limits: this.#limits,
       catalog: this.#catalog,
@@ -73,10 +73,10 @@ export class Servidor {
       outbox: this.#outbox,
       outside: outsideIp(options.host),
       open,
-      probes: options.probe === false ? undefined : createProbes(dial),
+      probes: options.probe === false ? undefined : createReachability(dial),
     });
-    this.#pump = createPump(this.#desk.serve, this.#outbox);
-    this.#quick = createQuick(this.#catalog, this.#outbox, options, (searches) => {
+    this.#pump = createRequestLoop(this.#desk.serve, this.#outbox);
+    this.#quick = createFastSearch(this.#catalog, this.#outbox, options, (searches) => {
       this.#metrics.answered("SEARCH", "ok", this.#clock.now() - this.#chunkAt, searches);
       this.#asker?.searches?.spend(searches);
     });

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { DOCUMENTS, keysOf, regenerate } from "../docs/tools/generate.ts";
 import { ITEMS, marksIn } from "../docs/tools/marks.ts";
 import { record, written } from "../docs/tools/trace.ts";
-import { addedLine, downloadedLine, foundLine, joinedLine, searchedLine } from "../src/console/lines.ts";
+import { addedLine, downloadedLine, foundLine, joinedLine, searchedLine } from "../src/console/text/lines.ts";
 import { PEER_TABLE, SERVER_TABLE } from "../src/protocol/conversation.ts";
 import { isFault, WIRE_CODES } from "../src/protocol/fault.ts";
 import * as limits from "../src/protocol/limits.ts";

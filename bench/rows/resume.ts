@@ -4,7 +4,7 @@
 
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { decodeJournal } from "../../src/transfer/journal.ts";
+import { decodeJournal } from "../../src/download/disk/journal.ts";
 import { seconds } from "../child.ts";
 import { startNetwork } from "../ours.ts";
 import { type Found, notTried } from "../report.ts";

@@ -4,7 +4,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { peerUsage, serverUsage } from "../../src/config.ts";
-import { peerHelp, serverHelp } from "../../src/console/help.ts";
+import { peerHelp, serverHelp } from "../../src/console/text/help.ts";
 import { PEER_TABLE, SERVER_TABLE } from "../../src/protocol/conversation.ts";
 import * as limits from "../../src/protocol/limits.ts";
 import { ITEMS, type Mark, marksIn } from "./marks.ts";

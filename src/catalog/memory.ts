@@ -7,12 +7,12 @@ import { type Fault, fault } from "../protocol/fault.ts";
 import { JOIN_NAMES_MAX, SEARCH_PEERS_MAX } from "../protocol/limits.ts";
 import type { Holder, Root, Share } from "../protocol/messages.ts";
 import { after, type Catalog, type MaybePromise, type Member } from "./contract.ts";
-import { gather } from "./find.ts";
-import { createLines } from "./lines.ts";
-import { NONE } from "./rows.ts";
-import { type Job, runInSlices, runSoon } from "./slices.ts";
-import { createStore } from "./store.ts";
-import { createWords } from "./words.ts";
+import { createLines } from "./table/address-lines.ts";
+import { createEntryTable } from "./table/entry-table.ts";
+import { NONE } from "./table/rows.ts";
+import { type Job, runInSlices, runSoon } from "./time-slices.ts";
+import { gather } from "./words/find.ts";
+import { createWords } from "./words/words.ts";
 
 /** Entries that enter or leave without a pause, if the turn has time for them: about a millisecond. */
 const AT_ONCE_MAX = 512;
@@ -59,7 +59,7 @@ export function createMemoryCatalog(
   budget: Budget = NO_BUDGET,
 ): MemoryCatalog {
   const keyOf = (row: number): string => formatAddress((records[row] as Record).address);
-  const store = createStore(
+  const store = createEntryTable(
     watch === undefined
       ? { spelled: (id) => words.spelled(id) }
       : {

@@ -2,7 +2,7 @@
 // Invariant: after a change and once `settled`, Redis says of that address what the catalog in memory says.
 // Never: remembers an order of changes. A change marks a pair of text and address; the truth is looked up when it is written.
 
-import { runInSlices } from "./slices.ts";
+import { runInSlices } from "./time-slices.ts";
 
 export type Mirror = {
   mark(shard: string, pair: string): void;

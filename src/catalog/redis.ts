@@ -17,7 +17,7 @@ import { after, type Catalog, type MaybePromise } from "./contract.ts";
 import { type Budget, createMemoryCatalog, type MemoryCatalog, type Watch } from "./memory.ts";
 import { createRedisLink, LEASE_SECONDS, type LinkOptions } from "./redis-link.ts";
 import { createMirror } from "./redis-mirror.ts";
-import { runInSlices } from "./slices.ts";
+import { runInSlices } from "./time-slices.ts";
 
 export type { RedisEvent, RedisTrouble } from "./redis-link.ts";
 export { LEASE_SECONDS };

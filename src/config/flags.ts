@@ -12,14 +12,14 @@ import {
   IDLE_SECONDS_MAX,
   JOIN_NAMES_MAX,
   JOIN_PAYLOAD_BYTES_MAX,
-  PACE_BYTES_PER_SECOND_MIN,
   PEERS_MAX,
   PING_SECONDS,
   SEARCHES_PER_SECOND_MAX,
   STALL_SECONDS_MAX,
-  STRANGERS_MAX,
-  STRANGERS_PER_ADDRESS_MAX,
+  UNJOINED_MAX,
+  UNJOINED_PER_ADDRESS_MAX,
   UNJOINED_SECONDS_MAX,
+  UPLOAD_BYTES_PER_SECOND_MIN,
   UPLOADS_DEFAULT,
 } from "../protocol/limits.ts";
 import {
@@ -89,7 +89,7 @@ const FLAGS = {
   "max-upload-rate": row("TAXA", "limite de todos os envios juntos", readRate),
   "max-download-rate": row("TAXA", "limite de um download", readRate),
   "hash-rate": row("TAXA", "limite da leitura que calcula as identidades", readRate),
-  "min-rate": row("TAXA", `envio mais lento perde a vaga; padrão ${PACE_BYTES_PER_SECOND_MIN}`, readRate),
+  "min-rate": row("TAXA", `envio mais lento perde a vaga; padrão ${UPLOAD_BYTES_PER_SECOND_MIN}`, readRate),
   "stall-timeout": row(
     "SEGUNDOS",
     `silêncio que faz deixar uma fonte; padrão ${STALL_SECONDS_MAX}`,
@@ -104,8 +104,8 @@ const FLAGS = {
   "max-peers": row("N", `peers na rede; padrão ${PEERS_MAX}`, readNumber(1, COUNT_MAX)),
   "max-connections": row("N", `conexões ao todo; padrão ${CONNECTIONS_MAX}`, readNumber(1, COUNT_MAX)),
   "max-connections-per-address": row("N", `de um IP; padrão ${CONNECTIONS_PER_ADDRESS_MAX}`, readNumber(1, COUNT_MAX)),
-  "max-unjoined": row("N", `conexões sem JOIN; padrão ${STRANGERS_MAX}`, readNumber(1, COUNT_MAX)),
-  "max-unjoined-per-address": row("N", `de um IP; padrão ${STRANGERS_PER_ADDRESS_MAX}`, readNumber(1, COUNT_MAX)),
+  "max-unjoined": row("N", `conexões sem JOIN; padrão ${UNJOINED_MAX}`, readNumber(1, COUNT_MAX)),
+  "max-unjoined-per-address": row("N", `de um IP; padrão ${UNJOINED_PER_ADDRESS_MAX}`, readNumber(1, COUNT_MAX)),
   "join-timeout": row("SEGUNDOS", `espera por um JOIN; padrão ${UNJOINED_SECONDS_MAX}`, readSeconds(3, SECONDS_MAX)),
   "idle-timeout": row(
     "SEGUNDOS",

@@ -4,9 +4,9 @@
 
 import { styleText } from "node:util";
 import { S_RADIO_ACTIVE, S_RADIO_INACTIVE, S_STEP_ACTIVE } from "@clack/prompts";
-import { BACKSPACE, CTRL_U, DOWN, ENTER, ESCAPE, UP } from "./keys.ts";
-import { showFolder } from "./lines.ts";
-import { CURSOR } from "./screen.ts";
+import { BACKSPACE, CTRL_U, DOWN, ENTER, ESCAPE, UP } from "./terminal/keys.ts";
+import { CURSOR } from "./terminal/screen.ts";
+import { showFolder } from "./text/lines.ts";
 import { asksHelp, type Stop, stopMeant } from "./words.ts";
 
 export type Chooser<Option extends string> = {

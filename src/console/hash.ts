@@ -3,12 +3,12 @@
 // Never: reads a file itself; the results come in as they are found.
 
 import { type Fault, isFault } from "../protocol/fault.ts";
-import { damagedComplaint, unreadComplaint } from "./hash-complaints.ts";
-import type { HashedFile, Verdict } from "./hash-lines.ts";
-import { EXIT } from "./headless.ts";
-import type { Life } from "./life.ts";
-import { isStop } from "./questions.ts";
-import type { Report } from "./report.ts";
+import { EXIT } from "./commands.ts";
+import type { Life } from "./shutdown.ts";
+import { isStop } from "./terminal/questions.ts";
+import { damagedComplaint, unreadComplaint } from "./text/hash-complaints.ts";
+import type { HashedFile, Verdict } from "./text/hash-lines.ts";
+import type { Report } from "./text/report.ts";
 
 type HashParts = { readonly report: Report; readonly life: Life };
 

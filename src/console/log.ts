@@ -5,9 +5,9 @@
 import { type Address, formatAddress } from "../protocol/address.ts";
 import type { Fault, FaultCode } from "../protocol/fault.ts";
 import { showName } from "../protocol/names.ts";
-import { complaintOf, complaintText } from "./complaints.ts";
-import { jsonLine, readyLine } from "./lines.ts";
-import type { Output, Writer } from "./output.ts";
+import type { Output, Writer } from "./terminal/output.ts";
+import { complaintOf, complaintText } from "./text/complaints.ts";
+import { jsonLine, readyLine } from "./text/lines.ts";
 
 export type Log = {
   /** Peers are served. A person at a terminal sees that by themselves, and is told the port that nobody has `chosen`. */

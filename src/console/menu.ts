@@ -5,11 +5,11 @@
 
 import { type Address, isIp, parsePort, sameAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
-import { type Complaint, complaintOf, nameComplaint, wideComplaint } from "./complaints.ts";
-import { showFile } from "./lines.ts";
-import { type Asker, isStop, type Question, type Stop } from "./questions.ts";
-import type { Report } from "./report.ts";
-import { download, join, type Refused, type Session, search } from "./session.ts";
+import { download, join, type Refused, type Session, search } from "./actions.ts";
+import { type Asker, isStop, type Question, type Stop } from "./terminal/questions.ts";
+import { type Complaint, complaintOf, nameComplaint, wideComplaint } from "./text/complaints.ts";
+import { showFile } from "./text/lines.ts";
+import type { Report } from "./text/report.ts";
 
 export const COMMANDS = ["JOIN", "SEARCH", "DOWNLOAD"] as const;
 

@@ -5,14 +5,14 @@
 import { isatty } from "node:tty";
 import { fault } from "../protocol/fault.ts";
 import { showName } from "../protocol/names.ts";
-import { type Complaint, complaintOf, complaintText } from "./complaints.ts";
-import { EXIT } from "./headless.ts";
-import { createKeys, type Keys } from "./keys.ts";
-import { createLife, inForeground, type Life, watchSignals, watchSuspension } from "./life.ts";
-import { createOutput, type Output, sharesScreen, type Writer } from "./output.ts";
-import { type Asker, createPipedAsker, createTerminalAsker, readLines } from "./questions.ts";
-import { createTeller, type ReportParts } from "./report.ts";
-import { createScreen, type Screen } from "./screen.ts";
+import { EXIT } from "./commands.ts";
+import { createLife, inForeground, type Life, watchSignals, watchSuspension } from "./shutdown.ts";
+import { createKeys, type Keys } from "./terminal/keys.ts";
+import { createOutput, type Output, sharesScreen, type Writer } from "./terminal/output.ts";
+import { type Asker, createPipedAsker, createTerminalAsker, readLines } from "./terminal/questions.ts";
+import { createScreen, type Screen } from "./terminal/screen.ts";
+import { type Complaint, complaintOf, complaintText } from "./text/complaints.ts";
+import { createTeller, type ReportParts } from "./text/report.ts";
 
 /** Who does not read our last words gets this long. */
 const FLUSH_MS_MAX = 1000;

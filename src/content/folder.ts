@@ -7,7 +7,7 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { type NameFlaw, nameFlaw } from "../protocol/names.ts";
-import { errorCode, finalPath, type Stamp, stampOf } from "./inside.ts";
+import { errorCode, finalPath, type Stamp, stampOf } from "./safe-files.ts";
 
 /** A file that can be shared: `name` is announced (NFC), `file` is what the disk calls it (macOS may keep NFD). */
 export type LocalShare = Stamp & { readonly name: string; readonly file: string };

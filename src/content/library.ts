@@ -5,10 +5,10 @@
 import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Root, Share } from "../protocol/messages.ts";
 import type { Listing, LocalShare } from "./folder.ts";
-import type { HashCache } from "./hash-cache.ts";
-import type { Clock, Hasher } from "./hasher.ts";
-import { finalPath, isPassing, isUntouched, type Stamp, sameStamp, stampFile as stampHere } from "./inside.ts";
-import { type Hashed, pieceBytesFor } from "./merkle.ts";
+import type { HashCache } from "./hashing/hash-cache.ts";
+import type { Clock, Hasher } from "./hashing/hasher.ts";
+import { type Hashed, pieceBytesFor } from "./hashing/merkle.ts";
+import { finalPath, isPassing, isUntouched, type Stamp, sameStamp, stampFile as stampHere } from "./safe-files.ts";
 
 /** A file of the folder and what is known of its content. The layer is in memory only once somebody needed it. */
 export type Held = {

@@ -7,7 +7,7 @@ import * as fs from "node:fs";
 import { hostname } from "node:os";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { isLocal } from "./file-system.ts";
-import { CAREFULLY, diskFault, errorCode, FORBIDDEN, workPath } from "./inside.ts";
+import { CAREFULLY, diskFault, errorCode, FORBIDDEN, workPath } from "./safe-files.ts";
 import { lockOpenFile, openAlone } from "./system-lock.ts";
 
 export type Lock = {

@@ -5,7 +5,7 @@
 import * as fs from "node:fs";
 import { dirname } from "node:path";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import { diskFault, errorCode, finalPath, type Identity, isSame, workPath } from "./inside.ts";
+import { diskFault, errorCode, finalPath, type Identity, isSame, workPath } from "./safe-files.ts";
 
 /** Waits between tries while something else (an antivirus, an indexer) holds the file. */
 export const PUBLISH_WAITS_MS: readonly number[] = [50, 100, 200, 400, 800];

@@ -5,7 +5,7 @@
 import { dlopen, FFIType, ptr, read } from "bun:ffi";
 import * as fs from "node:fs";
 import { toNamespacedPath } from "node:path";
-import { errorCode } from "./inside.ts";
+import { errorCode } from "./safe-files.ts";
 
 /** "none": the system cannot say, as on network drives without locks. */
 export type SystemLock = "held" | "taken" | "none";

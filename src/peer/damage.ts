@@ -2,7 +2,7 @@
 // Invariant: nothing is believed: only a piece that was read again and is another than the one that was hashed counts.
 // Never: reads more than one piece in CHECK_SECONDS, whoever says what, or keeps more than CHECKS_MAX to read.
 
-import type { Clock } from "../transport/clock.ts";
+import type { Clock } from "../shared/clock.ts";
 
 /** A check costs the reading of a piece, 16 MiB at most: about what an upload of 3 MB/s costs. */
 export const CHECK_SECONDS = 5;

@@ -2,7 +2,7 @@
 // Invariant: a file is news once, until the server has taken it or it is no longer shared.
 // Never: sends anything; it calls what it was handed.
 
-import type { Clock } from "../transport/clock.ts";
+import type { Clock } from "../shared/clock.ts";
 
 /** The first pause before a file is told again, doubled up to the longest. */
 export const REFUSED_SECONDS_MIN = 5;

@@ -2,10 +2,10 @@
 // Invariant: plain data; what is left out has its default in the peer.
 // Never: holds code.
 
+import type { Progress } from "../download/progress.ts";
 import type { Address } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
-import type { Progress } from "../transfer/progress.ts";
-import type { Listing } from "../transport/server-link.ts";
+import type { Listing } from "./server-link.ts";
 
 export type Sharing = "folder" | "downloads" | "nothing";
 

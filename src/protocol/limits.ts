@@ -137,24 +137,24 @@ export const WAIT_SECONDS = 5;
 export const WAITS_PER_SECOND_MAX = 1000;
 
 /** A downloader that takes less than this while others may be waiting for its slot loses it… */
-export const PACE_BYTES_PER_SECOND_MIN = 4 * 1024;
+export const UPLOAD_BYTES_PER_SECOND_MIN = 4 * 1024;
 /** …when it has been so slow for this long. */
-export const PACE_SECONDS = 20;
+export const UPLOAD_RATE_SECONDS = 20;
 /** How far a downloader that takes in bursts may be behind, in seconds of the least rate. */
-export const PACE_SLACK_SECONDS = 4;
+export const UPLOAD_RATE_SLACK_SECONDS = 4;
 /** By how much the count of what was taken may jump where only the system's send buffer tells: a third of Linux' largest. */
 export const SEND_STEP_BYTES_MAX = 1536 * 1024;
 
 /** Connections beyond these that a peer still reads one line of, so that the server's PROBE finds it however busy it is. */
-export const PORCH_MAX = 64;
+export const PROBE_ONLY_CONNECTIONS_MAX = 64;
 
 /** Connections to one peer: eight uploads of a class behind one address, each with its lanes, and as many who wait. */
-export const GUESTS_MAX = 2048;
-export const GUESTS_PER_ADDRESS_MAX = 1024;
+export const UPLOAD_CONNECTIONS_MAX = 2048;
+export const UPLOAD_CONNECTIONS_PER_ADDRESS_MAX = 1024;
 
 /** Connections to the server that have not joined, in all and of one address: room for a class, and for its return. */
-export const STRANGERS_MAX = 8192;
-export const STRANGERS_PER_ADDRESS_MAX = 4096;
+export const UNJOINED_MAX = 8192;
+export const UNJOINED_PER_ADDRESS_MAX = 4096;
 
 /** Connections to the server, in all and of one address: about as many ports as it has to dial from. Who has not joined meets STRANGERS_MAX before. */
 export const CONNECTIONS_MAX = 100_000;

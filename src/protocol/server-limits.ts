@@ -15,8 +15,8 @@ import {
   JOIN_PAYLOAD_BYTES_MAX,
   PEERS_MAX,
   SEARCHES_PER_SECOND_MAX,
-  STRANGERS_MAX,
-  STRANGERS_PER_ADDRESS_MAX,
+  UNJOINED_MAX,
+  UNJOINED_PER_ADDRESS_MAX,
   UNJOINED_SECONDS_MAX,
 } from "./limits.ts";
 
@@ -45,8 +45,8 @@ export type Limits = {
 export const LIMITS: Limits = {
   connections: CONNECTIONS_MAX,
   connectionsPerAddress: CONNECTIONS_PER_ADDRESS_MAX,
-  strangers: STRANGERS_MAX,
-  strangersPerAddress: STRANGERS_PER_ADDRESS_MAX,
+  strangers: UNJOINED_MAX,
+  strangersPerAddress: UNJOINED_PER_ADDRESS_MAX,
   peers: PEERS_MAX,
   unjoinedSeconds: UNJOINED_SECONDS_MAX,
   idleSeconds: IDLE_SECONDS_MAX,

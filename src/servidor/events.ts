@@ -7,9 +7,9 @@ import type { Address, Range } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
 import type { ServerRequest } from "../protocol/messages.ts";
 import type { Limits } from "../protocol/server-limits.ts";
-import type { Clock } from "../transport/clock.ts";
+import type { Clock } from "../shared/clock.ts";
 import type { Connect, Listen } from "../transport/connection.ts";
-import type { IndexEvent } from "./index.ts";
+import type { IndexEvent } from "./open-catalog.ts";
 
 export type LeftReason = "left" | "closed" | "silent" | "displaced";
 

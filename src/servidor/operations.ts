@@ -4,7 +4,7 @@
 
 import type { Address } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
-import type { Clock } from "../transport/clock.ts";
+import type { Clock } from "../shared/clock.ts";
 import type { Listener } from "../transport/connection.ts";
 import { serveText } from "../transport/http.ts";
 import type { Gauges, Metrics } from "./metrics.ts";

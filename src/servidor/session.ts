@@ -13,10 +13,10 @@ import { createOrders, type Orders } from "../protocol/orders.ts";
 import { createReader, type Reader } from "../protocol/reader.ts";
 import { encodeReply } from "../protocol/replies.ts";
 import type { Limits } from "../protocol/server-limits.ts";
+import { createConnectionLimit } from "../shared/connection-limit.ts";
 import type { Connection } from "../transport/connection.ts";
-import { createCrowd } from "../transport/crowd.ts";
 import { type Allowance, createAllowance } from "./allowance.ts";
-import type { Probe } from "./probes.ts";
+import type { Probe } from "./reachability.ts";
 
 /** One connected client. */
 export type Session = {
@@ -104,8 +104,8 @@ export function createDoorway(
   open: ReadonlySet<string> = new Set(),
   machineIps: ReadonlySet<string> = machineAddresses(),
 ): Doorway {
-  const everyone = createCrowd(limits.connections, limits.connectionsPerAddress);
-  const strangers = createCrowd(limits.strangers, limits.strangersPerAddress);
+  const everyone = createConnectionLimit(limits.connections, limits.connectionsPerAddress);
+  const strangers = createConnectionLimit(limits.strangers, limits.strangersPerAddress);
 
   function refuse(connection: Connection, text: string): undefined {
     connection.send(encodeReply({ verb: "ERROR", code: "TOO_MANY", retry: true, text }));

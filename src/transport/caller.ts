@@ -3,12 +3,12 @@
 // Never: carries bulk data; lanes read that themselves.
 
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import { PACE_BYTES_PER_SECOND_MIN, REPLY_SECONDS_MAX, WAITS_PER_SECOND_MAX } from "../protocol/limits.ts";
+import { REPLY_SECONDS_MAX, UPLOAD_BYTES_PER_SECOND_MIN, WAITS_PER_SECOND_MAX } from "../protocol/limits.ts";
 import type { PeerRequest, Reply, ServerRequest } from "../protocol/messages.ts";
 import { createReader } from "../protocol/reader.ts";
 import { decodeReply } from "../protocol/replies.ts";
 import { encodeRequest } from "../protocol/requests.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../shared/clock.ts";
 import type { Connection, Handlers } from "./connection.ts";
 
 export type Answer = { readonly reply: Reply; readonly payload: Uint8Array };
@@ -50,7 +50,7 @@ type Pending = {
 const NOTHING = new Uint8Array(0);
 
 /** A payload that comes more slowly does not come. */
-const SLOW_BYTES_PER_SECOND = PACE_BYTES_PER_SECOND_MIN / 16; // lanes take their part of the link
+const SLOW_BYTES_PER_SECOND = UPLOAD_BYTES_PER_SECOND_MIN / 16; // lanes take their part of the link
 
 /** What `reply` to this call may hold; decodeReply has held it against its verb's limit. Unasked, or nobody waits: nothing. */
 function mostBytes(call: Pending | undefined, reply: Reply): number {

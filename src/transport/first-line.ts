@@ -6,7 +6,7 @@ import type { Address } from "../protocol/address.ts";
 import { isFault } from "../protocol/fault.ts";
 import { PROBE_SECONDS_MAX } from "../protocol/limits.ts";
 import { createReader } from "../protocol/reader.ts";
-import { systemClock } from "./clock.ts";
+import { systemClock } from "../shared/clock.ts";
 import { connect } from "./tcp.ts";
 
 /** The first line, "" when there is none, or undefined when nobody is there. */

@@ -4,8 +4,8 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createPieceHasher, HASH_BYTES } from "../../src/content/merkle.ts";
-import { decodeJournal } from "../../src/transfer/journal.ts";
+import { createPieceHasher, HASH_BYTES } from "../../src/content/hashing/merkle.ts";
+import { decodeJournal } from "../../src/download/disk/journal.ts";
 import { createRandom } from "../simulation/random.ts";
 import { freePorts } from "../support/folders.ts";
 import { type Machine, openNative, startServer } from "../support/napster.ts";

@@ -6,8 +6,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createHasher, type Hasher } from "../../src/content/hasher.ts";
-import { pieceBytesFor } from "../../src/content/merkle.ts";
+import { createHasher, type Hasher } from "../../src/content/hashing/hasher.ts";
+import { pieceBytesFor } from "../../src/content/hashing/merkle.ts";
 import { isFault } from "../../src/protocol/fault.ts";
 import { BLOCK_BYTES, PIECE_BYTES_MIN as PIECE } from "../../src/protocol/limits.ts";
 

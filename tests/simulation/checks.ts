@@ -1,12 +1,12 @@
 // What must hold at every moment of every simulation. A breach is a sentence; none is right.
 
 import type { Catalog } from "../../src/catalog/contract.ts";
-import { HASH_BYTES, pieceCount } from "../../src/content/merkle.ts";
+import { HASH_BYTES, pieceCount } from "../../src/content/hashing/merkle.ts";
+import { decodeJournal } from "../../src/download/disk/journal.ts";
 import { type Address, formatAddress } from "../../src/protocol/address.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../../src/protocol/limits.ts";
 import type { Holder } from "../../src/protocol/messages.ts";
-import { decodeJournal } from "../../src/transfer/journal.ts";
 import { type Content, PIECE, same } from "./contents.ts";
 import type { SimDisk, SimFile } from "./disk.ts";
 import type { Hog } from "./hog.ts";

@@ -1,6 +1,12 @@
 // The files that are moved about: made and hashed once for all seeds, told apart at a glance.
 
-import { createPieceHasher, HASH_BYTES, type Hashed, pieceBytesFor, rootOfLayer } from "../../src/content/merkle.ts";
+import {
+  createPieceHasher,
+  HASH_BYTES,
+  type Hashed,
+  pieceBytesFor,
+  rootOfLayer,
+} from "../../src/content/hashing/merkle.ts";
 
 export type Content = { readonly name: string; readonly bytes: Uint8Array; readonly hashed: Hashed };
 

@@ -1,9 +1,9 @@
 // A disk in memory with a write-back cache: what programs see, and what a power cut would leave.
 // A sync makes the bytes written before it safe, and the folder's entries with them, as journaling file systems do.
 
-import { diskFault } from "../../src/content/inside.ts";
+import type { WorkFile } from "../../src/content/part-workspace.ts";
 import type { Disk } from "../../src/content/publish.ts";
-import type { WorkFile } from "../../src/content/workplace.ts";
+import { diskFault } from "../../src/content/safe-files.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
 import type { Random } from "./random.ts";
 import type { Process, Time } from "./time.ts";

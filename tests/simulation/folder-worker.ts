@@ -1,7 +1,7 @@
 // A program at work in a folder, one step at a time, as the seed of folder.ts has it: a process of its own.
 
-import { writeAt } from "../../src/content/slices.ts";
-import { openWorkplace, type Workplace } from "../../src/content/workplace.ts";
+import { openPartWorkspace, type PartWorkspace } from "../../src/content/part-workspace.ts";
+import { writeAt } from "../../src/content/positioned-io.ts";
 import { isFault } from "../../src/protocol/fault.ts";
 
 /** What it is told, a line of JSON each; each is answered by a line: "done" or a fault's code. */
@@ -11,11 +11,11 @@ export type Step =
   | { readonly do: "publish"; readonly size: number }
   | { readonly do: "leave" };
 
-let place: Workplace | undefined;
+let place: PartWorkspace | undefined;
 
 async function take(step: Step): Promise<string> {
   if (step.do === "open") {
-    const opened = await openWorkplace(step.folder, step.name);
+    const opened = await openPartWorkspace(step.folder, step.name);
     if (isFault(opened)) return opened.fault;
     place = opened;
     return "done";

@@ -1,10 +1,10 @@
 // What the simulation taught, one story each, told on purpose: each of these went wrong before it was mended.
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import type { Waiting } from "../../src/download/progress.ts";
 import type { Done } from "../../src/peer.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
 import type { Holder } from "../../src/protocol/messages.ts";
-import type { Waiting } from "../../src/transfer/progress.ts";
 import { type Content, contentOf, hash, PIECE } from "./contents.ts";
 import type { SimFile } from "./disk.ts";
 import type { Weather } from "./network.ts";

@@ -1,8 +1,8 @@
 // A peer written apart from ours that joins, announces the same content as the honest ones, and lies in one way.
 
-import { type Hashed, pieceBytesFor, rootOfLayer } from "../../src/content/merkle.ts";
+import { type Hashed, pieceBytesFor, rootOfLayer } from "../../src/content/hashing/merkle.ts";
+import { createServerLink } from "../../src/peer/server-link.ts";
 import type { Connection, Handlers } from "../../src/transport/connection.ts";
-import { createServerLink } from "../../src/transport/server-link.ts";
 import type { Content } from "./contents.ts";
 import { flipBit } from "./disk.ts";
 import type { Network } from "./network.ts";

@@ -2,7 +2,7 @@
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { Fault } from "../../src/protocol/fault.ts";
-import { PACE_BYTES_PER_SECOND_MIN } from "../../src/protocol/limits.ts";
+import { UPLOAD_BYTES_PER_SECOND_MIN } from "../../src/protocol/limits.ts";
 import { type Content, contentOfBytes, PIECE } from "./contents.ts";
 import type { Refusal } from "./disk.ts";
 import type { Weather } from "./network.ts";
@@ -111,7 +111,7 @@ describe("a person's own limit is never taken for the source's silence", () => {
 });
 
 describe("a steady link, however slow, brings the file in the end", () => {
-  for (const rate of [1.1 * PACE_BYTES_PER_SECOND_MIN, 8000, 30_000]) {
+  for (const rate of [1.1 * UPLOAD_BYTES_PER_SECOND_MIN, 8000, 30_000]) {
     for (const windowBytes of [20_000, 600_000, 4_000_000]) {
       test(`${rate} bytes per second, of which the systems between hold ${windowBytes}`, () => {
         const content = contentOfBytes(3 * PIECE + 5);
@@ -126,7 +126,7 @@ describe("a steady link, however slow, brings the file in the end", () => {
 
   test("though its source is started again every minute, in which no piece comes whole", () => {
     const content = contentOfBytes(2 * PIECE + 5);
-    const rate = 1.05 * PACE_BYTES_PER_SECOND_MIN;
+    const rate = 1.05 * UPLOAD_BYTES_PER_SECOND_MIN;
     const slow: Weather = { ...QUICK, bytesPerSecond: rate, windowBytes: 20_000, sliceBytes: 4096 };
     const story = tell({ honest: { has: content } }, { content, weather: (a, b) => (isServer(a, b) ? QUICK : slow) });
     story.start("honest", "us");

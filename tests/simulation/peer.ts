@@ -1,24 +1,24 @@
 // A peer of the simulation: class Peer itself, on a machine of its own: virtual time, network, disk and threads.
 
-import type { HashCache, HashRecord } from "../../src/content/hash-cache.ts";
-import type { HashPool } from "../../src/content/hash-pool.ts";
-import { apartName, type Stamp, sameStamp } from "../../src/content/inside.ts";
-import { createPieceHasher, HASH_BYTES } from "../../src/content/merkle.ts";
+import type { HashCache, HashRecord } from "../../src/content/hashing/hash-cache.ts";
+import type { HashPool } from "../../src/content/hashing/hash-pool.ts";
+import { createPieceHasher, HASH_BYTES } from "../../src/content/hashing/merkle.ts";
+import type { PartWorkspace } from "../../src/content/part-workspace.ts";
 import { publish } from "../../src/content/publish.ts";
-import type { Workplace } from "../../src/content/workplace.ts";
-import type { Parts } from "../../src/peer/parts.ts";
+import { apartName, type Stamp, sameStamp } from "../../src/content/safe-files.ts";
+import { createLane } from "../../src/download/lanes/lane.ts";
+import type { LaneThreads } from "../../src/download/lanes/lane-threads.ts";
+import type { Waiting } from "../../src/download/progress.ts";
+import type { Env } from "../../src/peer/env.ts";
 import { type Done, Peer, type PeerEvent } from "../../src/peer.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import { type Fault, fault, isFault } from "../../src/protocol/fault.ts";
-import { createBucket } from "../../src/transfer/bucket.ts";
-import { createLane } from "../../src/transfer/lane.ts";
-import type { LaneThreads } from "../../src/transfer/lane-threads.ts";
-import type { Waiting } from "../../src/transfer/progress.ts";
-import { createShelf, type ReadableFile } from "../../src/transfer/shelf.ts";
-import type { UploadThread } from "../../src/transfer/upload-thread.ts";
-import type { Listed } from "../../src/transfer/upload-worker.ts";
-import { createUploads } from "../../src/transfer/uploads.ts";
-import { createDoor } from "../../src/transport/door.ts";
+import { createTokenBucket } from "../../src/shared/token-bucket.ts";
+import { createDoor } from "../../src/transport/listener-move.ts";
+import { createShareIndex, type ReadableFile } from "../../src/upload/share-index.ts";
+import { createUploadServer } from "../../src/upload/upload-server.ts";
+import type { UploadThread } from "../../src/upload/upload-thread.ts";
+import type { Listed } from "../../src/upload/upload-worker.ts";
 import { type Content, same } from "./contents.ts";
 import type { SimDisk, SimFile } from "./disk.ts";
 import type { Network } from "./network.ts";
@@ -110,7 +110,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
     maxUploadRate,
     maxDownloadRate,
     onEvent: hear,
-    parts: partsOf(options, network.of(ip, process)),
+    env: envOf(options, network.of(ip, process)),
   });
 
   const wait = (ms: number) => new Promise<void>((resolve) => void clock.after(ms, resolve));
@@ -148,7 +148,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
 }
 
 /** This machine, as class Peer knows it. */
-function partsOf(options: SimPeerOptions, { listen, connect }: ReturnType<Network["of"]>): Parts {
+function envOf(options: SimPeerOptions, { listen, connect }: ReturnType<Network["of"]>): Env {
   const { process, disk, random, ip } = options;
   const { clock } = process;
   const soon = <T>(action: () => T): Promise<T> =>
@@ -177,7 +177,7 @@ function partsOf(options: SimPeerOptions, { listen, connect }: ReturnType<Networ
         const file = disk.refusal("open") ?? at(path);
         return isFault(file) ? file : { ...stampOf(file), dev: 0n, fd: disk.fdOf(file), close: async () => {} };
       }),
-    openWorkplace: (_, name, apart) => openWorkplace(options, name, apart),
+    openPartWorkspace: (_, name, apart) => openPartWorkspace(options, name, apart),
     createHashCache: () => cacheOf(options),
     createHashPool: (workers) => poolOf(options, workers),
     createLaneThreads: (_, { maxDownloadRate }) => lanesOf(options, connect, maxDownloadRate),
@@ -246,10 +246,14 @@ function layerOf({ disk, contents }: SimPeerOptions, file: SimFile, head: Head, 
 function uploadThreadOf(
   { disk, process, random }: SimPeerOptions,
   listen: ReturnType<Network["of"]>["listen"],
-  { policy, key, onEvent }: Pick<Parameters<typeof createUploads>[0], "policy" | "onEvent"> & { readonly key: string },
+  {
+    policy,
+    key,
+    onEvent,
+  }: Pick<Parameters<typeof createUploadServer>[0], "policy" | "onEvent"> & { readonly key: string },
 ): UploadThread {
   const { clock } = process;
-  const shelf = createShelf<Listed>(async (listed) => {
+  const shelf = createShareIndex<Listed>(async (listed) => {
     await new Promise<void>((resolve) => void clock.after(random.next(), resolve));
     const refused = disk.refusal("open");
     if (refused !== undefined) return refused;
@@ -259,7 +263,7 @@ function uploadThreadOf(
       return fault("CHANGED", "ours", "size, time or identity is not what was listed");
     return readable(disk, file);
   });
-  const uploads = createUploads({ shelf, clock, key, newTicket: () => random.hex(32), policy, onEvent });
+  const uploads = createUploadServer({ shelf, clock, key, newTicket: () => random.hex(32), policy, onEvent });
   const door = createDoor((at) => listen(at, (connection) => uploads.accept(connection)));
   const later = (action: () => void) => void clock.after(0, action);
   const ask = <T>(action: () => T) => new Promise<T>((resolve) => later(() => resolve(action())));
@@ -305,7 +309,7 @@ function lanesOf(
   maxDownloadRate: number | undefined,
 ): LaneThreads {
   const { clock } = process;
-  const bucket = createBucket(maxDownloadRate, clock);
+  const bucket = createTokenBucket(maxDownloadRate, clock);
   const open: LaneThreads["open"] = ({ source, ticket, size, pieceBytes, fd }, onEvent) => {
     const file = disk.byFd(fd);
     const name = disk.names.find((one) => disk.file(one) === file)?.replace(WORK, "") ?? "a file without a name";
@@ -348,8 +352,12 @@ export function hashRange(disk: SimDisk, file: SimFile, { size, pieceBytes }: He
   return layer;
 }
 
-/** As content/workplace.ts does over a real folder. */
-async function openWorkplace(options: SimPeerOptions, name: string, apart?: string): Promise<Workplace | Fault> {
+/** As content/part-workspace.ts does over a real folder. */
+async function openPartWorkspace(
+  options: SimPeerOptions,
+  name: string,
+  apart?: string,
+): Promise<PartWorkspace | Fault> {
   const { disk, process, ip, watch } = options;
   if (disk.file(name) !== undefined) return fault("FILE_EXISTS", "ours", "the final name is taken");
   const work = apart === undefined ? name : apartName(name, apart);

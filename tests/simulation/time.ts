@@ -2,7 +2,7 @@
 // The code under test awaits promises and takes turns with setImmediate; both are part of "now". A real timer is a bug.
 
 import { drainMicrotasks } from "bun:jsc";
-import type { Clock } from "../../src/transport/clock.ts";
+import type { Clock } from "../../src/shared/clock.ts";
 
 export type Time = {
   /** Milliseconds since the beginning. */

@@ -1,6 +1,6 @@
 // A clock that stands still until a test moves it: deadlines are reached without being waited for.
 
-import type { Clock } from "../../src/transport/clock.ts";
+import type { Clock } from "../../src/shared/clock.ts";
 
 export type VirtualClock = Clock & {
   /** Runs every timer that falls due in the next `ms`, in order, each at its own time. */

@@ -2,10 +2,10 @@
 // Invariant: it is wired as napster-peer.ts is; only Peer is replaced, by one whose downloads last until told to end.
 // Never: opens a socket.
 
+import { download, type PeerApi } from "../../src/console/actions.ts";
 import { runMenu } from "../../src/console/menu.ts";
 import { runProgram } from "../../src/console/program.ts";
-import { createReport } from "../../src/console/report.ts";
-import { download, type PeerApi } from "../../src/console/session.ts";
+import { createReport } from "../../src/console/text/report.ts";
 import { folderFault } from "../../src/content/folder.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";

@@ -8,7 +8,7 @@ import {
   pieceBytesFor,
   pieceCount,
   rootOfLayer,
-} from "../../src/content/merkle.ts";
+} from "../../src/content/hashing/merkle.ts";
 import type { Address } from "../../src/protocol/address.ts";
 
 /** `size` bytes that differ from piece to piece, and from `seed` to `seed`. */

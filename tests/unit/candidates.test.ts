@@ -3,9 +3,9 @@
 // Never: asks anybody.
 
 import { expect, test } from "bun:test";
+import { type Candidates, createCandidates, LEFT } from "../../src/download/candidates.ts";
+import { OTHER_CONTENT, OTHER_SIZE } from "../../src/download/pieces/resume.ts";
 import { fault } from "../../src/protocol/fault.ts";
-import { type Candidates, createCandidates, LEFT } from "../../src/transfer/candidates.ts";
-import { OTHER_CONTENT, OTHER_SIZE } from "../../src/transfer/recover.ts";
 
 const at = (port: number) => ({ ip: "127.0.0.1", port });
 const GONE = fault("PEER_UNREACHABLE", "network");

@@ -3,9 +3,9 @@
 // Never: touches a socket.
 
 import { describe, expect, test } from "bun:test";
-import { createInterner } from "../../src/catalog/interner.ts";
 import { createMemoryCatalog, type MemoryCatalog } from "../../src/catalog/memory.ts";
-import { runInSlices } from "../../src/catalog/slices.ts";
+import { createStringPool } from "../../src/catalog/table/string-pool.ts";
+import { runInSlices } from "../../src/catalog/time-slices.ts";
 import type { Root, Share } from "../../src/protocol/messages.ts";
 import { turn } from "../support/clock.ts";
 import { codeOf, good } from "../support/good.ts";
@@ -128,7 +128,7 @@ describe("memory", () => {
 });
 
 test("an interned string keeps its number until it is dropped, and a dropped one's place is used again", () => {
-  const interner = createInterner();
+  const interner = createStringPool();
   const bytes = (text: string) => new TextEncoder().encode(text);
   const take = (text: string) => interner.take(bytes(text), bytes(text).length);
   const ids = Array.from({ length: 5000 }, (_, i) => take(`name ${i}`));

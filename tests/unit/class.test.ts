@@ -3,13 +3,13 @@
 // Never: a network; who knows whom, and when, is what the model says.
 
 import { describe, expect, test } from "bun:test";
-import { createScheduler } from "../../src/transfer/scheduler.ts";
+import { createPiecePicker } from "../../src/download/pieces/piece-picker.ts";
 import { createRandom } from "../simulation/random.ts";
 
 const KNOWN_MAX = 7; // of eight sources one is the source of all
 const LOOK_TURNS = 4;
 
-type Member = { name: string; pieces: Uint8Array; known: number[]; scheduler: ReturnType<typeof createScheduler> };
+type Member = { name: string; pieces: Uint8Array; known: number[]; scheduler: ReturnType<typeof createPiecePicker> };
 
 /** How often the source sent the file, and how many turns a piece the last one took. */
 function play(size: number, pieces: number, seed: number, told: boolean): { sent: number; turns: number } {
@@ -19,7 +19,7 @@ function play(size: number, pieces: number, seed: number, told: boolean): { sent
     const others = everybody.filter((other) => other !== i).map((other) => ({ other, lot: random.next() }));
     const known = others.sort((a, b) => a.lot - b.lot).slice(0, KNOWN_MAX);
     const name = `10.0.0.${100 + i}`;
-    const scheduler = createScheduler(pieces, 1, random.next, name);
+    const scheduler = createPiecePicker(pieces, 1, random.next, name);
     return { name, pieces: new Uint8Array(Math.ceil(pieces / 8)), known: known.map(({ other }) => other), scheduler };
   });
   if (told)

@@ -6,9 +6,9 @@ import { afterAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { runHash } from "../../src/console/hash.ts";
-import { showRanges, verdictLine } from "../../src/console/hash-lines.ts";
-import { createLife } from "../../src/console/life.ts";
-import type { Report } from "../../src/console/report.ts";
+import { createLife } from "../../src/console/shutdown.ts";
+import { showRanges, verdictLine } from "../../src/console/text/hash-lines.ts";
+import type { Report } from "../../src/console/text/report.ts";
 import { temporaryFolder } from "../support/folders.ts";
 import { startProgram } from "../support/program.ts";
 

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { complaintOf, complaintText, nameComplaint } from "../../src/console/complaints.ts";
-import { peerHelp, serverHelp } from "../../src/console/help.ts";
+import { standingLine } from "../../src/console/standing.ts";
+import { progressLine, showBytes, showSeconds } from "../../src/console/terminal/progress.ts";
+import { complaintOf, complaintText, nameComplaint } from "../../src/console/text/complaints.ts";
+import { peerHelp, serverHelp } from "../../src/console/text/help.ts";
 import {
   addedLine,
   addedLineParts,
@@ -8,10 +10,8 @@ import {
   foundLine,
   joinedLine,
   searchedLine,
-} from "../../src/console/lines.ts";
-import { liarNote, reachNote } from "../../src/console/notes.ts";
-import { progressLine, showBytes, showSeconds } from "../../src/console/progress.ts";
-import { standingLine } from "../../src/console/standing.ts";
+} from "../../src/console/text/lines.ts";
+import { liarNote, reachNote } from "../../src/console/text/notes.ts";
 import { type FaultCode, fault, LOCAL_CODES, type Whose, WIRE_CODES } from "../../src/protocol/fault.ts";
 
 const at = { ip: "127.0.0.1", port: 8776 };

@@ -1,14 +1,14 @@
 import { describe, expect, test } from "bun:test";
-import { runTask, type Task } from "../../src/console/headless.ts";
-import { createLife } from "../../src/console/life.ts";
+import { type PeerApi, type Policy, showSkipped } from "../../src/console/actions.ts";
+import { runTask, type Task } from "../../src/console/commands.ts";
 import { createJsonLog, createLog } from "../../src/console/log.ts";
 import { askServer, runMenu } from "../../src/console/menu.ts";
-import type { Output } from "../../src/console/output.ts";
-import type { Waiting } from "../../src/console/progress.ts";
-import { createPipedAsker, readLines } from "../../src/console/questions.ts";
-import { createJsonReport, createReport, type FoundWords } from "../../src/console/report.ts";
-import { createScreen } from "../../src/console/screen.ts";
-import { type PeerApi, type Policy, showSkipped } from "../../src/console/session.ts";
+import { createLife } from "../../src/console/shutdown.ts";
+import type { Output } from "../../src/console/terminal/output.ts";
+import type { Waiting } from "../../src/console/terminal/progress.ts";
+import { createPipedAsker, readLines } from "../../src/console/terminal/questions.ts";
+import { createScreen } from "../../src/console/terminal/screen.ts";
+import { createJsonReport, createReport, type FoundWords } from "../../src/console/text/report.ts";
 import { type Address, formatAddress } from "../../src/protocol/address.ts";
 import { type Fault, type FaultCode, fault, LOCAL_CODES, WIRE_CODES } from "../../src/protocol/fault.ts";
 

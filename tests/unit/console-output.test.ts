@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { closeSync, existsSync, openSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createQueue, OUTPUT_QUEUE_BYTES_MAX } from "../../src/console/output.ts";
+import { createQueue, OUTPUT_QUEUE_BYTES_MAX } from "../../src/console/terminal/output.ts";
 import { temporaryFolder } from "../support/folders.ts";
 import { until } from "../support/until.ts";
 
@@ -74,7 +74,7 @@ test("what waits is bounded, and what comes on top of it is dropped whole", asyn
 
 // Each is real and full: a socket pair, which is what Bun.spawn gives, and a pipe.
 const FLOOD = `
-  import { createOutput } from ${JSON.stringify(join(import.meta.dir, "../../src/console/output.ts"))};
+  import { createOutput } from ${JSON.stringify(join(import.meta.dir, "../../src/console/terminal/output.ts"))};
   import { promises, writeFileSync } from "node:fs";
   const output = createOutput({ ordered: false });
   output.out("x".repeat(4_000_000));

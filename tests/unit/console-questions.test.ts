@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { createChooser } from "../../src/console/chooser.ts";
-import type { Complaint } from "../../src/console/complaints.ts";
-import { BACKSPACE, CTRL_C, DOWN, ENTER, ESCAPE, splitKeys, UP } from "../../src/console/keys.ts";
-import { createPipedAsker, type Question, readLines } from "../../src/console/questions.ts";
-import { createScreen as createRegion } from "../../src/console/screen.ts";
+import { BACKSPACE, CTRL_C, DOWN, ENTER, ESCAPE, splitKeys, UP } from "../../src/console/terminal/keys.ts";
+import { createPipedAsker, type Question, readLines } from "../../src/console/terminal/questions.ts";
+import { createScreen as createRegion } from "../../src/console/terminal/screen.ts";
+import type { Complaint } from "../../src/console/text/complaints.ts";
 import { createScreen } from "../support/screen.ts";
 
 const COMMANDS = ["JOIN", "SEARCH", "DOWNLOAD"] as const;

@@ -8,11 +8,11 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { cachePath, createHashCache, type HashCache } from "../../src/content/hash-cache.ts";
-import { createHasher, type Hasher, type HashOptions } from "../../src/content/hasher.ts";
-import { type Stamp, stampFile } from "../../src/content/inside.ts";
-import { checkLayer, EMPTY_ROOT, type Hashed } from "../../src/content/merkle.ts";
-import { hashFiles, type Verdict, verifyFolder } from "../../src/content/verify.ts";
+import { cachePath, createHashCache, type HashCache } from "../../src/content/hashing/hash-cache.ts";
+import { createHasher, type Hasher, type HashOptions } from "../../src/content/hashing/hasher.ts";
+import { checkLayer, EMPTY_ROOT, type Hashed } from "../../src/content/hashing/merkle.ts";
+import { hashFiles, type Verdict, verifyFolder } from "../../src/content/hashing/verify.ts";
+import { type Stamp, stampFile } from "../../src/content/safe-files.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
 import { createVirtualClock } from "../support/clock.ts";
 import { until } from "../support/until.ts";
@@ -438,7 +438,7 @@ describe("the cache", () => {
 
   test("several processes fill a new one at once and lose nothing", async () => {
     const script = join(root, "fill.ts");
-    const source = join(import.meta.dir, "../../src/content/hash-cache.ts");
+    const source = join(import.meta.dir, "../../src/content/hashing/hash-cache.ts");
     fs.writeFileSync(
       script,
       `import { createHashCache } from ${JSON.stringify(source)};

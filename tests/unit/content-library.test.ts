@@ -7,8 +7,9 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Listing, listFolder } from "../../src/content/folder.ts";
-import { createHashCache } from "../../src/content/hash-cache.ts";
-import type { Hasher, HashOptions } from "../../src/content/hasher.ts";
+import { createHashCache } from "../../src/content/hashing/hash-cache.ts";
+import type { Hasher, HashOptions } from "../../src/content/hashing/hasher.ts";
+import { EMPTY_ROOT, type Hashed, pieceBytesFor } from "../../src/content/hashing/merkle.ts";
 import {
   AGAIN_SECONDS_MAX,
   createLibrary,
@@ -17,7 +18,6 @@ import {
   LOOK_SECONDS_MAX,
   LOOK_SECONDS_MIN,
 } from "../../src/content/library.ts";
-import { EMPTY_ROOT, type Hashed, pieceBytesFor } from "../../src/content/merkle.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
 import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
 import { closeAfterTest } from "../support/closing.ts";

@@ -1,5 +1,5 @@
 // The hash tree against a naive BEP 52 that builds every leaf and recurses.
-// Invariant: the naive tree shares no line with src/content/merkle.ts.
+// Invariant: the naive tree shares no line with src/content/hashing/merkle.ts.
 // Never: hashes more than a few MiB per case.
 
 import { describe, expect, test } from "bun:test";
@@ -15,7 +15,7 @@ import {
   pieceBytesFor,
   pieceCount,
   rootOfLayer,
-} from "../../src/content/merkle.ts";
+} from "../../src/content/hashing/merkle.ts";
 import { BLOCK_BYTES, PIECE_BYTES_MAX, PIECE_BYTES_MIN, PIECES_AIM } from "../../src/protocol/limits.ts";
 
 const PIECE = PIECE_BYTES_MIN;

@@ -6,19 +6,19 @@ import { afterAll, afterEach, beforeEach, describe, expect, test } from "bun:tes
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createPieceHasher, HASH_BYTES, type Hashed, pieceBytesFor } from "../../src/content/merkle.ts";
-import { readAt, writeAt } from "../../src/content/slices.ts";
-import { watched } from "../../src/content/watch.ts";
-import { openWorkplace } from "../../src/content/workplace.ts";
+import { createPieceHasher, HASH_BYTES, type Hashed, pieceBytesFor } from "../../src/content/hashing/merkle.ts";
+import { watched } from "../../src/content/overwrite-watch.ts";
+import { openPartWorkspace } from "../../src/content/part-workspace.ts";
+import { readAt, writeAt } from "../../src/content/positioned-io.ts";
+import { decodeJournal } from "../../src/download/disk/journal.ts";
+import { type DownloadOptions, download } from "../../src/download/download.ts";
+import { createLane } from "../../src/download/lanes/lane.ts";
+import type { OpenLane } from "../../src/download/lanes/lane-threads.ts";
+import type { Progress } from "../../src/download/progress.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
-import { createBucket } from "../../src/transfer/bucket.ts";
-import { type DownloadOptions, download } from "../../src/transfer/download.ts";
-import { decodeJournal } from "../../src/transfer/journal.ts";
-import { createLane } from "../../src/transfer/lane.ts";
-import type { OpenLane } from "../../src/transfer/lane-threads.ts";
-import type { Progress } from "../../src/transfer/progress.ts";
-import { type Clock, systemClock } from "../../src/transport/clock.ts";
+import { type Clock, systemClock } from "../../src/shared/clock.ts";
+import { createTokenBucket } from "../../src/shared/token-bucket.ts";
 import { connect } from "../../src/transport/tcp.ts";
 import { codeOf, good } from "../support/good.ts";
 import { contentOf, data, type Get, hashOf, type Script, type Sharer, startSharer } from "../support/sharer.ts";
@@ -62,7 +62,7 @@ const openLane: OpenLane = ({ source, ticket, size, pieceBytes, fd, watch }, onE
     ticket,
     connect,
     clock: systemClock,
-    bucket: createBucket(undefined, systemClock),
+    bucket: createTokenBucket(undefined, systemClock),
     hasher: createPieceHasher(size, pieceBytes),
     write: (chunk, offset) => watched(watch, fd, () => writeAt(fd, chunk, offset)),
     read: (into, offset) => readAt(fd, into, offset),
@@ -89,7 +89,7 @@ const fetchFrom = (from: Address, options: Partial<DownloadOptions> = {}): Promi
     only: true,
     paranoid: false,
     maxWaitSeconds: 60,
-    openWorkplace: (name, apart) => openWorkplace(folder, name, apart),
+    openPartWorkspace: (name, apart) => openPartWorkspace(folder, name, apart),
     openLane,
     hashPieces: (fd) => (head, first, pieces) => hashPieces(fd, head, first, pieces),
     findHolders: async () => [],
@@ -697,10 +697,10 @@ describe("whoever puts things into the folder meanwhile", () => {
     const hidden = async (paranoid: boolean) => {
       const { source, seen } = touchedOnce(() => overwrite(0));
       const place = async (name: string) => {
-        const opened = await openWorkplace(folder, name);
+        const opened = await openPartWorkspace(folder, name);
         return "fault" in opened ? opened : { ...opened, doubt: async () => false };
       };
-      good(await fetchFrom(source.address, { openLane: blind, openWorkplace: place, paranoid }));
+      good(await fetchFrom(source.address, { openLane: blind, openPartWorkspace: place, paranoid }));
       expect(seen.touched).toBe(true);
     };
     await hidden(true);
@@ -742,11 +742,11 @@ describe("whoever puts things into the folder meanwhile", () => {
 
   test("a disk that does not say what room it has is DISK_ERROR, and leaves nothing", async () => {
     const lost = async () => {
-      const opened = await openWorkplace(folder, NAME);
+      const opened = await openPartWorkspace(folder, NAME);
       if ("fault" in opened) return opened;
       return { ...opened, freeBytes: async () => fault("DISK_ERROR", "disk", "statfs: EIO") };
     };
-    expect(codeOf(await fetchFrom(share(content).address, { openWorkplace: lost }))).toBe("DISK_ERROR");
+    expect(codeOf(await fetchFrom(share(content).address, { openPartWorkspace: lost }))).toBe("DISK_ERROR");
     expect(there()).toEqual([]);
   });
 

@@ -5,18 +5,18 @@
 import { describe, expect, test } from "bun:test";
 import { fault } from "../../src/protocol/fault.ts";
 import {
-  PACE_BYTES_PER_SECOND_MIN,
-  PACE_SECONDS,
   QUEUE_MAX,
   SEND_STEP_BYTES_MAX,
   TURN_SECONDS_MAX,
   TURN_SECONDS_MIN,
+  UPLOAD_BYTES_PER_SECOND_MIN,
+  UPLOAD_RATE_SECONDS,
 } from "../../src/protocol/limits.ts";
-import { createPace } from "../../src/transfer/pace.ts";
-import { createRates } from "../../src/transfer/rates.ts";
-import { createShelf, type MaybeLater, type ReadableFile } from "../../src/transfer/shelf.ts";
-import { createSlots } from "../../src/transfer/slots.ts";
-import { createUploads, type UploadPolicy, type UploadsEvent } from "../../src/transfer/uploads.ts";
+import { createFairRate } from "../../src/upload/fair-rate.ts";
+import { createMinRate } from "../../src/upload/min-rate.ts";
+import { createShareIndex, type MaybeLater, type ReadableFile } from "../../src/upload/share-index.ts";
+import { createSlots } from "../../src/upload/slots.ts";
+import { createUploadServer, type UploadPolicy, type UploadsEvent } from "../../src/upload/upload-server.ts";
 import { createVirtualClock, turn } from "../support/clock.ts";
 import { createFarEnd, type FarEnd } from "../support/net.ts";
 
@@ -31,7 +31,7 @@ type Disk = { read?: (into: Uint8Array) => MaybeLater<number>; open?: () => Mayb
 function share(policy: Partial<UploadPolicy> = {}, disk: Disk = {}) {
   const clock = createVirtualClock();
   const events: UploadsEvent[] = [];
-  const shelf = createShelf<string>(async (name): Promise<ReadableFile | ReturnType<typeof fault>> => {
+  const shelf = createShareIndex<string>(async (name): Promise<ReadableFile | ReturnType<typeof fault>> => {
     const isSlow = name === "slow.mp4";
     if (isSlow && disk.open !== undefined) return disk.open();
     return {
@@ -49,7 +49,7 @@ function share(policy: Partial<UploadPolicy> = {}, disk: Disk = {}) {
     });
   }
   let tickets = 0;
-  const uploads = createUploads({
+  const uploads = createUploadServer({
     shelf,
     clock,
     newTicket: () => (++tickets).toString(16).padStart(32, "0"),
@@ -189,8 +189,8 @@ describe("a slot", () => {
   for (const [what, line, seconds] of tiny) {
     test(`is not kept by ${what} while others wait`, async () => {
       const lost = await holds(line, seconds, true);
-      expect(lost).toBeGreaterThanOrEqual(PACE_SECONDS);
-      expect(lost).toBeLessThanOrEqual(2 * PACE_SECONDS);
+      expect(lost).toBeGreaterThanOrEqual(UPLOAD_RATE_SECONDS);
+      expect(lost).toBeLessThanOrEqual(2 * UPLOAD_RATE_SECONDS);
     });
   }
 
@@ -199,24 +199,24 @@ describe("a slot", () => {
   });
 
   test("is kept at the least rate, steady or in bursts of ten seconds' worth, while others wait", async () => {
-    expect(await holds(`GET 0 ${PACE_BYTES_PER_SECOND_MIN}\n`, 1, true)).toBe("kept");
-    expect(await holds(`GET 0 ${10 * PACE_BYTES_PER_SECOND_MIN}\n`, 10, true)).toBe("kept");
+    expect(await holds(`GET 0 ${UPLOAD_BYTES_PER_SECOND_MIN}\n`, 1, true)).toBe("kept");
+    expect(await holds(`GET 0 ${10 * UPLOAD_BYTES_PER_SECOND_MIN}\n`, 10, true)).toBe("kept");
   }, 60_000);
 
   for (const step of [0, 128 * 1024, 400 * 1024, SEND_STEP_BYTES_MAX]) {
     for (const rate of [0, 1000, 3000, 4096, 5000, 20_000, 60_000]) {
-      const keeps = rate >= PACE_BYTES_PER_SECOND_MIN;
+      const keeps = rate >= UPLOAD_BYTES_PER_SECOND_MIN;
       test(`of one that takes ${rate} bytes/s, seen in steps of ${step}, is ${keeps ? "kept" : "lost"}`, () => {
-        const pace = createPace(0, () => Number.POSITIVE_INFINITY);
+        const pace = createMinRate(0, () => Number.POSITIVE_INFINITY);
         const lost = Array.from({ length: 3600 }, (_, i) => {
           const taken = (i + 1) * rate;
           return pace.tooSlow((i + 1) * 1000, taken - (taken % Math.max(1, step)), "theirs", step);
         }).indexOf(true);
         if (keeps) expect(lost).toBe(-1);
         else {
-          const allowed = (step + 4 * PACE_BYTES_PER_SECOND_MIN) / (PACE_BYTES_PER_SECOND_MIN - rate);
-          expect(lost).toBeGreaterThanOrEqual(PACE_SECONDS - 1);
-          expect(lost).toBeLessThanOrEqual(Math.max(PACE_SECONDS, 2 * allowed));
+          const allowed = (step + 4 * UPLOAD_BYTES_PER_SECOND_MIN) / (UPLOAD_BYTES_PER_SECOND_MIN - rate);
+          expect(lost).toBeGreaterThanOrEqual(UPLOAD_RATE_SECONDS - 1);
+          expect(lost).toBeLessThanOrEqual(Math.max(UPLOAD_RATE_SECONDS, 2 * allowed));
         }
       });
     }
@@ -328,7 +328,7 @@ describe("the upload rate", () => {
   /** Bytes that each of `payers` gets in 10 s of the rate, each asking again as soon as it was given something. */
   async function dealt(rate: number, paths: readonly (readonly [string, string])[]): Promise<number[]> {
     const clock = createVirtualClock();
-    const rates = createRates(rate, clock);
+    const rates = createFairRate(rate, clock);
     const got = paths.map(() => 0);
     paths.forEach(async ([ip, name], i) => {
       const payer = rates.payer(ip);
@@ -361,7 +361,7 @@ describe("the upload rate", () => {
 
   test("that one does not use goes to the others, and one that comes later has its part at once", async () => {
     const clock = createVirtualClock();
-    const rates = createRates(1_000_000, clock);
+    const rates = createFairRate(1_000_000, clock);
     let [first, second] = [0, 0];
     const run = async (ip: string, count: (bytes: number) => void) => {
       const payer = rates.payer(ip);

@@ -5,11 +5,11 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { answer, type Client } from "../../src/catalog/answer.ts";
 import { createMemoryCatalog, type MemoryCatalog } from "../../src/catalog/memory.ts";
+import { findWords } from "../../src/peer/find.ts";
 import { FIND_COUNT_MAX, FIND_NAMES_MAX } from "../../src/protocol/limits.ts";
 import type { Found } from "../../src/protocol/messages.ts";
 import { decodeFound } from "../../src/protocol/payloads.ts";
 import { decodeServerRequest } from "../../src/protocol/requests.ts";
-import { findWords } from "../../src/transport/find.ts";
 import { codeOf, good } from "../support/good.ts";
 import { at, OTHER_ROOT, ROOT, share } from "./catalog-contract.ts";
 

@@ -6,8 +6,16 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import fc from "fast-check";
 import { isUsage, parsePeer, parseServer } from "../../src/config.ts";
-import { createHashCache } from "../../src/content/hash-cache.ts";
-import { createPieceHasher, type Hashed } from "../../src/content/merkle.ts";
+import { createHashCache } from "../../src/content/hashing/hash-cache.ts";
+import { createPieceHasher, type Hashed } from "../../src/content/hashing/merkle.ts";
+import {
+  decodeJournal,
+  encodeHead,
+  encodePiece,
+  type JournalHead,
+  journalLength,
+} from "../../src/download/disk/journal.ts";
+import { createLane } from "../../src/download/lanes/lane.ts";
 import { formatAddress, isIn, isIp, parseAddress, parsePort, parseRange } from "../../src/protocol/address.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
 import { GET_BYTES_MAX, LINE_BYTES_MAX, PIECE_BYTES_MIN, PROBE_SECONDS_MAX } from "../../src/protocol/limits.ts";
@@ -15,15 +23,13 @@ import type { ServerRequest } from "../../src/protocol/messages.ts";
 import { proofOf } from "../../src/protocol/proof.ts";
 import { encodeReply } from "../../src/protocol/replies.ts";
 import { encodeRequest } from "../../src/protocol/requests.ts";
-import { createProbes } from "../../src/servidor/probes.ts";
-import { hasBit, setBit } from "../../src/transfer/bits.ts";
-import { createBucket } from "../../src/transfer/bucket.ts";
-import { decodeJournal, encodeHead, encodePiece, type JournalHead, journalLength } from "../../src/transfer/journal.ts";
-import { createLane } from "../../src/transfer/lane.ts";
-import { createShelf } from "../../src/transfer/shelf.ts";
-import { createUploads } from "../../src/transfer/uploads.ts";
+import { createReachability } from "../../src/servidor/reachability.ts";
+import { hasBit, setBit } from "../../src/shared/bitfield.ts";
+import { createTokenBucket } from "../../src/shared/token-bucket.ts";
 import { createCaller } from "../../src/transport/caller.ts";
 import type { Connection, Handlers } from "../../src/transport/connection.ts";
+import { createShareIndex } from "../../src/upload/share-index.ts";
+import { createUploadServer } from "../../src/upload/upload-server.ts";
 import { createVirtualClock } from "../support/clock.ts";
 import { temporaryFolder } from "../support/folders.ts";
 import { anyAddress, anyPeerRequest, anyReply, anyRoot, mutated } from "../support/messages.ts";
@@ -321,7 +327,7 @@ describe("the other end of a connection that says anything at all", () => {
           source: { ip: "192.0.2.1", port: 1 },
           ticket: "0".repeat(32),
           clock,
-          bucket: createBucket(undefined, clock),
+          bucket: createTokenBucket(undefined, clock),
           hasher: createPieceHasher(size, PIECE_BYTES_MIN),
           connect: async (to, open) => {
             const [connection, end] = createFarEnd(to, open);
@@ -356,7 +362,7 @@ describe("the other end of a connection that says anything at all", () => {
     await fc.assert(
       fc.asyncProperty(counted(requests), fc.nat(40), async (lines, slice) => {
         const clock = createVirtualClock();
-        const shelf = createShelf<string>(async () => ({
+        const shelf = createShareIndex<string>(async () => ({
           read: (into) => {
             into.fill(0);
             into.set(Buffer.from(secret).subarray(0, into.length));
@@ -369,7 +375,14 @@ describe("the other end of a connection that says anything at all", () => {
         shelf.put({ share, pieceBytes: PIECE_BYTES_MIN, layer: new Uint8Array(32), listed: "" });
         const policy = { maxUploads: 1, rejectAll: false, maxUploadRate: undefined };
         const key = "d".repeat(32);
-        const uploads = createUploads({ shelf, clock, newTicket: () => "e".repeat(32), key, policy, onEvent() {} });
+        const uploads = createUploadServer({
+          shelf,
+          clock,
+          newTicket: () => "e".repeat(32),
+          key,
+          policy,
+          onEvent() {},
+        });
         const accept = (connection: Connection): Handlers => uploads.accept(connection);
         const [, far] = createFarEnd({ ip: "192.0.2.2", port: 2 }, accept);
         const all = Buffer.from(lines.join(""));
@@ -401,7 +414,7 @@ test("nothing but its proof makes a door count as reached, whatever it says and 
     fc.asyncProperty(counted(said), fc.nat(20), async (text, slice) => {
       const clock = createVirtualClock();
       const net = createNet();
-      const { outcome } = createProbes({ connect: net.connect, clock, newNonce: () => nonce }).probe(
+      const { outcome } = createReachability({ connect: net.connect, clock, newNonce: () => nonce }).probe(
         { ip: "192.0.2.2", port: 2 },
         key,
       );

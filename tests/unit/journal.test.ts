@@ -4,8 +4,7 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { HASH_BYTES, pieceCount } from "../../src/content/merkle.ts";
-import { PIECE_BYTES_MIN } from "../../src/protocol/limits.ts";
+import { HASH_BYTES, pieceCount } from "../../src/content/hashing/merkle.ts";
 import {
   decodeJournal,
   encodeBegun,
@@ -15,7 +14,8 @@ import {
   encodeWritten,
   type JournalHead,
   journalLength,
-} from "../../src/transfer/journal.ts";
+} from "../../src/download/disk/journal.ts";
+import { PIECE_BYTES_MIN } from "../../src/protocol/limits.ts";
 import { anyRoot } from "../support/messages.ts";
 
 const HEAD_BYTES = 128;

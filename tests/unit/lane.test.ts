@@ -3,11 +3,11 @@
 // Never: needs a socket; the source is the test.
 
 import { beforeEach, describe, expect, test } from "bun:test";
-import { createPieceHasher, HASH_BYTES } from "../../src/content/merkle.ts";
+import { createPieceHasher, HASH_BYTES } from "../../src/content/hashing/merkle.ts";
+import { createLane, type Lane, type LaneEvent } from "../../src/download/lanes/lane.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
 import { STALL_SECONDS_MAX } from "../../src/protocol/limits.ts";
-import { createBucket } from "../../src/transfer/bucket.ts";
-import { createLane, type Lane, type LaneEvent } from "../../src/transfer/lane.ts";
+import { createTokenBucket } from "../../src/shared/token-bucket.ts";
 import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
 import { createNet, type FarEnd, type Net } from "../support/net.ts";
 import { contentOf, data, hashOf } from "../support/sharer.ts";
@@ -47,7 +47,7 @@ async function open(stallSeconds?: number, rate?: number): Promise<void> {
     ticket: TICKET,
     connect: net.connect,
     clock,
-    bucket: createBucket(rate, clock),
+    bucket: createTokenBucket(rate, clock),
     hasher: createPieceHasher(CONTENT.length, PIECE),
     write(chunk, offset) {
       if (refuse === undefined) written.set(chunk, offset);

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { type Lock, type Pace, takeLock } from "../../src/content/lock.ts";
-import { openWorkplace, type Workplace } from "../../src/content/workplace.ts";
+import { openPartWorkspace, type PartWorkspace } from "../../src/content/part-workspace.ts";
 import { type Folder, temporaryFolder } from "../support/folders.ts";
 import { type FoldingFolder, openFoldingFolder } from "../support/folding.ts";
 import { codeOf, good } from "../support/good.ts";
@@ -170,10 +170,10 @@ describe.skipIf(!root)("a lock and another person", () => {
     fs.chmodSync(temporary.path, 0o755);
     fs.chmodSync(folder, 0o777);
     put("left by root", `${NAME}.part`);
-    const source = JSON.stringify(join(import.meta.dir, "..", "..", "src", "content", "workplace.ts"));
-    const code = `import { openWorkplace } from ${source};
+    const source = JSON.stringify(join(import.meta.dir, "..", "..", "src", "content", "part-workspace.ts"));
+    const code = `import { openPartWorkspace } from ${source};
       process.setuid(${PERSON});
-      console.log((await openWorkplace(${JSON.stringify(folder)}, ${JSON.stringify(NAME)})).fault);`;
+      console.log((await openPartWorkspace(${JSON.stringify(folder)}, ${JSON.stringify(NAME)})).fault);`;
     await using other = startProgram({ command: [process.execPath, "-e", code], stdin: "none" });
     await other.shows("PART_DENIED");
     await other.exit();
@@ -293,11 +293,11 @@ describeWith(["a folder that does not tell case apart"], "a folder that does not
   }, 60_000);
 
   test("has what is taken up again read once more before its name, where no time can be relied on", async () => {
-    const first = good(await openWorkplace(folding.path, "D.mp4"));
+    const first = good(await openPartWorkspace(folding.path, "D.mp4"));
     await first.part.writeAt(Buffer.from("whole"), 0);
     expect(await first.doubt(5)).toBe(false);
     await first.leave(false);
-    const second = good(await openWorkplace(folding.path, "D.mp4"));
+    const second = good(await openPartWorkspace(folding.path, "D.mp4"));
     expect(await second.doubt(5)).toBe(folding.kind === "fuse" || process.platform === "darwin");
     second.trust();
     expect(await second.doubt(5)).toBe(false);
@@ -305,11 +305,11 @@ describeWith(["a folder that does not tell case apart"], "a folder that does not
   });
 
   test("gives one download of all spellings a place, and the file keeps others from its name", async () => {
-    const place: Workplace = good(await openWorkplace(folding.path, "C.mp4"));
-    expect(codeOf(await openWorkplace(folding.path, "c.mp4"))).toBe("IN_USE");
+    const place: PartWorkspace = good(await openPartWorkspace(folding.path, "C.mp4"));
+    expect(codeOf(await openPartWorkspace(folding.path, "c.mp4"))).toBe("IN_USE");
     await place.part.writeAt(Buffer.from("whole"), 0);
     expect(await place.publish(5)).toBeUndefined();
-    expect(codeOf(await openWorkplace(folding.path, "c.mp4"))).toBe("FILE_EXISTS");
+    expect(codeOf(await openPartWorkspace(folding.path, "c.mp4"))).toBe("FILE_EXISTS");
     expect(fs.readdirSync(folding.path).map((name) => name.toLowerCase())).toEqual(["c.mp4"]);
   });
 });

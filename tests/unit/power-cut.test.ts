@@ -4,9 +4,9 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { decodeJournal } from "../../src/download/disk/journal.ts";
+import { createPartFile } from "../../src/download/disk/part-file.ts";
 import { isFault } from "../../src/protocol/fault.ts";
-import { decodeJournal } from "../../src/transfer/journal.ts";
-import { createStorage } from "../../src/transfer/storage.ts";
 import { contentOf, PIECE, same } from "../simulation/contents.ts";
 import { createDisk, type SimDisk } from "../simulation/disk.ts";
 import { hashRange } from "../simulation/peer.ts";
@@ -21,17 +21,17 @@ const hashAt = (index: number) => hashed.layer.slice(index * 32, (index + 1) * 3
 const bytesAt = (index: number) => bytes.subarray(index * PIECE, Math.min((index + 1) * PIECE, bytes.length));
 
 type Act = "write" | "half" | "flush" | "wait" | "fails" | "forgets" | "works" | "full" | "room";
-type Run = { readonly disk: SimDisk; readonly kept: ReadonlySet<number>; readonly steps: number };
+type DownloadSession = { readonly disk: SimDisk; readonly kept: ReadonlySet<number>; readonly steps: number };
 
 /** Does the acts, and cuts the power after so many steps of the disk; Infinity cuts it at the end. */
-function run(seed: number, acts: readonly Act[], cutAt: number, disk?: SimDisk, time = createTime()): Run {
+function run(seed: number, acts: readonly Act[], cutAt: number, disk?: SimDisk, time = createTime()): DownloadSession {
   const made = disk ?? createDisk(time, createRandom(seed));
   const process = createProcess(time);
   const open = (name: string) => made.file(name) ?? made.create(name);
   const part = open("part");
   const journal = open("journal");
   const kept = new Set<number>();
-  const storage = createStorage({
+  const storage = createPartFile({
     part: made.work(part, process),
     journal: made.work(journal, process),
     clock: process.clock,
@@ -91,7 +91,7 @@ function journaled(disk: SimDisk): ReadonlyMap<number, Uint8Array> {
 }
 
 /** What is wrong with what the disk holds after the cut; empty is right. */
-function flaws({ disk, kept }: Run): string[] {
+function flaws({ disk, kept }: DownloadSession): string[] {
   const part = disk.file("part");
   const found = journaled(disk);
   const wrong = [...found].filter(([index, hash]) => {

@@ -6,9 +6,9 @@ import { describe, expect, test } from "bun:test";
 import { fault } from "../../src/protocol/fault.ts";
 import { PROBE_SECONDS_MAX, PROBES_PER_ADDRESS_MAX } from "../../src/protocol/limits.ts";
 import { proofOf } from "../../src/protocol/proof.ts";
-import { createProbes } from "../../src/servidor/probes.ts";
+import { createReachability } from "../../src/servidor/reachability.ts";
 import type { Connect } from "../../src/transport/connection.ts";
-import { knock } from "../../src/transport/knock.ts";
+import { knock } from "../../src/transport/dial-probe.ts";
 import { connect } from "../../src/transport/tcp.ts";
 import { createVirtualClock } from "../support/clock.ts";
 import { closeAfterTest } from "../support/closing.ts";
@@ -362,7 +362,7 @@ describe("many probes", () => {
   test("of one address wait for one another, and nobody else for them", async () => {
     const clock = createVirtualClock();
     const net = createNet();
-    const probes = createProbes({ connect: net.connect, clock, newNonce: () => "0".repeat(32) });
+    const probes = createReachability({ connect: net.connect, clock, newNonce: () => "0".repeat(32) });
     const silent = Array.from({ length: PROBES_PER_ADDRESS_MAX + 5 }, (_, i) =>
       probes.probe(at("10.0.0.1", i + 1), KEY),
     );
@@ -382,7 +382,7 @@ describe("many probes", () => {
   test("that nobody waits for are not dialled any more, or dropped at once", async () => {
     const clock = createVirtualClock();
     const net = createNet();
-    const probes = createProbes({ connect: net.connect, clock, newNonce: () => "0".repeat(32) });
+    const probes = createReachability({ connect: net.connect, clock, newNonce: () => "0".repeat(32) });
     const all = Array.from({ length: PROBES_PER_ADDRESS_MAX + 1 }, () => probes.probe(at("10.0.0.1"), KEY));
     for (const { cancel } of all.reverse()) cancel();
     expect(await Promise.all(all.map(({ outcome }) => outcome))).toEqual(all.map(() => "unknown"));
@@ -448,7 +448,7 @@ describe("a dial that nobody waits for any more", () => {
       signals.push(signal);
       return new Promise(() => {});
     };
-    const probes = createProbes({ connect: silent, clock, newNonce: () => KEY });
+    const probes = createReachability({ connect: silent, clock, newNonce: () => KEY });
     const [late, gone] = [probes.probe(at, KEY), probes.probe(at, KEY)];
     gone.cancel();
     expect(await gone.outcome).toBe("unknown");

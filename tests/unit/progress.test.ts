@@ -3,9 +3,9 @@
 // Never: fetches anything; how it stands is what the test says.
 
 import { describe, expect, test } from "bun:test";
+import { type Progress, reportProgress } from "../../src/download/progress.ts";
+import type { Requester } from "../../src/download/requests/requester.ts";
 import { fault } from "../../src/protocol/fault.ts";
-import type { Fetcher } from "../../src/transfer/fetcher.ts";
-import { type Progress, reportProgress } from "../../src/transfer/progress.ts";
 import { createVirtualClock } from "../support/clock.ts";
 
 const FROM = { ip: "127.0.0.1", port: 1 };
@@ -43,7 +43,7 @@ function waiting({
         paused: paused ? fault("DISK_FULL", "disk") : undefined,
         sources: sources.map((address) => ({ address })),
         judge: { checking, allHere: here === 10 },
-      } as unknown as Fetcher,
+      } as unknown as Requester,
       meter: { add() {}, total: 0, rate: () => 0, quietMs: () => quietMs },
       storage: { busyMs: () => busyMs },
       place: () => place,

@@ -8,13 +8,13 @@ import { createMemoryCatalog } from "../../src/catalog/memory.ts";
 import {
   FIND_WAIT_SECONDS_MAX,
   FINDS_AT_ONCE_PER_ADDRESS_MAX,
-  STRANGERS_PER_ADDRESS_MAX,
+  UNJOINED_PER_ADDRESS_MAX,
 } from "../../src/protocol/limits.ts";
 import { LIMITS, type Limits, limitsFor } from "../../src/protocol/server-limits.ts";
 import { createAllowance } from "../../src/servidor/allowance.ts";
-import { createHeld } from "../../src/servidor/held.ts";
+import { createFairQueue } from "../../src/servidor/fair-queue.ts";
+import { createJoinBudget } from "../../src/servidor/join-budget.ts";
 import { createDoorway } from "../../src/servidor/session.ts";
-import { createTurns } from "../../src/servidor/turns.ts";
 import type { ServidorOptions } from "../../src/servidor.ts";
 import { type Connect, type Connection, DEAF } from "../../src/transport/connection.ts";
 import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
@@ -183,7 +183,7 @@ describe("bytes of JOINs under way", () => {
   });
 
   test("are counted by address too", () => {
-    const held = createHeld<string>({ joinBytesHeld: 1000, joinBytesHeldPerAddress: 100 }, () => true);
+    const held = createJoinBudget<string>({ joinBytesHeld: 1000, joinBytesHeldPerAddress: 100 }, () => true);
     expect(held.set("a", "10.0.0.1", 60)).toBeUndefined();
     expect(held.set("b", "10.0.0.2", 100)).toBeUndefined();
     expect(held.set("c", "10.0.0.1", 41)).toBe("a");
@@ -245,7 +245,7 @@ describe("connections", () => {
     const { from, told } = strangers();
     const doorway = createDoorway(LIMITS);
     const first = doorway.enter(from("10.0.0.1"), 0);
-    for (let i = 1; i < STRANGERS_PER_ADDRESS_MAX; i++) expect(doorway.enter(from("10.0.0.1"), 0)).toBeDefined();
+    for (let i = 1; i < UNJOINED_PER_ADDRESS_MAX; i++) expect(doorway.enter(from("10.0.0.1"), 0)).toBeDefined();
     expect(doorway.enter(from("10.0.0.1"), 0)).toBeUndefined();
     expect(told()).toBe("ERROR TOO_MANY retry connections that have not joined\n");
     expect(doorway.enter(from("10.0.0.2"), 0)).toBeDefined();
@@ -302,7 +302,7 @@ describe("turns", () => {
   test("go from address to address, so many at once, and who gives up in time never has one", async () => {
     const begun: string[] = [];
     const ends: (() => void)[] = [];
-    const turns = createTurns(3, 2);
+    const turns = createFairQueue(3, 2);
     const take = (ip: string, name: string) =>
       turns.take(ip, () => {
         begun.push(name);

@@ -3,6 +3,13 @@
 // Never: waits for time to pass.
 
 import { beforeEach, describe, expect, test } from "bun:test";
+import {
+  createServerLink,
+  LINK_TABLE,
+  type LinkEvent,
+  type LinkState,
+  type ServerLink,
+} from "../../src/peer/server-link.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import {
   IDLE_SECONDS_MAX,
@@ -15,13 +22,6 @@ import {
   RETURN_SECONDS_MAX,
 } from "../../src/protocol/limits.ts";
 import type { Share } from "../../src/protocol/messages.ts";
-import {
-  createServerLink,
-  LINK_TABLE,
-  type LinkEvent,
-  type LinkState,
-  type ServerLink,
-} from "../../src/transport/server-link.ts";
 import { createRandom } from "../simulation/random.ts";
 import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
 import { codeOf, good } from "../support/good.ts";

@@ -12,7 +12,7 @@ import {
 } from "../../src/protocol/limits.ts";
 import type { Share } from "../../src/protocol/messages.ts";
 import { encodeShares } from "../../src/protocol/payloads.ts";
-import { TURN_ORDERS } from "../../src/servidor/pump.ts";
+import { TURN_ORDERS } from "../../src/servidor/request-loop.ts";
 import { Servidor } from "../../src/servidor.ts";
 import { listen } from "../../src/transport/tcp.ts";
 import { createVirtualClock, turn } from "../support/clock.ts";

@@ -3,8 +3,8 @@
 // Never: opens a socket.
 
 import { describe, expect, test } from "bun:test";
+import { openSource, type Source, type Wanted } from "../../src/download/peers/source.ts";
 import { isFault } from "../../src/protocol/fault.ts";
-import { openSource, type Source, type Wanted } from "../../src/transfer/source.ts";
 import { createVirtualClock, turn } from "../support/clock.ts";
 import { good } from "../support/good.ts";
 import { createNet, type FarEnd } from "../support/net.ts";

@@ -3,7 +3,13 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { createPieceHasher, EMPTY_ROOT, pieceBytesFor, pieceCount, rootOfLayer } from "../../src/content/merkle.ts";
+import {
+  createPieceHasher,
+  EMPTY_ROOT,
+  pieceBytesFor,
+  pieceCount,
+  rootOfLayer,
+} from "../../src/content/hashing/merkle.ts";
 import { formatAddress, parseAddress } from "../../src/protocol/address.ts";
 import { nextPeerState, nextServerState, type PeerState, type ServerState } from "../../src/protocol/conversation.ts";
 import { isFault } from "../../src/protocol/fault.ts";
@@ -24,7 +30,7 @@ import { proofOf } from "../../src/protocol/proof.ts";
 import { createReader } from "../../src/protocol/reader.ts";
 import { decodeReply, encodeReply } from "../../src/protocol/replies.ts";
 import { decodePeerRequest, decodeServerRequest, encodeRequest } from "../../src/protocol/requests.ts";
-import { createBits, hasBit, setBit } from "../../src/transfer/bits.ts";
+import { createBitfield, hasBit, setBit } from "../../src/shared/bitfield.ts";
 import type { Raw } from "../support/raw.ts";
 import { dial, startServidor } from "../support/servidor.ts";
 
@@ -259,7 +265,7 @@ describe("proofs", () => {
 describe("bitmaps", () => {
   type Bitmap = { input: { pieces: number; has: number[] }; expect: string; reason: string };
   test.each(load<Bitmap>("bitmaps").map((one) => [one.reason, one] as const))("%s", (_, { input, expect: wanted }) => {
-    const bits = createBits(input.pieces);
+    const bits = createBitfield(input.pieces);
     for (const index of input.has) setBit(bits, index);
     expect(Buffer.from(bits).toString("hex")).toBe(wanted);
     const read = new Uint8Array(Buffer.from(wanted, "hex"));

@@ -1,0 +1,95 @@
+// Who has how much of which content: root -> holdings, a linked list; a holding is one member's share in one root.
+// Invariant: a holding counts the member's entries with that root, and is gone with the last of them.
+// Never: knows a name; takes time beyond what it adds or removes.
+
+import type { Root } from "../../protocol/messages.ts";
+import { createHashIndex } from "./hash-index.ts";
+import { append, HEAD, pairHash, unlink, writeRoot } from "./linked-lists.ts";
+import { createRefcounts } from "./refcounts.ts";
+import { createRows, NONE } from "./rows.ts";
+
+/** Fields of a holding. */
+const ROOT = 0;
+const OWNER = 1;
+const BY_ROOT = 2; // next; previous is one further
+const WHOLE = 4;
+const PARTIAL = 5;
+
+export type ContentIndex = ReturnType<typeof createContentIndex>;
+
+/** `onHeld` hears of each change of what a member has of a content. */
+export function createContentIndex(onHeld?: (member: number, root: Root) => void) {
+  const terms = createRefcounts();
+  const { interner: roots, lists: ofRoot } = terms;
+  const rows = createRows(6);
+  const table = createHashIndex((h) => pairHash(rows.get(h, OWNER), rows.get(h, ROOT)));
+  const scratch = new Uint8Array(32);
+
+  const textOf = (root: number): Root => roots.view(root).toHex();
+
+  let wantedMember = 0;
+  let wantedRoot = 0;
+  const isWanted = (h: number) => rows.get(h, ROOT) === wantedRoot && rows.get(h, OWNER) === wantedMember;
+  function find(member: number, root: number): number {
+    wantedMember = member;
+    wantedRoot = root;
+    return table.find(pairHash(member, root), isWanted);
+  }
+
+  return {
+    /** One more of the member's entries has this content. */
+    hold(member: number, rootText: Root, complete: boolean): number {
+      const root = terms.take(scratch, writeRoot(scratch, rootText));
+      let holding = find(member, root);
+      if (holding < 0) {
+        holding = rows.take();
+        rows.set(holding, ROOT, root);
+        rows.set(holding, OWNER, member);
+        rows.set(holding, WHOLE, 0);
+        rows.set(holding, PARTIAL, 0);
+        append(ofRoot, root, rows, holding, BY_ROOT);
+        table.add(pairHash(member, root), holding);
+      }
+      const field = complete ? WHOLE : PARTIAL;
+      rows.set(holding, field, rows.get(holding, field) + 1);
+      onHeld?.(member, rootText);
+      return holding;
+    },
+    /** One less has it. */
+    letGo(holding: number, complete: boolean): void {
+      const root = rows.get(holding, ROOT);
+      onHeld?.(rows.get(holding, OWNER), textOf(root));
+      const field = complete ? WHOLE : PARTIAL;
+      rows.set(holding, field, rows.get(holding, field) - 1);
+      if (rows.get(holding, WHOLE) + rows.get(holding, PARTIAL) === 0) {
+        table.remove(pairHash(rows.get(holding, OWNER), root), holding);
+        unlink(ofRoot, root, rows, holding, BY_ROOT);
+        rows.free(holding);
+      }
+      terms.release(root);
+    },
+    /** "whole", "part", or undefined when the member has none of this content. */
+    holds(member: number, root: Root): "whole" | "part" | undefined {
+      const id = roots.find(scratch, 0, writeRoot(scratch, root));
+      const holding = id < 0 ? -1 : find(member, id);
+      if (holding < 0) return undefined;
+      return rows.get(holding, WHOLE) > 0 ? "whole" : "part";
+    },
+    /** The first holding of that content, or NONE. */
+    firstHolding(root: Root): number {
+      const id = roots.find(scratch, 0, writeRoot(scratch, root));
+      return id < 0 ? NONE : ofRoot.get(id, HEAD);
+    },
+    nextHolding: (holding: number): number => rows.get(holding, BY_ROOT),
+    ownerOf: (holding: number): number => rows.get(holding, OWNER),
+    isWhole: (holding: number): boolean => rows.get(holding, WHOLE) > 0,
+    /** A holding's content, a content's text and its first holding, by ids. */
+    contentOf: (holding: number): number => rows.get(holding, ROOT),
+    rootText: textOf,
+    holdersOf: (root: number): number => ofRoot.get(root, HEAD),
+    /** Memory held, in bytes. */
+    get bytes() {
+      return terms.bytes + rows.bytes + table.bytes;
+    },
+  };
+}

@@ -1,0 +1,43 @@
+// Names or roots that many entries share: each is kept once, with how many use it, and is the head of a list.
+// Invariant: a term is there as long as somebody uses it; its list is empty when it comes.
+// Never: knows what stands in a list, or what a term means.
+
+import { clear, USES } from "./linked-lists.ts";
+import { createStringPool } from "./string-pool.ts";
+
+export type Refcounts = ReturnType<typeof createRefcounts>;
+
+/** `onTerm` hears that a term is there for the first time, or for nobody any more. */
+export function createRefcounts(onTerm?: (id: number) => void) {
+  const interner = createStringPool();
+  const { lists } = interner;
+
+  return {
+    /** Where terms are looked up by their bytes, and bytes by their term. */
+    interner,
+    lists,
+    /** The term of these bytes, used once more. */
+    take(bytes: Uint8Array, length: number): number {
+      const before = interner.count;
+      const id = interner.take(bytes, length);
+      if (interner.count > before) {
+        onTerm?.(id);
+        clear(lists, id);
+      }
+      lists.set(id, USES, lists.get(id, USES) + 1);
+      return id;
+    },
+    /** Used once less. */
+    release(id: number): void {
+      const uses = lists.get(id, USES) - 1;
+      lists.set(id, USES, uses);
+      if (uses > 0) return;
+      interner.drop(id);
+      onTerm?.(id);
+    },
+    /** Memory held, in bytes. */
+    get bytes() {
+      return interner.bytes;
+    },
+  };
+}

@@ -1,0 +1,165 @@
+// What a menu and a subcommand share: the peer as the console sees it, and one download from start to line.
+// Invariant: whatever becomes of a download, its progress is gone before its line or error is shown.
+// Never: asks anything.
+
+import { type Address, AS_SEEN, formatAddress } from "../protocol/address.ts";
+import { type Fault, isFault } from "../protocol/fault.ts";
+import type { NameFlaw } from "../protocol/names.ts";
+import type { Life } from "./shutdown.ts";
+import type { Progress } from "./terminal/progress.ts";
+import { isStop, type Stop } from "./terminal/questions.ts";
+import { moreSkippedComplaint, skippedComplaint } from "./text/complaints.ts";
+import type { Downloaded, FoundWords, Report } from "./text/report.ts";
+
+/** The shape of the class Peer; the mains hand one in. */
+export type PeerApi = {
+  /** The IP by which this machine reaches the server. */
+  localIp(): Promise<string>;
+  /** The first port from `at` on where this peer could listen. */
+  freePort(at: Address): number | undefined;
+  join(
+    at: JoinAt,
+  ): Promise<{ address: Address; reached: boolean; localFor?: string; names: readonly string[] } | NotJoined>;
+  search(name: string): Promise<readonly Address[] | Fault>;
+  download(
+    from: Address,
+    options: {
+      name?: string;
+      signal?: AbortSignal;
+      onProgress?: (progress: Progress) => void;
+      onSourceLost?: (address: Address, why: Fault) => void;
+      onAsk?: (address: Address) => void;
+      onFailed?: (address: Address, why: Fault) => void;
+    } & Partial<Policy>,
+  ): Promise<Downloaded | Fault>;
+  find(words: string, most: number): Promise<FoundWords | Fault>;
+  leave(): Promise<void>;
+  readonly lastSearched: string | undefined;
+};
+
+/** `at`: the address that was refused, where it came so far. */
+type NotJoined = Fault & { readonly at?: Address };
+
+/**
+ * `host` undefined: the IP that reaches the server. `folder` undefined: to search only. `listing`: whether others shall
+ * find us; at once when not given. `sharing`: the whole folder when not given.
+ */
+export type JoinAt = {
+  readonly host: string | undefined;
+  readonly port: number;
+  readonly folder: string | undefined;
+  readonly listing?: "later" | "never";
+  readonly sharing?: "folder" | "downloads" | "nothing";
+};
+
+/** How downloads are made. */
+export type Policy = {
+  /** From the chosen peer alone. */
+  readonly only: boolean;
+  /** How long to stay in its queue without moving up; Infinity for as long as it takes. */
+  readonly maxWaitSeconds: number;
+};
+
+export type Session = {
+  readonly peer: PeerApi;
+  readonly report: Report;
+  readonly life: Life;
+  readonly server: Address;
+  readonly policy: Policy;
+  /** Whether to share that folder is to share what nobody thinks of. */
+  readonly isWide: (folder: string) => boolean;
+};
+
+/** `useIp`: the IP that the server would take. */
+export type Refused = Fault & { readonly useIp?: string };
+
+/** Joins and says so. A fault has been shown. */
+export async function join({ peer, report, life, server }: Session, at: JoinAt): Promise<Address | Refused | Stop> {
+  report.working(`Entrando na rede por ${formatAddress(server)}...`);
+  const joined = await life.during(peer.join(at));
+  report.settled();
+  if (isStop(joined)) return joined;
+  if (isFault(joined)) {
+    const own = await peer.localIp();
+    const refused = joined.at ?? { ip: at.host ?? own, port: at.port };
+    // Refused though it is ours: a router stands between, and only the server knows what it shows.
+    const useIp = refused.ip === own ? AS_SEEN : own;
+    report.failed(joined, { server, at: refused, useIp, folder: at.folder });
+    return { ...joined, useIp };
+  }
+  // Whoever only asks gets its answer, and is told nothing of a JOIN that nobody asked for.
+  if (at.folder !== undefined) {
+    await report.joined(joined.address, joined.names);
+    if (!joined.reached) report.reach(joined.address, false);
+    if (joined.localFor !== undefined) report.local(joined.address, joined.localFor);
+  }
+  return joined.address;
+}
+
+/** Searches and says what was found. A fault has been shown. */
+export async function search(
+  { peer, report, life, server }: Session,
+  name: string,
+): Promise<readonly Address[] | Fault | Stop> {
+  report.working("Procurando...");
+  const found = await life.during(peer.search(name));
+  report.settled();
+  if (isFault(found)) report.failed(found, { server, name });
+  else if (!isStop(found)) report.found(name, found);
+  return found;
+}
+
+/** A download that is cancelled gets this long to write down what has arrived. */
+const CANCEL_MS_MAX = 2000;
+
+export type Wanted = { readonly from: Address; readonly name: string; readonly folder: string };
+
+/** Downloads with progress, cancelled by Ctrl+C. Success or fault has been shown. */
+export async function download(
+  { peer, report, life, policy }: Session,
+  { from, name, folder }: Wanted,
+): Promise<Downloaded | Fault | Stop> {
+  const abort = new AbortController();
+  const release = life.cancellable(() => abort.abort());
+  const onProgress = (progress: Progress): void => report.progress(name, progress);
+  let lost: { readonly address: Address; readonly why: Fault } | undefined;
+  const onSourceLost = (address: Address, why: Fault): void => {
+    lost = { address, why };
+    report.lost(address, why);
+  };
+  let asked = from;
+  const onAsk = (address: Address): void => {
+    asked = address;
+    report.working(`Pedindo a ${formatAddress(address)}...`, "Ctrl+C cancela");
+  };
+  const onFailed = (address: Address, why: Fault): void => report.failed(why, { peer: address, name, folder });
+  onAsk(from);
+  const options = { ...policy, name, signal: abort.signal, onProgress, onSourceLost, onAsk, onFailed };
+  const downloading = peer.download(from, options);
+  const ended = await life.during(downloading);
+  release();
+  if (isStop(ended)) abort.abort();
+  // Whoever leaves in the middle leaves what has arrived in good order, if the disk lets it.
+  const done = isStop(ended) ? await Promise.race([downloading, Bun.sleep(CANCEL_MS_MAX).then(() => ended)]) : ended;
+  report.settled();
+  if (isStop(done)) return done;
+  // What ended it may be the fault of another source than the chosen one.
+  if (isFault(done)) report.failed(done, { peer: lost?.why === done ? lost.address : asked, name, folder });
+  else if (done.isHere) report.isHere(done);
+  else report.downloaded(done);
+  return done;
+}
+
+/** A folder full of unusable names must not bury the one line that matters. */
+const SKIPPED_SHOWN_MAX = 5;
+
+type Skipped = { readonly name: string; readonly reason: NameFlaw | "not-a-file" | "duplicate" };
+
+/** Tells about files that stay out of the share, a few by name; links and our own partial files go without saying. */
+export function showSkipped(report: Report, files: readonly Skipped[]): void {
+  const named = files.flatMap(({ name, reason }) =>
+    reason === "not-a-file" || reason === "ours" ? [] : [skippedComplaint(name, reason)],
+  );
+  for (const complaint of named.slice(0, SKIPPED_SHOWN_MAX)) report.complain(complaint);
+  if (named.length > SKIPPED_SHOWN_MAX) report.complain(moreSkippedComplaint(named.length - SKIPPED_SHOWN_MAX));
+}

@@ -1,0 +1,161 @@
+// The subcommands share, search and get: the whole job from flags, for scripts and services.
+// Invariant: every run ends in one of the exit codes of EXIT, and every failure has been shown before.
+// Never: reads the keyboard.
+
+import { type Address, sameAddress } from "../protocol/address.ts";
+import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
+import { parseWords } from "../protocol/fields.ts";
+import { download, join, type Session, search } from "./actions.ts";
+import { isStop } from "./terminal/questions.ts";
+import { nameComplaint, WORDLESS, wideComplaint } from "./text/complaints.ts";
+
+/** Documented in --help; scripts rely on them. */
+export const EXIT = { done: 0, failed: 1, usage: 2, nobodyHasIt: 3, rejected: 4, exists: 5 } as const;
+
+/** Of several files the code is that of the one that went worst: these, from good to bad. */
+const WORSE: readonly number[] = [EXIT.done, EXIT.exists, EXIT.rejected, EXIT.nobodyHasIt, EXIT.failed];
+
+type Where = { readonly host: string | undefined; readonly port: number | undefined };
+
+type Wanted = {
+  readonly names: readonly string[];
+  readonly folder: string;
+  readonly from: Address | undefined;
+  readonly sharing: "folder" | "downloads" | "nothing";
+};
+
+export type Task = Where &
+  (
+    | { readonly command: "share"; readonly folder: string }
+    | { readonly command: "search"; readonly name: string }
+    | { readonly command: "find"; readonly words: string; readonly limit: number }
+    | ({ readonly command: "get" } & Wanted)
+  );
+
+/** Runs one subcommand to its exit code. */
+export async function runTask(session: Session, task: Task): Promise<number> {
+  switch (task.command) {
+    case "share":
+      return share(session, task, task.folder);
+    case "search":
+      return find(session, task, task.name);
+    case "find":
+      return findByWords(session, task, task);
+    case "get":
+      return get(session, task, task);
+  }
+}
+
+/** What a subcommand takes where no flag says otherwise: the address that reaches the server, any free port. */
+const at = ({ host, port }: Where, folder: string | undefined) => ({
+  host,
+  port: port ?? 0,
+  folder,
+});
+
+/** Whoever only asks shares nothing, and need not be found, nor wait until the server knows whether it could be. */
+const toAsk = (where: Where) => ({ ...at(where, undefined), listing: "never" as const });
+
+function warnOfWide({ isWide, report }: Session, folder: string): void {
+  if (isWide(folder)) report.warn(wideComplaint(folder));
+}
+
+async function share(session: Session, where: Where, folder: string): Promise<number> {
+  warnOfWide(session, folder);
+  const joined = await join(session, at(where, folder));
+  if (isFault(joined)) return EXIT.failed;
+  if (!isStop(joined)) await session.life.during(new Promise<never>(() => {}));
+  return EXIT.done;
+}
+
+async function find(session: Session, where: Where, name: string): Promise<number> {
+  const flaw = nameComplaint(name);
+  if (flaw !== undefined) {
+    session.report.complain(flaw);
+    return EXIT.usage;
+  }
+  // It has nothing to share, but the server answers only who has joined.
+  const joined = await join(session, toAsk(where));
+  if (isFault(joined) || isStop(joined)) return EXIT.failed;
+  const found = await search(session, name);
+  if (isFault(found) || isStop(found)) return EXIT.failed;
+  if (found.length > 0) return EXIT.done;
+  session.report.failed(fault("NO_SOURCE", "theirs"), { name });
+  return EXIT.nobodyHasIt;
+}
+
+type Words = { readonly words: string; readonly limit: number };
+
+async function findByWords(session: Session, where: Where, { words, limit }: Words): Promise<number> {
+  if (isFault(parseWords(words))) {
+    session.report.complain(WORDLESS);
+    return EXIT.usage;
+  }
+  const joined = await join(session, toAsk(where));
+  if (isFault(joined) || isStop(joined)) return EXIT.failed;
+  const { peer, report, life, server } = session;
+  report.working("Procurando...");
+  const found = await life.during(peer.find(words, limit));
+  report.settled();
+  if (isStop(found)) return EXIT.failed;
+  if (isFault(found)) {
+    report.failed(found, { server });
+    return EXIT.failed;
+  }
+  report.contents(words, found);
+  return found.found.length > 0 ? EXIT.done : EXIT.nobodyHasIt;
+}
+
+/** What a peer answers that has the file, or should have, and does not send it. */
+const REJECTIONS: readonly FaultCode[] = ["BUSY", "REFUSED", "NOT_SHARED"];
+
+function codeOf({ fault }: Fault): number {
+  if (fault === "FILE_EXISTS") return EXIT.exists;
+  return REJECTIONS.includes(fault) ? EXIT.rejected : EXIT.failed;
+}
+
+async function get(session: Session, where: Where, { names, folder, from, sharing }: Wanted): Promise<number> {
+  const flaw = names.map(nameComplaint).find((complaint) => complaint !== undefined);
+  if (flaw !== undefined) {
+    session.report.complain(flaw);
+    return EXIT.usage;
+  }
+  // Its own file comes first; others find what it has as soon as that is asked for.
+  if (sharing === "folder") warnOfWide(session, folder);
+  const listing = sharing === "nothing" ? "never" : "later";
+  const self = await join(session, { ...at(where, folder), listing, sharing });
+  if (isFault(self) || isStop(self)) return EXIT.failed;
+  let worst = 0;
+  for (const name of new Set(names)) {
+    const ended = await getOne(session, { name, folder, from, self });
+    worst = Math.max(worst, WORSE.indexOf(ended.code));
+    if (ended.isOver) break;
+  }
+  return WORSE[worst] ?? EXIT.failed;
+}
+
+type One = {
+  readonly name: string;
+  readonly folder: string;
+  readonly from: Address | undefined;
+  readonly self: Address;
+};
+
+/** `isOver`: the person wants no more, of the files behind it neither. */
+type Ended = { readonly code: number; readonly isOver?: boolean };
+
+async function getOne(session: Session, { name, folder, from, self }: One): Promise<Ended> {
+  const found = await search(session, name);
+  if (isStop(found)) return { code: EXIT.failed, isOver: true };
+  if (isFault(found)) return { code: EXIT.failed };
+  const others = found.filter((source) => !sameAddress(source, self));
+  // Only this peer has it: asking it says so better (the file is here already) than "nobody has it".
+  const source = from ?? others[0] ?? found[0];
+  if (source !== undefined) {
+    const done = await download(session, { from: source, name, folder }); // it turns to the others by itself
+    if (isStop(done)) return { code: EXIT.failed, isOver: true };
+    return isFault(done) ? { code: codeOf(done), isOver: done.fault === "CANCELLED" } : { code: EXIT.done };
+  }
+  session.report.failed(fault("NO_SOURCE", "theirs"), { name });
+  return { code: EXIT.nobodyHasIt };
+}

@@ -1,0 +1,54 @@
+// What a person is told in one line while all goes on: a source that lied, a port that nobody can connect to.
+// Invariant: each ends or goes on with a stable code in brackets, as complaints do.
+// Never: about anything that has failed; that is a complaint.
+
+import { type Address, formatAddress } from "../../protocol/address.ts";
+import { type Fault, type FaultCode, fault } from "../../protocol/fault.ts";
+import { type Complaint, complaintOf } from "./complaints.ts";
+import { showFile, showFolder } from "./lines.ts";
+
+/** What is no error: the person wanted it so, or all goes on. */
+export const noteText = ({ cause, code, hint }: Complaint): string => `aviso: ${cause} [${code}]; ${hint}`;
+
+/** One line for the person who was told that the server is gone. */
+export const backNote = (at: Address): string => `aviso: de volta à rede, em ${formatAddress(at)} [SERVER_BACK]`;
+
+/** One line for the person about a source that lied; the download goes on, with it or without. */
+export function liarNote(address: Address, why: Fault): string | undefined {
+  const what = LIES[why.fault];
+  return what && `aviso: o peer ${formatAddress(address)} ${what} [${why.fault}]`;
+}
+
+/** One line for the person whose files nobody can find, and one when that is over. */
+export function reachNote(at: Address, reached: boolean): string {
+  if (reached)
+    return `aviso: agora outros peers conseguem conectar a ${formatAddress(at)} e veem seus arquivos [REACHABLE]`;
+  return noteText(complaintOf(fault("UNREACHABLE", "network"), { at }));
+}
+
+/** One line for the person at 127.0.0.1 whose files nobody on another machine can find. */
+export function localNote(at: Address, ip: string): string {
+  return `aviso: só os peers desta máquina veem seus arquivos em ${formatAddress(at)} [LOCAL_ONLY]; para os outros, faça JOIN com o IP ${ip}`;
+}
+
+/** One line for the person whose file is in the network again. */
+export function returnedNote(name: string): string {
+  return `aviso: o arquivo ${showFile(name)} voltou a ser compartilhado [RETURNED]`;
+}
+
+/** One line for the person who was to get a file that is there. */
+export function hereNote(name: string, folder: string): string {
+  return `aviso: o arquivo ${showFile(name)} já está na pasta ${showFolder(folder)}, com o mesmo conteúdo [HERE]`;
+}
+
+/** One line under `shown` contents, of `more` others that were counted. */
+export function moreNote(shown: number, more: number, isCut: boolean): string {
+  const others = `há ${isCut ? "pelo menos " : ""}mais ${more} ${more === 1 ? "conteúdo" : "conteúdos"}`;
+  if (more === 0) return "aviso: há mais conteúdos do que uma busca mostra [MORE]; procure com mais palavras";
+  return `aviso: ${others} [MORE]; mostre com --limit ${shown + more}, ou procure com mais palavras`;
+}
+
+const LIES: Partial<Record<FaultCode, string>> = {
+  CORRUPT: "enviou dados errados, que foram descartados",
+  BAD_REPLY: "respondeu fora do protocolo, e a conversa com ele foi encerrada",
+};

@@ -1,0 +1,351 @@
+// What happened, told to whoever runs the program: a person by the dictated lines, a program by JSON.
+// Invariant: stdout carries the dictated lines, or the JSON objects, or what `hash` was asked for, and nothing else;
+// errors, warnings and readiness go to stderr.
+// Never: asks, decides, or waits for a reader.
+
+import { type Address, formatAddress } from "../../protocol/address.ts";
+import type { Fault } from "../../protocol/fault.ts";
+import type { Found } from "../../protocol/messages.ts";
+import { type Hashing, type Standing, standingLine } from "../standing.ts";
+import type { Output, Writer } from "../terminal/output.ts";
+import { type Progress, progressLine, type Waiting, waitingWords } from "../terminal/progress.ts";
+import type { Screen } from "../terminal/screen.ts";
+import { type Complaint, complaintOf, complaintText, type Subject, serverLostComplaint } from "./complaints.ts";
+import { fileLine, type HashedFile, type Verdict, verdictLine } from "./hash-lines.ts";
+import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine } from "./lines.ts";
+import { backNote, hereNote, liarNote, localNote, moreNote, noteText, reachNote, returnedNote } from "./notes.ts";
+
+export type Downloaded = {
+  readonly name: string;
+  readonly folder: string;
+  readonly bytes: number;
+  /** Nothing was downloaded: the folder has this very content. */
+  readonly isHere?: boolean;
+};
+
+/** `more` others were counted; `isCut`: there are others yet. */
+export type FoundWords = { readonly found: readonly Found[]; readonly more: number; readonly isCut: boolean };
+
+export type Report = {
+  /** From now on the quiet line says how things stand: the keyboard is ours, so that nothing is echoed into it. */
+  showStanding(): void;
+  /** Resolves once the line is out, or nobody has read it for a while: a script may wait for readiness, then look. */
+  joined(address: Address, names: readonly string[]): Promise<void>;
+  /** The connection to the server is gone; the peer comes back by itself. */
+  serverLost(server: Address): void;
+  /** Back in the network. */
+  serverBack(address: Address): void;
+  /** Whether others can connect to us there, when it is news. */
+  reach(at: Address, reached: boolean): void;
+  /** Nobody on another machine finds us there; they would at `ip`. */
+  local(at: Address, ip: string): void;
+  found(name: string, peers: readonly Address[]): void;
+  /** What FIND found: none of the dictated lines. */
+  contents(words: string, found: FoundWords): void;
+  /** What the person waits for now, until `settled`. */
+  working(what: string, hint?: string): void;
+  progress(name: string, progress: Progress): void;
+  /** The wait is over, whatever came of it. */
+  settled(): void;
+  downloaded(done: Downloaded): void;
+  /** What was to be downloaded is in the folder already. */
+  isHere(done: Downloaded): void;
+  /** A download has lost a source, for now or for good; one that lied is named to the person, once. */
+  lost(address: Address, why: Fault): void;
+  /** The root of a share is known. */
+  hashed(name: string, root: string): void;
+  /** How far the hashing of the folder is. */
+  hashing(hashing: Hashing): void;
+  /** A file that was withdrawn is shared again. */
+  returned(name: string): void;
+  uploaded(name: string, to: Address, bytes: number): void;
+  /** One result of `hash`, and of `hash --verify`. */
+  file(file: HashedFile): void;
+  verdict(verdict: Verdict): void;
+  failed(fault: Fault, subject?: Subject): void;
+  complain(complaint: Complaint): void;
+  /** All goes on, and the person should know. */
+  warn(complaint: Complaint): void;
+};
+
+export type ReportParts = {
+  readonly output: Output;
+  readonly screen: Screen;
+  readonly columns: () => number;
+  /** A person watches stderr and answers at stdin, so that progress may be drawn. */
+  readonly watched: boolean;
+  readonly errIsTerminal: boolean;
+  /** Milliseconds that only grow. */
+  readonly now: () => number;
+};
+
+/** Often enough to look alive, seldom enough to cost nothing. */
+const DRAW_MS = 100;
+const PROGRESS_EVENT_MS = 1000;
+
+/** A place in the queue is told again every WAIT_SECONDS, so that the last one is never missed for long. */
+const PLACE_MS = 200;
+
+/** How long readiness waits for the line before it to be read. */
+const LINE_MS_MAX = 1000;
+
+/** Says lasting lines on stderr: to a person with words kept whole, to a program each on one line. */
+export function createTeller(parts: Pick<ReportParts, "output" | "screen" | "columns" | "errIsTerminal">): Writer {
+  const { output, screen, columns, errIsTerminal } = parts;
+  return (text) => {
+    const fitted = errIsTerminal ? Bun.wrapAnsi(text, Math.max(1, columns() - 1), { hard: false, trim: true }) : text;
+    screen.above(() => output.err(`${fitted}\n`));
+  };
+}
+
+/** For scripts that wait until we listen. */
+function tellReady({ errIsTerminal }: ReportParts, tell: Writer, address: Address): void {
+  if (!errIsTerminal) tell(readyLine(address));
+}
+
+export function createReport(parts: ReportParts): Report {
+  const { output, screen } = parts;
+  const due = every(DRAW_MS, parts.now);
+  const told = every(PLACE_MS, parts.now);
+  const news = createNews();
+  const warned = new Set<string>();
+  const say = (line: string): void => screen.above(() => output.out(`${line}\n`));
+  const warn = createTeller(parts);
+  const ready = (address: Address): void => tellReady(parts, warn, address);
+  let hint = "";
+  let standing: Standing = {};
+  let drawStanding = (): void => {};
+  const stand = (changes: Standing): void => {
+    standing = { ...standing, ...changes };
+    drawStanding();
+  };
+  return {
+    showStanding() {
+      if (!parts.watched) return;
+      drawStanding = () => screen.quiet(() => standingLine(standing));
+      drawStanding();
+    },
+    async joined(address, names) {
+      stand({ address, files: names.length });
+      say(joinedLine(address, names));
+      await output.flush(LINE_MS_MAX);
+      ready(address);
+    },
+    serverLost(server) {
+      stand({ away: true });
+      warn(complaintText(serverLostComplaint(server)));
+    },
+    serverBack(address) {
+      // Whoever was told of the loss is told of the end; a script waits for its line.
+      if (standing.away && parts.errIsTerminal) warn(backNote(address));
+      stand({ away: false, address });
+      ready(address);
+    },
+    reach: (at, reached) => warn(reachNote(at, reached)),
+    local: (at, ip) => warn(localNote(at, ip)),
+    found: (_name, peers) => say(foundLine(peers)),
+    contents(_words, { found, more, isCut }) {
+      for (const one of found) say(contentLine(one));
+      if (more > 0 || isCut) warn(moreNote(found.length, more, isCut));
+    },
+    working(what, toStop = "") {
+      hint = toStop;
+      if (parts.watched) screen.show([what], 0, hint);
+    },
+    progress(_name, progress) {
+      const { waiting } = progress;
+      const queued = waiting?.for === "slot";
+      // A place is told once in seconds, and each time counts on a screen; lines that stay are not for a flood of them.
+      if (parts.watched && (queued || due())) screen.show([progressLine(progress, parts.columns())], 0, hint);
+      if (!parts.watched && !parts.errIsTerminal && (!queued || told()) && news.isNew(waiting))
+        warn(waitingWords(waiting));
+    },
+    settled() {
+      news.forget();
+      warned.clear();
+      if (parts.watched) screen.clear();
+    },
+    downloaded({ name, folder }) {
+      stand({ files: (standing.files ?? 0) + 1 });
+      say(downloadedLine(name, folder));
+    },
+    isHere: ({ name, folder }) => warn(hereNote(name, folder)),
+    lost(address, why) {
+      const note = liarNote(address, why);
+      if (note === undefined || warned.has(note)) return;
+      warned.add(note);
+      warn(note);
+    },
+    hashed: () => {},
+    hashing: (hashing) => stand({ hashing }),
+    returned: (name) => warn(returnedNote(name)),
+    uploaded: () => {},
+    file: (file) => say(fileLine(file)),
+    verdict: (verdict) => say(verdictLine(verdict)),
+    failed(fault, subject) {
+      const complaint = complaintOf(fault, subject);
+      warn(fault.fault === "CANCELLED" ? noteText(complaint) : complaintText(complaint));
+    },
+    complain: (complaint) => warn(complaintText(complaint)),
+    warn: (complaint) => warn(noteText(complaint)),
+  };
+}
+
+/**
+ * One JSON object a line on stdout (--json), in place of the dictated lines; stderr stays as it is without it.
+ *   {"event":"joined","ip":"127.0.0.1","port":8776,"files":["aula1.mp4"]}
+ *   {"event":"ready","ip":"127.0.0.1","port":8776}                      back in the network after the server returned
+ *   {"event":"unreachable","ip":"127.0.0.1","port":8776,"code":"UNREACHABLE"}   nobody can connect to us, nor finds our files
+ *   {"event":"reachable","ip":"127.0.0.1","port":8776}                  that is over
+ *   {"event":"contents","words":"redes aula","contents":[{"name":"aula1.mp4","size":2,"root":"…","sources":1}],"more":0,"isCut":false}
+ *   {"event":"found","name":"aula1.mp4","peers":["127.0.0.1:8776"]}
+ *   {"event":"queued","name":"aula1.mp4","from":"127.0.0.1:8776","position":2}   at each change of the place
+ *   {"event":"progress","name":"aula1.mp4","bytes":1,"size":2,"rate":1,"etaSeconds":1,"sources":1}   once a second
+ *     bytes: verified and on the disk; rate: bytes a second, lately; etaSeconds: left out while the rate is 0;
+ *     while nothing moves, also "waiting":{"for":"data","from":"127.0.0.1:8776"} (it sends nothing),
+ *     {"for":"root","from":"127.0.0.1:8776"} (all is here, it still hashes), {"for":"check"} (all is
+ *     here, what an earlier run left is read again) or {"for":"disk","full":true} (with "slow":true where it does not refuse)
+ *   {"event":"source-lost","from":"127.0.0.1:8776","code":"CORRUPT"}   lost for now or for good; CORRUPT: it sent wrong bytes
+ *   {"event":"downloaded","name":"aula1.mp4","folder":"videos","bytes":2}
+ *   {"event":"cancelled","name":"aula1.mp4"}                            on purpose: Ctrl+C
+ *   {"event":"here","name":"aula1.mp4","folder":"videos","bytes":2}     in the folder already, with the same content
+ *   {"event":"hashed","name":"aula1.mp4","root":"09f0…"}                      a share's root, when it is computed
+ *   {"event":"hashing","files":1,"filesTotal":4,"bytes":5,"bytesTotal":9}     once a second, and when files is filesTotal: all is hashed
+ *   {"event":"returned","name":"aula1.mp4"}                                   a file that was withdrawn is shared again
+ *   {"event":"uploaded","name":"aula1.mp4","to":"127.0.0.1:40312","bytes":2}  what one download took, whole or not
+ *   {"event":"hashed","name":"aula1.mp4","path":"videos/aula1.mp4","size":2,"root":"09f0…","pieceBytes":262144}   (hash)
+ *   {"event":"verified","name":"aula1.mp4","verdict":"ok","root":"09f0…"}       (hash --verify)
+ *     verdict: ok, changed, new, damaged (with "pieces":[0,7], from 0) or unread (with "code", without root)
+ *   {"event":"warning","code":"WIDE_FOLDER","message":"a pasta…","hint":"use…"}   all goes on
+ *   {"event":"error","code":"NO_SOURCE","message":"nenhum peer tem…","hint":"confira…"}
+ */
+export function createJsonReport(parts: ReportParts): Report {
+  const { output } = parts;
+  const people = createReport(parts);
+  const due = every(PROGRESS_EVENT_MS, parts.now);
+  const told = every(PLACE_MS, parts.now);
+  const news = createNews();
+  const tell = (event: string, values: object): void => output.out(`${jsonLine({ event, ...values })}\n`);
+  const complain = (complaint: Complaint): void => {
+    tell("error", { code: complaint.code, message: complaint.cause, hint: complaint.hint });
+    people.complain(complaint);
+  };
+  let untold: (() => void) | undefined;
+  let last: Progress | undefined;
+  const tellProgress = (name: string, { waiting, rate, etaSeconds, ...progress }: Progress): void => {
+    const pace = { rate: Math.round(rate), etaSeconds: etaSeconds && Math.ceil(etaSeconds) };
+    tell("progress", { name, ...progress, ...pace, waiting: waitingValues(waiting) });
+    untold = undefined;
+  };
+  return {
+    showStanding: () => {},
+    async joined(address, names) {
+      tell("joined", { ...address, files: names });
+      await output.flush(LINE_MS_MAX);
+      tellReady(parts, createTeller(parts), address);
+    },
+    serverLost(server) {
+      complain(serverLostComplaint(server));
+    },
+    serverBack(address) {
+      tell("ready", address);
+      people.serverBack(address);
+    },
+    reach(at, reached) {
+      tell(reached ? "reachable" : "unreachable", { ...at, ...(!reached && { code: "UNREACHABLE" }) });
+      people.reach(at, reached);
+    },
+    local(at, ip) {
+      tell("local", { ...at, code: "LOCAL_ONLY", use: ip });
+      people.local(at, ip);
+    },
+    found: (name, peers) => tell("found", { name, peers: peers.map(formatAddress) }),
+    contents: (words, { found, ...others }) =>
+      tell("contents", { words, contents: found.map((c) => ({ ...c, root: c.root ?? null })), ...others }),
+    progress(name, progress) {
+      const { waiting } = progress;
+      if (waiting?.for === "slot") {
+        const { from, position } = waiting;
+        if (told() && news.isNew(waiting)) tell("queued", { name, from: formatAddress(from), position });
+        return;
+      }
+      last = progress;
+      if (due()) tellProgress(name, progress);
+      else untold = () => tellProgress(name, progress);
+    },
+    working: () => {},
+    settled() {
+      untold?.();
+      news.forget();
+      people.settled();
+    },
+    downloaded(done) {
+      // The last word on a download is never an old one.
+      const { name, bytes } = done;
+      if (last !== undefined && last.bytes !== bytes)
+        tellProgress(name, { ...last, bytes, size: bytes, etaSeconds: undefined, waiting: undefined });
+      last = undefined;
+      tell("downloaded", done);
+    },
+    isHere({ isHere: _, ...done }) {
+      last = undefined;
+      tell("here", done);
+      people.isHere(done);
+    },
+    lost(address, why) {
+      tell("source-lost", { from: formatAddress(address), code: why.fault });
+      people.lost(address, why);
+    },
+    hashed: (name, root) => tell("hashed", { name, root }),
+    hashing: (hashing) => tell("hashing", hashing),
+    returned(name) {
+      tell("returned", { name });
+      people.returned(name);
+    },
+    uploaded: (name, to, bytes) => tell("uploaded", { name, to: formatAddress(to), bytes }),
+    file: (file) => tell("hashed", file),
+    verdict: ({ fault, ...verdict }) => tell("verified", { ...verdict, code: fault?.fault }),
+    failed(fault, subject) {
+      if (fault.fault !== "CANCELLED") return complain(complaintOf(fault, subject));
+      tell("cancelled", { name: subject?.name });
+      people.failed(fault, subject);
+    },
+    complain,
+    warn(complaint) {
+      tell("warning", { code: complaint.code, message: complaint.cause, hint: complaint.hint });
+      people.warn(complaint);
+    },
+  };
+}
+
+/** Why nothing moves, with addresses in their one spelling. */
+function waitingValues(waiting: Progress["waiting"]): object | undefined {
+  return waiting !== undefined && "from" in waiting ? { ...waiting, from: formatAddress(waiting.from) } : waiting;
+}
+
+/** Why nothing moves is told again and again; what is news of it. That it moves again makes the next reason news. */
+function createNews() {
+  let last = "";
+  return {
+    isNew(waiting: Waiting | undefined): waiting is Waiting {
+      const words = waiting === undefined ? "" : waitingWords(waiting);
+      const isNew = words !== last && words !== "";
+      last = words;
+      return isNew;
+    },
+    forget(): void {
+      last = "";
+    },
+  };
+}
+
+/** True at most once in `ms`. */
+function every(ms: number, now: () => number): () => boolean {
+  let last = Number.NEGATIVE_INFINITY;
+  return () => {
+    const time = now();
+    if (time - last < ms) return false;
+    last = time;
+    return true;
+  };
+}

@@ -1,0 +1,61 @@
+// The threads that lanes run on, seen from the main thread: lanes are opened here and report here.
+// Invariant: a lane's events come in order and end with "over", also when its thread dies.
+// Never: looks at what a lane carries.
+
+import { fault } from "../../protocol/fault.ts";
+import type { LaneId } from "../pieces/piece-picker.ts";
+import type { Lane, LaneEvent } from "./lane.ts";
+import type { LaneMessage, LanePolicy, LaneReport, LaneStart } from "./lane-worker.ts";
+
+export type OpenLane = (start: LaneStart, onEvent: (event: LaneEvent) => void) => Lane;
+
+export type LaneThreads = {
+  readonly open: OpenLane;
+  /** Ends the threads and with them every lane. */
+  close(): void;
+};
+
+type Thread = { readonly worker: Worker; readonly lanes: Map<LaneId, (event: LaneEvent) => void> };
+
+/**
+ * So many threads, which start while the source is still being asked; lanes are dealt to them in turn. With `maxDownloadRate` (bytes
+ * per second for all lanes together) there is one thread only, because a rate cannot be shared by two without waste.
+ */
+export function createLaneThreads(threadCount: number, { maxDownloadRate, stallSeconds }: LanePolicy): LaneThreads {
+  const count = maxDownloadRate === undefined ? threadCount : 1;
+  const threads = Array.from({ length: count }, startThread);
+  let opened = 0;
+
+  function startThread(): Thread {
+    const worker = new Worker(new URL("./lane-worker.ts", import.meta.url).href);
+    const lanes = new Map<LaneId, (event: LaneEvent) => void>();
+    worker.onmessage = ({ data: { lane, event } }: MessageEvent<LaneReport>) => {
+      const tell = lanes.get(lane);
+      if (event.type === "over") lanes.delete(lane);
+      tell?.(event);
+    };
+    worker.onerror = (event) => {
+      const why = fault("INTERNAL", "ours", `lane thread: ${event.message}`);
+      for (const tell of lanes.values()) tell({ type: "over", fault: why });
+      lanes.clear();
+    };
+    worker.postMessage({ type: "start", policy: { maxDownloadRate, stallSeconds } } satisfies LaneMessage);
+    return { worker, lanes };
+  }
+
+  function open(start: LaneStart, onEvent: (event: LaneEvent) => void): Lane {
+    const lane = opened++;
+    const { worker, lanes } = threads[lane % count] as Thread;
+    const post = (message: LaneMessage) => worker.postMessage(message);
+    lanes.set(lane, onEvent);
+    post({ type: "open", lane, start });
+    return { fetch: (order) => post({ type: "fetch", lane, order }), close: () => post({ type: "close", lane }) };
+  }
+
+  return {
+    open,
+    close() {
+      for (const { worker } of threads) worker.terminate();
+    },
+  };
+}

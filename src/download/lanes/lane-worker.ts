@@ -1,0 +1,72 @@
+// A thread that carries lanes: messages in, lanes at work, messages out.
+// Invariant: everything that crosses the thread border is plain data of the types below, marked with its lane.
+// Never: holds logic of its own.
+
+import { createPieceHasher } from "../../content/hashing/merkle.ts";
+import { type Watch, watched } from "../../content/overwrite-watch.ts";
+import { readAt, writeAt } from "../../content/positioned-io.ts";
+import type { Address } from "../../protocol/address.ts";
+import { systemClock } from "../../shared/clock.ts";
+import { createTokenBucket, type TokenBucket } from "../../shared/token-bucket.ts";
+import { connect } from "../../transport/tcp.ts";
+import type { LaneId } from "../pieces/piece-picker.ts";
+import { createLane, type Lane, type LaneEvent, type Order } from "./lane.ts";
+
+export type LaneStart = {
+  readonly source: Address;
+  readonly ticket: string;
+  readonly size: number;
+  readonly pieceBytes: number;
+  /** The open .part file, and what is to be told of every write to it. */
+  readonly fd: number;
+  readonly watch: Watch | undefined;
+};
+
+export type LanePolicy = {
+  readonly maxDownloadRate?: number | undefined;
+  readonly stallSeconds?: number | undefined;
+};
+
+/** Main thread -> lanes. */
+export type LaneMessage =
+  | { readonly type: "start"; readonly policy: LanePolicy }
+  | { readonly type: "open"; readonly lane: LaneId; readonly start: LaneStart }
+  | { readonly type: "fetch"; readonly lane: LaneId; readonly order: Order }
+  | { readonly type: "close"; readonly lane: LaneId };
+
+/** Lanes -> main thread. */
+export type LaneReport = { readonly lane: LaneId; readonly event: LaneEvent };
+
+declare const self: Worker & { onmessage: (event: MessageEvent<LaneMessage>) => void };
+
+const lanes = new Map<LaneId, Lane>();
+let bucket: TokenBucket = createTokenBucket(undefined, systemClock);
+let stallSeconds: number | undefined;
+
+function open(id: LaneId, { source, ticket, size, pieceBytes, fd, watch }: LaneStart): void {
+  const lane = createLane({
+    source,
+    ticket,
+    connect,
+    clock: systemClock,
+    bucket,
+    stallSeconds,
+    hasher: createPieceHasher(size, pieceBytes),
+    write: (chunk, offset) => watched(watch, fd, () => writeAt(fd, chunk, offset)),
+    read: (into, offset) => readAt(fd, into, offset),
+    onEvent(event) {
+      if (event.type === "over") lanes.delete(id);
+      self.postMessage({ lane: id, event } satisfies LaneReport);
+    },
+  });
+  lanes.set(id, lane);
+}
+
+self.onmessage = ({ data: message }) => {
+  if (message.type === "start") {
+    bucket = createTokenBucket(message.policy.maxDownloadRate, systemClock);
+    stallSeconds = message.policy.stallSeconds;
+  } else if (message.type === "open") open(message.lane, message.start);
+  else if (message.type === "fetch") lanes.get(message.lane)?.fetch(message.order);
+  else lanes.get(message.lane)?.close();
+};

@@ -1,0 +1,138 @@
+// One peer that sends us a content: the conversation that asks for it, apart from the lanes that carry it.
+// Invariant: while it is open, the source keeps a slot for us; when it closes, its ticket is worth nothing.
+// Never: carries the file's bytes.
+
+import { HASH_BYTES, pieceCount, rootOfLayer } from "../../content/hashing/merkle.ts";
+import { type Address, formatAddress } from "../../protocol/address.ts";
+import { type Fault, fault, isFault } from "../../protocol/fault.ts";
+import { type Grant, type Root, VERSION } from "../../protocol/messages.ts";
+import { bytesOfBitfield } from "../../shared/bitfield.ts";
+import type { Clock } from "../../shared/clock.ts";
+import { type Answer, type Caller, createCaller, expectReply } from "../../transport/caller.ts";
+import type { Connect } from "../../transport/connection.ts";
+import type { Available } from "../pieces/piece-picker.ts";
+
+/** By name, as the person asked, or by content, from anyone who holds it. */
+export type Wanted = { readonly name: string } | { readonly root: Root };
+
+export type Source = {
+  readonly address: Address;
+  readonly grant: Grant;
+  /** The distance, in milliseconds: how long dialling or the first answer took, whichever was less. */
+  readonly roundTripMs: number;
+  /** The piece layer, whole and of the right length; NOT_READY while the source still hashes the file. */
+  layer(): Promise<Uint8Array | Fault>;
+  /** What it has now: all, or the pieces of a download of its own. */
+  available(): Promise<Available | Fault>;
+  /** Tells it that this piece came wrong, so that it looks at its file. Nobody waits for the answer. */
+  damaged(index: number): void;
+  /** Whether it is still there, and this conversation too. */
+  ping(): Promise<boolean>;
+  /** The source is gone, or was left. */
+  readonly closed: Promise<Fault>;
+  close(): void;
+};
+
+export type SourceOptions = {
+  readonly connect: Connect;
+  readonly clock: Clock;
+  /** What will be asked next goes along with the first question, so that a far peer answers both at once. */
+  readonly ahead?: "layer" | "pieces";
+  /** The peer is busy: our place in its queue. */
+  readonly onWait?: (position: number, leave: () => void) => void;
+};
+
+/** A source at work answers at once. */
+const PING_SECONDS_MAX = 5;
+
+/** Asks a peer for a content. Faults: PEER_UNREACHABLE, and whatever its REJECT says (BUSY, REFUSED, NOT_SHARED…). */
+export async function openSource(
+  address: Address,
+  wanted: Wanted,
+  { connect, clock, ahead, onWait }: SourceOptions,
+): Promise<Source | Fault> {
+  let made: Caller | undefined;
+  const dialledAt = clock.now();
+  const connection = await connect(address, (opened) => {
+    const { caller, handlers } = createCaller(opened, clock);
+    made = caller;
+    return handlers;
+  });
+  if (isFault(connection)) return connection;
+  const caller = made as Caller;
+  const askedAt = clock.now();
+  const dialMs = askedAt - dialledAt;
+  void caller.call({ verb: "HELLO", version: VERSION });
+  // SPEC 5.f: DOWNLOAD goes to the other peer, which accepts or rejects.
+  const request =
+    "name" in wanted ? ({ verb: "DOWNLOAD", ...wanted } as const) : ({ verb: "FETCH", ...wanted } as const);
+  // Half-closing would not do: whoever has only stopped asking may still be waiting for the answer.
+  const leave = () => caller.connection.destroy();
+  let pieces = 0; // of the content that was granted
+  const asked = caller.call(request, {
+    onWait: (position) => onWait?.(position, leave),
+    onReply(reply) {
+      if (reply.verb === "ACCEPT") pieces = pieceCount(reply.grant.size, reply.grant.pieceBytes);
+    },
+  });
+  const askLayer = askedBefore(ahead === "layer", () =>
+    caller.call({ verb: "LAYER" }, { payloadBytesMax: () => pieces * HASH_BYTES }),
+  );
+  const askPieces = askedBefore(ahead === "pieces", () =>
+    caller.call({ verb: "PIECES" }, { payloadBytesMax: () => bytesOfBitfield(pieces) }),
+  );
+  const accepted = expectReply(await asked, "ACCEPT");
+  if (isFault(accepted)) {
+    caller.end();
+    return accepted;
+  }
+  const { grant } = accepted.reply;
+  if ("root" in wanted && grant.root !== wanted.root) {
+    caller.end();
+    return fault("BAD_REPLY", "theirs", `${formatAddress(address)} offers another content`);
+  }
+  return {
+    address,
+    grant,
+    roundTripMs: Math.min(dialMs, clock.now() - askedAt),
+    layer: async () => readLayer(await askLayer(), grant),
+    available: async () => readPieces(await askPieces(), grant),
+    damaged: (index) => void caller.call({ verb: "DAMAGED", index }),
+    ping: async () => !isFault(expectReply(await caller.call({ verb: "PING" }, { seconds: PING_SECONDS_MAX }), "PONG")),
+    closed: caller.closed,
+    close: () => caller.end(),
+  };
+}
+
+/** A question that may be asked at once: then its first asker gets that answer, and only later ones ask anew. */
+function askedBefore<T>(now: boolean, ask: () => T): () => T {
+  let early = now ? { answer: ask() } : undefined;
+  return () => {
+    const { answer } = early ?? { answer: ask() };
+    early = undefined;
+    return answer;
+  };
+}
+
+function readLayer(answered: Answer | Fault, { size, pieceBytes, root }: Grant): Uint8Array | Fault {
+  const answer = expectReply(answered, "LAYER_OK");
+  if (isFault(answer)) return answer;
+  const { payload } = answer;
+  if (payload.length !== pieceCount(size, pieceBytes) * HASH_BYTES) {
+    return fault("CORRUPT", "theirs", "a piece layer of the wrong length");
+  }
+  if (root !== undefined && rootOfLayer(payload, pieceBytes) !== root) {
+    return fault("CORRUPT", "theirs", "the piece layer does not lead to the root");
+  }
+  return payload;
+}
+
+function readPieces(answered: Answer | Fault, { size, pieceBytes }: Grant): Available | Fault {
+  const answer = expectReply(answered, "PIECES_OK");
+  if (isFault(answer)) return answer;
+  const { payload } = answer;
+  if (payload.length === 0) return "all";
+  return payload.length === bytesOfBitfield(pieceCount(size, pieceBytes))
+    ? payload
+    : fault("BAD_REPLY", "theirs", "a set of pieces of the wrong length");
+}

@@ -1,0 +1,111 @@
+// How much one lane may have on order: enough to keep its link full, little enough that a slow one hoards nothing.
+// Invariant: never below one piece; never above ORDERED_BYTES_MAX and the piece that follows what is nearly here.
+// Never: decides which piece; that is the scheduler's.
+
+import { UPLOAD_BYTES_PER_SECOND_MIN } from "../../protocol/limits.ts";
+import type { Clock } from "../../shared/clock.ts";
+import { createRateMeter } from "../rate-meter.ts";
+
+export type RequestWindow = {
+  /** Bytes on order, and how long what is still to come of them takes at the lane's rate; Infinity when nothing has come yet. */
+  readonly ordered: number;
+  secondsLeft(): number;
+  /** Whether anything has come at all. */
+  readonly tested: boolean;
+  /** Since something came, or was ordered of one that had nothing to do; 0 with nothing on order. */
+  waitedSeconds(): number;
+  /** Bytes per second when something last came. */
+  rate(): number;
+  /** Whether `bytes` more may be ordered now. */
+  hasRoom(bytes: number): boolean;
+  order(bytes: number): void;
+  /** Bytes of what is on order have come. */
+  moved(bytes: number): void;
+  /** A piece is whole. */
+  arrived(bytes: number): void;
+};
+
+const ORDERED_BYTES_MAX = 16 * 1024 * 1024;
+/** What is on order should last this long, or this many round trips where that is longer. */
+const AHEAD_SECONDS = 0.25;
+const AHEAD_ROUND_TRIPS = 4;
+/** What has come is told a while later. */
+const REPORT_SECONDS = 0.25;
+/** A far link takes so much before the first piece is whole. */
+const FAR_LEAST_BYTES = 512 * 1024;
+
+/** Beyond this distance one connection cannot fill the link (DESIGN, measured facts). */
+export const FAR_MS = 20;
+
+/** From this rate on (bytes per second), a second thread has something to do. */
+const FAST_RATE = 32 * 1024 * 1024;
+
+/**
+ * Connections to one source: a fast one keeps two threads busy when it is the only one, and a far one needs more to be
+ * filled. A slow one with one connection has less on the way that others may get from it as well.
+ */
+export function lanesWanted(roundTripMs: number, alone: boolean, rate: number): number {
+  const isFar = roundTripMs > FAR_MS;
+  return (isFar ? 2 : 1) * (alone && (isFar || rate >= FAST_RATE) ? 2 : 1);
+}
+
+/** Below this limit of our own (bytes per second) a second connection to a source has nothing to do. */
+const FEW_LANES_RATE = 1024 * 1024;
+
+/** How many lanes to a source `wanted` comes to under our own limit. */
+export function lanesWithin(limit: number | undefined, wanted: number): number {
+  return limit !== undefined && limit < FEW_LANES_RATE ? 1 : wanted;
+}
+
+/** How many sources, up to `most`, our own limit feeds so well that none of them takes us for too slow. */
+export function sourcesWithin(limit: number | undefined, most: number): number {
+  return limit === undefined
+    ? most
+    : Math.max(1, Math.min(most, Math.floor(limit / (2 * UPLOAD_BYTES_PER_SECOND_MIN))));
+}
+
+export function createRequestWindow(pieceBytes: number, roundTripMs: number, clock: Clock): RequestWindow {
+  const aheadSeconds = Math.max(AHEAD_SECONDS, (AHEAD_ROUND_TRIPS * roundTripMs) / 1000);
+  const meter = createRateMeter(clock);
+  const least = roundTripMs > FAR_MS ? Math.max(FAR_LEAST_BYTES, pieceBytes) : pieceBytes;
+  let limit = least;
+  let ordered = 0;
+  let came = 0; // of what is on order
+  let any = false;
+  let since = 0;
+  let lastRate = 0;
+  return {
+    get ordered() {
+      return ordered;
+    },
+    get tested() {
+      return any;
+    },
+    waitedSeconds: () => (ordered === 0 ? 0 : (clock.now() - since) / 1000),
+    secondsLeft: () => (any ? (ordered - came) / Math.max(1, meter.rate()) : Number.POSITIVE_INFINITY),
+    rate: () => lastRate,
+    // The next is ordered before the only one is whole: what is left of it lasts until the order is there.
+    hasRoom: (bytes) =>
+      ordered === 0 ||
+      ordered + bytes <= limit ||
+      (ordered <= pieceBytes && ordered - came <= lastRate * (aheadSeconds + REPORT_SECONDS)),
+    order(bytes) {
+      if (ordered === 0) since = clock.now();
+      ordered += bytes;
+    },
+    moved(bytes) {
+      came += bytes;
+    },
+    arrived(bytes) {
+      any = true;
+      since = clock.now();
+      ordered -= bytes;
+      came = ordered === 0 ? 0 : came - bytes;
+      meter.add(bytes);
+      lastRate = meter.rate();
+      // As TCP opens its window: as much again as came, up to what the rate is good for.
+      const worth = Math.max(least, lastRate * aheadSeconds);
+      limit = Math.min(limit + bytes, worth, Math.max(least, ORDERED_BYTES_MAX));
+    },
+  };
+}

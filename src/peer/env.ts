@@ -1,0 +1,49 @@
+// What a peer has of the machine that it runs on: time, chance, network, files, threads.
+// Invariant: class Peer reaches the machine through these alone, so that a simulation can be the machine.
+// Never: holds state or logic of its own.
+
+import { listFolder } from "../content/folder.ts";
+import { createHashCache, type HashCache } from "../content/hashing/hash-cache.ts";
+import { createHashPool } from "../content/hashing/hash-pool.ts";
+import { openPartWorkspace } from "../content/part-workspace.ts";
+import { hasFile, openFile, stampFile } from "../content/safe-files.ts";
+import { createLaneThreads } from "../download/lanes/lane-threads.ts";
+import { type Clock, systemClock } from "../shared/clock.ts";
+import type { Connect } from "../transport/connection.ts";
+import { connect } from "../transport/tcp.ts";
+import { startUploadThread } from "../upload/upload-thread.ts";
+
+export type Env = {
+  readonly clock: Clock;
+  /** The date in milliseconds, as files' times are told. */
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly connect: Connect;
+  readonly listFolder: typeof listFolder;
+  readonly hasFile: typeof hasFile;
+  readonly stampFile: typeof stampFile;
+  readonly openFile: typeof openFile;
+  readonly openPartWorkspace: typeof openPartWorkspace;
+  readonly createHashCache: () => HashCache;
+  readonly createHashPool: typeof createHashPool;
+  /** Threads that hash; as many as are worth it when not given. */
+  readonly workers?: number;
+  readonly createLaneThreads: typeof createLaneThreads;
+  readonly startUploadThread: typeof startUploadThread;
+};
+
+export const SYSTEM: Env = {
+  clock: systemClock,
+  now: Date.now,
+  random: Math.random,
+  connect,
+  listFolder,
+  hasFile,
+  stampFile,
+  openFile,
+  openPartWorkspace,
+  createHashCache: () => createHashCache(),
+  createHashPool,
+  createLaneThreads,
+  startUploadThread,
+};

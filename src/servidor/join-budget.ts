@@ -1,0 +1,52 @@
+// Payloads of JOINs that are here and not answered yet: how much memory they take, and who makes room when it is too much.
+// Invariant: what is held stays within both budgets; the largest holder goes first, so that small ones get in.
+// Never: refuses anything itself; desk.ts does.
+
+import type { Limits } from "../protocol/server-limits.ts";
+
+export type Held<Holder> = {
+  /** `holder` has so many bytes now. Whoever must go, or undefined when all fits. */
+  set(holder: Holder, ip: string, bytes: number): Holder | undefined;
+  readonly bytes: number;
+};
+
+/** `mayGo`: one whose JOIN is being answered already is nearly done, and stays; one that is still dialled is not. */
+export function createJoinBudget<Holder>(
+  limits: Pick<Limits, "joinBytesHeld" | "joinBytesHeldPerAddress">,
+  mayGo: (holder: Holder) => boolean,
+): Held<Holder> {
+  const holdings = new Map<Holder, { readonly ip: string; bytes: number }>();
+  const ofAddress = new Map<string, number>();
+  let total = 0;
+
+  function largest(ip: string | undefined): Holder | undefined {
+    let found: Holder | undefined;
+    let most = 0;
+    for (const [holder, holding] of holdings) {
+      if ((ip !== undefined && holding.ip !== ip) || holding.bytes <= most || !mayGo(holder)) continue;
+      found = holder;
+      most = holding.bytes;
+    }
+    return found;
+  }
+
+  return {
+    set(holder, ip, bytes) {
+      const before = holdings.get(holder)?.bytes ?? 0;
+      const grown = bytes - before;
+      if (grown === 0) return undefined;
+      if (bytes === 0) holdings.delete(holder);
+      else holdings.set(holder, { ip, bytes });
+      total += grown;
+      const atAddress = (ofAddress.get(ip) ?? 0) + grown;
+      if (atAddress === 0) ofAddress.delete(ip);
+      else ofAddress.set(ip, atAddress);
+      if (grown < 0) return undefined;
+      if (atAddress > limits.joinBytesHeldPerAddress) return largest(ip) ?? holder;
+      return total > limits.joinBytesHeld ? (largest(undefined) ?? holder) : undefined;
+    },
+    get bytes() {
+      return total;
+    },
+  };
+}

@@ -1,0 +1,99 @@
+// The server's dial back: whether a peer that joins can be reached where it says, and whether it is that peer.
+// Invariant: a probe ends within PROBE_SECONDS_MAX of its turn; at most `most` run, and few to one address, in turn.
+// Never: dials an address that was not judged before, or sends anything but one PROBE line.
+
+import type { Address } from "../protocol/address.ts";
+import { isFault } from "../protocol/fault.ts";
+import { PROBE_SECONDS_MAX, PROBES_MAX, PROBES_PER_ADDRESS_MAX } from "../protocol/limits.ts";
+import { proofOf } from "../protocol/proof.ts";
+import { createReader } from "../protocol/reader.ts";
+import { decodeReply } from "../protocol/replies.ts";
+import { encodeRequest } from "../protocol/requests.ts";
+import type { Clock } from "../shared/clock.ts";
+import type { Connect, Connection, Handlers } from "../transport/connection.ts";
+import { createFairQueue } from "./fair-queue.ts";
+
+/** "unknown": this machine could not dial, which says nothing of the peer. */
+export type Probed = "reached" | "unreached" | "unknown";
+
+export type Probe = {
+  readonly outcome: Promise<Probed>;
+  /** Nobody waits for it any more: it is "unknown" at once. */
+  cancel(): void;
+};
+
+export type Probes = {
+  /** Asks whoever listens at `address` for the proof of `key`, or for the nonce where there is none. */
+  probe(address: Address, key: string | undefined): Probe;
+};
+
+type Options = {
+  readonly connect: Connect;
+  readonly clock: Clock;
+  readonly newNonce: () => string;
+  /** Dials at once; PROBES_MAX when not given. */
+  readonly most?: number;
+};
+export function createReachability({ connect, clock, newNonce, most = PROBES_MAX }: Options): Probes {
+  const turns = createFairQueue(most, PROBES_PER_ADDRESS_MAX);
+
+  function probe(address: Address, key: string | undefined): Probe {
+    const { promise: outcome, resolve } = Promise.withResolvers<Probed>();
+    let dialled: Probe | undefined;
+    const giveUp = turns.take(address.ip, () => {
+      dialled = dial(address, key);
+      void dialled.outcome.then(resolve);
+      return dialled.outcome;
+    });
+    const cancel = (): void => {
+      if (giveUp()) resolve("unknown");
+      else dialled?.cancel();
+    };
+    return { outcome, cancel };
+  }
+
+  function dial(address: Address, key: string | undefined): Probe {
+    const nonce = newNonce();
+    const wanted = proofOf(key, nonce);
+    const { promise: outcome, resolve } = Promise.withResolvers<Probed>();
+    const reader = createReader();
+    const dialling = new AbortController();
+    let open: Connection | undefined;
+    let isOver = false;
+    const finish = (probed: Probed): void => {
+      if (isOver) return;
+      isOver = true;
+      stopClock();
+      if (open === undefined) dialling.abort();
+      open?.destroy();
+      resolve(probed);
+    };
+    const stopClock = clock.after(PROBE_SECONDS_MAX * 1000, () => finish("unreached"));
+    const handlers: Handlers = {
+      data(chunk) {
+        if (isOver) return;
+        reader.push(chunk);
+        const line = reader.line();
+        if (line === undefined) return;
+        const reply = isFault(line) ? line : decodeReply(line);
+        const isProven = !isFault(reply) && reply.verb === "PROBE_OK" && reply.proof === wanted;
+        finish(isProven ? "reached" : "unreached");
+      },
+      drain() {},
+      end: () => finish("unreached"),
+      close: () => finish("unreached"),
+    };
+    const opened = (connection: Connection): Handlers => {
+      open = connection;
+      return handlers;
+    };
+    void connect(address, opened, dialling.signal).then((connection) => {
+      if (isFault(connection)) finish(connection.whose === "ours" ? "unknown" : "unreached");
+      else if (isOver) connection.destroy();
+      else connection.send(encodeRequest({ verb: "PROBE", nonce }));
+    });
+    return { outcome, cancel: () => finish("unknown") };
+  }
+
+  return { probe };
+}

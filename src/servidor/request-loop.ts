@@ -1,0 +1,47 @@
+// The turns of one connection: its requests answered one after another, as fast as it reads the replies.
+// Invariant: nothing of it is answered while something of it is being answered; `busy` says so.
+// Never: knows what a request means.
+
+import type { Fault } from "../protocol/fault.ts";
+import { READ_AHEAD_BYTES_MAX } from "../protocol/limits.ts";
+import type { Order } from "../protocol/orders.ts";
+import type { ReplyBuffer } from "./reply-buffer.ts";
+import { type Session, setPaused } from "./session.ts";
+
+/** Requests that are answered before others have their turn. */
+export const TURN_ORDERS = 256;
+
+/** `serve` answers one order; a promise when that takes a while. */
+export function createRequestLoop(
+  serve: (session: Session, order: Order | Fault) => Promise<void> | undefined,
+  outbox: ReplyBuffer,
+): (session: Session) => void {
+  return function pump(session) {
+    if (session.busy) return;
+    session.busy = true;
+    const goOn = (): void => {
+      session.busy = false;
+      session.work = undefined;
+      pump(session);
+    };
+    // Back-pressure: a client that does not read its replies gets no further ones computed.
+    for (let served = 1; session.connection.queued === 0; served++) {
+      const order = session.state === "left" ? undefined : session.orders.next();
+      if (order === undefined) break;
+      const work = serve(session, order);
+      if (work === undefined && served < TURN_ORDERS) continue;
+      session.work = work;
+      outbox.flush();
+      // One that asks a great deal at once must not keep the others from their turn.
+      if (work === undefined) setImmediate(goOn);
+      else void work.then(goOn);
+      return;
+    }
+    outbox.flush();
+    session.busy = false;
+    const { connection, reader, orders } = session;
+    if (session.ended && connection.queued === 0) connection.end();
+    // One that sends without reading is read no further: only a JOIN's payload may pile up here.
+    else setPaused(session, connection.queued > 0 && !orders.joining && reader.size > READ_AHEAD_BYTES_MAX);
+  };
+}

@@ -1,0 +1,100 @@
+// The thread that serves uploads: it owns the listening socket, so that nothing the console does can hold up a byte.
+// Invariant: everything that crosses the thread border is plain data of the two types below.
+// Never: holds logic of its own.
+
+import { randomBytes } from "node:crypto";
+import type { PartOf } from "../content/part-workspace.ts";
+import { readable } from "../content/positioned-io.ts";
+import { openPart, openShare, type Stamp } from "../content/safe-files.ts";
+import type { Address } from "../protocol/address.ts";
+import { type Fault, isFault } from "../protocol/fault.ts";
+import type { Root } from "../protocol/messages.ts";
+import { systemClock } from "../shared/clock.ts";
+import { nextDescriptor, SCARCE_FROM } from "../transport/descriptors.ts";
+import { createDoor } from "../transport/listener-move.ts";
+import { listen } from "../transport/tcp.ts";
+import { createShareIndex, type ShareEntry } from "./share-index.ts";
+import { createUploadServer, type UploadPolicy, type UploadServer, type UploadsEvent } from "./upload-server.ts";
+
+/** Where a stocked file lies: what the door needs to open it again. */
+export type Listed = (Stamp & { readonly folder: string; readonly file: string }) | PartOf;
+
+/** Main thread -> uploads. */
+export type UploadMessage =
+  | { readonly type: "start"; readonly policy: UploadPolicy; readonly key: string }
+  | { readonly type: "listen"; readonly at: Address }
+  | { readonly type: "settle"; readonly keep: boolean }
+  | { readonly type: "stock"; readonly fresh: boolean; readonly stocked: readonly ShareEntry<Listed>[] }
+  | { readonly type: "remove"; readonly name: string }
+  /** A download under way has verified these pieces; it was stocked before. */
+  | { readonly type: "have"; readonly root: Root; readonly indexes: readonly number[] }
+  | { readonly type: "removePartial"; readonly root: Root }
+  | { readonly type: "close" };
+
+/** Uploads -> main thread. */
+export type UploadReport =
+  | UploadsEvent
+  | { readonly type: "closed" }
+  | { readonly type: "listening"; readonly result: Address | Fault }
+  | { readonly type: "settled"; readonly result: Fault | undefined };
+
+declare const self: Worker & { onmessage: (event: MessageEvent<UploadMessage>) => void };
+
+const report = (message: UploadReport) => self.postMessage(message);
+
+const shelf = createShareIndex<Listed>(async (listed) => {
+  const file = await ("part" in listed
+    ? openPart(listed.folder, listed.part, listed.identity)
+    : openShare(listed.folder, listed));
+  return isFault(file) ? file : readable(file);
+});
+let uploads: UploadServer | undefined;
+const door = createDoor((at) => listen(at, (connection) => (uploads as UploadServer).accept(connection)));
+
+/** What else this program opens later on: its connection to the server, downloads, the cache. */
+const OWN_DESCRIPTORS = 6;
+
+/** Connections that the descriptors allow: each of a download opens a file besides. */
+function guestsFor(maxUploads: number): number {
+  const free = SCARCE_FROM - (nextDescriptor() ?? SCARCE_FROM) - OWN_DESCRIPTORS;
+  return Math.max(2, Math.floor(free / 2), free - maxUploads);
+}
+
+self.onmessage = ({ data: message }) => {
+  switch (message.type) {
+    case "start":
+      uploads = createUploadServer({
+        shelf,
+        clock: systemClock,
+        newTicket: () => randomBytes(16).toString("hex"),
+        key: message.key,
+        policy: message.policy,
+        onEvent: report,
+        guestsMax: guestsFor(message.policy.maxUploads),
+      });
+      return;
+    case "listen":
+      report({ type: "listening", result: door.take(message.at) });
+      return;
+    case "settle":
+      report({ type: "settled", result: door.settle(message.keep) });
+      return;
+    case "stock":
+      if (message.fresh) shelf.clear();
+      for (const stocked of message.stocked) shelf.put(stocked);
+      return;
+    case "remove":
+      shelf.remove(message.name);
+      return;
+    case "have":
+      shelf.have(message.root, message.indexes);
+      return;
+    case "removePartial":
+      shelf.removePartial(message.root);
+      return;
+    case "close":
+      door.close();
+      uploads?.close();
+      report({ type: "closed" });
+  }
+};

@@ -1,0 +1,77 @@
+// What an earlier run left without a journal, while it is read again and the disk fails.
+// Invariant: bytes that no sync vouches for are never told as sound after a sync has failed.
+// Never: reads a file; what is damaged is what the test says.
+
+import { expect, test } from "bun:test";
+import { createPiecePicker } from "../../src/download/pieces/piece-picker.ts";
+import { createVerifier } from "../../src/download/pieces/verifier.ts";
+
+const PIECE = 2 ** 18;
+const LAYER = new Uint8Array(96).fill(1);
+const hash = LAYER.slice(0, 32);
+
+const PIECES = new Map([
+  [0, hash],
+  [1, hash],
+]);
+const NONE = new Map<number, Uint8Array>();
+
+/** Pieces 0 and 1 of three were left, of which 1 is damaged. */
+async function resumed(as: "kept" | "written", fails: boolean) {
+  const scheduler = createPiecePicker(3 * PIECE, PIECE, () => 0);
+  const sound: number[] = [];
+  const judge = createVerifier({
+    scheduler,
+    onSound: (pieces) => sound.push(...pieces.map(({ index }) => index)),
+    onVerified() {},
+    lookAgain: async () => [],
+    onJudged() {},
+  });
+  judge.setLayer(LAYER);
+  const read = Promise.withResolvers<void>();
+  const left = { kept: NONE, written: NONE, begun: new Map(), root: undefined, [as]: PIECES };
+  const resuming = judge.resume(left, async (pieces) => {
+    await read.promise;
+    return pieces.has(1) ? [1] : [];
+  });
+  if (fails) judge.lost([]);
+  read.resolve();
+  await resuming;
+  const missing: number[] = [];
+  for (let order = scheduler.next(1, "all"); order !== undefined; order = scheduler.next(1, "all"))
+    missing.push(order.index);
+  return { sound, missing: missing.sort() };
+}
+
+test("what was read again and found right is sound, and synced next", async () => {
+  expect(await resumed("written", false)).toEqual({ sound: [0], missing: [1, 2] });
+});
+
+test("…unless a sync failed meanwhile: the system may have forgotten what it showed, so all of it is fetched again", async () => {
+  expect(await resumed("written", true)).toEqual({ sound: [], missing: [0, 1, 2] });
+});
+
+test("what a journal vouches for was synced once, and is kept whatever a later sync says", async () => {
+  expect((await resumed("kept", true)).missing).toEqual([1, 2]);
+});
+
+test("what was only written is read again first: it is what is synced next, and is not to wait for all the rest", async () => {
+  const asked: number[][] = [];
+  const told: string[] = [];
+  const judge = createVerifier({
+    scheduler: createPiecePicker(3 * PIECE, PIECE, () => 0),
+    onSound: (pieces) => told.push(`sound ${pieces.map(({ index }) => index)}`),
+    onVerified: (indexes) => told.push(`verified ${indexes}`),
+    lookAgain: async () => [],
+    onJudged: (whole) => told.push(whole ? "whole" : "not whole"),
+  });
+  judge.setLayer(LAYER);
+  told.length = 0;
+  const left = { kept: new Map([[0, hash]]), written: new Map([[1, hash]]), begun: new Map(), root: undefined };
+  await judge.resume(left, async (pieces) => {
+    asked.push([...pieces.keys()]);
+    return [];
+  });
+  expect(asked).toEqual([[1], [0]]);
+  expect(told).toEqual(["sound 1", "not whole", "verified 0", "not whole"]);
+});
