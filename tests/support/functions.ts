@@ -1,6 +1,6 @@
-// How long the functions of src/ are, by the compiler's own tree.
-// Invariant: a function counts from its first line to its closing brace.
-// Never: guesses from the text; only what the compiler calls a function is measured.
+// How long the functions of src/ are and how many options they take, by the compiler's own tree and types.
+// Invariant: a function counts from its first line to its closing brace; an options type counts all of its fields.
+// Never: guesses from the text; only what the compiler calls a function or a property is measured.
 
 import { join } from "node:path";
 import { type Node, type SourceFile, SyntaxKind } from "typescript/unstable/ast";
@@ -16,6 +16,8 @@ export type Measured = {
   /** All of its lines, and those that belong to no function inside it. */
   readonly lines: number;
   readonly ownLines: number;
+  /** The most fields that one of its options has: see isOptions. */
+  readonly options: number;
 };
 
 const FUNCTIONS: ReadonlySet<SyntaxKind> = new Set([
@@ -29,10 +31,20 @@ const FUNCTIONS: ReadonlySet<SyntaxKind> = new Set([
 ]);
 
 type Named = { readonly name?: { readonly text?: string } };
-type Callable = { readonly parameters?: readonly unknown[]; readonly body?: Node };
+type Callable = { readonly parameters?: readonly Node[]; readonly body?: Node };
+type Parameter = { readonly name: Node; readonly type?: Node };
+/** A function as the tree shows it; the fields of its options need the checker. */
+type Found = Omit<Measured, "options"> & { readonly optionNodes: readonly Node[] };
 
-function measure(file: SourceFile, path: string): Measured[] {
-  const found: Measured[] = [];
+/** Options are: a parameter named so, one whose type is named `…Options`, and one of an object type written in place. */
+function isOptions(parameter: Node, file: SourceFile): boolean {
+  const { name, type } = parameter as unknown as Parameter;
+  const isNamedSo = /options$/i.test(name.getText(file)) || /Options\b/.test(type?.getText(file) ?? "");
+  return isNamedSo || type?.kind === SyntaxKind.TypeLiteral;
+}
+
+function measure(file: SourceFile, path: string): Found[] {
+  const found: Found[] = [];
   const lineOf = (position: number): number => file.getLineAndCharacterOfPosition(position).line + 1;
 
   /** Adds `node` and the functions inside it; returns how many lines `node` spans. */
@@ -43,7 +55,9 @@ function measure(file: SourceFile, path: string): Measured[] {
     const inside = body === undefined ? 0 : sum(body);
     const { name } = node as unknown as Named;
     const called = name?.text ?? (node.parent as unknown as Named | undefined)?.name?.text ?? "";
-    found.push({ path, name: called, line, parameters: parameters.length, lines, ownLines: lines - inside });
+    const optionNodes = parameters.filter((parameter) => isOptions(parameter, file));
+    const ownLines = lines - inside;
+    found.push({ path, name: called, line, parameters: parameters.length, lines, ownLines, optionNodes });
     return lines;
   }
 
@@ -70,7 +84,21 @@ export async function measureFunctions(paths: readonly string[]): Promise<Measur
     const files = await Promise.all(
       paths.map(async (path) => ({ path, file: await project?.program.getSourceFile(join(ROOT, path)) })),
     );
-    return files.flatMap(({ path, file }) => (file === undefined ? [] : measure(file, path)));
+    const found = files.flatMap(({ path, file }) => (file === undefined ? [] : measure(file, path)));
+    const nodes = [...new Set(found.flatMap(({ optionNodes }) => optionNodes))];
+    const types = (await project?.checker.getTypeAtLocation(nodes)) ?? [];
+    const counts = await Promise.all(
+      types.map(async (type) => {
+        const properties = type === undefined ? [] : ((await project?.checker.getPropertiesOfType(type)) ?? []);
+        // A list is no options, however it is named.
+        return properties.some(({ name }) => name === "length") ? 0 : properties.length;
+      }),
+    );
+    const fields = new Map(nodes.map((node, index) => [node, counts[index] ?? 0]));
+    return found.map(({ optionNodes, ...one }) => ({
+      ...one,
+      options: Math.max(0, ...optionNodes.map((node) => fields.get(node) ?? 0)),
+    }));
   } finally {
     await api.close();
   }
