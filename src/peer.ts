@@ -10,7 +10,7 @@ import { NO_OFFER } from "./content/part-workspace.ts";
 import { finalPath } from "./content/safe-files.ts";
 import { download } from "./download/download.ts";
 import { createDamage } from "./peer/damage.ts";
-import { type Env, SYSTEM } from "./peer/env.ts";
+import { type PeerEnv, SYSTEM } from "./peer/env.ts";
 import { type FoundWords, findWords } from "./peer/find.ts";
 import { createRefusals } from "./peer/refusals.ts";
 import type { Done, DownloadRequest, JoinAt, Joined, NotJoined, Sharing } from "./peer/requests.ts";
@@ -70,7 +70,7 @@ export type PeerOptions = {
   readonly paranoid?: boolean;
   readonly onEvent: (event: PeerEvent) => void;
   /** The machine, where it is another than this one. */
-  readonly env?: Env;
+  readonly env?: PeerEnv;
 };
 
 /** Where we are in: the folder as the person typed it, what it holds, where we listen. */
@@ -91,7 +91,7 @@ const LANE_THREADS = 2;
 export class Peer {
   readonly #options: PeerOptions;
   readonly #link: ServerLink;
-  readonly #env: Env;
+  readonly #env: PeerEnv;
   readonly #cache;
   readonly #hasher;
   readonly #key = crypto.getRandomValues(new Uint8Array(16)).toHex();

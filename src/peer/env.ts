@@ -8,17 +8,14 @@ import { createHashPool } from "../content/hashing/hash-pool.ts";
 import { openPartWorkspace } from "../content/part-workspace.ts";
 import { hasFile, openFile, stampFile } from "../content/safe-files.ts";
 import { createLaneThreads } from "../download/lanes/lane-threads.ts";
-import { type Clock, systemClock } from "../shared/clock.ts";
-import type { Connect } from "../transport/connection.ts";
+import { systemClock } from "../shared/clock.ts";
+import type { Env } from "../transport/env.ts";
 import { connect } from "../transport/tcp.ts";
 import { startUploadThread } from "../upload/upload-thread.ts";
 
-export type Env = {
-  readonly clock: Clock;
+export type PeerEnv = Env & {
   /** The date in milliseconds, as files' times are told. */
   readonly now: () => number;
-  readonly random: () => number;
-  readonly connect: Connect;
   readonly listFolder: typeof listFolder;
   readonly hasFile: typeof hasFile;
   readonly stampFile: typeof stampFile;
@@ -32,7 +29,7 @@ export type Env = {
   readonly startUploadThread: typeof startUploadThread;
 };
 
-export const SYSTEM: Env = {
+export const SYSTEM: PeerEnv = {
   clock: systemClock,
   now: Date.now,
   random: Math.random,

@@ -9,7 +9,7 @@ import { apartName, type Stamp, sameStamp } from "../../src/content/safe-files.t
 import { createLane } from "../../src/download/lanes/lane.ts";
 import type { LaneThreads } from "../../src/download/lanes/lane-threads.ts";
 import type { Waiting } from "../../src/download/progress.ts";
-import type { Env } from "../../src/peer/env.ts";
+import type { PeerEnv } from "../../src/peer/env.ts";
 import { type Done, Peer, type PeerEvent } from "../../src/peer.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import { type Fault, fault, isFault } from "../../src/protocol/fault.ts";
@@ -148,7 +148,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
 }
 
 /** This machine, as class Peer knows it. */
-function envOf(options: SimPeerOptions, { listen, connect }: ReturnType<Network["of"]>): Env {
+function envOf(options: SimPeerOptions, { listen, connect }: ReturnType<Network["of"]>): PeerEnv {
   const { process, disk, random, ip } = options;
   const { clock } = process;
   const soon = <T>(action: () => T): Promise<T> =>
