@@ -15,7 +15,7 @@ import { type Session, showSkipped } from "./console/actions.ts";
 import { EXIT, runTask } from "./console/commands.ts";
 import { runHash, runVerify } from "./console/hash.ts";
 import { runMenu } from "./console/menu.ts";
-import { answerAndExit, runProgram } from "./console/program.ts";
+import { answerAndExit, requireDescriptors, runProgram } from "./console/program.ts";
 import { isStop } from "./console/terminal/questions.ts";
 import { damagedComplaint, leftOutComplaint, refusedComplaint, withdrawnComplaint } from "./console/text/complaints.ts";
 import { UNRECORDED } from "./console/text/hash-complaints.ts";
@@ -28,6 +28,7 @@ import { chosenFault, defaultFolder, isWide } from "./content/places.ts";
 import { Peer, type PeerEvent, resolveHost } from "./peer.ts";
 import type { Address } from "./protocol/address.ts";
 import { type Fault, isFault } from "./protocol/fault.ts";
+import { DESCRIPTORS_MAX, DESCRIPTORS_MIN } from "./transport/descriptors.ts";
 import { versionLine } from "./version.ts";
 
 const PROGRAM = "napster-peer";
@@ -114,6 +115,7 @@ async function hash(config: HashConfig): Promise<never> {
   });
 }
 
+requireDescriptors(DESCRIPTORS_MAX, DESCRIPTORS_MIN);
 const config = parsePeer(Bun.argv.slice(2), process.env);
 const texts = { help: peerHelp(peerUsage()), version: versionLine(PROGRAM) };
 if (isUsage(config) || "asked" in config) await answerAndExit(PROGRAM, config, texts);

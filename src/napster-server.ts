@@ -6,7 +6,7 @@ import { isUsage, parseServer, SERVER_DEFAULT, type ServerConfig, serverUsage } 
 import { EXIT } from "./console/commands.ts";
 import { createJsonLog, createLog } from "./console/log.ts";
 import { askServer } from "./console/menu.ts";
-import { answerAndExit, runProgram } from "./console/program.ts";
+import { answerAndExit, requireDescriptors, runProgram } from "./console/program.ts";
 import type { Output } from "./console/terminal/output.ts";
 import { type Asker, isStop } from "./console/terminal/questions.ts";
 import { serverHelp } from "./console/text/help.ts";
@@ -15,6 +15,7 @@ import { createReport } from "./console/text/report.ts";
 import type { Address } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import { Servidor, type ServidorEvent } from "./servidor.ts";
+import { DESCRIPTORS_MAX, DESCRIPTORS_MIN } from "./transport/descriptors.ts";
 import { versionLine } from "./version.ts";
 
 const PROGRAM = "napster-server";
@@ -101,6 +102,7 @@ function indexFault(trouble: Extract<ServidorEvent, { type: "index-away" }>["tro
   return fault(INDEX_FAULTS[trouble.why], "network", trouble.why === "unusable" ? trouble.detail : "", true);
 }
 
+requireDescriptors(DESCRIPTORS_MAX, DESCRIPTORS_MIN);
 const config = parseServer(Bun.argv.slice(2));
 const texts = { help: serverHelp(serverUsage()), version: versionLine(PROGRAM) };
 await (isUsage(config) || "asked" in config ? answerAndExit(PROGRAM, config, texts) : main(config));

@@ -61,7 +61,7 @@ const matches = (file: SourceFile, pattern: RegExp): string[] =>
 
 // Who may import whom; a layer may always import itself. A worker is the main of its own thread.
 const LAYERS: Record<string, readonly string[]> = {
-  main: ["console", "servidor", "peer", "content", "config", "version", "protocol"],
+  main: ["console", "servidor", "peer", "content", "config", "version", "transport", "protocol"],
   version: [],
   console: ["protocol"],
   config: ["protocol"],

@@ -8,7 +8,7 @@ import type { NameFlaw } from "../protocol/names.ts";
 import type { Life } from "./shutdown.ts";
 import type { Progress } from "./terminal/progress.ts";
 import { isStop, type Stop } from "./terminal/questions.ts";
-import { moreSkippedComplaint, skippedComplaint } from "./text/complaints.ts";
+import { complaintOf, moreSkippedComplaint, skippedComplaint } from "./text/complaints.ts";
 import type { Downloaded, FoundWords, Report } from "./text/report.ts";
 
 /** The shape of the class Peer; the mains hand one in. */
@@ -132,7 +132,7 @@ export async function download(
     asked = address;
     report.working(`Pedindo a ${formatAddress(address)}...`, "Ctrl+C cancela");
   };
-  const onFailed = (address: Address, why: Fault): void => report.failed(why, { peer: address, name, folder });
+  const onFailed = (peer: Address, why: Fault): void => report.warn(complaintOf(why, { peer, name, folder }));
   onAsk(from);
   const options = { ...policy, name, signal: abort.signal, onProgress, onSourceLost, onAsk, onFailed };
   const downloading = peer.download(from, options);

@@ -8,10 +8,10 @@ import { showName } from "../protocol/names.ts";
 import { EXIT } from "./commands.ts";
 import { createLife, inForeground, type Life, watchSignals, watchSuspension } from "./shutdown.ts";
 import { createKeys, type Keys } from "./terminal/keys.ts";
-import { createOutput, type Output, sharesScreen, type Writer } from "./terminal/output.ts";
+import { createOutput, errAtOnce, type Output, sharesScreen, type Writer } from "./terminal/output.ts";
 import { type Asker, createPipedAsker, createTerminalAsker, readLines } from "./terminal/questions.ts";
 import { createScreen, type Screen } from "./terminal/screen.ts";
-import { type Complaint, complaintOf, complaintText } from "./text/complaints.ts";
+import { type Complaint, complaintOf, complaintText, fewDescriptorsComplaint } from "./text/complaints.ts";
 import { createTeller, type ReportParts } from "./text/report.ts";
 
 /** Who does not read our last words gets this long. */
@@ -37,6 +37,13 @@ const sizeOfTerminal = () => ({
   columns: process.stderr.columns || process.stdout.columns || 80,
   rows: process.stderr.rows || process.stdout.rows || 24,
 });
+
+/** Exits with an error where the system grants the process fewer than `least` descriptors: nothing else would work. */
+export function requireDescriptors(granted: number, least: number): void {
+  if (granted >= least) return;
+  errAtOnce(`${complaintText(fewDescriptorsComplaint(granted, least))}\n`);
+  process.exit(EXIT.failed);
+}
 
 /** Runs `body` to its exit code, and exits. */
 export async function runProgram(body: (program: Program) => Promise<number>): Promise<never> {

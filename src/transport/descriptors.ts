@@ -8,8 +8,8 @@ import { dlopen, FFIType, ptr } from "bun:ffi";
 const WINDOWS_MAX = 65_536;
 /** What is assumed where the system does not tell: what most give at least. */
 const UNKNOWN_MAX = 1024;
-/** Fewer than this no program of ours works with. */
-const LEAST = 32;
+/** With fewer neither program works: a peer that shares and downloads has about 24 open. */
+export const DESCRIPTORS_MIN = 32;
 
 const { i32, ptr: pointer } = FFIType;
 const AF_UNIX = 1;
@@ -35,7 +35,7 @@ function ask(): System {
       close(fd);
       return fd;
     };
-    return { limit: failed ? UNKNOWN_MAX : Math.max(LEAST, Math.min(soft, 2 ** 31)), next };
+    return { limit: failed ? UNKNOWN_MAX : Math.min(soft, 2 ** 31), next };
   } catch {
     return { limit: UNKNOWN_MAX, next: () => 0 };
   }
@@ -43,7 +43,10 @@ function ask(): System {
 
 const system = ask();
 
-/** How many descriptors this process may have at once, connections, files and dials together. */
+/**
+ * How many descriptors this process may have at once, connections, files and dials together. A program that may have
+ * fewer than DESCRIPTORS_MIN does not start.
+ */
 export const DESCRIPTORS_MAX: number = system.limit;
 
 /** The last descriptors, which connections from outside never take: an eighth of all, within bounds. */

@@ -105,7 +105,31 @@ describe("exit codes", () => {
     expect(lost.stderr()).toContain("[PEER_UNREACHABLE]");
     await using found = get("from.mp4", machine.place("from-next").typed, ...from);
     expect(await found.exit(), found.stderr()).toBe(EXIT.done);
-    expect(found.stderr()).toContain("[PEER_UNREACHABLE]");
+    expect(found.stderr()).toMatch(/^aviso: .* \[PEER_UNREACHABLE\]; /m);
+    expect(found.stderr()).not.toContain("erro:");
+  });
+
+  test("1: with too few descriptors both programs say how many they have and need, and --help does too", async () => {
+    const { typed } = machine.place("few");
+    const commands = [
+      machine.command("napster-server", "--host", "127.0.0.1", "--port", "0"),
+      machine.command("napster-peer", "share", "--server", at, "--dir", typed),
+      machine.command("napster-peer", "--help"),
+    ];
+    for (const descriptors of [6, 10, 20])
+      for (const command of commands) {
+        await using few = startProgram({
+          command: ["bash", "-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, ...command],
+          stdin: "none",
+        });
+        expect(await few.exit(), few.stderr()).toBe(EXIT.failed);
+        expect(few.stdout()).toBe("");
+        expect(few.stderr()).toMatch(
+          new RegExp(
+            `^erro: [^\\n]* abrir ${descriptors} [^\\n]* precisa de 32 \\[NO_DESCRIPTORS\\]\\ndica: [^\\n]*ulimit -n 1024\\n$`,
+          ),
+        );
+      }
   });
 
   test("2: flags that make no sense", async () => {

@@ -21,6 +21,9 @@ export function temporaryFolder(label: string): Folder {
   };
 }
 
+/** What every program that a test starts has in its environment: no server of the person's, and no cache of theirs. */
+export const TEST_ENV = { NAPSTER_SERVER: undefined, NAPSTER_CACHE: join(tmpdir(), "napster-tests-cache") } as const;
+
 /** Ports that were free a moment ago, all different; for prompts, which do not take port 0. */
 export function freePorts(count: number): number[] {
   const listeners = Array.from({ length: count }, () =>

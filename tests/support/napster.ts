@@ -100,16 +100,24 @@ export async function openWindows(): Promise<Machine> {
   };
 }
 
+/** A program that never gets ready must not outlive its test. */
+async function readyOrStopped(program: Program): Promise<string> {
+  return program.ready().catch(async (error: unknown) => {
+    await program[Symbol.asyncDispose]();
+    throw error;
+  });
+}
+
 /** `napster-server` on a free port of 127.0.0.1, ready. */
 export async function startServer(machine: Machine, ...args: string[]): Promise<{ server: Program; at: string }> {
   const server = machine.start("napster-server", ["--host", "127.0.0.1", "--port", "0", ...args]);
-  return { server, at: await server.ready() };
+  return { server, at: await readyOrStopped(server) };
 }
 
 /** `napster-peer share`, joined; the address is its own. */
 export async function share(machine: Machine, at: string, place: Place, ...args: string[]): Promise<Sharing> {
   const peer = machine.start("napster-peer", ["share", "--server", at, "--dir", place.typed, "--port", "0", ...args]);
-  return { peer, address: await peer.ready() };
+  return { peer, address: await readyOrStopped(peer) };
 }
 export type Sharing = { readonly peer: Program; readonly address: string };
 

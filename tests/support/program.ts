@@ -1,6 +1,7 @@
 // Runs an executable as a person's script would: arguments, standard input, and what comes out, byte by byte.
 
 import { readFileSync } from "node:fs";
+import { TEST_ENV } from "./folders.ts";
 import { DEADLINE_SECONDS, until } from "./until.ts";
 
 export type Program = {
@@ -69,7 +70,7 @@ export function startProgram({ command, env, cwd, stdin = "pipe", onLine }: Star
     stdin: stdin === "pipe" ? "pipe" : stdin === "none" ? "ignore" : Bun.file(stdin.file),
     stdout: "pipe",
     stderr: "pipe",
-    env: { ...process.env, NAPSTER_SERVER: undefined, ...env },
+    env: { ...process.env, ...TEST_ENV, ...env },
     ...(cwd === undefined ? {} : { cwd }),
   });
   const input = typeof child.stdin === "object" ? child.stdin : undefined;

@@ -1,5 +1,6 @@
 // Drives a program through a real pseudo-terminal, and keeps the screen that a person would see.
 
+import { TEST_ENV } from "./folders.ts";
 import { createScreen } from "./screen.ts";
 import { DEADLINE_SECONDS, until } from "./until.ts";
 
@@ -59,7 +60,7 @@ export function openTerminal(
       TERM: "xterm-256color",
       NO_COLOR: undefined,
       CI: undefined,
-      NAPSTER_SERVER: undefined,
+      ...TEST_ENV,
       ...env,
     },
     ...(cwd === undefined ? {} : { cwd }),

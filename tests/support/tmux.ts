@@ -1,7 +1,7 @@
 // Drives a program through tmux: under Wine, a pane is the only thing that the program takes for a real console.
 
 import { join } from "node:path";
-import type { Folder } from "./folders.ts";
+import { type Folder, TEST_ENV } from "./folders.ts";
 import { run } from "./run.ts";
 import { DEADLINE_SECONDS, until } from "./until.ts";
 
@@ -33,7 +33,7 @@ export async function openPane(
   const words = command.map((word) => `'${word}'`).join(" ");
   const script = `{ trap : INT; ${words}; echo "[fim $?]"; } 2>&1 | (trap "" INT; cat); exec cat`;
   await run([...tmux, "new-session", "-d", ...size, script], {
-    env: { ...env, NAPSTER_SERVER: undefined, TMUX: undefined },
+    env: { ...TEST_ENV, ...env, TMUX: undefined },
   });
   const capture = () => run([...tmux, "capture-pane", "-p"]);
   async function screen(): Promise<string[]> {

@@ -363,7 +363,7 @@ describe("subcommands", () => {
     expect(JSON.parse(json.out())).toMatchObject({ event: "contents", more: 7, isCut: false });
   });
 
-  test("get asks the first source, says of each that failed why, and with the last one's reason which it was", async () => {
+  test("get asks the first source, notes of each that failed why, and fails with the reason and address of the last", async () => {
     const during: World["during"] = ({ onFailed, onAsk }) => {
       onFailed?.(SOURCE, fault("BUSY", "theirs"));
       onAsk?.(SECOND);
@@ -372,7 +372,7 @@ describe("subcommands", () => {
     const { code, asked, err } = await run(get, { sources: [SOURCE, SECOND], during });
     expect([code, asked.slice(2)]).toEqual([4, ["download 127.0.0.1:8777"]]);
     expect(err()).toMatch(
-      /erro: [^\n]*127\.0\.0\.1:8777[^\n]* \[BUSY\]\n[\s\S]*erro: [^\n]*8778[^\n]* \[NOT_SHARED\]\n/,
+      /\naviso: [^\n]*127\.0\.0\.1:8777[^\n]* \[BUSY\]; [^\n]*\nerro: [^\n]*8778[^\n]* \[NOT_SHARED\]\n/,
     );
   });
 

@@ -3,7 +3,7 @@
 // OUTPUT_QUEUE_BYTES_MAX unread bytes whole lines are dropped without a word: there is nobody to tell.
 // Never: blocks the event loop, throws, or holds a thread of the pool where the system can avoid it.
 
-import { type BigIntStats, closeSync, constants, fstatSync, openSync, write as writeBytes } from "node:fs";
+import { type BigIntStats, closeSync, constants, fstatSync, openSync, write as writeBytes, writeSync } from "node:fs";
 import { isatty } from "node:tty";
 
 /** What may wait for a reader that has stopped. Two JOINs of 100,000 names fit; a frozen console loses what follows. */
@@ -31,6 +31,11 @@ export type Output = {
   /** Resolves when all is written, or after `msMax`. */
   flush(msMax: number): Promise<void>;
 };
+
+/** Writes to stderr before an Output exists, which needs descriptors of its own; the caller waits for the write. */
+export function errAtOnce(text: string): void {
+  writeSync(2, text);
+}
 
 /** Writes part of `bytes`, resolving to how many; rejects with a system error code. */
 type WriteSome = (fd: number, bytes: Uint8Array) => Promise<number>;

@@ -93,6 +93,15 @@ export function leftOutComplaint(shared: number, count: number): Complaint {
 /** A folder that holds more than a person thinks of. */
 export const wideComplaint = (folder: string): Complaint => complaintOf(fault("WIDE_FOLDER", "ours"), { folder });
 
+/** The system grants the program so few open files and connections that it cannot start. */
+export function fewDescriptorsComplaint(granted: number, least: number): Complaint {
+  return {
+    cause: `o sistema só deixa este programa abrir ${granted} arquivos e conexões, e ele precisa de ${least}`,
+    code: "NO_DESCRIPTORS",
+    hint: "aumente o limite antes de abrir o programa: ulimit -n 1024",
+  };
+}
+
 /** A file that was shared and is no longer. */
 export function withdrawnComplaint(name: string): Complaint {
   return {
