@@ -5,7 +5,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
-const page = readFileSync(join(ROOT, "docs", "SECURITY.md"), "utf8");
+/** A title may go on in the next line. */
+const page = readFileSync(join(ROOT, "docs", "SECURITY.md"), "utf8").replace(/\n {2}/g, " ");
 const promised = page.slice(page.indexOf("## What is promised"), page.indexOf("## What is not promised"));
 const rows = promised.split("\n- ").slice(1);
 

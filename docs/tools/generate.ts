@@ -100,16 +100,19 @@ const WIRE_LIMITS: ReadonlySet<string> = new Set([
 
 const LINE_CHARACTERS_MAX = 118;
 
-/** A list item, wrapped as documents are. */
-function listItem(text: string): string {
-  const lines = ["-"];
-  for (const word of text.split(" ")) {
+/** A text in lines as long as those of documents; a span of code is not broken. */
+function wrapped(text: string, indent = ""): string {
+  const [first = "", ...rest] = text.match(/(?:`[^`]*`|[^ `])+/g) ?? [];
+  const lines = [first];
+  for (const word of rest) {
     const last = lines.length - 1;
-    if ((lines[last]?.length ?? 0) + 1 + word.length > LINE_CHARACTERS_MAX) lines.push(`  ${word}`);
+    if ((lines[last]?.length ?? 0) + 1 + word.length > LINE_CHARACTERS_MAX) lines.push(indent + word);
     else lines[last] += ` ${word}`;
   }
   return lines.join("\n");
 }
+
+const listItem = (text: string): string => wrapped(`- ${text}`, "  ");
 
 /** The bounds for which `is` holds, each with the comment that stands before it in the source. */
 function limitsList(is: (name: string) => boolean): string {
@@ -145,10 +148,10 @@ const about = (marks: readonly Mark[], item: string): Mark[] => marks.filter(({ 
 function specMap(document: string): string {
   const [sources, tests] = [marksIn("src"), marksIn("tests")];
   return ITEMS.map((item) => {
-    const served = about(sources, item).map(
-      (mark) => `- ${link(document, mark)} ${subject(mark)}${mark.why === "" ? "" : `: ${mark.why}`}`,
+    const served = about(sources, item).map((mark) =>
+      listItem(`${link(document, mark)} ${subject(mark)}${mark.why === "" ? "" : `: ${mark.why}`}`),
     );
-    const tested = about(tests, item).map((mark) => `- ${link(document, mark)} ${subject(mark)}`);
+    const tested = about(tests, item).map((mark) => listItem(`${link(document, mark)} ${subject(mark)}`));
     return [`## ${item}`, "", "Served by", "", ...served, "", "Tested by", "", ...tested].join("\n");
   }).join("\n\n");
 }
@@ -159,7 +162,7 @@ function references(document: string, item: string): string {
     about(marks, item)
       .map((mark) => link(document, mark))
       .join(", ");
-  return `Código: ${links(marksIn("src"))}.\nTestes: ${links(marksIn("tests"))}.`;
+  return `${wrapped(`Código: ${links(marksIn("src"))}.`)}\n${wrapped(`Testes: ${links(marksIn("tests"))}.`)}`;
 }
 
 /** Where each `path:name` is defined: the line of its function, constant or type. Throws where it is not. */
@@ -172,18 +175,16 @@ function definitions(document: string, names: readonly string[]): string {
     if (at < 0) throw new Error(`${document}: ${path} does not define ${name}`);
     return `\`${name}\` ${link(document, { path, line: at + 1 })}`;
   });
-  return listItem(`${found.join(", ")}.`)
-    .slice(2)
-    .replaceAll("\n  ", "\n");
+  return wrapped(`${found.join(", ")}.`);
 }
 
 const fenced = (text: string): string => `\`\`\`text\n${text.trimEnd()}\n\`\`\``;
 
 /** What a block's key stands for; throws for a key that nobody knows. */
 function contentOf(document: string, key: string): string {
-  const [what, of = ""] = key.split(" ");
+  const [what, of = "", ...others] = key.split(/\s+/);
   if (what === "refs" && ITEMS.includes(of)) return references(document, of);
-  if (what === "lines") return definitions(document, key.split(" ").slice(1));
+  if (what === "lines") return definitions(document, [of, ...others]);
   switch (key) {
     case "states-server":
       return statesTable(SERVER_TABLE);
