@@ -78,7 +78,7 @@ export class Servidor {
     this.#pump = createRequestLoop(this.#desk.serve, this.#outbox);
     this.#quick = createFastSearch(this.#catalog, this.#outbox, options, (searches) => {
       this.#metrics.answered("SEARCH", "ok", this.#clock.now() - this.#chunkAt, searches);
-      this.#asker?.searches?.spend(searches);
+      this.#asker?.searches?.spend(searches, this.#chunkAt);
     });
   }
 
@@ -162,7 +162,7 @@ export class Servidor {
     if (this.#quick === undefined || connection.queued > 0) return 0;
     this.#chunkAt = this.#clock.now();
     this.#asker = session;
-    const allowed = searchesOf(session, this.#chunkAt, this.#limits).may(TURN_ORDERS, this.#chunkAt);
+    const allowed = searchesOf(session, this.#clock, this.#limits).available(TURN_ORDERS, this.#chunkAt);
     const answered = this.#quick(connection, client, chunk, allowed);
     if (answered > 0) stay(session, this.#chunkAt, this.#limits);
     return answered;

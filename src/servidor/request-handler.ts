@@ -87,7 +87,7 @@ export function createRequestHandler(parts: DeskParts): RequestHandler {
     const { request, payload } = order;
     const arrivedAt = clock.now();
     if (request.verb === "JOIN") return join(session, request, payload, arrivedAt);
-    const waitMs = takeTurn(session, request.verb, arrivedAt, limits);
+    const waitMs = takeTurn(session, request.verb, clock, limits);
     if (waitMs > 0) return wait(waitMs).then(() => serve(session, order));
     if (request.verb === "FIND") return find(session, request, arrivedAt);
     return answerTo(session, request, NO_SHARES, arrivedAt);

@@ -13,9 +13,10 @@ import { createOrders, type Orders } from "../protocol/orders.ts";
 import { createReader, type Reader } from "../protocol/reader.ts";
 import { encodeReply } from "../protocol/replies.ts";
 import type { Limits } from "../protocol/server-limits.ts";
+import type { Clock } from "../shared/clock.ts";
 import { createConnectionLimit } from "../shared/connection-limit.ts";
+import { createTokenBucket, REQUESTS, type TokenBucket } from "../shared/token-bucket.ts";
 import type { Connection } from "../transport/connection.ts";
-import { type Allowance, createAllowance } from "./allowance.ts";
 import type { Probe } from "./reachability.ts";
 
 /** One connected client. */
@@ -36,8 +37,8 @@ export type Session = {
   /** Stands for the names with which it joined in vain: nobody finds it. */
   unlistedNames: string | undefined;
   /** What it may still ask; there from the first time on. */
-  searches?: Allowance;
-  finds?: Allowance;
+  searches?: TokenBucket;
+  finds?: TokenBucket;
   /** We do not read it for now. */
   paused: boolean;
   /** The client will send no more: goodbye once everything is answered. */
@@ -149,18 +150,15 @@ export function putOff(session: Session, bytes: number, now: number, { idleSecon
 }
 
 /** What it may search now. */
-export const searchesOf = (session: Session, now: number, { searchesPerSecond }: Limits): Allowance =>
-  (session.searches ??= createAllowance(searchesPerSecond, now));
+export const searchesOf = (session: Session, clock: Clock, { searchesPerSecond }: Limits): TokenBucket =>
+  (session.searches ??= createTokenBucket(searchesPerSecond, clock, REQUESTS));
 
 /** Takes one request of this verb from what it may ask; how many milliseconds to wait first, if any. */
-export function takeTurn(session: Session, verb: ServerRequest["verb"], now: number, limits: Limits): number {
+export function takeTurn(session: Session, verb: ServerRequest["verb"], clock: Clock, limits: Limits): number {
   if (verb !== "SEARCH" && verb !== "SOURCES" && verb !== "FIND") return 0;
-  const isFind = verb === "FIND";
-  if (isFind) session.finds ??= createAllowance(limits.findsPerSecond, now);
-  const allowance = (isFind && session.finds) || searchesOf(session, now, limits);
-  const waitMs = allowance.waitMs(now);
-  if (waitMs === 0) allowance.spend(1);
-  return waitMs;
+  if (verb === "FIND") session.finds ??= createTokenBucket(limits.findsPerSecond, clock, REQUESTS);
+  const bucket = (verb === "FIND" && session.finds) || searchesOf(session, clock, limits);
+  return bucket.take(1) === 1 ? 0 : bucket.waitMs();
 }
 
 export function setPaused(session: Session, paused: boolean): void {

@@ -11,11 +11,11 @@ import {
   UNJOINED_PER_ADDRESS_MAX,
 } from "../../src/protocol/limits.ts";
 import { LIMITS, type Limits, limitsFor } from "../../src/protocol/server-limits.ts";
-import { createAllowance } from "../../src/servidor/allowance.ts";
 import { createFairQueue } from "../../src/servidor/fair-queue.ts";
 import { createJoinBudget } from "../../src/servidor/join-budget.ts";
 import { createDoorway } from "../../src/servidor/session.ts";
 import type { ServidorOptions } from "../../src/servidor.ts";
+import { createTokenBucket, REQUESTS } from "../../src/shared/token-bucket.ts";
 import { type Connect, type Connection, DEAF } from "../../src/transport/connection.ts";
 import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
 import { createFarEnd, createNet, type FarEnd } from "../support/net.ts";
@@ -58,7 +58,7 @@ describe("searches of one connection", () => {
     expect(all).toBe(`${found.repeat(250)}PONG\n`);
   });
 
-  test("in the quick way and in the long one draw on the same allowance", async () => {
+  test("in the quick way and in the long one draw on the same bucket", async () => {
     const server = start({ searchesPerSecond: 10 });
     const raw = await enter(server, 5001);
     for (let i = 0; i < 5; i++) {
@@ -107,16 +107,15 @@ describe("searches of one connection", () => {
   });
 
   test("are as many as the rate says, over any time", () => {
-    const allowance = createAllowance(1000, 0);
+    let now = 0;
+    const bucket = createTokenBucket(1000, { now: () => now }, REQUESTS);
     let passed = 0;
-    for (let now = 0; now <= 3000; now += 7) {
-      const may = allowance.may(256, now);
-      allowance.spend(may);
-      passed += may;
-    }
+    for (; now <= 3000; now += 7) passed += bucket.take(256);
     expect(passed).toBeGreaterThanOrEqual(3990);
     expect(passed).toBeLessThanOrEqual(4000);
-    expect(allowance.may(256, 1_000_000)).toBe(256);
+    now = 1_000_000;
+    expect(bucket.take(2000)).toBe(1000);
+    expect(bucket.take(1)).toBe(0);
   });
 });
 
