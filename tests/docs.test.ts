@@ -116,6 +116,21 @@ describe("docs/PROTOCOL.md", () => {
     expect(nameFlaw("")).toBe("empty");
   });
 
+  test("it has at most 5,000 words, without the rules of its tables", () => {
+    expect(
+      read(protocol)
+        .split(/\s+/)
+        .filter((word) => /[\p{L}\p{N}]/u.test(word)).length,
+    ).toBeLessThanOrEqual(5000);
+  });
+
+  test("every limit of its table is named where it holds", () => {
+    const [, rows = ""] = /<!-- generated: limits-wire -->([\s\S]*?)<!-- \/generated -->/.exec(read(protocol)) ?? [];
+    expect(firstCells(rows).length).toBeGreaterThan(30);
+    const text = read(protocol).replace(rows, "");
+    expect(firstCells(rows).filter((name) => !new RegExp(`\\b${name}\\b`).test(text))).toEqual([]);
+  });
+
   test("every limit that it names exists", () => {
     const named = [...read(protocol).matchAll(/`([A-Z]+_(?:[A-Z_]+))`/g)].map(([, name = ""]) => name);
     const codes: readonly string[] = WIRE_CODES;

@@ -89,8 +89,6 @@ const WIRE_LIMITS: ReadonlySet<string> = new Set([
   "UPLOAD_IDLE_SECONDS_MAX",
   "WAIT_SECONDS",
   "WAITS_PER_SECOND_MAX",
-  "PACE_BYTES_PER_SECOND_MIN",
-  "PACE_SECONDS",
   "TURN_SECONDS_MIN",
   "TURN_SECONDS_MAX",
   "PROBE_SECONDS_MAX",
@@ -113,6 +111,14 @@ function wrapped(text: string, indent = ""): string {
 }
 
 const listItem = (text: string): string => wrapped(`- ${text}`, "  ");
+
+/** The bounds for which `is` holds, without their reasons, which the document gives where it names them. */
+function limitsTable(is: (name: string) => boolean): string {
+  const rows = Object.entries(limits).flatMap(([name, value]) =>
+    is(name) && typeof value === "number" ? [[`\`${name}\``, showValue(name, value)]] : [],
+  );
+  return table(["limit", "value"], rows);
+}
 
 /** The bounds for which `is` holds, each with the comment that stands before it in the source. */
 function limitsList(is: (name: string) => boolean): string {
@@ -191,7 +197,7 @@ function contentOf(document: string, key: string): string {
     case "states-peer":
       return statesTable(PEER_TABLE);
     case "limits-wire":
-      return limitsList((name) => WIRE_LIMITS.has(name));
+      return limitsTable((name) => WIRE_LIMITS.has(name));
     case "limits-policy":
       return limitsList((name) => !WIRE_LIMITS.has(name));
     case "spec-map":
