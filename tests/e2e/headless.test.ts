@@ -288,7 +288,7 @@ describe("a transfer that breaks", () => {
       await using retry = get("curto.mp4", next.typed);
       return (await retry.exit()) === EXIT.done;
     };
-    await until("the slot to be free again", again, 15);
+    await until("the slot to be free again", again);
     expect(readFileSync(join(next.path, "curto.mp4"), "utf8")).toBe("curto");
     expect(await search(machine, at, "comprido.mp4")).toEqual([address]);
   });

@@ -224,8 +224,8 @@ describe.skipIf(!hasRedis)("servers on one index (skipped where redis-server is 
     await doomed.exit();
     const killed = performance.now();
     const alive = ["127.0.0.1:5011", "127.0.0.1:5012"];
-    await until("the dead to be forgotten", async () => (await search(one, "a.mp4")).length === 2, LEASE_SECONDS + 2);
-    expect((performance.now() - killed) / 1000).toBeLessThan(LEASE_SECONDS + 1);
+    await until("the dead to be forgotten", async () => (await search(one, "a.mp4")).length === 2);
+    expect((performance.now() - killed) / 1000).toBeLessThan(3 * LEASE_SECONDS);
     expect(await search(two, "a.mp4")).toEqual(alive);
     await using again = start(...flags);
     using late = await enter(again, 5014);

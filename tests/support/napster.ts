@@ -10,7 +10,7 @@ import { startWine, type Wine, windowsPath } from "./wine.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
 const BUILD_SECONDS_MAX = 120;
-const STEP_SECONDS_MAX = 30;
+const STEP_SECONDS_MAX = 60;
 
 export type Place = {
   /** As this test reaches it. */

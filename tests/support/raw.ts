@@ -1,13 +1,11 @@
 // The other end of a conversation, without any of our code in it: a bare socket, lines and bytes.
 
 import type { Socket } from "bun";
-import { until } from "./until.ts";
-
-const SECONDS_MAX = 10;
+import { DEADLINE_SECONDS, until } from "./until.ts";
 
 export type Raw = {
   send(bytes: string | Uint8Array): void;
-  /** The next line; throws when the connection ends or SECONDS_MAX pass without one. */
+  /** The next line; throws when the connection ends or DEADLINE_SECONDS pass without one. */
   line(): Promise<string>;
   lines(count: number): Promise<string[]>;
   bytes(count: number): Promise<Uint8Array>;
@@ -80,7 +78,7 @@ export async function openRaw(address: { ip: string; port: number }): Promise<Ra
         if (at < 0 && over) throw new Error(`the connection ended, holding ${JSON.stringify(held().toString())}`);
         return at < 0 ? undefined : at + 1;
       },
-      SECONDS_MAX,
+      DEADLINE_SECONDS,
       () => `held: ${JSON.stringify(held().toString().slice(0, 200))}`,
     );
     return Buffer.from(take(length).subarray(0, -1)).toString();
@@ -97,14 +95,14 @@ export async function openRaw(address: { ip: string; port: number }): Promise<Ra
       return lines;
     },
     async bytes(count) {
-      await until(`${count} bytes`, () => held().length >= count, SECONDS_MAX);
+      await until(`${count} bytes`, () => held().length >= count, DEADLINE_SECONDS);
       return take(count);
     },
     async rest() {
-      await until("the end", () => over, SECONDS_MAX);
+      await until("the end", () => over, DEADLINE_SECONDS);
       return held().toString();
     },
-    over: () => until("the connection to end", () => over, SECONDS_MAX).then(() => undefined),
+    over: () => until("the connection to end", () => over, DEADLINE_SECONDS).then(() => undefined),
     get isOver() {
       return over;
     },

@@ -1,7 +1,7 @@
 // Waiting for a condition, never for a time: every wait has a deadline and says what it waited for.
 
 const POLL_MILLISECONDS = 15;
-export const DEADLINE_SECONDS = 15;
+export const DEADLINE_SECONDS = 50;
 
 /** Polls `check` until it gives a value; `what` and `seen` are for the person who reads the failure. */
 export async function until<T>(

@@ -2,13 +2,15 @@
 // Invariant: every call ends, with its own reply or with why there is none.
 // Never: needs a socket; the connection's other end is the test's.
 
-import { beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { isFault } from "../../src/protocol/fault.ts";
 import { REPLY_SECONDS_MAX, WAITS_PER_SECOND_MAX } from "../../src/protocol/limits.ts";
 import { type Answer, type Caller, createCaller, expectReply } from "../../src/transport/caller.ts";
 import { createVirtualClock, type VirtualClock } from "../support/clock.ts";
 import { codeOf, good } from "../support/good.ts";
 import { createFarEnd, type FarEnd } from "../support/net.ts";
+
+setDefaultTimeout(60_000);
 
 let clock: VirtualClock;
 let caller: Caller;

@@ -135,7 +135,7 @@ export function describeCatalog(kind: string, make: () => Catalog): void {
       await catalog.withdraw(member, "0.mp4");
       expect(codeOf(await catalog.update(member, share("more.mp4")))).toBe("no fault");
       expect(codeOf(await catalog.update(member, share("yet more.mp4")))).toBe("TOO_MANY");
-    }, 20_000);
+    });
 
     test("WITHDRAW takes out one file of one member", async () => {
       const member = await join(1, share("a.mp4", ROOT), share("copy.mp4", ROOT));
@@ -190,6 +190,6 @@ export function describeCatalog(kind: string, make: () => Catalog): void {
       for (let i = 0; i < 1000; i++) await catalog.update(member, share(`${i}.mp4`, root(300_000 + i)));
       expect(await catalog.sources(root(300_999))).toEqual([{ address: at(1), complete: true }]);
       expect(await catalog.sources(root(0))).toEqual([]);
-    }, 20_000);
+    });
   });
 }

@@ -2,7 +2,7 @@
 // Invariant: turns of the event loop are counted, not timed, except where a bound is ten times what is needed.
 // Never: touches a socket.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createMemoryCatalog, type MemoryCatalog } from "../../src/catalog/memory.ts";
 import { createStringPool } from "../../src/catalog/table/string-pool.ts";
 import { runInSlices } from "../../src/catalog/time-slices.ts";
@@ -10,6 +10,8 @@ import type { Root, Share } from "../../src/protocol/messages.ts";
 import { turn } from "../support/clock.ts";
 import { codeOf, good } from "../support/good.ts";
 import { at, share } from "./catalog-contract.ts";
+
+setDefaultTimeout(60_000);
 
 const library = (count: number, from = 0): Share[] =>
   Array.from({ length: count }, (_, i) => share(`vídeo ${from + i}.mp4`, (from + i).toString(16).padStart(64, "0")));
@@ -115,7 +117,7 @@ describe("memory", () => {
       if (round === 1) after = catalog.bytes;
     }
     expect(catalog.bytes).toBeLessThanOrEqual(after * 1.3);
-  }, 60_000);
+  });
 
   test("is at most 256 bytes for an entry with a name and a content of its own", async () => {
     const catalog = createMemoryCatalog();

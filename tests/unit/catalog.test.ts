@@ -2,7 +2,7 @@
 // Invariant: what SEARCH and SOURCES say agrees with who is in and what they announced.
 // Never: touches a socket.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import fc from "fast-check";
 import { answer, type Client, publishedAddress } from "../../src/catalog/answer.ts";
 import type { Member } from "../../src/catalog/contract.ts";
@@ -13,6 +13,8 @@ import type { ServerRequest, Share } from "../../src/protocol/messages.ts";
 import { decodeAddresses, decodeHolders } from "../../src/protocol/payloads.ts";
 import { codeOf, good } from "../support/good.ts";
 import { at, describeCatalog, OTHER_ROOT, ROOT, share } from "./catalog-contract.ts";
+
+setDefaultTimeout(60_000);
 
 describeCatalog("memory", createMemoryCatalog);
 

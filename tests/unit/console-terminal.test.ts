@@ -1,10 +1,12 @@
 // The peer's console on a real pseudo-terminal, with a stand-in for the network: what a person sees, and what stays.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { createRandom } from "../simulation/random.ts";
 import { KEY, openTerminal, type TerminalSession } from "../support/terminal.ts";
 import { until } from "../support/until.ts";
+
+setDefaultTimeout(60_000);
 
 const COMMAND = [process.execPath, join(import.meta.dir, "../support/console.ts")];
 const JOINED = "Sou peer 127.0.0.1:8776 com arquivos aula1.mp4 aula 2.mp4";

@@ -2,7 +2,7 @@
 // Invariant: every case runs in a folder of its own that is removed at the end.
 // Never: leaves the temporary folder, or waits for time to pass.
 
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,6 +19,8 @@ import {
   partName,
 } from "../../src/content/safe-files.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
+
+setDefaultTimeout(60_000);
 
 const windows = process.platform === "win32";
 const root = fs.mkdtempSync(join(tmpdir(), "napster-folder-"));
@@ -152,7 +154,7 @@ describe("a listing", () => {
     expect((await list()).shares.length).toBe(20_000);
     clearInterval(counter);
     expect(turns).toBeGreaterThan(5);
-  }, 60_000); // making so many files takes a slow disk a while
+  }); // making so many files takes a slow disk a while
 });
 
 describe("opening a share", () => {

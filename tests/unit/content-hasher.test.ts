@@ -3,7 +3,7 @@
 // Never: touches the person's own cache, or waits for time to pass.
 
 import { Database } from "bun:sqlite";
-import { afterAll, afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,6 +16,8 @@ import { type Stamp, stampFile } from "../../src/content/safe-files.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
 import { createVirtualClock } from "../support/clock.ts";
 import { until } from "../support/until.ts";
+
+setDefaultTimeout(60_000);
 
 const windows = process.platform === "win32";
 const MIB = 1024 * 1024;

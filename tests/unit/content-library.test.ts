@@ -2,7 +2,7 @@
 // Invariant: a scripted hasher and a virtual clock; only the folder is real.
 // Never: waits for time to pass.
 
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,6 +23,8 @@ import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts
 import { closeAfterTest } from "../support/closing.ts";
 import { good } from "../support/good.ts";
 import { until } from "../support/until.ts";
+
+setDefaultTimeout(60_000);
 
 const root = fs.mkdtempSync(join(tmpdir(), "napster-library-"));
 afterAll(() => fs.rmSync(root, { recursive: true, force: true }));

@@ -1,8 +1,10 @@
 // What others say is damaged, and when it is looked at.
 
-import { beforeEach, expect, test } from "bun:test";
+import { beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { CHECK_SECONDS, CHECKS_MAX, CHECKS_PER_ADDRESS_MAX, createDamage, type Damage } from "../../src/peer/damage.ts";
 import { createVirtualClock, type VirtualClock } from "../support/clock.ts";
+
+setDefaultTimeout(60_000);
 
 let clock: VirtualClock;
 let damage: Damage;

@@ -2,7 +2,7 @@
 // Invariant: the final name appears only with the source's bytes; whatever went wrong, what was kept can be resumed.
 // Never: waits for time to pass; lanes run in this thread.
 
-import { afterAll, afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,6 +23,8 @@ import { connect } from "../../src/transport/tcp.ts";
 import { codeOf, good } from "../support/good.ts";
 import { contentOf, data, type Get, hashOf, type Script, type Sharer, startSharer } from "../support/sharer.ts";
 import { until } from "../support/until.ts";
+
+setDefaultTimeout(60_000);
 
 const PIECE = 256 * 1024;
 const BLOCK = 16 * 1024;
@@ -403,7 +405,7 @@ describe("a source that breaks", () => {
       until("the download to end, after a thousand tries", () => source.asked.length > 5000 && "endless", 30),
     ]);
     expect(codeOf(ended)).not.toBe("no fault");
-  }, 40_000);
+  });
 
   for (const code of ["BAD_STATE", "TOO_MANY", "CHANGED", "LUNCH"])
     test(`its word by a final ${code} in answer to LANE is not asked for another`, async () => {
@@ -766,7 +768,7 @@ describe("whoever puts things into the folder meanwhile", () => {
       },
     });
     expect(codeOf(await fetchFrom(source.address))).toBe("CHANGED");
-  }, 15_000);
+  });
 
   test("with a journal of many gigabytes does not have it read into memory", async () => {
     fs.writeFileSync(path(JOURNAL), "");

@@ -2,7 +2,7 @@
 // Invariant: an address that asks for much never keeps another from its part, and a slot is kept by bytes that are taken.
 // Never: opens a socket or waits for time; the other ends read what the test lets them.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { fault } from "../../src/protocol/fault.ts";
 import {
   QUEUE_MAX,
@@ -19,6 +19,8 @@ import { createSlots } from "../../src/upload/slots.ts";
 import { createUploadServer, type UploadPolicy, type UploadsEvent } from "../../src/upload/upload-server.ts";
 import { createVirtualClock, turn } from "../support/clock.ts";
 import { createFarEnd, type FarEnd } from "../support/net.ts";
+
+setDefaultTimeout(60_000);
 
 const SIZE = 1e12;
 const MIB = 1024 * 1024;
@@ -118,7 +120,7 @@ describe("slots and queue", () => {
         takes();
       }
       expect(holder?.state).not.toBe("open");
-    }, 60_000);
+    });
   }
 
   test("of one address alone are never taken away for another of its own", async () => {
@@ -130,7 +132,7 @@ describe("slots and queue", () => {
       takes();
     }
     expect(holder?.state).toBe("open");
-  }, 60_000);
+  });
 
   test("a full queue makes room for each address at the cost of the longest, which is told BUSY", async () => {
     const { ask } = share({ maxUploads: 1 });
@@ -201,7 +203,7 @@ describe("a slot", () => {
   test("is kept at the least rate, steady or in bursts of ten seconds' worth, while others wait", async () => {
     expect(await holds(`GET 0 ${UPLOAD_BYTES_PER_SECOND_MIN}\n`, 1, true)).toBe("kept");
     expect(await holds(`GET 0 ${10 * UPLOAD_BYTES_PER_SECOND_MIN}\n`, 10, true)).toBe("kept");
-  }, 60_000);
+  });
 
   for (const step of [0, 128 * 1024, 400 * 1024, SEND_STEP_BYTES_MAX]) {
     for (const rate of [0, 1000, 3000, 4096, 5000, 20_000, 60_000]) {

@@ -2,7 +2,7 @@
 // Invariant: the two servers differ in one thing only, that the catalog of one cannot answer from bytes.
 // Never: touches a socket.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import fc from "fast-check";
 import type { Catalog } from "../../src/catalog/contract.ts";
 import { createMemoryCatalog } from "../../src/catalog/memory.ts";
@@ -13,6 +13,8 @@ import type { Connect } from "../../src/transport/connection.ts";
 import { createVirtualClock, turn } from "../support/clock.ts";
 import { createNet, type FarEnd } from "../support/net.ts";
 import { joinOf as join } from "../support/servidor.ts";
+
+setDefaultTimeout(60_000);
 
 /** A server on no network, and connections to it. */
 function serve(catalog: Catalog, clients: number): { clients: FarEnd[]; events: ServidorEvent[] } {

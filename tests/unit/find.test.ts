@@ -2,7 +2,7 @@
 // Invariant: what is found agrees with what a plain search through all names would find.
 // Never: waits for time to pass.
 
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { answer, type Client } from "../../src/catalog/answer.ts";
 import { createMemoryCatalog, type MemoryCatalog } from "../../src/catalog/memory.ts";
 import { findWords } from "../../src/peer/find.ts";
@@ -12,6 +12,8 @@ import { decodeFound } from "../../src/protocol/payloads.ts";
 import { decodeServerRequest } from "../../src/protocol/requests.ts";
 import { codeOf, good } from "../support/good.ts";
 import { at, OTHER_ROOT, ROOT, share } from "./catalog-contract.ts";
+
+setDefaultTimeout(60_000);
 
 let catalog: MemoryCatalog;
 afterEach(() => catalog.close());

@@ -2,7 +2,7 @@
 // The lines and lists of the protocol have their own: names, requests, replies, payloads, reader and protocol .test.ts.
 
 import { Database } from "bun:sqlite";
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import fc from "fast-check";
 import { isUsage, parsePeer, parseServer } from "../../src/config.ts";
@@ -35,6 +35,8 @@ import { temporaryFolder } from "../support/folders.ts";
 import { anyAddress, anyPeerRequest, anyReply, anyRoot, mutated } from "../support/messages.ts";
 import { createFarEnd, createNet } from "../support/net.ts";
 import { hashOf } from "../support/sharer.ts";
+
+setDefaultTimeout(60_000);
 
 let inputs = 0;
 const counted = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T> =>

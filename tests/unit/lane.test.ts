@@ -2,7 +2,7 @@
 // Invariant: a piece is reported once, with the hash of the bytes that were written.
 // Never: needs a socket; the source is the test.
 
-import { beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createPieceHasher, HASH_BYTES } from "../../src/content/hashing/merkle.ts";
 import { createLane, type Lane, type LaneEvent } from "../../src/download/lanes/lane.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
@@ -11,6 +11,8 @@ import { createTokenBucket } from "../../src/shared/token-bucket.ts";
 import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
 import { createNet, type FarEnd, type Net } from "../support/net.ts";
 import { contentOf, data, hashOf } from "../support/sharer.ts";
+
+setDefaultTimeout(60_000);
 
 const PIECE = 256 * 1024;
 const CONTENT = contentOf(2 * PIECE + 10);

@@ -1,6 +1,6 @@
 // The lock on a name in a folder: two processes, two caches, two people, two spellings, two machines; and what the dead leave.
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { type Lock, type Pace, takeLock } from "../../src/content/lock.ts";
@@ -10,6 +10,8 @@ import { type FoldingFolder, openFoldingFolder } from "../support/folding.ts";
 import { codeOf, good } from "../support/good.ts";
 import { type Program, startProgram } from "../support/program.ts";
 import { describeWith } from "../support/tools.ts";
+
+setDefaultTimeout(60_000);
 
 const windows = process.platform === "win32";
 const root = process.getuid?.() === 0;
@@ -75,7 +77,7 @@ describe("a lock", () => {
     expect(all.map((other) => other.stdout().trim()).sort()).toEqual([...Array(7).fill("IN_USE"), "held"]);
     for (const other of all) other.endInput();
     await Promise.all(all.map((other) => other.exit()));
-  }, 30_000);
+  });
 
   test("goes to one of many in one process, one after another", async () => {
     let inside = 0;
@@ -266,7 +268,7 @@ describeWith(["a folder that does not tell case apart"], "a folder that does not
   let folding: FoldingFolder;
   beforeAll(async () => {
     folding = await openFoldingFolder();
-  }, 60_000);
+  });
   afterAll(() => folding[Symbol.asyncDispose]());
 
   test("has one lock for all spellings, in one process and in two", async () => {
@@ -282,7 +284,7 @@ describeWith(["a folder that does not tell case apart"], "a folder that does not
     await next.exit();
     await good(await takeLock(folding.path, "a.mp4")).release();
     expect(fs.readdirSync(folding.path)).toEqual([]);
-  }, 30_000);
+  });
 
   test("goes to exactly one of eight that spell it in two ways", async () => {
     const all = Array.from({ length: 8 }, (_, i) => holder(i % 2 === 0 ? "B.mp4" : "b.mp4", folding.path));
@@ -290,7 +292,7 @@ describeWith(["a folder that does not tell case apart"], "a folder that does not
     expect(all.map((other) => other.stdout().trim()).sort()).toEqual([...Array(7).fill("IN_USE"), "held"]);
     for (const other of all) other.endInput();
     await Promise.all(all.map((other) => other.exit()));
-  }, 60_000);
+  });
 
   test("has what is taken up again read once more before its name, where no time can be relied on", async () => {
     const first = good(await openPartWorkspace(folding.path, "D.mp4"));

@@ -2,7 +2,7 @@
 // Invariant: what the network answers agrees with what lies in the peers' folders.
 // Never: waits for time to pass.
 
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,6 +17,8 @@ import { codeOf, good } from "../support/good.ts";
 import { dial, type Running, startServidor } from "../support/servidor.ts";
 import { contentOf, hashOf, startSharer } from "../support/sharer.ts";
 import { until } from "../support/until.ts";
+
+setDefaultTimeout(60_000);
 
 const before = { cache: process.env.NAPSTER_CACHE };
 const root = fs.mkdtempSync(join(tmpdir(), "napster-peer-"));
@@ -466,7 +468,7 @@ describe("SEARCH and DOWNLOAD", () => {
     });
     expect(source.events).toContainEqual({ type: "returned", name: "a.mp4" });
     good(await target.peer.download(source.address, { name: "a.mp4" }));
-  }, 30_000);
+  });
 
   test("from a peer that rejects all is REFUSED, from one that is gone PEER_UNREACHABLE or PEER_GONE", async () => {
     const server = startServer();
@@ -516,7 +518,7 @@ describe("SEARCH and DOWNLOAD", () => {
     expect(codeOf(await target.peer.download(sharer.address, { name: "a.mp4" }))).not.toBe("no fault");
     expect(await target.peer.search("a.mp4")).toEqual([]);
     expect(fs.readdirSync(target.folder)).not.toContain("a.mp4");
-  }, 30_000);
+  });
 
   test("several at once from one peer all arrive, and each is told as uploaded", async () => {
     const server = startServer();
@@ -548,7 +550,7 @@ describe("the server", () => {
     );
     const found = good(await source.peer.search("a.mp4"));
     expect([...found].map(({ port }) => port).sort()).toEqual([source.address.port, target.address.port].sort());
-  }, 30_000);
+  });
 
   test("forgets a peer that leaves at once", async () => {
     const server = startServer();

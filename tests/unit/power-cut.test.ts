@@ -2,7 +2,7 @@
 // Invariant: a record that is found stands for bytes that are on the disk; a piece told as kept is found again.
 // Never: a real disk; what a cache would lose is lost by choice, sector by sector.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import fc from "fast-check";
 import { decodeJournal } from "../../src/download/disk/journal.ts";
 import { createPartFile } from "../../src/download/disk/part-file.ts";
@@ -12,6 +12,8 @@ import { createDisk, type SimDisk } from "../simulation/disk.ts";
 import { hashRange } from "../simulation/peer.ts";
 import { createRandom } from "../simulation/random.ts";
 import { createProcess, createTime, type Time } from "../simulation/time.ts";
+
+setDefaultTimeout(60_000);
 
 const CONTENT = contentOf(7); // five pieces and a bit
 const { hashed, bytes } = CONTENT;
@@ -119,7 +121,7 @@ describe("a power cut", () => {
       }
     }
     expect(cuts).toBeGreaterThan(500);
-  }, 30_000);
+  });
 
   test("at any step, whatever the disk refused before, leaves no record without its bytes", () => {
     const act = fc.constantFrom<Act>(

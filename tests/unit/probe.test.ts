@@ -2,7 +2,7 @@
 // Invariant: every door here listens on port 0 of loopback and is closed; deadlines stand on a clock of their own.
 // Never: waits for time to pass.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { fault } from "../../src/protocol/fault.ts";
 import { PROBE_SECONDS_MAX, PROBES_PER_ADDRESS_MAX } from "../../src/protocol/limits.ts";
 import { proofOf } from "../../src/protocol/proof.ts";
@@ -17,6 +17,8 @@ import { createNet } from "../support/net.ts";
 import type { Raw } from "../support/raw.ts";
 import { askList, dial, joinOf as joinWith, type Running, startServidor as start } from "../support/servidor.ts";
 import { until } from "../support/until.ts";
+
+setDefaultTimeout(60_000);
 
 const ROOT = "ab".repeat(32);
 const KEY = "0123456789abcdef".repeat(2);

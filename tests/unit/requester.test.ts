@@ -2,7 +2,7 @@
 // Invariant: no two lanes ever write the same piece at once, and the file outlives every lane.
 // Never: a socket, a thread or a real clock.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { JournalPiece } from "../../src/download/disk/journal.ts";
 import type { LaneEvent, Order } from "../../src/download/lanes/lane.ts";
 import type { Source } from "../../src/download/peers/source.ts";
@@ -12,6 +12,8 @@ import type { Address } from "../../src/protocol/address.ts";
 import { fault } from "../../src/protocol/fault.ts";
 import { HASH_BYTES, PIECE_BYTES_MIN } from "../../src/protocol/limits.ts";
 import { createVirtualClock } from "../support/clock.ts";
+
+setDefaultTimeout(60_000);
 
 const PIECES = 6;
 const SIZE = PIECES * PIECE_BYTES_MIN;

@@ -3,7 +3,7 @@
 // Never: waits for time to pass.
 
 import { heapStats } from "bun:jsc";
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createMemoryCatalog } from "../../src/catalog/memory.ts";
 import {
   FIND_WAIT_SECONDS_MAX,
@@ -22,6 +22,8 @@ import { createFarEnd, createNet, type FarEnd } from "../support/net.ts";
 import type { Raw } from "../support/raw.ts";
 import { dial, enter as enterWith, type Running, startServidor } from "../support/servidor.ts";
 import { until } from "../support/until.ts";
+
+setDefaultTimeout(60_000);
 
 const KIB = 1024;
 

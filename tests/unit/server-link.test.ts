@@ -2,7 +2,7 @@
 // Invariant: after any loss the link is back by itself, with all that the peer shares by then.
 // Never: waits for time to pass.
 
-import { beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   createServerLink,
   LINK_TABLE,
@@ -26,6 +26,8 @@ import { createRandom } from "../simulation/random.ts";
 import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
 import { codeOf, good } from "../support/good.ts";
 import { createNet, type FarEnd, type Net } from "../support/net.ts";
+
+setDefaultTimeout(60_000);
 
 const SERVER: Address = { ip: "127.0.0.1", port: 1099 };
 const HERE: Address = { ip: "127.0.0.1", port: 9001 };

@@ -2,7 +2,7 @@
 // Invariant: every server here listens on port 0, stands on a clock of its own where deadlines count, and is closed.
 // Never: waits for time to pass.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   IDLE_SECONDS_MAX,
   JOIN_PAYLOAD_BYTES_MAX,
@@ -21,6 +21,8 @@ import { createNet } from "../support/net.ts";
 import type { Raw } from "../support/raw.ts";
 import { askList, dial, enter, joinOf, startServidor } from "../support/servidor.ts";
 import { until } from "../support/until.ts";
+
+setDefaultTimeout(60_000);
 
 const ROOT = "ab".repeat(32);
 

@@ -2,7 +2,7 @@
 // Invariant: whatever one side does, `close` comes once and last, and everything sent before a goodbye arrives.
 // Never: leaves a socket open.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { type Connection, DEAF, type Handlers, type Listener } from "../../src/transport/connection.ts";
 import { connect, listen } from "../../src/transport/tcp.ts";
@@ -10,6 +10,8 @@ import { closeAfterTest } from "../support/closing.ts";
 import { codeOf, good } from "../support/good.ts";
 import { openRaw } from "../support/raw.ts";
 import { until } from "../support/until.ts";
+
+setDefaultTimeout(60_000);
 
 type Seen = { connection: Connection; events: string[]; bytes: number };
 
@@ -85,7 +87,7 @@ describe("a connection", () => {
     expect(connection.queued).toBeGreaterThan(0);
     connection.end();
     await until("the close", () => events.includes("close"), 15);
-  }, 20_000);
+  });
 
   test("tells `close` once and last, however it ends", async () => {
     const { listener, all } = listening();

@@ -2,7 +2,7 @@
 // Invariant: whichever way each part goes, the bytes that leave are the file's, in order, each once.
 // Never: opens a socket; the connection stands still unless the test moves it.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { encodeRequest } from "../../src/protocol/requests.ts";
 import { CANNOT_SEND, type Connection } from "../../src/transport/connection.ts";
 import { createFairRate } from "../../src/upload/fair-rate.ts";
@@ -11,6 +11,8 @@ import { createUploadConnection } from "../../src/upload/upload-connection.ts";
 import { createVirtualClock, turn } from "../support/clock.ts";
 import { createFarEnd } from "../support/net.ts";
 import { contentOf } from "../support/sharer.ts";
+
+setDefaultTimeout(60_000);
 
 const FD = 7;
 const SIZE = 2_000_000;

@@ -2,7 +2,7 @@
 // Invariant: only what was listed is served, and every slot comes back whatever its holder does.
 // Never: waits for time to pass.
 
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,6 +39,8 @@ import type { Raw } from "../support/raw.ts";
 import { dial } from "../support/servidor.ts";
 import { contentOf, hashOf } from "../support/sharer.ts";
 import { until } from "../support/until.ts";
+
+setDefaultTimeout(60_000);
 
 const root = fs.mkdtempSync(join(tmpdir(), "napster-uploads-"));
 const SIZE = 3_000_000;
