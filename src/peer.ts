@@ -124,7 +124,14 @@ export class Peer {
         if (library?.remove(name)) this.#withdraw(library, name, { type: "damaged", name, piece });
       },
     });
-    this.#hasher = createHasher({ ...env, cache: this.#cache, background: true, rate: options.hashRate });
+    this.#hasher = createHasher({
+      machine: env,
+      clock: env.clock,
+      workers: env.workers,
+      cache: this.#cache,
+      background: true,
+      rate: options.hashRate,
+    });
     this.#link = createServerLink({
       server: options.server,
       connect: env.connect,

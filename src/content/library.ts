@@ -4,9 +4,10 @@
 
 import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Root, Share } from "../protocol/messages.ts";
+import type { Clock } from "../shared/clock.ts";
 import type { Listing, LocalShare } from "./folder.ts";
 import type { HashCache } from "./hashing/hash-cache.ts";
-import type { Clock, Hasher } from "./hashing/hasher.ts";
+import type { Hasher } from "./hashing/hasher.ts";
 import { type Hashed, pieceBytesFor } from "./hashing/merkle.ts";
 import { finalPath, isPassing, isUntouched, type Stamp, sameStamp, stampFile as stampHere } from "./safe-files.ts";
 
