@@ -30,10 +30,7 @@ function must<T>(result: T): Exclude<T, { fault: unknown }> {
 const config = JSON.parse(Bun.argv[2] ?? "{}") as RunnerConfig;
 const peer = new Peer({
   server: must(parseAddress(config.server)),
-  maxUploads: 100,
-  rejectAll: false,
-  maxUploadRate: config.maxUploadRate,
-  maxDownloadRate: undefined,
+  uploads: { maxUploads: 100, rejectAll: false, maxUploadRate: config.maxUploadRate },
   onEvent: tell,
 });
 const { address } = must(await peer.join({ host: "127.0.0.1", port: 0, folder: config.folder }));

@@ -120,21 +120,23 @@ type PeerOptions = {
   readonly host: string | undefined;
   readonly port: number | undefined;
   readonly json: boolean;
-  readonly maxUploads: number;
-  readonly rejectAll: boolean;
-  /** Bytes per second below which an upload loses its slot. */
-  readonly minUploadRate: number | undefined;
-  /** Seconds without a byte after which a download leaves a source. */
-  readonly stallSeconds: number | undefined;
-  /** Bytes per second; undefined for no limit. */
-  readonly maxUploadRate: number | undefined;
-  readonly maxDownloadRate: number | undefined;
-  /** Bytes per second that hashing reads of files for which nobody waits. */
+  /** `minUploadRate`: below it an upload loses its slot. Rates are in bytes per second, undefined for no limit. */
+  readonly uploads: {
+    readonly maxUploads: number;
+    readonly rejectAll: boolean;
+    readonly minUploadRate: number | undefined;
+    readonly maxUploadRate: number | undefined;
+  };
+  /** `stallSeconds`: without a byte a download leaves a source. `paranoid`: each is read again before it gets its name. */
+  readonly downloads: {
+    readonly stallSeconds: number | undefined;
+    readonly maxDownloadRate: number | undefined;
+    readonly paranoid: boolean;
+  };
+  /** Bytes per second that hashing reads of files that no download waits for. */
   readonly hashRate: number | undefined;
   /** Keeps downloads to the chosen peer. */
   readonly only: boolean;
-  /** Reads each download again before it gets its name. */
-  readonly paranoid: boolean;
   /** How long a download waits in a queue without moving up; undefined when not given. */
   readonly maxWaitSeconds: number | undefined;
 };
@@ -193,15 +195,19 @@ export function parsePeer(
     host: flags.host,
     port: flags.port,
     json,
-    maxUploads: flags["max-uploads"] ?? UPLOADS_DEFAULT,
-    rejectAll: flags["reject-all"] ?? false,
-    minUploadRate: flags["min-rate"],
-    stallSeconds: flags["stall-timeout"],
-    maxUploadRate: flags["max-upload-rate"],
-    maxDownloadRate: flags["max-download-rate"],
+    uploads: {
+      maxUploads: flags["max-uploads"] ?? UPLOADS_DEFAULT,
+      rejectAll: flags["reject-all"] ?? false,
+      minUploadRate: flags["min-rate"],
+      maxUploadRate: flags["max-upload-rate"],
+    },
+    downloads: {
+      stallSeconds: flags["stall-timeout"],
+      maxDownloadRate: flags["max-download-rate"],
+      paranoid: flags.paranoid ?? false,
+    },
     hashRate: flags["hash-rate"],
     only: flags.only ?? false,
-    paranoid: flags.paranoid ?? false,
     maxWaitSeconds: flags["max-wait"],
   };
   // A name may be typed as several words, as a person does who forgets the quotes.

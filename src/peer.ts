@@ -9,12 +9,14 @@ import { createLibrary, type Hashing, type Held, type Library } from "./content/
 import { NO_OFFER } from "./content/part-workspace.ts";
 import { finalPath } from "./content/safe-files.ts";
 import { download } from "./download/download.ts";
+import type { LanePolicy } from "./download/lanes/lane-worker.ts";
 import { createDamage } from "./peer/damage.ts";
 import { type PeerEnv, SYSTEM } from "./peer/env.ts";
 import { type FoundWords, findWords } from "./peer/find.ts";
 import { createRefusals } from "./peer/refusals.ts";
 import type { Done, DownloadRequest, JoinAt, Joined, NotJoined, Sharing } from "./peer/requests.ts";
-import { createServerLink, type Entered, type ServerLink } from "./peer/server-link.ts";
+import type { Entered } from "./peer/server-connection.ts";
+import { createServerLink, type ServerLink } from "./peer/server-link.ts";
 import { type Address, AS_SEEN, LOOPBACK, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import type { Holder, Root } from "./protocol/messages.ts";
@@ -25,7 +27,7 @@ import { localIp } from "./transport/route.ts";
 import { freePort } from "./transport/tcp.ts";
 import { createPartialShares } from "./upload/partial-shares.ts";
 import { entriesOf, entryOf } from "./upload/share-entry.ts";
-import type { UploadsEvent } from "./upload/upload-server.ts";
+import type { UploadPolicy, UploadsEvent } from "./upload/upload-server.ts";
 import type { UploadThread } from "./upload/upload-thread.ts";
 
 export type { Progress, Waiting } from "./download/progress.ts";
@@ -54,20 +56,18 @@ export type PeerEvent =
   | { readonly type: "uploaded"; readonly name: string; readonly to: Address; readonly bytes: number }
   | { readonly type: "hashed"; readonly name: string; readonly root: string };
 
-export type PeerOptions = {
-  readonly server: Address;
-  readonly maxUploads: number;
-  readonly rejectAll: boolean;
-  /** Bytes per second for all uploads together, and for a download; no limit when not given. */
-  readonly maxUploadRate?: number | undefined;
-  readonly maxDownloadRate?: number | undefined;
-  /** Bytes per second below which an upload loses its slot, and seconds without a byte that end a lane. */
-  readonly minUploadRate?: number | undefined;
-  readonly stallSeconds?: number | undefined;
-  /** Bytes per second that the hashing of files reads for which nobody waits; no limit when not given. */
-  readonly hashRate?: number | undefined;
+/** How a download fetches: its lanes' limits, in bytes per second and in seconds without a byte that end one. */
+export type DownloadPolicy = LanePolicy & {
   /** Reads each download again before it gets its name, though nothing speaks against it. */
   readonly paranoid?: boolean;
+};
+
+export type PeerOptions = {
+  readonly server: Address;
+  readonly uploads: UploadPolicy;
+  readonly downloads?: DownloadPolicy;
+  /** Bytes per second that hashing reads of files that no download waits for; no limit when not given. */
+  readonly hashRate?: number | undefined;
   readonly onEvent: (event: PeerEvent) => void;
   /** The machine, where it is another than this one. */
   readonly env?: PeerEnv;
@@ -134,9 +134,7 @@ export class Peer {
     });
     this.#link = createServerLink({
       server: options.server,
-      connect: env.connect,
-      clock: env.clock,
-      random: env.random,
+      env,
       shares: () => this.#place?.library.shares() ?? [],
       key: this.#key,
       onListed: () => this.#offers.renew(),
@@ -239,9 +237,9 @@ export class Peer {
 
   /** SPEC 5.a: uploads have a thread of their own, so that other peers are answered whatever this one is doing. */
   #uploadThread(): UploadThread {
-    const { maxUploads, rejectAll, maxUploadRate, minUploadRate } = this.#options;
-    const policy = { maxUploads, rejectAll, maxUploadRate, minUploadRate };
-    this.#uploads ??= this.#env.startUploadThread(policy, this.#key, (event) => this.#hearUploads(event));
+    this.#uploads ??= this.#env.startUploadThread(this.#options.uploads, this.#key, (event) =>
+      this.#hearUploads(event),
+    );
     return this.#uploads;
   }
 
@@ -265,6 +263,7 @@ export class Peer {
   /** SPEC 5.f, 5.h: the file from that peer into our own folder, verified; then UPDATE by itself. */
   async download(from: Address, request: DownloadRequest = {}): Promise<Done | Fault> {
     const env = this.#env;
+    const { downloads = {} } = this.#options;
     const place = this.#place;
     const uploads = this.#uploads;
     if (place?.typed === undefined || uploads === undefined) return fault("NOT_JOINED", "ours", "DOWNLOAD before JOIN");
@@ -277,14 +276,14 @@ export class Peer {
     if (await env.hasFile(place.library.folder, name))
       return this.#alreadyHere(place, name, [from, ...others], request.signal);
     const isSilent = place.sharing === "nothing" || isDotFile(name);
-    const threads = env.createLaneThreads(LANE_THREADS, this.#options);
+    const threads = env.createLaneThreads(LANE_THREADS, downloads);
     const rechecking = env.createHashPool(1);
     const downloaded = await download({
       name,
       from,
       others,
       only: request.only ?? false,
-      paranoid: this.#options.paranoid ?? false,
+      paranoid: downloads.paranoid ?? false,
       maxWaitSeconds: request.maxWaitSeconds ?? Number.POSITIVE_INFINITY,
       openPartWorkspace: (wanted, apart) => env.openPartWorkspace(place.library.folder, wanted, apart),
       openLane: threads.open,
@@ -294,7 +293,7 @@ export class Peer {
         isSilent ? NO_OFFER : this.#offers.begin(uploads, { folder: place.library.folder, name, ...part }, content),
       random: env.random,
       self: place.published,
-      maxDownloadRate: this.#options.maxDownloadRate,
+      maxDownloadRate: downloads.maxDownloadRate,
       connect: env.connect,
       clock: env.clock,
       signal: request.signal,

@@ -109,7 +109,6 @@ const TOO_LARGE: readonly string[] = [
   "src/download/session.ts startSession",
   "src/download/disk/part-file.ts createPartFile",
   "src/download/peer-list.ts createPeerList",
-  "src/peer/server-link.ts createServerLink",
 ];
 const TOO_MANY_PARAMETERS: readonly string[] = [
   "src/catalog/answer.ts answer",
@@ -133,8 +132,6 @@ const TOO_MANY_OPTIONS: readonly string[] = [
   "src/download/peer-list.ts createPeerList",
   "src/download/requests/requester.ts createRequester",
   "src/download/session.ts startSession",
-  "src/peer.ts Peer",
-  "src/peer/server-link.ts createServerLink",
   "src/servidor.ts Servidor",
 ];
 // Words that the code had for what has another name now (docs/ARCHITECTURE.md, Glossary): an old word may not return.

@@ -5,7 +5,7 @@
 import type { Progress } from "../download/progress.ts";
 import type { Address } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
-import type { Listing } from "./server-link.ts";
+import type { Entered, Listing } from "./server-connection.ts";
 
 export type Sharing = "folder" | "downloads" | "nothing";
 
@@ -26,14 +26,7 @@ export type JoinAt = {
 };
 /** Why there is no JOIN, and the address that was refused where it came so far: it has the port that the system chose. */
 export type NotJoined = Fault & { readonly at?: Address };
-/** `reached`: others can connect to us, as far as the server could find out; nobody finds us otherwise. */
-export type Joined = {
-  readonly address: Address;
-  readonly reached: boolean;
-  /** Only this machine's peers find us there; the IP at which others would. */
-  readonly localFor?: string;
-  readonly names: readonly string[];
-};
+export type Joined = Entered & { readonly names: readonly string[] };
 export type DownloadRequest = {
   /** The file's name; the last searched one when not given. */
   readonly name?: string;

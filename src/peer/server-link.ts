@@ -1,4 +1,4 @@
-// A peer's one connection to the server: joined, kept alive, and joined again by itself when the server comes back.
+// A peer's membership of the network: joined, kept alive, and joined again by itself when the server comes back.
 // Invariant: what the server knows of us is what `shares()` says, from each JOIN on; one connection and one plan at most.
 // Never: gives up while we are in; a transfer between peers neither needs it nor waits for it.
 
@@ -15,39 +15,35 @@ import {
   UNREACHED_SECONDS_MAX,
   UNREACHED_SECONDS_MIN,
 } from "../protocol/limits.ts";
-import { type ServerRequest, type Share, VERSION } from "../protocol/messages.ts";
-import { encodeShares } from "../protocol/payloads.ts";
-import type { Clock } from "../shared/clock.ts";
-import { type Answer, type Caller, createCaller, expectReply } from "../transport/caller.ts";
-import type { Connect } from "../transport/connection.ts";
+import type { ServerRequest, Share } from "../protocol/messages.ts";
+import { type Clock, createTimer } from "../shared/clock.ts";
+import type { Answer, Caller } from "../transport/caller.ts";
+import type { Env } from "../transport/env.ts";
+import { createStanding, type Standing } from "./link-state.ts";
+import {
+  asServerFault,
+  createServerConnection,
+  type Entered,
+  LEFT,
+  type Listing,
+  type Plan,
+  type ServerConnection,
+} from "./server-connection.ts";
 
 export type ServerLinkOptions = {
   readonly server: Address;
-  readonly connect: Connect;
-  readonly clock: Clock;
-  /** 0 ≤ r < 1; spreads the return of many peers to a restarted server. */
-  readonly random: () => number;
+  /** Its chance spreads the return of many peers to a restarted server. */
+  readonly env: Env;
   /** What we have now, for each JOIN that brings none of its own. */
   readonly shares: () => Iterable<Share>;
-  /** What our door proves when the server dials back; without it the JOIN carries none. */
+  /** What our listening socket proves when the server dials back; without it the JOIN carries none. */
   readonly key?: string;
   readonly onLost: () => void;
   readonly onBack: (published: Address) => void;
-  /** We were in and could not be found; from now on we are. Only whole files are: offers were heard by nobody. */
+  /** We were in and could not be found; from now on we are. Only whole files are: the server has dropped the offers. */
   readonly onListed?: () => void;
   /** Whether others can connect to us has changed since the JOIN that was asked for. */
   readonly onReach?: (reached: boolean, published: Address) => void;
-};
-
-/** Whether others shall find us: at once; a little later, for who came to ask something first; or not at all. */
-export type Listing = "now" | "later" | "never";
-
-/** In, under that address; others find us there if they can connect to it. */
-export type Entered = {
-  readonly address: Address;
-  readonly reached: boolean;
-  /** Only this machine's peers find us there; the IP at which others would. */
-  readonly localFor?: string;
 };
 
 export type JoinOptions = {
@@ -59,7 +55,7 @@ export type JoinOptions = {
 export type ServerLink = {
   /**
    * Enters the network at this listening address, or moves there when already in; after whatever JOIN is under way. An
-   * address that nobody can connect to is tried again by itself, as long as we are in.
+   * address that no other machine can connect to is tried again by itself, as long as we are in.
    */
   join(address: Address, options?: JoinOptions): Promise<Entered | Fault>;
   /**
@@ -71,168 +67,74 @@ export type ServerLink = {
   leave(): Promise<void>;
 };
 
-/**
- * out: not in, and nothing is under way. entering: the first JOIN is. in: joined. moving: joined, and another JOIN is
- * under way. waiting: the connection is lost, and a timer runs. returning: a JOIN of its own, or of the person's, is
- * under way on the way back.
- */
-export type LinkState = "out" | "entering" | "in" | "moving" | "waiting" | "returning";
-/** join: one begins, the person's or our own. due: the timer is. refused: the JOIN failed, for whatever reason. */
-export type LinkEvent = "join" | "due" | "entered" | "refused" | "lost" | "leave";
-
-/** state -> event -> state. What is missing cannot happen there: JOINs wait for each other. */
-export const LINK_TABLE: Record<LinkState, Partial<Record<LinkEvent, LinkState>>> = {
-  out: { join: "entering", leave: "out" },
-  entering: { entered: "in", refused: "out", leave: "out" },
-  in: { join: "moving", lost: "waiting", leave: "out" },
-  moving: { entered: "in", refused: "in", lost: "waiting", leave: "out" },
-  waiting: { join: "returning", due: "returning", leave: "out" },
-  returning: { entered: "in", refused: "waiting", leave: "out" },
-};
-
-/** Questions change nothing, so they may be asked again. */
-const QUESTIONS: ReadonlySet<string> = new Set(["SEARCH", "FIND", "SOURCES"]);
-
 /** A server that does not answer the goodbye learns of it from the closed connection. */
 const LEAVE_SECONDS_MAX = 2;
 
-type Plan = { readonly address: Address; readonly listing: Listing; readonly shares: () => Iterable<Share> };
-
 export function createServerLink(options: ServerLinkOptions): ServerLink {
-  const { server, connect, clock } = options;
-  let state: LinkState = "out";
-  let link: Caller | undefined; // the one connection, from its dial on
-  let ended = fault("SERVER_GONE", "network"); // why the last one is over
-  let asked: Caller | undefined; // its first JOIN is not answered yet: what is said meanwhile goes behind it
-  let place: Plan | undefined; // set while we are in
+  const { env } = options;
+  const { clock } = env;
+  const standing = createStanding(clock);
+  const connection = createServerConnection({ ...options, onEnd: lose });
+  const turns = createTurns();
+  const pause = createPause(env.random);
+  const [returning, pinging, relisting] = [createTimer(clock), createTimer(clock), createTimer(clock)];
+  let plan: Plan | undefined; // set while we are in
   let reached = true; // as far as we know
-  let left = 0; // how often we have left: what was begun before is void
-  let pauseMs = RECONNECT_MS_MIN; // before the next return
   let enteredAt = 0;
-  let turns: Promise<unknown> = Promise.resolve();
-  let leaving: Promise<unknown> = turns;
-  let cancelReturn: () => void = () => {};
-  let cancelPing: () => void = () => {};
-  let cancelRelist: () => void = () => {};
-  const waiters = new Set<(isIn: boolean) => void>();
-
-  function go(event: LinkEvent): void {
-    const next = LINK_TABLE[state][event];
-    if (next === undefined) throw new Error(`${event} while ${state}`);
-    state = next;
-    if (state !== "in" && state !== "out") return;
-    for (const resolve of waiters) resolve(state === "in");
-    waiters.clear();
-  }
-
-  /** One after the other; what was begun before we left is not begun any more. */
-  function inTurn<T>(action: () => Promise<T>): Promise<T | Fault> {
-    const epoch = left;
-    const over = turns.then(async () => (epoch === left ? action() : fault("SERVER_GONE", "ours", "left")));
-    turns = over.catch(() => undefined);
-    return over;
-  }
-
-  /** A new connection, which is ours from now on. */
-  async function dial(): Promise<Caller | Fault> {
-    const epoch = left;
-    let made: Caller | undefined;
-    const connection = await connect(server, (opened) => {
-      const { caller, handlers } = createCaller(opened, clock);
-      made = caller;
-      return handlers;
-    });
-    if (isFault(connection)) return fault("SERVER_UNREACHABLE", "network", connection.detail, true);
-    const ours = made as Caller;
-    if (epoch !== left) {
-      ours.end();
-      return fault("SERVER_GONE", "ours", "left");
-    }
-    link = ours;
-    void ours.closed.then((why) => {
-      if (link !== ours) return;
-      link = undefined;
-      ended = why;
-      if (state === "in" || state === "moving") lose(why);
-    });
-    return ours;
-  }
 
   function lose(why: Fault): void {
-    go("lost");
-    cancelPing();
-    cancelRelist();
+    if (!standing.isIn()) return;
+    standing.go("lost");
+    pinging.cancel();
+    relisting.cancel();
     // Only a connection that has lasted makes up for those that did not.
-    if (clock.now() - enteredAt >= LASTED_SECONDS_MIN * 1000) pauseMs = RECONNECT_MS_MIN;
-    if (why.fault === "SHUTTING_DOWN") pauseMs = Math.max(pauseMs, RECONNECT_AFTER_SHUTDOWN_MS);
+    if (clock.now() - enteredAt >= LASTED_SECONDS_MIN * 1000) pause.reset();
+    if (why.fault === "SHUTTING_DOWN") pause.lengthen(RECONNECT_AFTER_SHUTDOWN_MS);
     returnLater();
     options.onLost();
   }
 
-  /** Tries again after a random part of the pause, which doubles up to RECONNECT_MS_MAX. */
-  function returnLater(): void {
-    const ms = pauseMs * (0.5 + options.random() / 2);
-    pauseMs = Math.min(pauseMs * 2, RECONNECT_MS_MAX);
-    cancelReturn = clock.after(ms, () => void inTurn(comeBack));
-  }
+  const returnLater = (): void => returning.set(pause.next(), () => void turns.take(comeBack));
 
   async function comeBack(): Promise<void> {
-    if (state !== "waiting" || place === undefined) return;
-    go("due");
-    const entered = await attempt(place);
+    if (standing.state !== "waiting" || plan === undefined) return;
+    standing.go("due");
+    const entered = await attempt(plan);
     if (isFault(entered)) return;
     options.onBack(entered.address);
     hear(entered);
   }
 
-  /** JOIN over `over`. */
-  async function enter(over: Caller, { address, listing, shares }: Plan): Promise<Entered | Fault> {
-    asked = over;
-    const payload = encodeShares(shares());
-    const key = listing === "now" ? options.key : "-";
-    void over.call({ verb: "HELLO", version: VERSION });
-    const request = { verb: "JOIN", address, payloadBytes: payload.length, ...(key !== undefined && { key }) } as const;
-    const answer = await over.call(request, { payload });
-    asked = undefined;
-    // SPEC 5.b: the peer is in once the answer holds JOIN_OK.
-    const joined = expectReply(answer, "JOIN_OK");
-    if (isFault(joined)) return asServerFault(joined);
-    const { address: at, reached: isReached, localFor } = joined.reply;
-    return { address: at, reached: isReached, ...(localFor !== undefined && { localFor }) };
-  }
-
   /** One JOIN, over the connection that there is or a new one, and what comes of it. */
-  async function attempt(plan: Plan): Promise<Entered | Fault> {
-    const epoch = left;
-    const over = link ?? (await dial());
-    const entered = isFault(over) ? over : await enter(over, plan);
-    if (epoch !== left || isFault(over) || isFault(entered)) {
-      if (epoch === left && state !== "waiting") giveUp();
-      return isFault(entered) ? entered : fault("SERVER_GONE", "ours", "left");
+  async function attempt(wanted: Plan): Promise<Entered | Fault> {
+    const hasLeft = turns.mark();
+    const over = connection.caller ?? (await connection.dial());
+    const entered = isFault(over) ? over : await connection.join(over, wanted);
+    if (hasLeft() || isFault(over) || isFault(entered)) {
+      if (!hasLeft() && standing.state !== "waiting") giveUp();
+      return isFault(entered) ? entered : LEFT;
     }
-    place = plan;
-    if (state === "waiting") return entered; // lost since the answer came
-    if (state !== "moving") enteredAt = clock.now();
-    go("entered");
-    if (link === over) keepAlive(over);
-    else lose(ended); // as soon as it was answered
+    plan = wanted;
+    if (standing.state === "waiting") return entered; // lost since the answer came
+    if (standing.state !== "moving") enteredAt = clock.now();
+    standing.go("entered");
+    if (connection.caller === over) keepAlive(over);
+    else lose(connection.ended); // as soon as it was answered
     if (!entered.reached) relistLater(UNREACHED_SECONDS_MIN);
-    else if (plan.listing === "later") relistLater(LISTED_LATER_SECONDS);
+    else if (wanted.listing === "later") relistLater(LISTED_LATER_SECONDS);
     return entered;
   }
 
   /** A JOIN has failed: we are where we were. */
   function giveUp(): void {
-    go("refused");
-    if (state === "in") return;
-    link?.end();
-    link = undefined;
-    if (state === "waiting") returnLater();
+    standing.go("refused");
+    if (standing.state === "in") return;
+    connection.release()?.end();
+    if (standing.state === "waiting") returnLater();
   }
 
   function keepAlive(over: Caller): void {
-    cancelPing();
-    cancelPing = clock.after(PING_SECONDS * 1000, () => {
+    pinging.set(PING_SECONDS * 1000, () => {
       void over.call({ verb: "PING" });
       keepAlive(over);
     });
@@ -240,16 +142,15 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
 
   /** JOINs again after `seconds`, and then after twice as long, until others can connect to us. */
   function relistLater(seconds: number): void {
-    cancelRelist();
-    cancelRelist = clock.after(seconds * 1000, () => void inTurn(() => relist(seconds)));
+    relisting.set(seconds * 1000, () => void turns.take(() => relist(seconds)));
   }
 
   async function relist(seconds: number): Promise<void> {
-    if (state !== "in" || place === undefined) return; // whoever comes back JOINs anyway
-    place = { ...place, listing: "now" };
-    go("join");
-    const entered = await attempt(place);
-    if (state !== "in") return;
+    if (standing.state !== "in" || plan === undefined) return; // the return JOINs anyway
+    plan = { ...plan, listing: "now" };
+    standing.go("join");
+    const entered = await attempt(plan);
+    if (standing.state !== "in") return;
     if (!isFault(entered) && entered.reached) options.onListed?.();
     else relistLater(Math.min(Math.max(seconds * 2, UNREACHED_SECONDS_MIN), UNREACHED_SECONDS_MAX));
     if (!isFault(entered)) hear(entered);
@@ -261,70 +162,105 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
     if (isNews) options.onReach?.(reached, entered.address);
   }
 
-  async function join(address: Address, { listing = "now", shares = options.shares }: JoinOptions = {}) {
-    return inTurn(async () => {
-      cancelReturn();
-      cancelRelist();
-      go("join");
-      const entered = await attempt({ address, listing, shares });
-      if (!isFault(entered)) reached = entered.reached;
-      else if (state === "in" && !reached) relistLater(UNREACHED_SECONDS_MIN);
-      return entered;
-    });
-  }
-
-  /** True when we are in again before `until`, in the clock's milliseconds. */
-  function back(until: number): Promise<boolean> {
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const cancel = clock.after(until - clock.now(), () => settle(false));
-    const settle = (isIn: boolean): void => {
-      cancel();
-      waiters.delete(settle);
-      resolve(isIn);
-    };
-    waiters.add(settle);
-    return promise;
-  }
-
-  async function call(request: ServerRequest): Promise<Answer | Fault> {
-    const mayWait = QUESTIONS.has(request.verb);
-    const until = clock.now() + RETURN_SECONDS_MAX * 1000;
-    for (;;) {
-      const isIn = state === "in" || state === "moving";
-      const over = isIn ? link : mayWait && place !== undefined ? undefined : asked;
-      if (over === undefined && place === undefined) {
-        return fault("NOT_JOINED", "ours", `${request.verb} before JOIN`);
-      }
-      const answer = (await over?.call(request)) ?? fault("SERVER_GONE", "network", "reconnecting", true);
-      if (!isFault(answer)) return answer;
-      await over?.closed;
-      const why = asServerFault(answer);
-      const isAway = mayWait && why.fault === "SERVER_GONE" && place !== undefined && clock.now() < until;
-      if (!isAway || !(await back(until))) return why;
-    }
-  }
-
-  function leave(): Promise<void> {
-    const wasIn = state === "in" || state === "moving";
-    for (const cancel of [cancelReturn, cancelPing, cancelRelist]) cancel();
-    left += 1;
-    place = undefined;
-    const over = link;
-    link = undefined;
-    go("leave");
-    const gone = (async () => {
-      if (wasIn) await over?.call({ verb: "LEAVE" }, { seconds: LEAVE_SECONDS_MAX });
-      over?.end();
-    })();
-    leaving = Promise.all([leaving, gone]);
-    turns = leaving; // who joins again does so when this connection is over
-    return gone;
-  }
-
-  return { join, call, leave };
+  return {
+    join: (address, { listing = "now", shares = options.shares } = {}) =>
+      turns.take(async () => {
+        returning.cancel();
+        relisting.cancel();
+        standing.go("join");
+        const entered = await attempt({ address, listing, shares });
+        if (!isFault(entered)) reached = entered.reached;
+        else if (standing.state === "in" && !reached) relistLater(UNREACHED_SECONDS_MIN);
+        return entered;
+      }),
+    call: (request) => call(request, { standing, connection, clock, isMember: () => plan !== undefined }),
+    leave() {
+      const isIn = standing.isIn();
+      for (const timer of [returning, pinging, relisting]) timer.cancel();
+      plan = undefined;
+      const over = connection.release();
+      standing.go("leave");
+      const gone = (async () => {
+        if (isIn) await over?.call({ verb: "LEAVE" }, { seconds: LEAVE_SECONDS_MAX });
+        over?.end();
+      })();
+      turns.leave(gone);
+      return gone;
+    },
+  };
 }
 
-/** The server's end of a broken connection: the person should hear of the server, not of "a peer". */
-function asServerFault(why: Fault): Fault {
-  return why.fault === "PEER_GONE" || why.fault === "STALLED" ? fault("SERVER_GONE", "network", why.detail, true) : why;
+/** JOINs, one after the other. */
+function createTurns() {
+  let left = 0;
+  let last: Promise<unknown> = Promise.resolve();
+  let leaving = last;
+  /** The returned function tells whether we have left since. */
+  function mark(): () => boolean {
+    const then = left;
+    return () => then !== left;
+  }
+  return {
+    mark,
+    /** Runs `action` after what was begun before; after a leave it comes to nothing. */
+    take<T>(action: () => Promise<T>): Promise<T | Fault> {
+      const hasLeft = mark();
+      const over = last.then(async () => (hasLeft() ? LEFT : action()));
+      last = over.catch(() => undefined);
+      return over;
+    },
+    /** Voids what was begun; the next JOIN begins when the connection that is left is over. */
+    leave(goodbye: Promise<void>): void {
+      left += 1;
+      leaving = Promise.all([leaving, goodbye]);
+      last = leaving;
+    },
+  };
+}
+
+/** The pause before the next return: doubled each time up to RECONNECT_MS_MAX, and half of it random. */
+function createPause(random: () => number) {
+  let ms = RECONNECT_MS_MIN;
+  return {
+    next(): number {
+      const pause = ms * (0.5 + random() / 2);
+      ms = Math.min(ms * 2, RECONNECT_MS_MAX);
+      return pause;
+    },
+    reset(): void {
+      ms = RECONNECT_MS_MIN;
+    },
+    lengthen(least: number): void {
+      ms = Math.max(ms, least);
+    },
+  };
+}
+
+/** Questions change nothing, so they may be asked again. */
+const QUESTIONS: ReadonlySet<string> = new Set(["SEARCH", "FIND", "SOURCES"]);
+
+type Calling = {
+  readonly standing: Standing;
+  readonly connection: ServerConnection;
+  readonly clock: Clock;
+  /** A JOIN was answered, and we have not left since. */
+  readonly isMember: () => boolean;
+};
+
+async function call(
+  request: ServerRequest,
+  { standing, connection, clock, isMember }: Calling,
+): Promise<Answer | Fault> {
+  const mayWait = QUESTIONS.has(request.verb);
+  const until = clock.now() + RETURN_SECONDS_MAX * 1000;
+  for (;;) {
+    const over = standing.isIn() ? connection.caller : mayWait && isMember() ? undefined : connection.joining;
+    if (over === undefined && !isMember()) return fault("NOT_JOINED", "ours", `${request.verb} before JOIN`);
+    const answer = (await over?.call(request)) ?? fault("SERVER_GONE", "network", "reconnecting", true);
+    if (!isFault(answer)) return answer;
+    await over?.closed;
+    const why = asServerFault(answer);
+    const isAway = mayWait && why.fault === "SERVER_GONE" && isMember() && clock.now() < until;
+    if (!isAway || !(await standing.back(until))) return why;
+  }
 }

@@ -1,5 +1,5 @@
 // Time as an argument, so that deadlines can be tested without waiting for them.
-// Invariant: whoever waits in this program waits on a Clock that was handed to it.
+// Invariant: whatever waits in this program waits on a Clock that was handed to it.
 // Never: used to measure what a person sees as a date.
 
 export type Clock = {
@@ -24,4 +24,16 @@ export function every(clock: Clock, ms: number, action: () => void): () => void 
     action();
   });
   return () => cancel();
+}
+
+/** One timer of which only the last setting counts. */
+export function createTimer(clock: Clock): { set(ms: number, then: () => void): void; cancel(): void } {
+  let cancel = (): void => {};
+  return {
+    set(ms, then) {
+      cancel();
+      cancel = clock.after(ms, then);
+    },
+    cancel: () => cancel(),
+  };
 }

@@ -72,9 +72,7 @@ export function startLiar(options: LiarOptions): void {
   listen(address, (connection) => converse(connection));
   const link = createServerLink({
     server: SERVER,
-    connect,
-    clock,
-    random: random.next,
+    env: { connect, clock, random: random.next },
     shares: () => [{ name, size: hashed.size, root: hashed.root }],
     onLost() {},
     onBack() {},

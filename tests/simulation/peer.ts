@@ -105,10 +105,8 @@ export function startPeer(options: SimPeerOptions): SimPeer {
   const { maxUploads, maxUploadRate, maxDownloadRate } = options;
   const peer = new Peer({
     server: SERVER,
-    maxUploads,
-    rejectAll: false,
-    maxUploadRate,
-    maxDownloadRate,
+    uploads: { maxUploads, rejectAll: false, maxUploadRate },
+    downloads: { maxDownloadRate },
     onEvent: hear,
     env: envOf(options, network.of(ip, process)),
   });

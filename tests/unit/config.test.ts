@@ -15,15 +15,15 @@ describe("the peer's command line", () => {
       port: undefined,
       folder: undefined,
       json: false,
-      maxUploads: UPLOADS_DEFAULT,
-      rejectAll: false,
-      minUploadRate: undefined,
-      stallSeconds: undefined,
-      maxUploadRate: undefined,
-      maxDownloadRate: undefined,
+      uploads: {
+        maxUploads: UPLOADS_DEFAULT,
+        rejectAll: false,
+        minUploadRate: undefined,
+        maxUploadRate: undefined,
+      },
+      downloads: { stallSeconds: undefined, maxDownloadRate: undefined, paranoid: false },
       hashRate: undefined,
       only: false,
-      paranoid: false,
       maxWaitSeconds: undefined,
     });
   });
@@ -39,10 +39,12 @@ describe("the peer's command line", () => {
     ["1gi", 1_073_741_824],
     ["9007199254740991", Number.MAX_SAFE_INTEGER],
   ])("a rate of %s is %d bytes a second", (text, rate) => {
-    expect(peer(`share --dir d --max-upload-rate ${text}`)).toMatchObject({ maxUploadRate: rate });
-    expect(peer(`get x.mp4 --dir d --max-download-rate=${text}`)).toMatchObject({ maxDownloadRate: rate });
+    expect(peer(`share --dir d --max-upload-rate ${text}`)).toMatchObject({ uploads: { maxUploadRate: rate } });
+    expect(peer(`get x.mp4 --dir d --max-download-rate=${text}`)).toMatchObject({
+      downloads: { maxDownloadRate: rate },
+    });
     expect(peer(`share --dir d --hash-rate ${text}`)).toMatchObject({ hashRate: rate });
-    expect(peer(`--max-upload-rate ${text}`)).toMatchObject({ command: "menu", maxUploadRate: rate });
+    expect(peer(`--max-upload-rate ${text}`)).toMatchObject({ command: "menu", uploads: { maxUploadRate: rate } });
   });
 
   test.each([
@@ -71,8 +73,8 @@ describe("the peer's command line", () => {
   });
 
   test("get and the menu may read what they downloaded again before it gets its name", () => {
-    expect(peer("get x.mp4 --dir d --paranoid")).toMatchObject({ paranoid: true });
-    expect(peer("--paranoid")).toMatchObject({ command: "menu", paranoid: true });
+    expect(peer("get x.mp4 --dir d --paranoid")).toMatchObject({ downloads: { paranoid: true } });
+    expect(peer("--paranoid")).toMatchObject({ command: "menu", downloads: { paranoid: true } });
   });
 
   test("hash takes files, each a word of its own, or a folder to verify", () => {
@@ -197,8 +199,7 @@ describe("the peer's command line", () => {
         command: "get",
         from: { host: "1.2.3.4", port: 5 },
         json: true,
-        maxUploads: 3,
-        rejectAll: true,
+        uploads: { maxUploads: 3, rejectAll: true },
         host: "1.2.3.4",
       },
     );
@@ -326,8 +327,8 @@ describe("the server's limits", () => {
 });
 
 test("a peer's patience can be set where it counts", () => {
-  expect(peer("share --dir d --min-rate 64Ki")).toMatchObject({ minUploadRate: 65_536 });
-  expect(peer("get x.mp4 --dir d --stall-timeout 60")).toMatchObject({ stallSeconds: 60 });
+  expect(peer("share --dir d --min-rate 64Ki")).toMatchObject({ uploads: { minUploadRate: 65_536 } });
+  expect(peer("get x.mp4 --dir d --stall-timeout 60")).toMatchObject({ downloads: { stallSeconds: 60 } });
   expect(peer("get x.mp4 --dir d --stall-timeout 2")).toEqual({
     usage: "--stall-timeout pede segundos, de 3 a 3600",
   });

@@ -186,7 +186,12 @@ describe("a command line", () => {
         if (isUsage(config)) return expect(config.usage.length).toBeGreaterThan(0);
         if ("asked" in config || config.command === "hash") return;
         expect(config.server.host).toMatch(/^[\w.-]+$/);
-        for (const value of [config.maxUploads, config.maxUploadRate, config.maxDownloadRate, config.maxWaitSeconds])
+        for (const value of [
+          config.uploads.maxUploads,
+          config.uploads.maxUploadRate,
+          config.downloads.maxDownloadRate,
+          config.maxWaitSeconds,
+        ])
           if (value !== undefined) expect(Number.isSafeInteger(value) && value >= 0).toBe(true);
       }),
       { numRuns: 4000 },
@@ -213,7 +218,7 @@ describe("a command line", () => {
           server: { host: server.ip, port: server.port },
           from: { host: from.ip, port: from.port },
           maxWaitSeconds: wait,
-          maxUploads: uploads,
+          uploads: { maxUploads: uploads },
         };
         expect(parsePeer(args, {})).toMatchObject(meant);
       }),

@@ -41,10 +41,11 @@ function folderOf(files: Record<string, string | Uint8Array> = {}): string {
 }
 
 type Member = { peer: Peer; events: PeerEvent[]; folder: string; address: Address };
+const UPLOADS = { maxUploads: 8, rejectAll: false, maxUploadRate: undefined };
 function makePeer(server: Address, options: Partial<PeerOptions> = {}): { peer: Peer; events: PeerEvent[] } {
   const events: PeerEvent[] = [];
   const onEvent = (event: PeerEvent) => void events.push(event);
-  const peer = new Peer({ server, maxUploads: 8, rejectAll: false, onEvent, ...options });
+  const peer = new Peer({ server, uploads: UPLOADS, onEvent, ...options });
   closeAfterTest(() => peer.leave());
   return { peer, events };
 }
@@ -472,7 +473,7 @@ describe("SEARCH and DOWNLOAD", () => {
 
   test("from a peer that rejects all is REFUSED, from one that is gone PEER_UNREACHABLE or PEER_GONE", async () => {
     const server = startServer();
-    const source = await enter(server.address, { "a.mp4": "a" }, { rejectAll: true });
+    const source = await enter(server.address, { "a.mp4": "a" }, { uploads: { ...UPLOADS, rejectAll: true } });
     const target = await enter(server.address);
     expect(codeOf(await target.peer.download(source.address, { name: "a.mp4" }))).toBe("REFUSED");
     await source.peer.leave();

@@ -3,13 +3,8 @@
 // Never: waits for time to pass.
 
 import { beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import {
-  createServerLink,
-  LINK_TABLE,
-  type LinkEvent,
-  type LinkState,
-  type ServerLink,
-} from "../../src/peer/server-link.ts";
+import { LINK_TABLE, type LinkEvent, type LinkState } from "../../src/peer/link-state.ts";
+import { createServerLink, type ServerLink } from "../../src/peer/server-link.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import {
   IDLE_SECONDS_MAX,
@@ -46,9 +41,7 @@ beforeEach(() => {
   told = [];
   link = createServerLink({
     server: SERVER,
-    connect: net.connect,
-    clock,
-    random: () => 0.5,
+    env: { connect: net.connect, clock, random: () => 0.5 },
     shares: () => shares,
     onLost: () => told.push("lost"),
     onBack: (address) => told.push(`back ${address.port}`),
@@ -249,16 +242,15 @@ describe("the link", () => {
   test("waits longer and longer, up to RECONNECT_MS_MAX, each wait partly random", async () => {
     const waits: number[] = [];
     let failedAt = 0;
+    const connect: Net["connect"] = async (to, open) => {
+      if (net.up) return net.connect(to, open);
+      waits.push(clock.now() - failedAt);
+      failedAt = clock.now();
+      return net.connect(to, open);
+    };
     const refusing = createServerLink({
       server: SERVER,
-      connect: async (to, open) => {
-        if (net.up) return net.connect(to, open);
-        waits.push(clock.now() - failedAt);
-        failedAt = clock.now();
-        return net.connect(to, open);
-      },
-      clock,
-      random: () => 0.5,
+      env: { connect, clock, random: () => 0.5 },
       shares: () => shares,
       onLost: () => undefined,
       onBack: () => undefined,
@@ -397,9 +389,7 @@ describe("a peer to which nobody can connect", () => {
   const keyed = (): ServerLink =>
     createServerLink({
       server: SERVER,
-      connect: net.connect,
-      clock,
-      random: () => 0.5,
+      env: { connect: net.connect, clock, random: () => 0.5 },
       shares: () => shares,
       key: KEY,
       onLost: () => told.push("lost"),
