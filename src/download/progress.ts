@@ -5,6 +5,7 @@
 import type { Address } from "../protocol/address.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { PartFile } from "./disk/part-file.ts";
+import type { Verifier } from "./pieces/verifier.ts";
 import type { RateMeter } from "./rate-meter.ts";
 import type { Requester } from "./requests/requester.ts";
 
@@ -38,6 +39,7 @@ export type Standing = {
   readonly from: Address;
   readonly size: number;
   readonly fetcher: Requester;
+  readonly verifier: Verifier;
   readonly meter: RateMeter;
   readonly storage: Pick<PartFile, "busyMs">;
   /** In the queue of `from`, where it was lost and asked again. */
@@ -93,12 +95,12 @@ function look(standing: Standing): Progress {
   };
 }
 
-function whyQuiet({ from, size, fetcher, meter, storage, place }: Standing): Waiting | undefined {
+function whyQuiet({ from, size, fetcher, verifier, meter, storage, place }: Standing): Waiting | undefined {
   const quiet = meter.quietMs() > QUIET_MS;
   if (fetcher.paused !== undefined) return { for: "disk", full: fetcher.paused.fault === "DISK_FULL" };
   if (quiet && storage.busyMs() > QUIET_MS) return { for: "disk", full: false, slow: true };
-  if (fetcher.judge.allHere && size > 0) {
-    if (fetcher.judge.checking) return { for: "check" };
+  if (verifier.allHere && size > 0) {
+    if (verifier.checking) return { for: "check" };
     if (fetcher.keptBytes === size) return { for: "root", from };
     return quiet ? { for: "disk", full: false, slow: true } : undefined; // one sync after another
   }

@@ -4,7 +4,7 @@
 
 import { decodeRoot, type Hashed, rootOfLayer } from "../content/hashing/merkle.ts";
 import type { PartialOffer, PartOf, PartWorkspace } from "../content/part-workspace.ts";
-import type { Address } from "../protocol/address.ts";
+import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { Holder, Root } from "../protocol/messages.ts";
 import type { Clock } from "../shared/clock.ts";
@@ -16,15 +16,9 @@ import type { OpenLane } from "./lanes/lane-threads.ts";
 import { createPeerList, type PeerList, SOURCES_MAX } from "./peer-list.ts";
 import { askAgain } from "./peers/retry.ts";
 import { openSource, type Source, type SourceOptions } from "./peers/source.ts";
-import {
-  claimsOf,
-  findDamaged,
-  type HashPieces,
-  type Left,
-  OTHER_CONTENT,
-  recover,
-  sameContent,
-} from "./pieces/resume.ts";
+import { createPiecePicker } from "./pieces/piece-picker.ts";
+import { claimsOf, findDamaged, type HashPieces, OTHER_CONTENT, recover, sameContent } from "./pieces/resume.ts";
+import { createVerifier, type Left, type Verifier } from "./pieces/verifier.ts";
 import { type Progress, QUIET_MS, reportProgress } from "./progress.ts";
 import { createRateMeter } from "./rate-meter.ts";
 import { FAR_MS, sourcesWithin } from "./requests/request-window.ts";
@@ -105,30 +99,36 @@ export async function startSession(
     part: place.part,
     journal: place.journal,
     clock,
-    onKept: (pieces) => fetcher.judge.kept(pieces),
-    onLost: (pieces) => fetcher.judge.lost(pieces),
+    onKept: (pieces) => verifier.kept(pieces),
+    onLost: (pieces) => verifier.lost(pieces),
     onFault: (why) => fetcher.pause(why),
   });
-  const fetcher: Requester = createRequester({
-    size: grant.size,
-    pieceBytes: grant.pieceBytes,
-    part: { fd: place.part.fd, watch: place.part.watch },
-    storage,
-    openLane: options.openLane,
-    meter,
-    clock,
-    random,
-    self: options.self,
-    maxDownloadRate: options.maxDownloadRate,
+  const { size, pieceBytes } = grant;
+  const picker = createPiecePicker(size, pieceBytes, random, formatAddress(options.self));
+  const verifier: Verifier = createVerifier({
+    picker,
+    partFile: storage,
     onVerified: (indexes) => offer?.have(indexes),
     lookAgain,
+    onChecked: () => fetcher.fill(),
+  });
+  const file = { fd: place.part.fd, watch: place.part.watch };
+  const fetcher: Requester = createRequester({
+    picker,
+    verifier,
+    partFile: storage,
+    openLane: ({ address, grant: { ticket } }, onEvent) =>
+      options.openLane({ source: address, ticket, size, pieceBytes, ...file }, onEvent),
+    meter,
+    clock,
+    maxDownloadRate: options.maxDownloadRate,
     onSourceLost(address, why, pieces, bytes) {
       swarm?.lost(address, why, pieces, bytes);
       options.onSourceLost?.(address, why);
     },
   });
 
-  const standing = { from: options.from, size: grant.size, fetcher, meter, storage, clock, place: () => swarm?.place };
+  const standing = { from: options.from, size, fetcher, verifier, meter, storage, clock, place: () => swarm?.place };
   const reports = onProgress && reportProgress(standing, onProgress);
   const cancel = () => ended.resolve(CANCELLED);
   if (signal?.aborted) cancel();
@@ -181,12 +181,12 @@ export async function startSession(
       meter,
       maxDownloadRate: options.maxDownloadRate,
       patienceMs,
-      waitsForNone: () => fetcher.judge.allHere || waitsForDisk(),
+      waitsForNone: () => verifier.allHere || waitsForDisk(),
     }),
     only: options.only,
     sourcesMax: sourcesWithin(options.maxDownloadRate, SOURCES_MAX),
   });
-  void fetcher.judge.resume(left, readAgain);
+  void verifier.resume(left, readAgain);
   fetcher.addSource(source, "all");
   reports?.begin();
   if (layer === undefined) pollLayer();
@@ -226,7 +226,7 @@ export async function startSession(
     layer = known;
     root = ledTo;
     offer = options.offer({ size, pieceBytes, layer, root }, { part: place.work, identity: place.part.identity });
-    fetcher.judge.setLayer(layer);
+    verifier.setLayer(layer);
     // A layer that no root was named for may be anything; the first other holder of its root will confirm it.
     if (from.grant.root !== undefined) void storage.identify(root);
     return layer;
@@ -241,7 +241,7 @@ export async function startSession(
 
   /** Also with every byte here: what is still read again, or synced, is finished without anybody. */
   function waitsForDisk(): boolean {
-    if (layer !== undefined && fetcher.judge.allHere) return true;
+    if (layer !== undefined && verifier.allHere) return true;
     return fetcher.paused !== undefined || storage.busyMs() > QUIET_MS;
   }
 
@@ -300,7 +300,7 @@ export async function startSession(
     return fault("CHANGED", "theirs", "the peer now has another content of this name");
   }
 
-  void fetcher.whole.then(() => {
+  void verifier.whole.then(() => {
     if (!over) reports?.finish();
     ended.resolve(undefined);
   });

@@ -51,8 +51,8 @@ export const MUTANTS: readonly Mutant[] = [
     where: "verification",
     bug: "a piece whose hash is wrong counts as right",
     file: "src/download/pieces/verifier.ts",
-    find: "    layer === undefined || Buffer.compare(",
-    put: "    layer !== null || Buffer.compare(",
+    find: "  layer === undefined || Buffer.compare(",
+    put: "  layer !== null || Buffer.compare(",
   },
   {
     where: "catalog",

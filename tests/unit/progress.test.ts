@@ -3,6 +3,7 @@
 // Never: fetches anything; how it stands is what the test says.
 
 import { describe, expect, test } from "bun:test";
+import type { Verifier } from "../../src/download/pieces/verifier.ts";
 import { type Progress, reportProgress } from "../../src/download/progress.ts";
 import type { Requester } from "../../src/download/requests/requester.ts";
 import { fault } from "../../src/protocol/fault.ts";
@@ -42,8 +43,8 @@ function waiting({
         keptBytes: kept,
         paused: paused ? fault("DISK_FULL", "disk") : undefined,
         sources: sources.map((address) => ({ address })),
-        judge: { checking, allHere: here === 10 },
       } as unknown as Requester,
+      verifier: { checking, allHere: here === 10 } as Verifier,
       meter: { add() {}, total: 0, rate: () => 0, quietMs: () => quietMs },
       storage: { busyMs: () => busyMs },
       place: () => place,

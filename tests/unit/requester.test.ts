@@ -4,8 +4,11 @@
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { JournalPiece } from "../../src/download/disk/journal.ts";
+import type { PartFile } from "../../src/download/disk/part-file.ts";
 import type { LaneEvent, Order } from "../../src/download/lanes/lane.ts";
 import type { Source } from "../../src/download/peers/source.ts";
+import { createPiecePicker } from "../../src/download/pieces/piece-picker.ts";
+import { createVerifier, type Verifier } from "../../src/download/pieces/verifier.ts";
 import { createRateMeter } from "../../src/download/rate-meter.ts";
 import { createRequester } from "../../src/download/requests/requester.ts";
 import type { Address } from "../../src/protocol/address.ts";
@@ -28,32 +31,40 @@ function scene(pieces = PIECES, maxDownloadRate?: number) {
   const lost: string[] = [];
   const verified: number[] = [];
   const written: JournalPiece[] = [];
-  const fetcher = createRequester({
-    size: pieces * PIECE_BYTES_MIN,
-    pieceBytes: PIECE_BYTES_MIN,
-    part: { fd: -1, watch: undefined },
+  const content = { size: pieces * PIECE_BYTES_MIN, pieceBytes: PIECE_BYTES_MIN };
+  // Of all ties the first.
+  const picker = createPiecePicker(content.size, content.pieceBytes, () => 0.5, "127.0.0.1:9");
+  const partFile: PartFile = {
+    recover: async () => undefined,
+    begin: async () => undefined,
+    retitle: async () => undefined,
+    trim: async () => undefined,
+    disown: async () => {},
+    identify: async () => {},
+    written: (piece) => void written.push(piece),
+    begun() {},
+    forgetBegun() {},
+    flush: async () => verifier.kept(written.splice(0)),
+    roomBytes: () => Number.POSITIVE_INFINITY,
+    busyMs: () => 0,
+    close: async () => {},
+  };
+  const verifier: Verifier = createVerifier({
+    picker,
+    partFile,
+    onVerified: (indexes) => void verified.push(...indexes),
+    lookAgain: async () => [],
+    onChecked: () => requester.fill(),
+  });
+  const requester = createRequester({
+    picker,
+    verifier,
+    partFile,
     maxDownloadRate,
-    self: { ip: "127.0.0.1", port: 9 },
     clock,
-    random: () => 0.5, // the first of all ties
     meter: createRateMeter(clock),
-    storage: {
-      recover: async () => undefined,
-      begin: async () => undefined,
-      retitle: async () => undefined,
-      trim: async () => undefined,
-      disown: async () => {},
-      identify: async () => {},
-      written: (piece) => void written.push(piece),
-      begun() {},
-      forgetBegun() {},
-      flush: async () => fetcher.judge.kept(written.splice(0)),
-      roomBytes: () => Number.POSITIVE_INFINITY,
-      busyMs: () => 0,
-      close: async () => {},
-    },
-    openLane(start, tell) {
-      const lane: FakeLane = { source: start.source, orders: [], closed: false, tell };
+    openLane({ address }, tell) {
+      const lane: FakeLane = { source: address, orders: [], closed: false, tell };
       lanes.push(lane);
       return {
         fetch: (order) => void lane.orders.push(order),
@@ -62,12 +73,10 @@ function scene(pieces = PIECES, maxDownloadRate?: number) {
         },
       };
     },
-    onVerified: (indexes) => void verified.push(...indexes),
-    lookAgain: async () => [],
     onSourceLost: (address, why) => void lost.push(`${address.port} ${why.fault}`),
   });
-  fetcher.judge.setLayer(layerOf(pieces));
-  return { clock, lanes, lost, verified, fetcher };
+  verifier.setLayer(layerOf(pieces));
+  return { clock, lanes, lost, verified, verifier, requester };
 }
 
 function source(port: number, pieces = PIECES): Source {
@@ -93,8 +102,8 @@ const indexes = (lane: FakeLane | undefined) => lane?.orders.map(({ index }) => 
 
 describe("a lane that was given up", () => {
   test("keeps its pieces from the others until it has said that it is over", () => {
-    const { fetcher, lanes, lost } = scene();
-    fetcher.addSource(source(1), "all");
+    const { requester, lanes, lost } = scene();
+    requester.addSource(source(1), "all");
     const given = [...lanes];
     expect(given.map(indexes)).toEqual([[0, 1], [2, 3], [4, 5], []]);
     const [first] = given as [FakeLane];
@@ -102,7 +111,7 @@ describe("a lane that was given up", () => {
     expect(lost).toEqual(["1 CORRUPT"]);
     expect(given.map(({ closed }) => closed)).toEqual([true, true, true, true]);
 
-    fetcher.addSource(source(2), "all");
+    requester.addSource(source(2), "all");
     const taken = lanes.slice(given.length);
     const ordered = () => taken.flatMap((lane) => indexes(lane) ?? []).sort();
     // Piece 0 was written to its end and is free; the others may still be written by the lanes that were told to close.
@@ -112,14 +121,14 @@ describe("a lane that was given up", () => {
     for (const lane of given.slice(1)) over(lane);
     expect(ordered()).toEqual([0, 1, 2, 3, 4, 5]);
     for (let i = 0; i < PIECES; i++) for (const lane of taken) deliver(lane);
-    expect(fetcher.keptBytes).toBe(SIZE);
+    expect(requester.keptBytes).toBe(SIZE);
   });
 
   test("keeps the file open: stop resolves after the last lane's end, and not before", async () => {
-    const { fetcher, lanes } = scene();
-    fetcher.addSource(source(1), "all");
+    const { requester, lanes } = scene();
+    requester.addSource(source(1), "all");
     let stopped = false;
-    const stopping = fetcher.stop().then(() => {
+    const stopping = requester.stop().then(() => {
       stopped = true;
     });
     for (const lane of lanes) {
@@ -132,14 +141,14 @@ describe("a lane that was given up", () => {
   });
 
   test("has the pieces counted that it finished before it heard of it", () => {
-    const { fetcher, lanes, verified } = scene();
-    fetcher.addSource(source(1), "all");
+    const { requester, lanes, verified } = scene();
+    requester.addSource(source(1), "all");
     const given = [...lanes];
     const [first] = given as [FakeLane];
-    fetcher.drop({ ip: "127.0.0.1", port: 1 }, fault("PEER_GONE", "network"));
+    requester.drop({ ip: "127.0.0.1", port: 1 }, fault("PEER_GONE", "network"));
     deliver(first);
     for (const lane of given) over(lane);
-    fetcher.addSource(source(2), "all");
+    requester.addSource(source(2), "all");
     for (let i = 0; i < PIECES; i++) for (const lane of lanes.slice(given.length)) deliver(lane);
     expect(verified.sort()).toEqual([0, 1, 2, 3, 4, 5]);
   });
@@ -147,8 +156,8 @@ describe("a lane that was given up", () => {
 
 describe("a near source", () => {
   test("has one lane and one piece until it has shown that it is fast", () => {
-    const { fetcher, lanes, clock } = scene(400);
-    fetcher.addSource({ ...source(1, 400), roundTripMs: 0 }, "all");
+    const { requester, lanes, clock } = scene(400);
+    requester.addSource({ ...source(1, 400), roundTripMs: 0 }, "all");
     expect(lanes.map(indexes)).toEqual([[0]]);
     const [first] = lanes as [FakeLane];
     for (let i = 0; i < 40; i++) deliver(first);
@@ -158,8 +167,8 @@ describe("a near source", () => {
   });
 
   test("that is slow is asked for the next piece before the one on order is whole", async () => {
-    const { fetcher, lanes, clock } = scene();
-    fetcher.addSource({ ...source(1), roundTripMs: 0 }, "all");
+    const { requester, lanes, clock } = scene();
+    requester.addSource({ ...source(1), roundTripMs: 0 }, "all");
     const [lane] = lanes as [FakeLane];
     await clock.advance(4000);
     deliver(lane); // 64 KiB a second
@@ -173,18 +182,15 @@ describe("a near source", () => {
 
 describe("a download", () => {
   test("takes over what a dead source had on order, and is whole once, with every piece verified", async () => {
-    const { fetcher, lanes, verified } = scene();
-    await fetcher.judge.resume(
-      { kept: new Map(), written: new Map(), begun: new Map(), root: undefined },
-      async () => [],
-    );
-    fetcher.addSource(source(1), "all");
-    fetcher.addSource(source(2), "all");
+    const { requester, verifier, lanes, verified } = scene();
+    await verifier.resume({ kept: new Map(), written: new Map(), begun: new Map(), root: undefined }, async () => []);
+    requester.addSource(source(1), "all");
+    requester.addSource(source(2), "all");
     const dead = lanes.filter(({ source: { port } }) => port === 1);
     for (const lane of dead) lane.tell({ type: "over", fault: fault("PEER_GONE", "network", "", true) });
     const alive = () => lanes.filter(({ source: { port } }) => port === 2);
     for (let i = 0; i < PIECES; i++) for (const lane of alive()) deliver(lane);
-    await fetcher.whole;
+    await verifier.whole;
     expect(verified.sort()).toEqual([0, 1, 2, 3, 4, 5]);
   });
 });
@@ -197,25 +203,25 @@ describe("a piece that broke off", () => {
   const last = (lanes: readonly FakeLane[]): FakeLane => lanes.at(-1) as FakeLane;
 
   test("comes first, and goes on from where it was", () => {
-    const { fetcher, lanes } = scene();
-    fetcher.addSource({ ...source(1), ...NEAR }, "all");
+    const { requester, lanes } = scene();
+    requester.addSource({ ...source(1), ...NEAR }, "all");
     last(lanes).tell({ type: "moved", bytes: 5 * BLOCK + 7, index: 0, have: 5 * BLOCK + 7 });
     gone(last(lanes));
-    expect(fetcher.begunBytes).toBe(5 * BLOCK);
-    fetcher.addSource({ ...source(2), ...NEAR }, "all");
+    expect(requester.begunBytes).toBe(5 * BLOCK);
+    requester.addSource({ ...source(2), ...NEAR }, "all");
     expect(last(lanes).orders).toEqual([{ index: 0, offset: 0, length: PIECE_BYTES_MIN, have: 5 * BLOCK }]);
     for (let i = 0; i < PIECES; i++) deliver(last(lanes));
-    expect([fetcher.keptBytes, fetcher.begunBytes]).toEqual([SIZE, 0]);
+    expect([requester.keptBytes, requester.begunBytes]).toEqual([SIZE, 0]);
   });
 
   test("and is wrong with two sources' bytes is nobody's fault, comes again whole, and then has one culprit", () => {
-    const { fetcher, lanes, lost } = scene();
-    fetcher.addSource({ ...source(1), ...NEAR }, "all");
+    const { requester, lanes, lost } = scene();
+    requester.addSource({ ...source(1), ...NEAR }, "all");
     last(lanes).tell({ type: "moved", bytes: 5 * BLOCK, index: 0, have: 5 * BLOCK });
     gone(last(lanes));
-    fetcher.addSource({ ...source(2), ...NEAR }, "all");
+    requester.addSource({ ...source(2), ...NEAR }, "all");
     deliver(last(lanes), wrong);
-    expect([lost, fetcher.wrongPieces]).toEqual([["1 PEER_GONE"], 1]);
+    expect([lost, requester.wrongPieces]).toEqual([["1 PEER_GONE"], 1]);
     const again = last(lanes).orders.find(({ index }) => index === 0);
     expect(again).toEqual({ index: 0, offset: 0, length: PIECE_BYTES_MIN });
     while (indexes(last(lanes))?.[0] !== 0) deliver(last(lanes));
@@ -224,18 +230,18 @@ describe("a piece that broke off", () => {
   });
 
   test("is fetched from its beginning once the disk has refused: what came may not be on it", () => {
-    const { fetcher, lanes } = scene();
-    fetcher.addSource({ ...source(1), ...NEAR }, "all");
+    const { requester, lanes } = scene();
+    requester.addSource({ ...source(1), ...NEAR }, "all");
     last(lanes).tell({ type: "moved", bytes: 5 * BLOCK, index: 0, have: 5 * BLOCK });
-    fetcher.pause(fault("DISK_ERROR", "disk", "sync", true));
+    requester.pause(fault("DISK_ERROR", "disk", "sync", true));
     last(lanes).tell({ type: "moved", bytes: BLOCK, index: 0, have: 6 * BLOCK });
     over(last(lanes));
-    expect(fetcher.begunBytes).toBe(0);
+    expect(requester.begunBytes).toBe(0);
   });
 
   test("at each lane, after much of it, does not cost its source", () => {
-    const { fetcher, lanes, lost } = scene();
-    fetcher.addSource(source(1), "all"); // far: four lanes
+    const { requester, lanes, lost } = scene();
+    requester.addSource(source(1), "all"); // far: four lanes
     for (let i = 0; i < 3; i++) {
       const lane = lanes.find(({ orders }) => orders.length > 0 && orders[0]?.have === undefined) as FakeLane;
       lane.tell({ type: "moved", bytes: 4 * BLOCK, index: lane.orders[0]?.index as number, have: 4 * BLOCK });
@@ -248,8 +254,8 @@ describe("a piece that broke off", () => {
 
 test("under our own limit no lane is called slow, and a source has one", async () => {
   const limited = scene(PIECES, 20 * 1024);
-  limited.fetcher.addSource(source(1), "all");
-  limited.fetcher.addSource(source(2), "all");
+  limited.requester.addSource(source(1), "all");
+  limited.requester.addSource(source(2), "all");
   expect(limited.lanes.length).toBe(2);
   const [one, two] = limited.lanes as [FakeLane, FakeLane];
   while (two.orders.length > 0) deliver(two); // it has nothing to do, and would help

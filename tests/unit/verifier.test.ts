@@ -18,28 +18,27 @@ const NONE = new Map<number, Uint8Array>();
 
 /** Pieces 0 and 1 of three were left, of which 1 is damaged. */
 async function resumed(as: "kept" | "written", fails: boolean) {
-  const scheduler = createPiecePicker(3 * PIECE, PIECE, () => 0);
+  const picker = createPiecePicker(3 * PIECE, PIECE, () => 0);
   const sound: number[] = [];
-  const judge = createVerifier({
-    scheduler,
-    onSound: (pieces) => sound.push(...pieces.map(({ index }) => index)),
+  const verifier = createVerifier({
+    picker,
+    partFile: { written: ({ index }) => void sound.push(index) },
     onVerified() {},
     lookAgain: async () => [],
-    onJudged() {},
+    onChecked() {},
   });
-  judge.setLayer(LAYER);
+  verifier.setLayer(LAYER);
   const read = Promise.withResolvers<void>();
   const left = { kept: NONE, written: NONE, begun: new Map(), root: undefined, [as]: PIECES };
-  const resuming = judge.resume(left, async (pieces) => {
+  const resuming = verifier.resume(left, async (pieces) => {
     await read.promise;
     return pieces.has(1) ? [1] : [];
   });
-  if (fails) judge.lost([]);
+  if (fails) verifier.lost([]);
   read.resolve();
   await resuming;
   const missing: number[] = [];
-  for (let order = scheduler.next(1, "all"); order !== undefined; order = scheduler.next(1, "all"))
-    missing.push(order.index);
+  for (let order = picker.next(1, "all"); order !== undefined; order = picker.next(1, "all")) missing.push(order.index);
   return { sound, missing: missing.sort() };
 }
 
@@ -58,17 +57,17 @@ test("what a journal vouches for was synced once, and is kept whatever a later s
 test("what was only written is read again first: it is what is synced next, and is not to wait for all the rest", async () => {
   const asked: number[][] = [];
   const told: string[] = [];
-  const judge = createVerifier({
-    scheduler: createPiecePicker(3 * PIECE, PIECE, () => 0),
-    onSound: (pieces) => told.push(`sound ${pieces.map(({ index }) => index)}`),
+  const verifier = createVerifier({
+    picker: createPiecePicker(3 * PIECE, PIECE, () => 0),
+    partFile: { written: ({ index }) => void told.push(`sound ${index}`) },
     onVerified: (indexes) => told.push(`verified ${indexes}`),
     lookAgain: async () => [],
-    onJudged: (whole) => told.push(whole ? "whole" : "not whole"),
+    onChecked: () => told.push("not whole"),
   });
-  judge.setLayer(LAYER);
+  verifier.setLayer(LAYER);
   told.length = 0;
   const left = { kept: new Map([[0, hash]]), written: new Map([[1, hash]]), begun: new Map(), root: undefined };
-  await judge.resume(left, async (pieces) => {
+  await verifier.resume(left, async (pieces) => {
     asked.push([...pieces.keys()]);
     return [];
   });

@@ -23,10 +23,12 @@ export type Order = {
   readonly have?: number;
 };
 
+/** Bytes arrived since the last such event. Of piece `index`, which is under way, the first `have` bytes are written. */
+export type Moved = { readonly type: "moved"; readonly bytes: number; readonly index?: number; readonly have?: number };
+
 export type LaneEvent =
   | { readonly type: "open" }
-  /** Bytes arrived since the last such event. Of piece `index`, which is under way, the first `have` bytes are written. */
-  | { readonly type: "moved"; readonly bytes: number; readonly index?: number; readonly have?: number }
+  | Moved
   | { readonly type: "piece"; readonly index: number; readonly hash: Uint8Array }
   /** The lane is over. Orders without a "piece" are unfinished. */
   | { readonly type: "over"; readonly fault: Fault };

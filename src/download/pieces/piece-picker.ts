@@ -58,7 +58,8 @@ export type PiecePicker = {
   /** Whether all that a lane has on order is available there. */
   canTakeOver(lane: LaneId, available: Available): boolean;
   lengthOf(index: number): number;
-  readonly pieces: number;
+  /** Of every piece but the last, which may be shorter. */
+  readonly pieceBytes: number;
   readonly keptBytes: number;
   /** Pieces that are not whole, and how many bytes of each are there, from its beginning on; all of them together. */
   beginnings(): Iterable<readonly [index: number, bytes: number]>;
@@ -178,7 +179,7 @@ export function createPiecePicker(size: number, pieceBytes: number, random: () =
     get begunBytes() {
       return begun.bytes;
     },
-    pieces,
+    pieceBytes,
     get keptBytes() {
       return keptBytes;
     },

@@ -6,20 +6,9 @@ import { rootOfLayer } from "../../content/hashing/merkle.ts";
 import type { PartWorkspace } from "../../content/part-workspace.ts";
 import { type Fault, fault, isFault } from "../../protocol/fault.ts";
 import { BLOCK_BYTES, HASH_BYTES } from "../../protocol/limits.ts";
-import type { Grant, Root } from "../../protocol/messages.ts";
+import type { Grant } from "../../protocol/messages.ts";
 import type { PartFile } from "../disk/part-file.ts";
-
-/** What may be on the disk: piece -> hash. */
-export type Left = {
-  /** These were synced once. */
-  readonly kept: ReadonlyMap<number, Uint8Array>;
-  /** These must be synced yet, like new bytes. */
-  readonly written: ReadonlyMap<number, Uint8Array>;
-  /** Of these pieces so many bytes, from their beginning on. Whether they are right is seen when the piece is whole. */
-  readonly begun: ReadonlyMap<number, number>;
-  /** The content that the journal names, where it names one. */
-  readonly root: Root | undefined;
-};
+import { agrees, hashAt, type Left } from "./verifier.ts";
 
 export const OTHER_CONTENT = fault("OTHER_CONTENT", "ours", "the .part of this name belongs to another content");
 
@@ -56,10 +45,8 @@ export async function recover({ storage, place, grant, layer, careful }: Recover
   if (isFault(found)) return found;
   const end = (index: number) => Math.min(grant.size, (index + 1) * grant.pieceBytes);
   // What the layer contradicts is fetched over, perhaps while the rest is still read again: it is none of what was left.
-  const isRight = (index: number, hash: Uint8Array): boolean =>
-    layer === undefined || Buffer.compare(hash, layer.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)) === 0;
   const there = ([index, hash]: readonly [number, Uint8Array]) =>
-    index * grant.pieceBytes < grant.size && end(index) <= place.part.size && isRight(index, hash);
+    index * grant.pieceBytes < grant.size && end(index) <= place.part.size && agrees(layer, index, hash);
   const kept = new Map([...(found?.pieces ?? [])].filter(there));
   const written = new Map([...(found?.written ?? [])].filter(there));
   const isBegun = ([index, bytes]: readonly [number, number]) =>
@@ -95,9 +82,7 @@ export async function recover({ storage, place, grant, layer, careful }: Recover
 
 /** What every piece of a content with this layer must be. */
 export function* claimsOf(layer: Uint8Array): Generator<readonly [number, Uint8Array]> {
-  for (let index = 0; index * HASH_BYTES < layer.length; index++) {
-    yield [index, layer.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)];
-  }
+  for (let index = 0; index * HASH_BYTES < layer.length; index++) yield [index, hashAt(layer, index)];
 }
 
 /** Whether two heads can be of one content: a root that is not known yet contradicts nothing. */
@@ -112,7 +97,7 @@ export async function findDamaged(pieces: Left["kept"], grant: Grant, hashPieces
   for (const [first, count] of runs([...pieces.keys()].sort((a, b) => a - b))) {
     const layer = await hashPieces(grant, first, count);
     for (let i = 0; i < count; i++) {
-      const now = isFault(layer) ? undefined : layer.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES);
+      const now = isFault(layer) ? undefined : hashAt(layer, i);
       if (now === undefined || Buffer.compare(now, pieces.get(first + i) as Uint8Array) !== 0) damaged.push(first + i);
     }
   }

@@ -1,6 +1,6 @@
 // The sources at work on one download, each with what it has and its lanes.
 // Invariant: a source is in it once, by its address.
-// Never: orders a piece or decides who is in; fetcher.ts does.
+// Never: orders a piece, or decides which source is in; requester.ts does.
 
 import { type Address, formatAddress } from "../../protocol/address.ts";
 import type { Lane } from "../lanes/lane.ts";
@@ -26,34 +26,31 @@ export type Active = {
 export type Working = { readonly lane: Lane; readonly window: RequestWindow; bytes: number };
 
 export type ActiveSources = {
-  /** Undefined when it is there already. */
+  /** Undefined when it is there already, or after the end. */
   add(source: Source, available: Available): Active | undefined;
   /** Whether it was there. */
   remove(entry: Active): boolean;
+  /** Removes all of them, and none is added any more. */
+  end(): Active[];
   at(address: Address): Active | undefined;
   all(): Active[];
   /** Those that are still downloading it themselves; `idle` says that nothing is on order there. */
   partials(): { readonly source: Source; readonly idle: boolean }[];
-  /** The same as the scheduler wants to know them. */
+  /** The same as the piece picker wants to know them. */
   holders(): PartialHolder[];
   readonly size: number;
 };
 
 export function createActiveSources(): ActiveSources {
   const entries = new Map<string, Active>(); // by ip:port
+  let ended = false;
+  const all = () => [...entries.values()];
   return {
     add(source, available) {
       const key = formatAddress(source.address);
-      if (entries.has(key)) return undefined;
-      const entry: Active = {
-        source,
-        available,
-        lanes: new Map(),
-        failures: 0,
-        lanesMost: Number.POSITIVE_INFINITY,
-        brought: 0,
-        bytes: 0,
-      };
+      if (ended || entries.has(key)) return undefined;
+      const most = Number.POSITIVE_INFINITY;
+      const entry = { source, available, lanes: new Map(), failures: 0, lanesMost: most, brought: 0, bytes: 0 };
       entries.set(key, entry);
       return entry;
     },
@@ -61,10 +58,16 @@ export function createActiveSources(): ActiveSources {
       const key = formatAddress(entry.source.address);
       return entries.get(key) === entry && entries.delete(key);
     },
+    end() {
+      ended = true;
+      const left = all();
+      entries.clear();
+      return left;
+    },
     at: (address) => entries.get(formatAddress(address)),
-    all: () => [...entries.values()],
+    all,
     partials: () =>
-      [...entries.values()].flatMap(({ source, available, lanes }) =>
+      all().flatMap(({ source, available, lanes }) =>
         available === "all" ? [] : [{ source, idle: [...lanes.values()].every(({ window }) => window.ordered === 0) }],
       ),
     holders: () =>
