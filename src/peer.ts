@@ -194,13 +194,12 @@ export class Peer {
     const before = this.#place;
     const uploads = this.#uploadThread();
     // What is new there is served from the first moment on that others may know of it.
-    for (const stocked of entriesOf(library))
-      if (before?.library.get(stocked.share.name) === undefined) uploads.stock(stocked);
+    for (const entry of entriesOf(library)) if (before?.library.get(entry.share.name) === undefined) uploads.put(entry);
     const listening = await uploads.listen({ ip: at.host ?? (await this.localIp()), port: at.port });
     const entered = isFault(listening) ? listening : await this.#joinServer(listening, at, library);
     if (isFault(listening) || isFault(entered)) {
       library.close();
-      uploads.restock(entriesOf(before?.library));
+      uploads.replaceAll(entriesOf(before?.library));
       const lost = await uploads.settle(false);
       if (lost !== undefined && before !== undefined)
         this.#options.onEvent({ type: "reach", reached: false, address: before.published });
@@ -211,7 +210,7 @@ export class Peer {
     before?.library.close();
     // Downloaded, or back, since the folder was listed.
     const news = before?.library.folder === library.folder ? library.adopt(before.library, listed) : [];
-    uploads.restock(entriesOf(library));
+    uploads.replaceAll(entriesOf(library));
     await uploads.settle(true);
     this.#offers.renew(); // a JOIN leaves the server with nothing but what it carries
     for (const held of news) void this.#announce(library, held);
@@ -360,7 +359,7 @@ export class Peer {
   /** A file is shared from now on, or more is known of it. While a JOIN is under way the server is told after it. */
   async #announce(library: Library, held: Held): Promise<void> {
     if (this.#place?.library !== library) return;
-    this.#uploads?.stock(entryOf(library, held));
+    this.#uploads?.put(entryOf(library, held));
     const { root } = held;
     const { name } = held.local;
     if (this.#withdrawn.delete(name)) this.#options.onEvent({ type: "returned", name });

@@ -212,14 +212,6 @@ const WITH_UNNAMED_PERSONS: readonly string[] = [
   "src/transport/connection.ts",
   "src/transport/dial-probe.ts",
   "src/transport/first-line.ts",
-  "src/upload/eviction.ts",
-  "src/upload/partial-shares.ts",
-  "src/upload/responder.ts",
-  "src/upload/share-index.ts",
-  "src/upload/slot-queue.ts",
-  "src/upload/slots.ts",
-  "src/upload/upload-server.ts",
-  "src/upload/upload-thread.ts",
 ];
 
 describe("layers", () => {

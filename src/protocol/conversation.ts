@@ -1,5 +1,5 @@
 // Which request is allowed when: one table for a connection's life, read by both roles (STYLE 2).
-// Invariant: a state changes only through `next`, and every verb of the protocol stands in the table.
+// Invariant: a state is the table's answer to the last request that succeeded, and every verb stands in the table.
 // Never: looks at a request's content, a socket or a clock.
 
 import { type Fault, fault } from "./fault.ts";

@@ -1,6 +1,6 @@
 // How long a connection may stay, and a download keep its slot.
 // Invariant: a slot is earned by bytes of the file that the other side takes; what keeps no one waiting may rest a while.
-// Never: ends anything itself; it says who is to go, and why.
+// Never: ends anything itself; it says which download is to go, and why.
 
 import { UNJOINED_SECONDS_MAX, UPLOAD_IDLE_SECONDS_MAX } from "../protocol/limits.ts";
 import type { Due } from "./min-rate.ts";
@@ -10,8 +10,8 @@ import type { Progress, UploadConnection } from "./upload-connection.ts";
 /** What a download has taken, counted over connections that come and go. */
 export type Eviction = {
   /** Counts a connection that is over: all that was sent on it. */
-  left(guest: UploadConnection): void;
-  /** Why the download is to give up its slot now; undefined when it may stay. `isWanted`: somebody waits for a slot. */
+  left(connection: UploadConnection): void;
+  /** Why the download is to give up its slot now; undefined when it may stay. `isWanted`: another download waits for a slot. */
   verdict(upload: Upload, now: number, isWanted: boolean): string | undefined;
 };
 
@@ -23,17 +23,17 @@ export function createEviction(): Eviction {
   let past = 0;
 
   return {
-    left(guest) {
-      past += useful(guest.progress());
+    left(connection) {
+      past += useful(connection.progress());
     },
-    verdict({ guests, pace, movedAt }, now, isWanted) {
-      const all = [...guests].map((guest) => ({ ...guest.progress(), sending: guest.sending }));
+    verdict({ connections, minRate, movedAt }, now, isWanted) {
+      const all = [...connections].map((connection) => ({ ...connection.progress(), sending: connection.sending }));
       const held = all.filter(({ isHeldUp }) => isHeldUp);
       const isServed = held.length > 0 || all.some(({ sending }) => sending);
       const due: Due = held.length > 0 || (isWanted && !isServed) ? "theirs" : isServed ? "ours" : "free";
       const taken = all.reduce((sum, progress) => sum + useful(progress), past);
       const step = held.reduce((sum, one) => sum + one.step, 0);
-      if (pace.tooSlow(now, taken, due, step)) return "too slow for a slot";
+      if (minRate.tooSlow(now, taken, due, step)) return "too slow for a slot";
       return !isServed && now - movedAt >= UPLOAD_IDLE_SECONDS_MAX * 1000 ? UNUSED : undefined;
     },
   };

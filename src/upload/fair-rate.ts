@@ -28,9 +28,9 @@ const BEHIND_SECONDS = 0.1;
 const REMEMBERED_MAX = 256;
 
 type Ask = { readonly wanted: number; readonly grant: (bytes: number) => void };
-/** An address or a download: what it had, and who of it waits. */
+/** An address or a download: what it had, and what of it waits. */
 type Part = { had: number; waiting: number; readonly parts: Level; readonly asks: Ask[] };
-/** Parts that share by turns. `time` is what the part that was served last had had. */
+/** Parts that share by queue. `time` is what the part that was served last had had. */
 type Level = { readonly parts: Map<string, Part>; time: number };
 
 const newLevel = (): Level => ({ parts: new Map(), time: 0 });
@@ -56,7 +56,7 @@ export function createFairRate(bytesPerSecond: number | undefined, clock: Clock)
       part = { had: level.time, waiting: 0, parts: isLast ? NO_LEVEL : newLevel(), asks: [] };
       level.parts.set(key, part);
     }
-    // Who asked for nothing saves up nothing, but for the moment that it was busy sending.
+    // A part that asked for nothing saves up nothing, but for the moment that it was busy sending.
     if (part.waiting === 0) part.had = Math.max(part.had, level.time - behind);
     return part;
   }
@@ -79,7 +79,7 @@ export function createFairRate(bytesPerSecond: number | undefined, clock: Clock)
     return { part: part as Part, ahead: second - (part as Part).had };
   }
 
-  /** Serves those who wait, one after another, until nothing may pass. */
+  /** Serves the asks that wait, one after another, until nothing may pass. */
   function serve(): void {
     while (!isWaiting && waiting > 0) {
       const { part: address, ahead } = next(addresses);

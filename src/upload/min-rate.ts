@@ -10,9 +10,9 @@ import { UPLOAD_BYTES_PER_SECOND_MIN, UPLOAD_RATE_SECONDS, UPLOAD_RATE_SLACK_SEC
  */
 export type Due = "theirs" | "ours" | "free";
 
-export type Pace = {
+export type MinRate = {
   /**
-   * To be called every second or so: true when it has been too slow for PACE_SECONDS. `taken`: useful bytes so far;
+   * To be called every second or so: true when it has been too slow for UPLOAD_RATE_SECONDS. `taken`: useful bytes so far;
    * `step`: by how many it may be behind.
    */
   tooSlow(now: number, taken: number, due: Due, step: number): boolean;
@@ -23,7 +23,7 @@ export function createMinRate(
   startedAt: number,
   fairShare: () => number,
   leastRate = UPLOAD_BYTES_PER_SECOND_MIN,
-): Pace {
+): MinRate {
   let lookedAt = startedAt;
   let seen = 0;
   /** Bytes ahead of the least rate, at most what is allowed to be behind; and for how long it has not been so many. */

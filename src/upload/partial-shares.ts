@@ -1,4 +1,4 @@
-// Downloads under way as something to give: their verified pieces, served to whoever asks for the same content.
+// Downloads under way as something to give: their verified pieces, served to peers that ask for the same content.
 // Invariant: what the upload thread serves and what the server is told begin and end together.
 // Never: offers a content whose root is not known, or a piece that was not verified.
 
@@ -18,14 +18,14 @@ export type PartialShares = {
   renew(): void;
 };
 
-/** `tell` sends one request to the server, which may be away; nobody waits for the answer. */
+/** `tell` sends one request to the server, which may be away; the answer is not awaited. */
 export function createPartialShares(tell: (request: ServerRequest) => void): PartialShares {
   const offered = new Map<Root, Share>();
   return {
     begin(uploads, { name, ...listed }, { root, size, pieceBytes, layer }) {
       const share = { name, size, root };
       const pieces = createBitfield(pieceCount(size, pieceBytes));
-      uploads.stock({ share, pieceBytes, layer, pieces, listed });
+      uploads.put({ share, pieceBytes, layer, pieces, listed });
       offered.set(root, share);
       tell({ verb: "OFFER", share });
       return {

@@ -1,6 +1,6 @@
-// Where a connection goes for which there is no room inside: the server's PROBE is answered here too, all else refused.
-// Invariant: each is gone after one line or PROBE_SECONDS_MAX, and there are at most PORCH_MAX of them.
-// Never: serves a file, or holds up anybody inside.
+// Connections beyond the limit: the server's PROBE is answered here too, all else refused.
+// Invariant: each is gone after one line or PROBE_SECONDS_MAX, and there are at most PROBE_ONLY_CONNECTIONS_MAX of them.
+// Never: serves a file, or holds up an upload.
 
 import { isFault } from "../protocol/fault.ts";
 import { PROBE_ONLY_CONNECTIONS_MAX, PROBE_SECONDS_MAX } from "../protocol/limits.ts";
@@ -15,7 +15,7 @@ import type { FairRate } from "./fair-rate.ts";
 
 const FULL: Reply = { verb: "ERROR", code: "TOO_MANY", retry: true, text: "connections" };
 
-/** `key` as for createUploads; what is said here counts against `rates` for its address. */
+/** `key` as for createUploadServer; what is said here counts against `rates` for its address. */
 export function createProbeOnly(
   key: string | undefined,
   clock: Clock,

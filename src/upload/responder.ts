@@ -1,6 +1,6 @@
 // What a granted download is answered: its layer, its pieces, its bytes.
 // Invariant: bytes leave only while the file is as it was listed, and of a download under way only verified pieces.
-// Never: decides who is granted anything (uploads.ts).
+// Never: decides what is granted (upload-server.ts).
 
 import { pieceCount } from "../content/hashing/merkle.ts";
 import { isPassing } from "../content/safe-files.ts";
@@ -9,12 +9,12 @@ import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { DAMAGED_PER_UPLOAD_MAX } from "../protocol/limits.ts";
 import { isWireCode } from "../protocol/replies.ts";
 import type { Clock } from "../shared/clock.ts";
-import type { Pace } from "./min-rate.ts";
+import type { MinRate } from "./min-rate.ts";
 import { type ReadableFile, rangeFault, type ShareEntry, type ShareIndex } from "./share-index.ts";
 import type { UploadConnection } from "./upload-connection.ts";
 
 export type UploadsEvent =
-  /** Somebody downloads a file whose piece layer is not here yet: it goes before the others. */
+  /** A file is downloaded whose piece layer is not here yet: it goes before the others. */
   | { readonly type: "wanted"; readonly name: string }
   /** A file is no longer what was announced. */
   | { readonly type: "changed"; readonly name: string }
@@ -25,10 +25,10 @@ export type UploadsEvent =
 /** One granted download: its slot, its file, and the connections that fetch it. */
 export type Upload = {
   readonly ticket: string;
-  readonly stocked: ShareEntry;
+  readonly entry: ShareEntry;
   readonly file: ReadableFile;
-  readonly guests: Set<UploadConnection>;
-  readonly pace: Pace;
+  readonly connections: Set<UploadConnection>;
+  readonly minRate: MinRate;
   /** Bytes of the file that were sent. */
   sent: number;
   /** When it last asked for something that we gave, or could not give yet. */
@@ -39,71 +39,71 @@ export type Upload = {
 };
 
 export type Responder = {
-  sendLayer(guest: UploadConnection, upload: Upload): Fault | undefined;
-  sendPieces(guest: UploadConnection, upload: Upload): undefined;
+  sendLayer(connection: UploadConnection, upload: Upload): Fault | undefined;
+  sendPieces(connection: UploadConnection, upload: Upload): undefined;
   /** Says yes, and passes it on where it can be looked at. */
-  hearDamage(guest: UploadConnection, upload: Upload, index: number): Fault | undefined;
-  beginGet(guest: UploadConnection, upload: Upload, offset: number, length: number): Promise<Fault | undefined>;
+  hearDamage(connection: UploadConnection, upload: Upload, index: number): Fault | undefined;
+  beginGet(connection: UploadConnection, upload: Upload, offset: number, length: number): Promise<Fault | undefined>;
 };
 
-export function createResponder(shelf: ShareIndex, clock: Clock, onEvent: (event: UploadsEvent) => void): Responder {
-  function sendLayer(guest: UploadConnection, upload: Upload): Fault | undefined {
-    const { stocked } = upload;
-    const now = stocked.layer === undefined ? shelf.byName(stocked.share.name) : stocked;
+export function createResponder(shares: ShareIndex, clock: Clock, onEvent: (event: UploadsEvent) => void): Responder {
+  function sendLayer(connection: UploadConnection, upload: Upload): Fault | undefined {
+    const { entry } = upload;
+    const now = entry.layer === undefined ? shares.byName(entry.share.name) : entry;
     if (now === undefined) return fault("CHANGED", "ours", "the file is no longer as it was announced");
     const { layer } = now;
     if (layer === undefined) {
       upload.movedAt = clock.now(); // it waits for us
       return fault("NOT_READY", "ours", "the file is still being hashed", true);
     }
-    // It is of use once: who asks again keeps a slot by it no longer.
+    // It is of use once: asking again keeps no slot.
     if (!upload.hasLayer) upload.movedAt = clock.now();
     upload.hasLayer = true;
-    guest.reply({ verb: "LAYER_OK", payloadBytes: layer.length }, layer);
+    connection.reply({ verb: "LAYER_OK", payloadBytes: layer.length }, layer);
     return undefined;
   }
 
   /** Which pieces a partial holder has; of a whole file that question has an empty answer. */
-  function sendPieces(guest: UploadConnection, upload: Upload): undefined {
-    const { stocked } = upload;
-    if (stocked.pieces !== undefined) upload.movedAt = clock.now(); // it waits for pieces that we are still fetching
-    const pieces = stocked.pieces?.slice() ?? new Uint8Array(0);
-    guest.reply({ verb: "PIECES_OK", payloadBytes: pieces.length }, pieces);
+  function sendPieces(connection: UploadConnection, upload: Upload): undefined {
+    const { entry } = upload;
+    if (entry.pieces !== undefined) upload.movedAt = clock.now(); // it waits for pieces that we are still fetching
+    const pieces = entry.pieces?.slice() ?? new Uint8Array(0);
+    connection.reply({ verb: "PIECES_OK", payloadBytes: pieces.length }, pieces);
   }
 
-  function hearDamage(guest: UploadConnection, upload: Upload, index: number): Fault | undefined {
-    const { share, pieceBytes, pieces } = upload.stocked;
+  function hearDamage(connection: UploadConnection, upload: Upload, index: number): Fault | undefined {
+    const { share, pieceBytes, pieces } = upload.entry;
     if (index >= pieceCount(share.size, pieceBytes)) return fault("BAD_RANGE", "theirs", "no such piece");
-    guest.reply({ verb: "DAMAGED_OK" });
+    connection.reply({ verb: "DAMAGED_OK" });
     upload.damaged += 1;
     if (pieces !== undefined || upload.damaged > DAMAGED_PER_UPLOAD_MAX) return undefined;
-    onEvent({ type: "damaged", name: share.name, index, from: guest.connection.remote });
+    onEvent({ type: "damaged", name: share.name, index, from: connection.transport.remote });
     return undefined;
   }
 
   async function beginGet(
-    guest: UploadConnection,
+    connection: UploadConnection,
     upload: Upload,
     offset: number,
     length: number,
   ): Promise<Fault | undefined> {
-    const { stocked, file } = upload;
-    const outside = rangeFault(stocked, offset, length);
+    const { entry, file } = upload;
+    const outside = rangeFault(entry, offset, length);
     if (outside !== undefined) return outside;
     const changed = (): Fault => {
-      onEvent({ type: "changed", name: stocked.share.name });
+      onEvent({ type: "changed", name: entry.share.name });
       return fault("CHANGED", "ours", "the file was changed while it was being sent");
     };
     // A download under way changes with each piece, and what was verified of it stays.
-    if (stocked.pieces === undefined) {
+    if (entry.pieces === undefined) {
       const look = await file.look();
-      if (guest.gone) return undefined;
+      if (connection.gone) return undefined;
       if (isFault(look)) return wireFault(look);
       if (!look.unchanged) return changed();
-      // Deleted or replaced: who has it already gets the rest, and nobody else is sent here for it.
+      // Deleted or replaced: this download still gets the rest, and no other is sent here for it.
       if (!look.named) changed();
     }
-    guest.send(offset, length, {
+    connection.send(offset, length, {
       fd: file.fd,
       inMemory: (from, bytes) => file.inMemory?.(from, bytes) ?? false,
       async read(into, from) {

@@ -1,5 +1,5 @@
 // From the library's view of a file to the upload thread's.
-// Invariant: what is stocked says of a file exactly what the library says.
+// Invariant: an entry says of a file exactly what the library says.
 // Never: anything else.
 
 import type { Held, Library } from "../content/library.ts";

@@ -1,4 +1,4 @@
-// What this peer has to give: each share with what serving it needs, found by name or by content.
+// What this peer has to give: each share with what responder it needs, found by name or by content.
 // Invariant: nothing is found that this peer did not list itself or verify piece by piece; a partial one has no name.
 // Never: reads a file; opening goes through the door that it was handed.
 
@@ -6,7 +6,7 @@ import { type Fault, fault } from "../protocol/fault.ts";
 import type { Root, Share } from "../protocol/messages.ts";
 import { hasBit, setBit } from "../shared/bitfield.ts";
 
-/** A file open for serving. */
+/** A file open for responder. */
 export type ReadableFile = {
   /** Its descriptor, where it is a file of the system's. */
   readonly fd?: number;
@@ -22,14 +22,14 @@ export type ReadableFile = {
 export type Look = {
   /** Whether size and time are still those of the listing. */
   readonly unchanged: boolean;
-  /** Whether it still has a name: one that was deleted or replaced can be read to its end, but is nobody's any more. */
+  /** Whether it still has a name: one that was deleted or replaced can be read to its end, but is shared no more. */
   readonly named: boolean;
 };
 
 /** At once, or when the disk has answered. */
 export type MaybeLater<T> = T | Promise<T>;
 
-/** A share, how it is cut, and its piece layer once it is needed. `listed` is what the door needs to open it. */
+/** A share, how it is cut, and its piece layer once it is needed. `listed` is what opens it again. */
 export type ShareEntry<Listed = unknown> = {
   readonly share: Share;
   readonly pieceBytes: number;
@@ -40,7 +40,7 @@ export type ShareEntry<Listed = unknown> = {
 };
 
 export type ShareIndex<Listed = unknown> = {
-  put(stocked: ShareEntry<Listed>): void;
+  put(entry: ShareEntry<Listed>): void;
   remove(name: string): void;
   /** A download under way of this root has verified these pieces. */
   have(root: Root, indexes: readonly number[]): void;
@@ -51,31 +51,31 @@ export type ShareIndex<Listed = unknown> = {
   byName(name: string): ShareEntry<Listed> | undefined;
   /** The whole file where there is one, else the download under way. */
   byRoot(root: Root): ShareEntry<Listed> | undefined;
-  open(stocked: ShareEntry<Listed>): Promise<ReadableFile | Fault>;
+  open(entry: ShareEntry<Listed>): Promise<ReadableFile | Fault>;
 };
 
-/** An empty shelf whose files are opened by `open`. */
+/** An empty index whose files are opened by `open`. */
 export function createShareIndex<Listed>(open: (listed: Listed) => Promise<ReadableFile | Fault>): ShareIndex<Listed> {
   const names = new Map<string, ShareEntry<Listed>>();
   const roots = new Map<Root, ShareEntry<Listed>>();
   const partials = new Map<Root, ShareEntry<Listed>>();
 
   function remove(name: string): void {
-    const stocked = names.get(name);
+    const entry = names.get(name);
     names.delete(name);
-    const root = stocked?.share.root;
-    if (root !== undefined && roots.get(root) === stocked) roots.delete(root);
+    const root = entry?.share.root;
+    if (root !== undefined && roots.get(root) === entry) roots.delete(root);
   }
 
-  function put(stocked: ShareEntry<Listed>): void {
-    const { name, root } = stocked.share;
-    if (stocked.pieces !== undefined) {
-      if (root !== undefined) partials.set(root, stocked);
+  function put(entry: ShareEntry<Listed>): void {
+    const { name, root } = entry.share;
+    if (entry.pieces !== undefined) {
+      if (root !== undefined) partials.set(root, entry);
       return;
     }
     remove(name);
-    names.set(name, stocked);
-    if (root !== undefined) roots.set(root, stocked);
+    names.set(name, entry);
+    if (root !== undefined) roots.set(root, entry);
   }
 
   return {
@@ -93,7 +93,7 @@ export function createShareIndex<Listed>(open: (listed: Listed) => Promise<Reada
     },
     byName: (name) => names.get(name),
     byRoot: (root) => roots.get(root) ?? partials.get(root),
-    open: (stocked) => open(stocked.listed),
+    open: (entry) => open(entry.listed),
   };
 }
 

@@ -1,38 +1,38 @@
-// Waiting for an upload slot: a guest's turn, and telling it how far away that is.
-// Invariant: whoever waits hears of its place when it changes, and often enough to keep its own deadline away.
-// Never: decides who comes next; slots.ts does.
+// Waiting for an upload slot: a connection's turn, and telling it how far away that is.
+// Invariant: a connection that waits hears of its position when it changes, and often enough to keep its own deadline away.
+// Never: decides which claim comes next; slots.ts does.
 
 import { type Fault, fault } from "../protocol/fault.ts";
 import { QUEUE_MAX, WAIT_SECONDS } from "../protocol/limits.ts";
 import type { Clock } from "../shared/clock.ts";
-import { createSlots, type Seat } from "./slots.ts";
+import { type Claim, createSlots } from "./slots.ts";
 import type { UploadConnection } from "./upload-connection.ts";
 
 export type SlotQueue = {
   /**
-   * Takes a seat for the guest. BUSY when even the queue is full. `turn` resolves when it is in, or with BUSY when its
-   * place in the queue goes to another address.
+   * Enters a claim for the connection. BUSY when even the queue is full. `turn` resolves when it is in, or with BUSY when its
+   * position in the queue goes to another address.
    */
-  enter(guest: UploadConnection): { readonly seat: Seat; readonly turn: Promise<Fault | undefined> } | Fault;
-  /** The seat whose turn is over, because another address waits that has fewer slots. */
-  overdue(): Seat | undefined;
+  enter(connection: UploadConnection): { readonly claim: Claim; readonly turn: Promise<Fault | undefined> } | Fault;
+  /** The claim whose turn is over, because another address waits that has fewer slots. */
+  overdue(): Claim | undefined;
   /** Whether anyone waits. */
   readonly isWanted: boolean;
 };
 
-type Told = { readonly guest: UploadConnection; place: number; at: number };
+type Told = { readonly connection: UploadConnection; position: number; at: number };
 
 const LOOK_MS = 250;
 
 export function createSlotQueue(maxUploads: number, clock: Clock): SlotQueue {
   const slots = createSlots(maxUploads, QUEUE_MAX, () => clock.now());
-  const waiting = new WeakMap<Seat, Told>();
+  const waiting = new WeakMap<Claim, Told>();
   const full = () => fault("BUSY", "ours", `all ${maxUploads} upload slots and the queue are taken`, true);
 
-  function tell(told: Told, place: number): void {
-    if (place === told.place && clock.now() - told.at <= WAIT_SECONDS * 1000) return;
-    told.guest.reply({ verb: "WAIT", position: place });
-    told.place = place;
+  function tell(told: Told, position: number): void {
+    if (position === told.position && clock.now() - told.at <= WAIT_SECONDS * 1000) return;
+    told.connection.reply({ verb: "WAIT", position });
+    told.position = position;
     told.at = clock.now();
   }
 
@@ -40,29 +40,29 @@ export function createSlotQueue(maxUploads: number, clock: Clock): SlotQueue {
   function tellAll(): void {
     isTelling = slots.waiting.length > 0;
     if (!isTelling) return;
-    slots.waiting.forEach((seat, index) => {
-      const told = waiting.get(seat);
-      if (told !== undefined && !told.guest.gone) tell(told, index + 1);
+    slots.waiting.forEach((claim, index) => {
+      const told = waiting.get(claim);
+      if (told !== undefined && !told.connection.gone) tell(told, index + 1);
     });
     clock.after(LOOK_MS, tellAll);
   }
 
   return {
-    enter(guest) {
+    enter(connection) {
       const { promise: turn, resolve } = Promise.withResolvers<Fault | undefined>();
-      const seat = slots.enter(guest.connection.remote.ip, {
+      const claim = slots.enter(connection.transport.remote.ip, {
         onIn: () => resolve(undefined),
         onOut: () => resolve(full()),
       });
-      if (seat === undefined) return full();
-      const place = seat.position();
-      if (place > 0) {
-        const told = { guest, place: 0, at: 0 };
-        waiting.set(seat, told);
-        tell(told, place);
+      if (claim === undefined) return full();
+      const position = claim.position();
+      if (position > 0) {
+        const told = { connection, position: 0, at: 0 };
+        waiting.set(claim, told);
+        tell(told, position);
         if (!isTelling) tellAll();
       }
-      return { seat, turn };
+      return { claim, turn };
     },
     overdue: slots.overdue,
     get isWanted() {

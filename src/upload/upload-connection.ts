@@ -1,6 +1,6 @@
 // One connection from a downloading peer: its requests read in order, and what each is answered as it takes it.
 // Invariant: one request at a time; what a line announced follows, or nothing does; every byte counts against the rate.
-// Never: decides who may have what; uploads.ts answers everything but the bytes.
+// Never: decides what is granted; upload-server.ts answers everything but the bytes.
 
 import { type Fault, isFault, type WireCode } from "../protocol/fault.ts";
 import { READ_AHEAD_BYTES_MAX, SEND_STEP_BYTES_MAX } from "../protocol/limits.ts";
@@ -13,8 +13,8 @@ import type { Payer } from "./fair-rate.ts";
 import { createFileSender, fromMemory, NOTHING, type Outgoing, SLICE_BYTES, type Slices } from "./outgoing.ts";
 
 export type UploadConnection = {
-  readonly connection: Connection;
-  reply(message: Reply, payload?: Uint8Array): void;
+  readonly transport: Connection;
+  reply(message: Reply, payload?: Uint8Array): undefined;
   refuse(why: Fault, verb?: "ERROR" | "REJECT"): void;
   /** DATA and then `length` bytes of `slices` from `offset` on. */
   send(offset: number, length: number, slices: Slices): void;
@@ -39,18 +39,21 @@ export type Progress = {
 };
 
 export type UploadConnectionOptions = {
-  readonly connection: Connection;
+  readonly transport: Connection;
   readonly payer: Payer;
   /** Answers one request; the next is read once it has. A fault becomes an ERROR. */
-  readonly serve: (guest: UploadConnection, request: PeerRequest) => Promise<Fault | undefined> | Fault | undefined;
-  readonly onClose: (guest: UploadConnection) => void;
+  readonly serve: (
+    connection: UploadConnection,
+    request: PeerRequest,
+  ) => Promise<Fault | undefined> | Fault | undefined;
+  readonly onClose: (connection: UploadConnection) => void;
 };
 
 const TURN_SLICES = 4;
 const FATAL: ReadonlySet<string> = new Set(["LINE_TOO_LONG", "TIMEOUT", "CHANGED"]);
 
-/** The state of one connection. */
-type Talk = {
+/** How far one connection is. */
+type State = {
   readonly reader: ReturnType<typeof createReader>;
   outgoing: Outgoing;
   /** Bytes that the rate has let pass and that have not been sent. */
@@ -63,13 +66,13 @@ type Talk = {
   gone: boolean;
 };
 
-/** A guest, and what the transport must tell it. */
+/** A connection, and what the transport must tell it. */
 export function createUploadConnection(options: UploadConnectionOptions): {
-  guest: UploadConnection;
+  connection: UploadConnection;
   handlers: Handlers;
 } {
-  const { connection, payer } = options;
-  const talk: Talk = {
+  const { transport, payer } = options;
+  const state: State = {
     reader: createReader(),
     outgoing: NOTHING,
     allowed: 0,
@@ -79,82 +82,82 @@ export function createUploadConnection(options: UploadConnectionOptions): {
     ended: false,
     gone: false,
   };
-  const fromFile = createFileSender(connection);
+  const fromFile = createFileSender(transport);
 
-  const guest: UploadConnection = {
-    connection,
+  const connection: UploadConnection = {
+    transport,
     reply(message, payload) {
       const line = encodeReply(message);
-      connection.send(line);
+      transport.send(line);
       const bytes = Buffer.byteLength(line);
       payer.spend(bytes);
-      talk.handed += bytes;
-      talk.overhead += bytes + (payload?.length ?? 0);
-      if (payload !== undefined) talk.outgoing = fromMemory(connection, payload);
+      state.handed += bytes;
+      state.overhead += bytes + (payload?.length ?? 0);
+      if (payload !== undefined) state.outgoing = fromMemory(transport, payload);
     },
     refuse(why, verb = "ERROR") {
-      guest.reply({ verb, code: why.fault as WireCode, retry: why.retry, text: why.detail });
+      connection.reply({ verb, code: why.fault as WireCode, retry: why.retry, text: why.detail });
       if (verb === "REJECT" || !FATAL.has(why.fault)) return;
       // Its slot is free from now on, however long the goodbye takes, and whatever it still asks is not heard.
-      talk.gone = true;
-      talk.outgoing = NOTHING;
-      connection.end();
-      options.onClose(guest);
+      state.gone = true;
+      state.outgoing = NOTHING;
+      transport.end();
+      options.onClose(connection);
     },
     send(offset, length, slices) {
-      guest.reply({ verb: "DATA", offset, payloadBytes: length });
-      talk.outgoing = fromFile(offset, length, slices);
+      connection.reply({ verb: "DATA", offset, payloadBytes: length });
+      state.outgoing = fromFile(offset, length, slices);
     },
     joins: (download) => payer.joins(download),
     get sending() {
-      return talk.outgoing.left > 0;
+      return state.outgoing.left > 0;
     },
     get gone() {
-      return talk.gone;
+      return state.gone;
     },
-    progress: () => progressOf(connection, talk),
+    progress: () => progressOf(transport, state),
   };
-  const pump = () => void serveAll(guest, talk, options);
-  return { guest, handlers: handlersOf(guest, talk, options, pump) };
+  const goOn = () => void serveAll(connection, state, options);
+  return { connection, handlers: handlersOf(connection, state, options, goOn) };
 }
 
 function handlersOf(
-  guest: UploadConnection,
-  talk: Talk,
-  { connection, onClose }: UploadConnectionOptions,
-  pump: () => void,
+  connection: UploadConnection,
+  state: State,
+  { transport, onClose }: UploadConnectionOptions,
+  goOn: () => void,
 ): Handlers {
   return {
     data(chunk) {
-      if (talk.gone) return;
-      talk.reader.push(chunk);
-      if (talk.reader.size > READ_AHEAD_BYTES_MAX) connection.pause();
-      pump();
+      if (state.gone) return;
+      state.reader.push(chunk);
+      if (state.reader.size > READ_AHEAD_BYTES_MAX) transport.pause();
+      goOn();
     },
-    drain: pump,
+    drain: goOn,
     end() {
-      talk.ended = true;
-      pump();
+      state.ended = true;
+      goOn();
     },
     close() {
-      talk.gone = true;
-      onClose(guest);
+      state.gone = true;
+      onClose(connection);
     },
   };
 }
 
-/** Serves what the guest asked for, in its order, as fast as it reads. */
+/** Serves what the connection asked for, in its order, as fast as it reads. */
 async function serveAll(
-  guest: UploadConnection,
-  talk: Talk,
-  { connection, payer, serve }: UploadConnectionOptions,
+  connection: UploadConnection,
+  state: State,
+  { transport, payer, serve }: UploadConnectionOptions,
 ): Promise<void> {
-  if (talk.busy) return;
-  talk.busy = true;
+  if (state.busy) return;
+  state.busy = true;
   let served = 0;
-  while (!talk.gone && connection.queued === 0) {
-    if (talk.outgoing.left > 0) {
-      await sendSome(talk, connection, payer);
+  while (!state.gone && transport.queued === 0) {
+    if (state.outgoing.left > 0) {
+      await sendSome(state, transport, payer);
       // A fast reader must not keep the others from their turn.
       if (++served % TURN_SLICES === 0) await new Promise<void>((turn) => setImmediate(turn));
       continue;
@@ -164,39 +167,39 @@ async function serveAll(
       await unpaid;
       continue;
     }
-    const line = talk.reader.line();
+    const line = state.reader.line();
     if (line === undefined) break;
     const request = isFault(line) ? line : decodePeerRequest(line);
-    const refused = isFault(request) ? request : await serve(guest, request);
-    if (refused !== undefined) guest.refuse(refused);
+    const refused = isFault(request) ? request : await serve(connection, request);
+    if (refused !== undefined) connection.refuse(refused);
     if (refused?.fault === "LINE_TOO_LONG") break;
   }
-  talk.busy = false;
-  if (talk.reader.size <= READ_AHEAD_BYTES_MAX) connection.resume();
-  if (talk.ended && connection.queued === 0 && talk.outgoing.left === 0) connection.end();
+  state.busy = false;
+  if (state.reader.size <= READ_AHEAD_BYTES_MAX) transport.resume();
+  if (state.ended && transport.queued === 0 && state.outgoing.left === 0) transport.end();
 }
 
 /** A slice of what is being sent, as large as the rate lets pass. */
-async function sendSome(talk: Talk, connection: Connection, payer: Payer): Promise<void> {
-  const { outgoing } = talk;
-  if (talk.allowed === 0) talk.allowed = await payer.take(Math.min(outgoing.left, SLICE_BYTES));
-  while (talk.allowed > 0 && !talk.gone && connection.queued === 0) {
-    const sent = await outgoing.send(talk.allowed);
-    if (talk.gone) return;
+async function sendSome(state: State, transport: Connection, payer: Payer): Promise<void> {
+  const { outgoing } = state;
+  if (state.allowed === 0) state.allowed = await payer.take(Math.min(outgoing.left, SLICE_BYTES));
+  while (state.allowed > 0 && !state.gone && transport.queued === 0) {
+    const sent = await outgoing.send(state.allowed);
+    if (state.gone) return;
     if (sent === 0) {
-      talk.outgoing = NOTHING;
-      return connection.destroy();
+      state.outgoing = NOTHING;
+      return transport.destroy();
     }
     outgoing.left -= sent;
-    talk.handed += sent;
-    talk.allowed -= sent;
+    state.handed += sent;
+    state.allowed -= sent;
   }
 }
 
-function progressOf(connection: Connection, { handed, overhead }: Talk): Progress {
-  const told = connection.taken?.();
-  const left = handed - connection.queued;
-  const isQueued = connection.queued > 0;
+function progressOf(transport: Connection, { handed, overhead }: State): Progress {
+  const told = transport.taken?.();
+  const left = handed - transport.queued;
+  const isQueued = transport.queued > 0;
   if (told === undefined) return { taken: left, overhead, isHeldUp: isQueued, step: SEND_STEP_BYTES_MAX };
   const { bytes, acknowledged, step } = told;
   return { taken: Math.min(bytes, handed), overhead, isHeldUp: isQueued || acknowledged < handed, step };

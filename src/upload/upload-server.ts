@@ -1,5 +1,5 @@
 // Serving files to other peers: who gets a slot, which file a ticket stands for, and what each request is answered.
-// Invariant: only what is on the shelf is served; a slot is held exactly as long as its control connection lives.
+// Invariant: only what is in the share index is served; a slot is held exactly as long as its control connection lives.
 // Never: knows it runs on a thread of its own (upload-worker.ts), or opens a path that came from the network.
 
 import { isPassing } from "../content/safe-files.ts";
@@ -20,10 +20,10 @@ import { createEviction, type Eviction, UNASKED } from "./eviction.ts";
 import { createFairRate } from "./fair-rate.ts";
 import { createMinRate } from "./min-rate.ts";
 import { createProbeOnly } from "./probe-only.ts";
-import { createResponder, type Responder, type Upload, type UploadsEvent, wireFault } from "./responder.ts";
-import type { ReadableFile, ShareEntry, ShareIndex } from "./share-index.ts";
+import { createResponder, type Upload, type UploadsEvent, wireFault } from "./responder.ts";
+import type { MaybeLater, ReadableFile, ShareEntry, ShareIndex } from "./share-index.ts";
 import { createSlotQueue } from "./slot-queue.ts";
-import type { Seat } from "./slots.ts";
+import type { Claim } from "./slots.ts";
 import { createUploadConnection, type UploadConnection } from "./upload-connection.ts";
 
 export type { UploadsEvent } from "./responder.ts";
@@ -35,108 +35,130 @@ export type UploadPolicy = {
   readonly rejectAll: boolean;
   /** Bytes per second for all uploads together; undefined for no limit. */
   readonly maxUploadRate: number | undefined;
-  /** Bytes per second below which a downloader loses its slot; PACE_BYTES_PER_SECOND_MIN when not given. */
+  /** Bytes per second below which a downloader loses its slot; UPLOAD_BYTES_PER_SECOND_MIN when not given. */
   readonly minUploadRate?: number | undefined;
 };
 
-type UploadsOptions = {
-  readonly shelf: ShareIndex;
+type UploadServerOptions = {
+  readonly shares: ShareIndex;
   readonly clock: Clock;
-  /** 32 hex digits that nobody can guess. */
+  /** 32 hex digits that cannot be guessed. */
   readonly newTicket: () => string;
   /** What this peer says with its JOIN, and proves here; undefined for one that says none. */
   readonly key?: string;
   readonly policy: UploadPolicy;
   readonly onEvent: (event: UploadsEvent) => void;
-  /** Connections that this machine has room for, and GUESTS_MAX at most. */
-  readonly guestsMax?: number;
+  /** Connections that this machine has room for, and UPLOAD_CONNECTIONS_MAX at most. */
+  readonly connectionsMax?: number;
 };
 
 /** What we know of one connection. */
-type Visit = { readonly since: number; state: PeerState; upload: Upload | undefined; seat: Seat | undefined };
+type Conversation = { readonly since: number; state: PeerState; upload: Upload | undefined; claim: Claim | undefined };
 
 const SWEEP_MS = 1000;
 
 export type UploadServer = {
   /** What the listener calls for each connection. */
-  accept(connection: Connection): Handlers;
+  accept(transport: Connection): Handlers;
   /** Ends every upload. */
   close(): void;
 };
 
-export function createUploadServer(options: UploadsOptions): UploadServer {
-  const { shelf, clock, key, policy, onEvent, guestsMax = UPLOAD_CONNECTIONS_MAX } = options;
-  const visits = new Map<UploadConnection, Visit>();
+export function createUploadServer(options: UploadServerOptions): UploadServer {
+  const { shares, clock, key, policy, onEvent, connectionsMax = UPLOAD_CONNECTIONS_MAX } = options;
+  const conversations = new Map<UploadConnection, Conversation>();
   const rates = createFairRate(policy.maxUploadRate, clock);
-  const serving = createResponder(shelf, clock, onEvent);
-  const most = Math.min(UPLOAD_CONNECTIONS_MAX, guestsMax);
-  const crowd = createConnectionLimit(most, Math.min(UPLOAD_CONNECTIONS_PER_ADDRESS_MAX, Math.ceil(most / 2)));
-  const porch = createProbeOnly(key, clock, rates);
-  const slots = createSlotBook(options, visits);
+  const responder = createResponder(shares, clock, onEvent);
+  const most = Math.min(UPLOAD_CONNECTIONS_MAX, connectionsMax);
+  const limit = createConnectionLimit(most, Math.min(UPLOAD_CONNECTIONS_PER_ADDRESS_MAX, Math.ceil(most / 2)));
+  const probeOnly = createProbeOnly(key, clock, rates);
+  const grants = createGrants(options, conversations);
 
-  function accept(connection: Connection): Handlers {
-    const { ip } = connection.remote;
-    if (!crowd.admit(ip)) {
-      const last = lastOfLargest(visits, ip);
-      if (last === undefined) return porch.accept(connection);
+  function accept(transport: Connection): Handlers {
+    const { ip } = transport.remote;
+    if (!limit.admit(ip)) {
+      const last = lastOfLargest(conversations, ip);
+      if (last === undefined) return probeOnly.accept(transport);
       expel(last, "its place goes to another address");
-      if (!crowd.admit(ip)) return porch.accept(connection);
+      if (!limit.admit(ip)) return probeOnly.accept(transport);
     }
-    const { guest, handlers } = createUploadConnection({ connection, payer: rates.payer(ip), serve, onClose: leave });
-    visits.set(guest, { since: clock.now(), state: "new", upload: undefined, seat: undefined });
+    const { connection, handlers } = createUploadConnection({
+      transport,
+      payer: rates.payer(ip),
+      serve,
+      onClose: leave,
+    });
+    conversations.set(connection, { since: clock.now(), state: "new", upload: undefined, claim: undefined });
     return handlers;
   }
 
-  async function serve(guest: UploadConnection, request: PeerRequest): Promise<Fault | undefined> {
-    const visit = visits.get(guest) as Visit;
-    const next = nextPeerState(visit.state, request.verb);
+  async function serve(connection: UploadConnection, request: PeerRequest): Promise<Fault | undefined> {
+    const conversation = conversations.get(connection) as Conversation;
+    const next = nextPeerState(conversation.state, request.verb);
     if (isFault(next)) return next;
+    const refused = await answer(connection, conversation, request);
+    if (refused === undefined) conversation.state = next;
+    else if (request.verb !== "DOWNLOAD" && request.verb !== "FETCH") return refused;
+    else connection.refuse(wireFault(refused), "REJECT");
+    return undefined;
+  }
+
+  function answer(
+    connection: UploadConnection,
+    conversation: Conversation,
+    request: PeerRequest,
+  ): MaybeLater<Fault | undefined> {
+    const upload = conversation.upload as Upload; // where the table lets pass what needs one
     switch (request.verb) {
       case "HELLO":
-        guest.reply({ verb: "HELLO", version: Math.min(request.version, VERSION) });
-        return undefined;
+        return connection.reply({ verb: "HELLO", version: Math.min(request.version, VERSION) });
       case "PING":
-        guest.reply({ verb: "PONG" });
-        return undefined;
+        return connection.reply({ verb: "PONG" });
       case "PROBE":
-        guest.reply({ verb: "PROBE_OK", proof: proofOf(key, request.nonce) });
-        return undefined;
+        return connection.reply({ verb: "PROBE_OK", proof: proofOf(key, request.nonce) });
       // SPEC 5.g: DOWNLOAD is answered by what this peer really has, accepted or rejected.
       case "DOWNLOAD":
-        return slots.grant(guest, visit, () => shelf.byName(request.name));
+        return grants.grant(connection, conversation, () => shares.byName(request.name));
       case "FETCH":
-        return slots.grant(guest, visit, () => shelf.byRoot(request.root));
+        return grants.grant(connection, conversation, () => shares.byRoot(request.root));
       case "LANE":
-        return slots.openLane(guest, visit, request.ticket);
-      default:
-        return serveGranted(serving, guest, visit.upload as Upload, request);
+        return grants.openLane(connection, conversation, request.ticket);
+      case "LAYER":
+        return responder.sendLayer(connection, upload);
+      case "PIECES":
+        return responder.sendPieces(connection, upload);
+      case "DAMAGED":
+        return responder.hearDamage(connection, upload, request.index);
+      case "GET":
+        return responder.beginGet(connection, upload, request.offset, request.length);
     }
   }
 
-  /** The guest's connection is over. With the control connection the whole upload is. */
-  function leave(guest: UploadConnection): void {
-    const visit = visits.get(guest);
-    if (visit === undefined) return;
-    visits.delete(guest);
-    crowd.release(guest.connection.remote.ip);
-    slots.leave(guest, visit);
+  /** The connection is over. With the control connection the whole upload is. */
+  function leave(connection: UploadConnection): void {
+    const conversation = conversations.get(connection);
+    if (conversation === undefined) return;
+    conversations.delete(connection);
+    limit.release(connection.transport.remote.ip);
+    grants.leave(connection, conversation);
   }
 
-  function expel(guest: UploadConnection, why: string): void {
-    if (!guest.sending) guest.refuse(fault("TIMEOUT", "theirs", why, true));
-    leave(guest);
-    guest.connection.destroy();
+  function expel(connection: UploadConnection, why: string): void {
+    if (!connection.sending) connection.refuse(fault("TIMEOUT", "theirs", why, true));
+    leave(connection);
+    connection.transport.destroy();
   }
 
-  /** Frees what nobody uses: connections that never asked, slots whose holder takes nothing, or next to nothing. */
+  /** Ends connections that never asked, and downloads that take nothing, or next to nothing. */
   function sweep(): void {
     const now = clock.now();
-    for (const [guest, { upload, since, seat }] of visits) {
-      // Who has a seat waits for us, not we for it.
-      if (upload === undefined && seat === undefined && now - since >= UNJOINED_SECONDS_MAX * 1000)
-        expel(guest, UNASKED);
+    for (const [connection, { upload, since, claim }] of conversations) {
+      // A connection that waits for a slot waits for us, not we for it.
+      if (upload === undefined && claim === undefined && now - since >= UNJOINED_SECONDS_MAX * 1000)
+        expel(connection, UNASKED);
     }
-    for (const { guests, why } of slots.verdicts(now)) for (const guest of guests) expel(guest, why);
+    for (const { connections, why } of grants.verdicts(now))
+      for (const connection of connections) expel(connection, why);
   }
   const stopSweep = every(clock, SWEEP_MS, sweep);
 
@@ -144,147 +166,140 @@ export function createUploadServer(options: UploadsOptions): UploadServer {
     accept,
     close() {
       stopSweep();
-      for (const guest of [...visits.keys()]) guest.connection.destroy();
+      for (const connection of [...conversations.keys()]) connection.transport.destroy();
     },
   };
 }
 
 /** Of the address with the most connections, at least two more than `ip` has, the last to come; one that waits or asks before one that is served. */
-function lastOfLargest(visits: ReadonlyMap<UploadConnection, Visit>, ip: string): UploadConnection | undefined {
-  const of = Map.groupBy(visits.keys(), ({ connection }) => connection.remote.ip);
+function lastOfLargest(
+  conversations: ReadonlyMap<UploadConnection, Conversation>,
+  ip: string,
+): UploadConnection | undefined {
+  const of = Map.groupBy(conversations.keys(), ({ transport }) => transport.remote.ip);
   let largest: UploadConnection[] = [];
-  for (const guests of of.values()) if (guests.length > largest.length) largest = guests;
+  for (const connections of of.values()) if (connections.length > largest.length) largest = connections;
   if (largest.length < (of.get(ip)?.length ?? 0) + 2) return undefined;
-  return largest.findLast((guest) => visits.get(guest)?.upload === undefined) ?? largest.at(-1);
+  return largest.findLast((connection) => conversations.get(connection)?.upload === undefined) ?? largest.at(-1);
 }
 
-function serveGranted(
-  serving: Responder,
-  guest: UploadConnection,
-  upload: Upload,
-  request: Extract<PeerRequest, { verb: "LAYER" | "PIECES" | "DAMAGED" | "GET" }>,
-): Promise<Fault | undefined> | Fault | undefined {
-  switch (request.verb) {
-    case "LAYER":
-      return serving.sendLayer(guest, upload);
-    case "PIECES":
-      return serving.sendPieces(guest, upload);
-    case "DAMAGED":
-      return serving.hearDamage(guest, upload, request.index);
-    case "GET":
-      return serving.beginGet(guest, upload, request.offset, request.length);
-  }
-}
+type Granted = Upload & { readonly control: UploadConnection; readonly eviction: Eviction };
 
-/** The downloads that were granted: who has a slot, by which ticket, and who is to give it up. */
-function createSlotBook(
-  { shelf, clock, newTicket, policy, onEvent }: UploadsOptions,
-  visits: ReadonlyMap<UploadConnection, Visit>,
+/** The downloads that have a slot, by ticket, and which of them are to give it up. */
+function createGrants(
+  { shares, clock, newTicket, policy, onEvent }: UploadServerOptions,
+  conversations: ReadonlyMap<UploadConnection, Conversation>,
 ) {
-  const uploads = new Map<string, Upload & { readonly tenure: Eviction; readonly ip: string }>();
-  const turns = createSlotQueue(policy.maxUploads, clock);
+  const uploads = new Map<string, Granted>();
+  const queue = createSlotQueue(policy.maxUploads, clock);
 
   /** What our own limit leaves to each download of `ip`. */
   function fairShare(ip: string): number {
     if (policy.maxUploadRate === undefined) return Number.POSITIVE_INFINITY;
-    const ips = [...uploads.values()].map((upload) => upload.ip);
+    const ips = [...uploads.values()].map(({ control }) => control.transport.remote.ip);
     const own = Math.max(1, ips.filter((one) => one === ip).length);
     return policy.maxUploadRate / Math.max(1, new Set(ips).size) / own;
   }
 
-  async function grant(guest: UploadConnection, visit: Visit, find: () => ShareEntry | undefined): Promise<undefined> {
-    const refused = policy.rejectAll
-      ? fault("REFUSED", "ours", "this peer refuses every download")
-      : find() === undefined
-        ? fault("NOT_SHARED", "theirs", "not shared here")
-        : await takeSlot(guest, visit);
-    // Looked up again: whoever waited for a slot may find the file gone, or whole meanwhile.
-    const stocked = find();
-    const file = refused ?? (stocked === undefined ? fault("NOT_SHARED", "theirs", "gone") : await shelf.open(stocked));
-    if (isFault(file) || stocked === undefined) {
+  /** Grants the entry that `find` finds, once there is a slot. */
+  async function grant(
+    connection: UploadConnection,
+    conversation: Conversation,
+    find: () => ShareEntry | undefined,
+  ): Promise<Fault | undefined> {
+    if (policy.rejectAll) return fault("REFUSED", "ours", "this peer refuses every download");
+    if (find() === undefined) return fault("NOT_SHARED", "theirs", "not shared here");
+    const refused = await takeSlot(connection, conversation);
+    // Looked up again: the file may be gone, or whole, after the wait for a slot.
+    const entry = find();
+    const file = refused ?? (entry === undefined ? fault("NOT_SHARED", "theirs", "gone") : await shares.open(entry));
+    if (entry === undefined || isFault(file)) {
       // Only what is no longer the file is withdrawn; what cannot be opened just now is asked for again.
-      const isNews = stocked !== undefined && refused === undefined && !isPassing(file as Fault);
-      if (isNews) onEvent({ type: "changed", name: stocked.share.name });
-      visit.seat?.leave();
-      visit.seat = undefined;
-      guest.refuse(wireFault(file as Fault), "REJECT");
-      return;
+      const isNews = entry !== undefined && refused === undefined && !isPassing(file as Fault);
+      if (isNews) onEvent({ type: "changed", name: entry.share.name });
+      conversation.claim?.leave();
+      conversation.claim = undefined;
+      return file as Fault;
     }
-    if (guest.gone) {
-      file.close();
-      return;
-    }
-    admit(guest, visit, stocked, file);
+    if (connection.gone) file.close();
+    else admit(connection, conversation, entry, file);
+    return undefined;
   }
 
-  function admit(guest: UploadConnection, visit: Visit, stocked: ShareEntry, file: ReadableFile): void {
+  function admit(
+    connection: UploadConnection,
+    conversation: Conversation,
+    entry: ShareEntry,
+    file: ReadableFile,
+  ): void {
     const ticket = newTicket();
     const now = clock.now();
-    const { ip } = guest.connection.remote;
-    const pace = createMinRate(now, () => fairShare(ip), policy.minUploadRate);
+    const { ip } = connection.transport.remote;
     const upload = {
       ticket,
-      stocked,
+      entry,
       file,
-      guests: new Set([guest]),
-      pace,
+      control: connection,
+      connections: new Set([connection]),
+      minRate: createMinRate(now, () => fairShare(ip), policy.minUploadRate),
+      eviction: createEviction(),
       sent: 0,
       movedAt: now,
       hasLayer: false,
       damaged: 0,
     };
-    const known = Object.assign(upload, { tenure: createEviction(), ip });
-    visit.upload = known;
-    visit.state = "granted";
-    uploads.set(ticket, known);
-    guest.joins(ticket);
-    const { size, root, name } = stocked.share;
-    guest.reply({ verb: "ACCEPT", grant: { ticket, size, pieceBytes: stocked.pieceBytes, root } });
-    if (stocked.layer === undefined && size > 0) onEvent({ type: "wanted", name });
+    conversation.upload = upload;
+    uploads.set(ticket, upload);
+    connection.joins(ticket);
+    const { size, root, name } = entry.share;
+    connection.reply({ verb: "ACCEPT", grant: { ticket, size, pieceBytes: entry.pieceBytes, root } });
+    if (entry.layer === undefined && size > 0) onEvent({ type: "wanted", name });
   }
 
-  /** Waits for the guest's turn. BUSY when there is none to wait for. */
-  async function takeSlot(guest: UploadConnection, visit: Visit): Promise<Fault | undefined> {
-    const entered = turns.enter(guest);
+  /** Waits for the connection's turn. BUSY when there is none to wait for. */
+  async function takeSlot(connection: UploadConnection, conversation: Conversation): Promise<Fault | undefined> {
+    const entered = queue.enter(connection);
     if (isFault(entered)) return entered;
-    visit.seat = entered.seat;
+    conversation.claim = entered.claim;
     return entered.turn;
   }
 
-  function openLane(guest: UploadConnection, visit: Visit, ticket: string): Fault | undefined {
+  function openLane(connection: UploadConnection, conversation: Conversation, ticket: string): Fault | undefined {
     const upload = uploads.get(ticket);
     if (upload === undefined) return fault("BAD_STATE", "theirs", "no such ticket");
-    if (upload.guests.size > LANES_PER_TICKET_MAX) return fault("TOO_MANY", "theirs", "lanes of one download");
-    upload.guests.add(guest);
-    visit.upload = upload;
-    visit.state = "lane";
-    guest.joins(ticket);
-    guest.reply({ verb: "LANE_OK" });
+    if (upload.connections.size > LANES_PER_TICKET_MAX) return fault("TOO_MANY", "theirs", "lanes of one download");
+    upload.connections.add(connection);
+    conversation.upload = upload;
+    connection.joins(ticket);
+    connection.reply({ verb: "LANE_OK" });
     return undefined;
   }
 
-  /** The guest is gone. */
-  function leave(guest: UploadConnection, { upload, state, seat }: Visit): void {
-    const known = upload && uploads.get(upload.ticket);
-    known?.guests.delete(guest);
-    known?.tenure.left(guest);
-    if (known !== undefined && state === "granted") {
-      uploads.delete(known.ticket);
-      for (const lane of known.guests) lane.connection.destroy();
-      known.file.close();
-      onEvent({ type: "uploaded", name: known.stocked.share.name, to: guest.connection.remote, bytes: known.sent });
+  /** The connection is gone. */
+  function leave(connection: UploadConnection, { upload, claim }: Conversation): void {
+    const granted = upload && uploads.get(upload.ticket);
+    granted?.connections.delete(connection);
+    granted?.eviction.left(connection);
+    if (granted?.control === connection) {
+      const { ticket, entry, file, sent, connections } = granted;
+      uploads.delete(ticket);
+      for (const lane of connections) lane.transport.destroy();
+      file.close();
+      onEvent({ type: "uploaded", name: entry.share.name, to: connection.transport.remote, bytes: sent });
     }
-    seat?.leave();
+    claim?.leave();
   }
 
-  /** The connections of downloads that are to give up their slots. */
-  function verdicts(now: number): { readonly guests: readonly UploadConnection[]; readonly why: string }[] {
-    const over = turns.overdue();
+  /** The connections of downloads that are to give up their grants. */
+  function verdicts(now: number): { readonly connections: readonly UploadConnection[]; readonly why: string }[] {
+    const over = queue.overdue();
     return [...uploads.values()].flatMap((upload) => {
-      const guests = [...upload.guests];
-      const isOver = over !== undefined && guests.some((guest) => visits.get(guest)?.seat === over);
-      const why = upload.tenure.verdict(upload, now, turns.isWanted) ?? (isOver ? "another address's turn" : undefined);
-      return why === undefined ? [] : [{ guests, why }];
+      const connections = [...upload.connections];
+      const isOver =
+        over !== undefined && connections.some((connection) => conversations.get(connection)?.claim === over);
+      const why =
+        upload.eviction.verdict(upload, now, queue.isWanted) ?? (isOver ? "another address's turn" : undefined);
+      return why === undefined ? [] : [{ connections, why }];
     });
   }
 

@@ -1,5 +1,5 @@
 // The uploads' thread seen from the main thread: where it listens and what it has to give.
-// Invariant: what was stocked before `listen` answers is served from the first connection on.
+// Invariant: what was put before `listen` answers is served from the first connection on.
 // Never: sees a byte of a file.
 
 import type { Address } from "../protocol/address.ts";
@@ -11,11 +11,11 @@ import type { Listed, UploadMessage, UploadReport } from "./upload-worker.ts";
 
 export type UploadThread = {
   /** Replaces what is served. */
-  restock(all: readonly ShareEntry<Listed>[]): void;
+  replaceAll(all: readonly ShareEntry<Listed>[]): void;
   /** Adds one file, or replaces what was known of it. */
-  stock(one: ShareEntry<Listed>): void;
+  put(entry: ShareEntry<Listed>): void;
   remove(name: string): void;
-  /** These pieces of a download under way, stocked before, may be served too. */
+  /** These pieces of a download under way, put before, may be served too. */
   have(root: Root, indexes: readonly number[]): void;
   removePartial(root: Root): void;
   /** Listens there too, and answers with the port that was taken; `settle` says which of the two places stays. */
@@ -25,11 +25,11 @@ export type UploadThread = {
    * fault when the place before had to be left for the new one and could not be taken again.
    */
   settle(keep: boolean): Promise<Fault | undefined>;
-  /** Resolves once nobody can connect any more. */
+  /** Resolves once no peer can connect any more. */
   close(): Promise<void>;
 };
 
-/** `key` is what the peer proves at its door. */
+/** `key` is what the peer proves to a PROBE. */
 export function startUploadThread(
   policy: UploadPolicy,
   key: string,
@@ -49,13 +49,13 @@ export function startUploadThread(
   worker.onerror = (event) => {
     closed.resolve();
     for (const answer of asked.splice(0)) answer(fault("INTERNAL", "ours", `upload thread: ${event.message}`));
-    // A bug, and nobody serves any more: better a peer that is gone than one that is in the network and answers nobody.
+    // A bug, and nothing is served any more: better a peer that is gone than one that is in the network and never answers.
     throw new Error(`upload thread: ${event.message}`);
   };
   post({ type: "start", policy, key });
   return {
-    restock: (stocked) => post({ type: "stock", fresh: true, stocked }),
-    stock: (one) => post({ type: "stock", fresh: false, stocked: [one] }),
+    replaceAll: (entries) => post({ type: "put", fresh: true, entries }),
+    put: (entry) => post({ type: "put", fresh: false, entries: [entry] }),
     remove: (name) => post({ type: "remove", name }),
     have: (root, indexes) => post({ type: "have", root, indexes }),
     removePartial: (root) => post({ type: "removePartial", root }),

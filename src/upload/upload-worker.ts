@@ -16,7 +16,7 @@ import { listen } from "../transport/tcp.ts";
 import { createShareIndex, type ShareEntry } from "./share-index.ts";
 import { createUploadServer, type UploadPolicy, type UploadServer, type UploadsEvent } from "./upload-server.ts";
 
-/** Where a stocked file lies: what the door needs to open it again. */
+/** Where a shared file lies: what opens it again. */
 export type Listed = (Stamp & { readonly folder: string; readonly file: string }) | PartOf;
 
 /** Main thread -> uploads. */
@@ -24,9 +24,9 @@ export type UploadMessage =
   | { readonly type: "start"; readonly policy: UploadPolicy; readonly key: string }
   | { readonly type: "listen"; readonly at: Address }
   | { readonly type: "settle"; readonly keep: boolean }
-  | { readonly type: "stock"; readonly fresh: boolean; readonly stocked: readonly ShareEntry<Listed>[] }
+  | { readonly type: "put"; readonly fresh: boolean; readonly entries: readonly ShareEntry<Listed>[] }
   | { readonly type: "remove"; readonly name: string }
-  /** A download under way has verified these pieces; it was stocked before. */
+  /** A download under way has verified these pieces; it was put before. */
   | { readonly type: "have"; readonly root: Root; readonly indexes: readonly number[] }
   | { readonly type: "removePartial"; readonly root: Root }
   | { readonly type: "close" };
@@ -42,20 +42,20 @@ declare const self: Worker & { onmessage: (event: MessageEvent<UploadMessage>) =
 
 const report = (message: UploadReport) => self.postMessage(message);
 
-const shelf = createShareIndex<Listed>(async (listed) => {
+const shares = createShareIndex<Listed>(async (listed) => {
   const file = await ("part" in listed
     ? openPart(listed.folder, listed.part, listed.identity)
     : openShare(listed.folder, listed));
   return isFault(file) ? file : readable(file);
 });
 let uploads: UploadServer | undefined;
-const door = createDoor((at) => listen(at, (connection) => (uploads as UploadServer).accept(connection)));
+const listeners = createDoor((at) => listen(at, (connection) => (uploads as UploadServer).accept(connection)));
 
 /** What else this program opens later on: its connection to the server, downloads, the cache. */
 const OWN_DESCRIPTORS = 6;
 
 /** Connections that the descriptors allow: each of a download opens a file besides. */
-function guestsFor(maxUploads: number): number {
+function connectionsFor(maxUploads: number): number {
   const free = SCARCE_FROM - (nextDescriptor() ?? SCARCE_FROM) - OWN_DESCRIPTORS;
   return Math.max(2, Math.floor(free / 2), free - maxUploads);
 }
@@ -64,36 +64,36 @@ self.onmessage = ({ data: message }) => {
   switch (message.type) {
     case "start":
       uploads = createUploadServer({
-        shelf,
+        shares,
         clock: systemClock,
         newTicket: () => randomBytes(16).toString("hex"),
         key: message.key,
         policy: message.policy,
         onEvent: report,
-        guestsMax: guestsFor(message.policy.maxUploads),
+        connectionsMax: connectionsFor(message.policy.maxUploads),
       });
       return;
     case "listen":
-      report({ type: "listening", result: door.take(message.at) });
+      report({ type: "listening", result: listeners.take(message.at) });
       return;
     case "settle":
-      report({ type: "settled", result: door.settle(message.keep) });
+      report({ type: "settled", result: listeners.settle(message.keep) });
       return;
-    case "stock":
-      if (message.fresh) shelf.clear();
-      for (const stocked of message.stocked) shelf.put(stocked);
+    case "put":
+      if (message.fresh) shares.clear();
+      for (const entry of message.entries) shares.put(entry);
       return;
     case "remove":
-      shelf.remove(message.name);
+      shares.remove(message.name);
       return;
     case "have":
-      shelf.have(message.root, message.indexes);
+      shares.have(message.root, message.indexes);
       return;
     case "removePartial":
-      shelf.removePartial(message.root);
+      shares.removePartial(message.root);
       return;
     case "close":
-      door.close();
+      listeners.close();
       uploads?.close();
       report({ type: "closed" });
   }

@@ -251,7 +251,7 @@ function uploadThreadOf(
   }: Pick<Parameters<typeof createUploadServer>[0], "policy" | "onEvent"> & { readonly key: string },
 ): UploadThread {
   const { clock } = process;
-  const shelf = createShareIndex<Listed>(async (listed) => {
+  const index = createShareIndex<Listed>(async (listed) => {
     await new Promise<void>((resolve) => void clock.after(random.next(), resolve));
     const refused = disk.refusal("open");
     if (refused !== undefined) return refused;
@@ -261,23 +261,23 @@ function uploadThreadOf(
       return fault("CHANGED", "ours", "size, time or identity is not what was listed");
     return readable(disk, file);
   });
-  const uploads = createUploadServer({ shelf, clock, key, newTicket: () => random.hex(32), policy, onEvent });
+  const uploads = createUploadServer({ shares: index, clock, key, newTicket: () => random.hex(32), policy, onEvent });
   const door = createDoor((at) => listen(at, (connection) => uploads.accept(connection)));
   const later = (action: () => void) => void clock.after(0, action);
   const ask = <T>(action: () => T) => new Promise<T>((resolve) => later(() => resolve(action())));
   return {
-    restock: (all) =>
+    replaceAll: (all) =>
       later(() => {
-        shelf.clear();
-        for (const one of all) shelf.put(one);
+        index.clear();
+        for (const one of all) index.put(one);
       }),
-    stock: (one) => later(() => shelf.put({ ...one, ...(one.pieces && { pieces: one.pieces.slice() }) })),
-    remove: (name) => later(() => shelf.remove(name)),
+    put: (one) => later(() => index.put({ ...one, ...(one.pieces && { pieces: one.pieces.slice() }) })),
+    remove: (name) => later(() => index.remove(name)),
     have(root, indexes) {
       const copy = [...indexes];
-      later(() => shelf.have(root, copy));
+      later(() => index.have(root, copy));
     },
-    removePartial: (root) => later(() => shelf.removePartial(root)),
+    removePartial: (root) => later(() => index.removePartial(root)),
     listen: (at) => ask(() => door.take(at)),
     settle: (keep) => ask(() => door.settle(keep)),
     close: () =>

@@ -33,7 +33,7 @@ type Disk = { read?: (into: Uint8Array) => MaybeLater<number>; open?: () => Mayb
 function share(policy: Partial<UploadPolicy> = {}, disk: Disk = {}) {
   const clock = createVirtualClock();
   const events: UploadsEvent[] = [];
-  const shelf = createShareIndex<string>(async (name): Promise<ReadableFile | ReturnType<typeof fault>> => {
+  const index = createShareIndex<string>(async (name): Promise<ReadableFile | ReturnType<typeof fault>> => {
     const isSlow = name === "slow.mp4";
     if (isSlow && disk.open !== undefined) return disk.open();
     return {
@@ -43,7 +43,7 @@ function share(policy: Partial<UploadPolicy> = {}, disk: Disk = {}) {
     };
   });
   for (const name of NAMES) {
-    shelf.put({
+    index.put({
       share: { name, size: SIZE, root: "c".repeat(64) },
       pieceBytes: 16 * MIB,
       layer: LAYER,
@@ -52,7 +52,7 @@ function share(policy: Partial<UploadPolicy> = {}, disk: Disk = {}) {
   }
   let tickets = 0;
   const uploads = createUploadServer({
-    shelf,
+    shares: index,
     clock,
     newTicket: () => (++tickets).toString(16).padStart(32, "0"),
     policy: { maxUploads: 8, rejectAll: false, maxUploadRate: undefined, ...policy },
@@ -150,11 +150,11 @@ describe("slots and queue", () => {
   test("places are told as they are served: one of each address, round after round", () => {
     const slots = createSlots(1, 100, () => 0);
     const served: string[] = [];
-    const seats = ["x", "a", "a", "a", "b", "c", "b"].map((peer, i) =>
+    const claims = ["x", "a", "a", "a", "b", "c", "b"].map((peer, i) =>
       slots.enter(peer, { onIn: () => served.push(`${peer}${i}`), onOut() {} }),
     );
-    expect(seats.map((seat) => seat?.position())).toEqual([0, 1, 4, 6, 2, 3, 5]);
-    for (const seat of seats) seat?.leave();
+    expect(claims.map((claim) => claim?.position())).toEqual([0, 1, 4, 6, 2, 3, 5]);
+    for (const claim of claims) claim?.leave();
     expect(slots.taken).toBe(0);
   });
 });

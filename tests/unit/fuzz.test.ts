@@ -369,7 +369,7 @@ describe("the other end of a connection that says anything at all", () => {
     await fc.assert(
       fc.asyncProperty(counted(requests), fc.nat(40), async (lines, slice) => {
         const clock = createVirtualClock();
-        const shelf = createShareIndex<string>(async () => ({
+        const shares = createShareIndex<string>(async () => ({
           read: (into) => {
             into.fill(0);
             into.set(Buffer.from(secret).subarray(0, into.length));
@@ -379,11 +379,11 @@ describe("the other end of a connection that says anything at all", () => {
           close() {},
         }));
         const share = { name: "shared.mp4", size: 100, root: "c".repeat(64) };
-        shelf.put({ share, pieceBytes: PIECE_BYTES_MIN, layer: new Uint8Array(32), listed: "" });
+        shares.put({ share, pieceBytes: PIECE_BYTES_MIN, layer: new Uint8Array(32), listed: "" });
         const policy = { maxUploads: 1, rejectAll: false, maxUploadRate: undefined };
         const key = "d".repeat(32);
         const uploads = createUploadServer({
-          shelf,
+          shares,
           clock,
           newTicket: () => "e".repeat(32),
           key,

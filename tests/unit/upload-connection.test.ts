@@ -34,9 +34,9 @@ async function get(
   let sentFiles = 0;
   const serveOn = (connection: Connection) =>
     createUploadConnection({
-      connection,
+      transport: connection,
       payer: createFairRate(rate, clock).payer(ADDRESS.ip),
-      serve(guest) {
+      serve(upload) {
         const read = (into: Uint8Array, offset: number): number => {
           into.set(FILE.subarray(offset, offset + into.length));
           return into.length;
@@ -44,7 +44,7 @@ async function get(
         const onSent = (bytes: number): void => {
           sent += bytes;
         };
-        guest.send(0, SIZE, { fd: FD, inMemory: () => true, read, onSent });
+        upload.send(0, SIZE, { fd: FD, inMemory: () => true, read, onSent });
         return undefined;
       },
       onClose() {},
@@ -97,7 +97,7 @@ async function hold(failFrom = Number.POSITIVE_INFINITY) {
   let isGone = false;
   const serveOn = (connection: Connection) =>
     createUploadConnection({
-      connection: {
+      transport: {
         ...connection,
         send: (bytes) => void (typeof bytes === "string" || held.push(bytes)),
         get queued() {
@@ -108,13 +108,13 @@ async function hold(failFrom = Number.POSITIVE_INFINITY) {
         },
       },
       payer: createFairRate(undefined, createVirtualClock()).payer(ADDRESS.ip),
-      serve(guest) {
+      serve(upload) {
         const read = async (into: Uint8Array, offset: number): Promise<number> => {
           reads.push(offset);
           into.set(file.subarray(offset, offset + into.length));
           return offset >= failFrom ? 0 : into.length;
         };
-        guest.send(0, size, { fd: undefined, inMemory: () => false, read, onSent() {} });
+        upload.send(0, size, { fd: undefined, inMemory: () => false, read, onSent() {} });
         return undefined;
       },
       onClose() {},

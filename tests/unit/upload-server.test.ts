@@ -58,7 +58,7 @@ afterAll(() => fs.rmSync(root, { recursive: true, force: true }));
 
 type Responder = {
   address: Address;
-  shelf: ShareIndex<Listed>;
+  index: ShareIndex<Listed>;
   events: UploadsEvent[];
   clock: VirtualClock;
   /** Files open now. */
@@ -69,7 +69,7 @@ async function serve(policy: Partial<UploadPolicy> = {}): Promise<Responder> {
   const clock = createVirtualClock();
   const events: UploadsEvent[] = [];
   let files = 0;
-  const shelf = createShareIndex<Listed>(async (listed) => {
+  const index = createShareIndex<Listed>(async (listed) => {
     const file = await openShare(folder, listed as Extract<Listed, { file: string }>);
     if ("fault" in file) return file;
     files++;
@@ -90,11 +90,11 @@ async function serve(policy: Partial<UploadPolicy> = {}): Promise<Responder> {
   for (const local of good(await listFolder(folder)).shares) {
     const known = local.name === "a.mp4";
     const share = { name: local.name, size: local.size, root: known ? hash : undefined };
-    shelf.put({ share, pieceBytes, layer: known ? layer : undefined, listed: { ...local, folder } });
+    index.put({ share, pieceBytes, layer: known ? layer : undefined, listed: { ...local, folder } });
   }
   let tickets = 0;
   const uploads = createUploadServer({
-    shelf,
+    shares: index,
     clock,
     newTicket: () => (++tickets).toString(16).padStart(32, "0"),
     policy: { maxUploads: 8, rejectAll: false, maxUploadRate: undefined, ...policy },
@@ -107,7 +107,7 @@ async function serve(policy: Partial<UploadPolicy> = {}): Promise<Responder> {
   });
   return {
     address: listener.address,
-    shelf,
+    index,
     events,
     clock,
     get files() {
@@ -362,9 +362,9 @@ describe("slots", () => {
     await until("the slot to be free", () => serving.files === 0);
   });
 
-  test("more connections of one address than GUESTS_PER_ADDRESS_MAX are told TOO_MANY, and the others go on", async () => {
+  test("more connections of one address than UPLOAD_CONNECTIONS_PER_ADDRESS_MAX are told TOO_MANY, and the others go on", async () => {
     const uploads = createUploadServer({
-      shelf: createShareIndex<Listed>(async () => fault("FILE_MISSING", "disk")),
+      shares: createShareIndex<Listed>(async () => fault("FILE_MISSING", "disk")),
       clock: createVirtualClock(),
       newTicket: () => "0".repeat(32),
       policy: { maxUploads: 8, rejectAll: false, maxUploadRate: undefined },
@@ -415,19 +415,19 @@ describe("the server's PROBE", () => {
   const NONCE = "f".repeat(32);
   const door = (key?: string) =>
     createUploadServer({
-      shelf: createShareIndex<Listed>(async () => fault("FILE_MISSING", "disk")),
+      shares: createShareIndex<Listed>(async () => fault("FILE_MISSING", "disk")),
       clock: createVirtualClock(),
       newTicket: () => "0".repeat(32),
       ...(key !== undefined && { key }),
       policy: { maxUploads: 0, rejectAll: true, maxUploadRate: undefined },
       onEvent() {},
     });
-  const guest = (uploads: ReturnType<typeof door>, ip: string) =>
+  const enter = (uploads: ReturnType<typeof door>, ip: string) =>
     createFarEnd({ ip, port: 1 }, (connection) => uploads.accept(connection))[1];
 
   test("is answered with the proof of the key, never with the key; without one, with the nonce", async () => {
     for (const key of [KEY, undefined]) {
-      const far = guest(door(key), "10.0.0.1");
+      const far = enter(door(key), "10.0.0.1");
       far.say(`PROBE ${NONCE}\nPING\n`);
       await turn();
       expect(far.sent).toBe(`PROBE_OK ${proofOf(key, NONCE)}\nPONG\n`);
@@ -446,13 +446,13 @@ describe("the server's PROBE", () => {
   for (const [what, address, ip] of full) {
     test(`is answered although ${what}; whatever else is asked there is TOO_MANY`, async () => {
       const uploads = door(KEY);
-      for (let i = 0; i < UPLOAD_CONNECTIONS_MAX; i++) guest(uploads, address(i));
-      const far = guest(uploads, ip);
+      for (let i = 0; i < UPLOAD_CONNECTIONS_MAX; i++) enter(uploads, address(i));
+      const far = enter(uploads, ip);
       expect(far.sent).toBe("");
       far.say(`PROBE ${NONCE}\n`);
       expect(far.sent).toBe(`PROBE_OK ${proofOf(KEY, NONCE)}\n`);
       expect(far.state).toBe("ended");
-      const other = guest(uploads, ip);
+      const other = enter(uploads, ip);
       other.say("HELLO 1\nDOWNLOAD a.mp4\n");
       expect(other.sent).toBe("ERROR TOO_MANY retry connections\n");
       expect(other.state).toBe("ended");
@@ -461,18 +461,18 @@ describe("the server's PROBE", () => {
 
   test("and all else of a newcomer's address is answered although two addresses have taken all the room: the larger gives way", async () => {
     const uploads = door(KEY);
-    const crowd = Array.from({ length: UPLOAD_CONNECTIONS_MAX }, (_, i) => guest(uploads, `10.0.0.${i % 2}`));
-    const far = guest(uploads, "10.0.0.3");
+    const crowd = Array.from({ length: UPLOAD_CONNECTIONS_MAX }, (_, i) => enter(uploads, `10.0.0.${i % 2}`));
+    const far = enter(uploads, "10.0.0.3");
     far.say("HELLO 1\n");
     await turn();
     expect(far.sent).toBe("HELLO 1\n");
     expect(crowd.filter(({ state }) => state !== "open").length).toBe(1);
   });
 
-  test("waits on the porch for so long, and the porch holds so many", async () => {
+  test("beyond the limit waits for PROBE_SECONDS_MAX, and only so many wait", async () => {
     const clock = createVirtualClock();
-    const porch = createProbeOnly(KEY, clock, createFairRate(undefined, clock));
-    const come = () => createFarEnd({ ip: "10.0.0.1", port: 1 }, (connection) => porch.accept(connection))[1];
+    const probeOnly = createProbeOnly(KEY, clock, createFairRate(undefined, clock));
+    const come = () => createFarEnd({ ip: "10.0.0.1", port: 1 }, (connection) => probeOnly.accept(connection))[1];
     const waiting = Array.from({ length: PROBE_ONLY_CONNECTIONS_MAX }, come);
     const full = "ERROR TOO_MANY retry connections\n";
     expect(come().sent).toBe(full);
@@ -565,19 +565,19 @@ test("a file that cannot be opened or read for a moment is not to be had now, an
     const why = diskFault(Object.assign(new Error(code), { code }), "open");
     const events: UploadsEvent[] = [];
     let opens = 0;
-    const shelf = createShareIndex<Listed>(async () => {
+    const index = createShareIndex<Listed>(async () => {
       if (opens++ === 0) return why;
       return { read: () => why, look: () => ({ unchanged: true, named: true }), close() {} };
     });
     const share = { name: "a.mp4", size: SIZE, root: undefined };
-    shelf.put({
+    index.put({
       share,
       pieceBytes: 262_144,
       layer: undefined,
       listed: { folder, part: "a.mp4", identity: { dev: 0n, ino: 0n } },
     });
     const uploads = createUploadServer({
-      shelf,
+      shares: index,
       clock: createVirtualClock(),
       newTicket: () => "0".repeat(32),
       policy: { maxUploads: 1, rejectAll: false, maxUploadRate: undefined },
@@ -644,7 +644,7 @@ describe("a file that is not what it was", () => {
       fault("PART_BLOCKED", "ours", "a pipe"),
     ]) {
       const serving = await serve();
-      serving.shelf.open = async () => why;
+      serving.index.open = async () => why;
       const raw = await dial(serving);
       raw.send("DOWNLOAD a.mp4\n");
       expect(await words(raw, 3)).toBe("REJECT CHANGED final");
