@@ -235,6 +235,13 @@ describe("references", () => {
     );
   });
 
+  test("a term of the glossary has one meaning", () => {
+    const terms = [...section("docs/ARCHITECTURE.md", "Glossary").matchAll(/\*\*([^*]+)\*\*/g)].map(([, term]) => term);
+    const twice = terms.filter((term, index) => terms.indexOf(term) < index);
+    // A download and a connected client both have one, each in its own folder.
+    expect(twice).toEqual(["session"]);
+  });
+
   test("every folder of src/ has its place in docs/ARCHITECTURE.md", () => {
     const folders = [...new Bun.Glob("src/*/*.ts").scanSync({ cwd: ROOT })].map((path) => path.split(/[\\/]/)[1] ?? "");
     const layout = section("docs/ARCHITECTURE.md", "Layout");

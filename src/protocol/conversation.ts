@@ -1,5 +1,5 @@
-// Which request is allowed when: one table for a connection's life, read by both roles (STYLE 2).
-// Invariant: a state is the table's answer to the last request that succeeded, and every verb stands in the table.
+// Which request is allowed when, and the state after it: a table for connections to the server, one for those to a peer.
+// Invariant: a state is the table's answer to the last request that succeeded, and every verb stands in a table.
 // Never: looks at a request's content, a socket or a clock.
 
 import { type Fault, fault } from "./fault.ts";

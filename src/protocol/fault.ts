@@ -1,5 +1,5 @@
-// A failure as a value: what went wrong, whose fault it is, and whether trying again can help (STYLE 5).
-// Invariant: every code is stable, listed in docs/PROTOCOL.md, and has a Portuguese sentence in console/complaints.ts.
+// A failure as a value: what went wrong, whose fault it is, and whether trying again can help.
+// Invariant: codes are stable; each that travels is in docs/PROTOCOL.md, each has a sentence in console/text/complaints.ts.
 // Never: thrown. A bug throws; a fault is returned.
 
 /** Codes that travel on the wire in ERROR and REJECT lines. */
@@ -32,7 +32,7 @@ export const WIRE_CODES = [
 export const LOCAL_CODES = [
   "USAGE",
   "SERVER_UNREACHABLE",
-  "UNREACHABLE", // the server could not connect to us, and nobody else can
+  "UNREACHABLE", // the server could not connect to us, so that it lists us nowhere
   "SERVER_GONE",
   "PEER_UNREACHABLE",
   "PEER_GONE",
@@ -48,7 +48,7 @@ export const LOCAL_CODES = [
   "FOLDER_DENIED",
   "WIDE_FOLDER", // a home folder or a drive's root is to be shared
   "NOT_SEARCHED", // DOWNLOAD before SEARCH
-  "NO_SOURCE", // nobody has the file
+  "NO_SOURCE", // no peer has the file
   "FILE_EXISTS",
   "IN_USE", // another download of this file is at work
   "DISK_FULL",
@@ -61,7 +61,7 @@ export const LOCAL_CODES = [
   "PART_CHANGED", // another program goes on writing into the .part
   "OTHER_CONTENT", // a .part of this name belongs to another content
   "CANCELLED",
-  "INDEX_UNREACHABLE", // the index that servers share: nobody answers there
+  "INDEX_UNREACHABLE", // the index that servers share does not answer
   "INDEX_DENIED", // it wants another password
   "INDEX_UNUSABLE", // what answers there is not an index of ours
 ] as const;
