@@ -2,55 +2,22 @@
 // Invariant: whatever becomes of a download, its progress is gone before its line or error is shown.
 // Never: asks anything.
 
+import type { Skipped } from "../content/folder.ts";
+import type { Progress } from "../download/progress.ts";
+import type { Done, JoinAt } from "../peer/requests.ts";
+import type { Peer } from "../peer.ts";
 import { type Address, AS_SEEN, formatAddress } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
-import type { NameFlaw } from "../protocol/names.ts";
 import type { Life } from "./shutdown.ts";
-import type { Progress } from "./terminal/progress.ts";
 import { isStop, type Stop } from "./terminal/questions.ts";
 import { complaintOf, moreSkippedComplaint, skippedComplaint } from "./text/complaints.ts";
-import type { Downloaded, FoundWords, Report } from "./text/report.ts";
+import type { Report } from "./text/report.ts";
 
-/** The shape of the class Peer; the mains hand one in. */
-export type PeerApi = {
-  /** The IP by which this machine reaches the server. */
-  localIp(): Promise<string>;
-  /** The first port from `at` on where this peer could listen. */
-  freePort(at: Address): number | undefined;
-  join(
-    at: JoinAt,
-  ): Promise<{ address: Address; reached: boolean; localFor?: string; names: readonly string[] } | NotJoined>;
-  search(name: string): Promise<readonly Address[] | Fault>;
-  download(
-    from: Address,
-    options: {
-      name?: string;
-      signal?: AbortSignal;
-      onProgress?: (progress: Progress) => void;
-      onSourceLost?: (address: Address, why: Fault) => void;
-      onAsk?: (address: Address) => void;
-      onFailed?: (address: Address, why: Fault) => void;
-    } & Partial<Policy>,
-  ): Promise<Downloaded | Fault>;
-  find(words: string, most: number): Promise<FoundWords | Fault>;
-  leave(): Promise<void>;
-  readonly lastSearched: string | undefined;
-};
-
-/** `at`: the address that was refused, where it came so far. */
-type NotJoined = Fault & { readonly at?: Address };
-
-/**
- * `host` undefined: the IP that reaches the server. `folder` undefined: to search only. `listing`: whether others shall
- * find us; at once when not given. `sharing`: the whole folder when not given.
- */
-export type JoinAt = {
-  readonly host: string | undefined;
-  readonly port: number;
-  readonly folder: string | undefined;
-  readonly listing?: "later" | "never";
-  readonly sharing?: "folder" | "downloads" | "nothing";
-};
+/** What the console asks of a peer. */
+export type PeerApi = Pick<
+  Peer,
+  "localIp" | "freePort" | "join" | "search" | "find" | "download" | "leave" | "lastSearched"
+>;
 
 /** How downloads are made. */
 export type Policy = {
@@ -118,7 +85,7 @@ export type Wanted = { readonly from: Address; readonly name: string; readonly f
 export async function download(
   { peer, report, life, policy }: Session,
   { from, name, folder }: Wanted,
-): Promise<Downloaded | Fault | Stop> {
+): Promise<Done | Fault | Stop> {
   const abort = new AbortController();
   const release = life.cancellable(() => abort.abort());
   const onProgress = (progress: Progress): void => report.progress(name, progress);
@@ -152,8 +119,6 @@ export async function download(
 
 /** A folder full of unusable names must not bury the one line that matters. */
 const SKIPPED_SHOWN_MAX = 5;
-
-type Skipped = { readonly name: string; readonly reason: NameFlaw | "not-a-file" | "duplicate" };
 
 /** Tells about files that stay out of the share, a few by name; links and our own partial files go without saying. */
 export function showSkipped(report: Report, files: readonly Skipped[]): void {

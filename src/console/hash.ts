@@ -2,17 +2,15 @@
 // Invariant: every file that was named gets its line or its error, and the exit code is 0 only when all is well.
 // Never: reads a file itself; the results come in as they are found.
 
+import type { HashedFile, UnhashedFile, Verdict } from "../content/hashing/verify.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
 import { EXIT } from "./commands.ts";
 import type { Life } from "./shutdown.ts";
 import { isStop } from "./terminal/questions.ts";
 import { damagedComplaint, unreadComplaint } from "./text/hash-complaints.ts";
-import type { HashedFile, Verdict } from "./text/hash-lines.ts";
 import type { Report } from "./text/report.ts";
 
 type HashParts = { readonly report: Report; readonly life: Life };
-
-type UnhashedFile = { readonly path: string; readonly fault: Fault };
 
 /** Shows each result as it comes, until all have or the person leaves. False from `show` makes the exit code 1. */
 async function showAll<T>(
@@ -68,7 +66,7 @@ export async function runVerify(parts: HashParts, folder: string, verified: Veri
   let damaged = 0;
   const code = await showAll(parts, verified.verdicts, total, (verdict) => {
     report.verdict(verdict);
-    if (verdict.fault !== undefined) report.complain(unreadComplaint(verdict.name, verdict.fault));
+    if (verdict.verdict === "unread") report.complain(unreadComplaint(verdict.name, verdict.fault));
     if (verdict.verdict === "damaged") damaged += 1;
     return verdict.verdict !== "damaged" && verdict.verdict !== "unread";
   });

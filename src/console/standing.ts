@@ -2,15 +2,8 @@
 // Invariant: short enough for a narrow window; empty before the first JOIN, when there is nothing to say.
 // Never: draws.
 
+import type { Hashing } from "../content/library.ts";
 import { type Address, formatAddress } from "../protocol/address.ts";
-
-/** Of the files whose root was not known: how many there are, how many are hashed, and the same in bytes. */
-export type Hashing = {
-  readonly files: number;
-  readonly filesTotal: number;
-  readonly bytes: number;
-  readonly bytesTotal: number;
-};
 
 export type Standing = {
   /** Where others reach this peer. */

@@ -35,10 +35,12 @@ const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0
 /** Nothing can be there: also under a path that is too long, or holds a NUL. */
 const NO_SUCH_PATH = new Set(["ENOENT", "ENAMETOOLONG", "ERR_INVALID_ARG_VALUE"]);
 
+const NOT_A_FOLDER: Fault = { ...fault("FOLDER_MISSING", "disk", "not a folder"), cause: "is-a-file" };
+
 function faultOf(error: unknown): Fault {
   const code = errorCode(error);
   if (NO_SUCH_PATH.has(code)) return fault("FOLDER_MISSING", "disk", "no such folder");
-  if (code === "ENOTDIR") return fault("FOLDER_MISSING", "disk", "not a folder");
+  if (code === "ENOTDIR") return NOT_A_FOLDER;
   if (code === "EACCES" || code === "EPERM") return fault("FOLDER_DENIED", "disk", code);
   return fault("DISK_ERROR", "disk", `list folder: ${code || String(error)}`, true);
 }
@@ -57,7 +59,7 @@ export function folderFault(folder: string): Fault | undefined {
   if (folder === "") return fault("FOLDER_MISSING", "disk", "no path");
   try {
     const path = absolutePath(folder);
-    if (!fs.statSync(path).isDirectory()) return fault("FOLDER_MISSING", "disk", "not a folder");
+    if (!fs.statSync(path).isDirectory()) return NOT_A_FOLDER;
     fs.accessSync(path, fs.constants.R_OK);
     return undefined;
   } catch (error) {

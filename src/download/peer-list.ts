@@ -198,7 +198,7 @@ export function createPeerList(options: PeerListOptions): PeerList {
       if (source.fault === "NOT_SHARED") lastLoss = fault("CHANGED", "theirs", "the file is no longer shared there");
       if (isFinal(source)) reputation.refused(options.from);
       else if (source.whose === "theirs") reputation.rejected(options.from);
-      refused = source.detail.endsWith("ECONNREFUSED") || source.fault === "NOT_SHARED";
+      refused = source.cause === "connection-refused" || source.fault === "NOT_SHARED";
       return;
     }
     if (stopped) source.close();

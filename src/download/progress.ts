@@ -26,9 +26,9 @@ export type Progress = {
   /** Bytes per second over the last seconds. */
   readonly rate: number;
   /** Undefined while nothing moves. */
-  readonly etaSeconds: number | undefined;
+  readonly etaSeconds?: number | undefined;
   readonly sources: number;
-  readonly waiting: Waiting | undefined;
+  readonly waiting?: Waiting | undefined;
 };
 
 const PROGRESS_MS = 250;

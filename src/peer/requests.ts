@@ -47,5 +47,5 @@ export type Done = {
   readonly folder: string;
   readonly bytes: number;
   /** Nothing was downloaded: the folder has a file of this name, and whoever has the name in the network has its content. */
-  readonly isHere?: true;
+  readonly isHere?: boolean;
 };

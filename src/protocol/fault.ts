@@ -77,6 +77,8 @@ export type Fault = {
   readonly retry: boolean;
   /** What exactly, in English, for logs and programs; never shown raw when it came from the wire. */
   readonly detail: string;
+  /** What lies behind the code, where other code decides by it. */
+  readonly cause?: "connection-refused" | "is-a-file" | "is-a-folder";
 };
 
 /** Makes a fault. `retry` is false unless said. */

@@ -3,7 +3,7 @@
 // Never: names Bun. tcp.ts is the real network; a test hands in another.
 
 import type { Address } from "../protocol/address.ts";
-import type { Fault } from "../protocol/fault.ts";
+import { type Fault, fault, type Whose } from "../protocol/fault.ts";
 
 export type Connection = {
   readonly remote: Address;
@@ -74,3 +74,9 @@ export type Connect = (
   open: (connection: Connection) => Handlers,
   signal?: AbortSignal,
 ) => Promise<Connection | Fault>;
+
+/** The fault of a dial that failed with this system code. */
+export function unreachable(to: Address, code: string, whose: Whose = "network"): Fault {
+  const failed = fault("PEER_UNREACHABLE", whose, `${to.ip}:${to.port} ${code}`, true);
+  return code === "ECONNREFUSED" ? { ...failed, cause: "connection-refused" } : failed;
+}

@@ -3,8 +3,7 @@
 // Never: carries more than a few lines; it waits for nobody who does not read.
 
 import { Socket } from "node:net";
-import { fault } from "../protocol/fault.ts";
-import { type Connect, type Connection, DEAF } from "./connection.ts";
+import { type Connect, type Connection, DEAF, unreachable } from "./connection.ts";
 import { ownTrouble } from "./route.ts";
 import { errorCode } from "./tcp.ts";
 
@@ -13,8 +12,7 @@ export const knock: Connect = (to, open, signal) => {
   const socket = new Socket({ allowHalfOpen: true });
   let handlers = DEAF;
   let hasFailed = false;
-  const refuse = (detail: string, ours = false): void =>
-    resolve(fault("PEER_UNREACHABLE", ours ? "ours" : "network", `${to.ip}:${to.port} ${detail}`, true));
+  const refuse = (detail: string, ours = false): void => resolve(unreachable(to, detail, ours ? "ours" : "network"));
   const connection: Connection = {
     remote: to,
     get local() {

@@ -5,9 +5,9 @@
 import * as fs from "node:fs";
 import type { Socket, TCPSocketListener } from "bun";
 import type { Address } from "../protocol/address.ts";
-import { type Fault, type FaultCode, fault, isFault, type Whose } from "../protocol/fault.ts";
+import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
 import { CONNECT_SECONDS_MAX, LINGER_SECONDS_MAX } from "../protocol/limits.ts";
-import { type Connect, type Connection, DEAF, type Handlers, type Listen } from "./connection.ts";
+import { type Connect, type Connection, DEAF, type Handlers, type Listen, unreachable } from "./connection.ts";
 import { nextDescriptor, SCARCE_FROM } from "./descriptors.ts";
 import { ownTrouble } from "./route.ts";
 import { sendFile } from "./sendfile.ts";
@@ -284,7 +284,3 @@ export const connect: Connect = (to, open) => {
   }).catch(fail);
   return promise;
 };
-
-function unreachable(to: Address, detail: string, whose: Whose = "network"): Fault {
-  return fault("PEER_UNREACHABLE", whose, `${to.ip}:${to.port} ${detail}`, true);
-}

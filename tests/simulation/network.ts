@@ -4,7 +4,13 @@
 import type { Address } from "../../src/protocol/address.ts";
 import { fault } from "../../src/protocol/fault.ts";
 import { CONNECT_SECONDS_MAX, LINGER_SECONDS_MAX } from "../../src/protocol/limits.ts";
-import type { Connect, Connection, Handlers, Listen } from "../../src/transport/connection.ts";
+import {
+  type Connect,
+  type Connection,
+  type Handlers,
+  type Listen,
+  unreachable,
+} from "../../src/transport/connection.ts";
 import { flipBit } from "./disk.ts";
 import type { Random } from "./random.ts";
 import type { Process, Time } from "./time.ts";
@@ -298,8 +304,7 @@ export function createNetwork(time: Time, random: Random, weatherOf: (a: string,
     return (to, open) => {
       const { promise, resolve } = Promise.withResolvers<Awaited<ReturnType<Connect>>>();
       const answer = (result: Awaited<ReturnType<Connect>>) => process.alive && resolve(result);
-      const refuse = (code: string) =>
-        answer(fault("PEER_UNREACHABLE", "network", `${to.ip}:${to.port} ${code}`, true));
+      const refuse = (code: string) => answer(unreachable(to, code));
       const weather = weatherOf(ip, to.ip);
       time.after(weather.latency, () => {
         if (!process.alive) return;

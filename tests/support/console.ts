@@ -52,7 +52,7 @@ await runProgram(async ({ output, reportParts, tell, life, openAsker }) => {
       if (name === "cai e volta.mp4") report.serverBack({ ip: "127.0.0.1", port: 8776 });
       return name.startsWith("nada") ? [] : [{ ip: "127.0.0.1", port: 8777 }];
     },
-    async download(from, { signal, onProgress }) {
+    async download(from, { signal, onProgress } = {}) {
       const name = lastSearched ?? "";
       if (from.port === 4) return fault("BUSY", "theirs");
       onProgress?.({ bytes: 5e8, size: 1.2e9, rate: 1e8, etaSeconds: 7, sources: 1 });

@@ -1,7 +1,6 @@
 // A network in memory: connections whose two ends a test holds, and whose moment of dying it chooses.
 
 import type { Address } from "../../src/protocol/address.ts";
-import { fault } from "../../src/protocol/fault.ts";
 import {
   CANNOT_SEND,
   type Connect,
@@ -10,6 +9,7 @@ import {
   type Handlers,
   type Listen,
   type Taken,
+  unreachable,
 } from "../../src/transport/connection.ts";
 
 /** The other end of one connection. */
@@ -159,7 +159,7 @@ export function createNet(): Net {
     up: true,
     dialled,
     async connect(to, open) {
-      if (!net.up) return fault("PEER_UNREACHABLE", "network", "ECONNREFUSED", true);
+      if (!net.up) return unreachable(to, "ECONNREFUSED");
       const [connection, far] = createFarEnd(to, open);
       dialled.push(far);
       return connection;

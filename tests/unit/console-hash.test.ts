@@ -9,6 +9,7 @@ import { runHash } from "../../src/console/hash.ts";
 import { createLife } from "../../src/console/shutdown.ts";
 import { showRanges, verdictLine } from "../../src/console/text/hash-lines.ts";
 import type { Report } from "../../src/console/text/report.ts";
+import { fault } from "../../src/protocol/fault.ts";
 import { temporaryFolder } from "../support/folders.ts";
 import { startProgram } from "../support/program.ts";
 
@@ -92,7 +93,11 @@ describe("hash", () => {
     async function* never() {
       life.leave();
       await Promise.resolve();
-      yield { path: "x", fault: { fault: "SHUTTING_DOWN", whose: "ours", retry: false, detail: "" } } as const;
+      yield {
+        name: "x",
+        path: "x",
+        fault: { fault: "SHUTTING_DOWN", whose: "ours", retry: false, detail: "" },
+      } as const;
     }
     expect(await runHash({ report, life }, never(), 1)).toBe(1);
     expect(said).toEqual([]);
@@ -151,5 +156,7 @@ describe("hash --verify", () => {
 
 test("pieces are shown as ranges, and a file that was not read has none", () => {
   expect([[5], [1, 2], [0, 2, 3, 4, 9]].map(showRanges)).toEqual(["5", "1-2", "0, 2-4, 9"]);
-  expect(verdictLine({ name: "x.mp4", verdict: "unread" })).toBe("ilegível   x.mp4");
+  expect(verdictLine({ name: "x.mp4", verdict: "unread", fault: fault("DISK_ERROR", "disk") })).toBe(
+    "ilegível   x.mp4",
+  );
 });

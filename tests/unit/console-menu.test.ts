@@ -5,10 +5,12 @@ import { createJsonLog, createLog } from "../../src/console/log.ts";
 import { askServer, runMenu } from "../../src/console/menu.ts";
 import { createLife } from "../../src/console/shutdown.ts";
 import type { Output } from "../../src/console/terminal/output.ts";
-import type { Waiting } from "../../src/console/terminal/progress.ts";
 import { createPipedAsker, readLines } from "../../src/console/terminal/questions.ts";
 import { createScreen } from "../../src/console/terminal/screen.ts";
-import { createJsonReport, createReport, type FoundWords } from "../../src/console/text/report.ts";
+import { createJsonReport, createReport } from "../../src/console/text/report.ts";
+import type { Waiting } from "../../src/download/progress.ts";
+import type { FoundWords } from "../../src/peer/find.ts";
+import type { DownloadRequest } from "../../src/peer/requests.ts";
 import { type Address, formatAddress } from "../../src/protocol/address.ts";
 import { type Fault, type FaultCode, fault, LOCAL_CODES, WIRE_CODES } from "../../src/protocol/fault.ts";
 
@@ -32,7 +34,7 @@ type World = {
   /** How much time has passed between two looks at the clock. */
   msPerLook?: number;
   /** What a download goes through before it ends. */
-  during?: (options: Parameters<PeerApi["download"]>[1]) => Fault | undefined;
+  during?: (options: DownloadRequest) => Fault | undefined;
 };
 /** The folder that the menu offers. */
 const OFFERED = "vídeos/napster";
@@ -79,7 +81,7 @@ function open(world: World = {}) {
       lastSearched = name;
       return sources;
     },
-    async download(from, options) {
+    async download(from, options = {}) {
       const { onProgress, signal, only, maxWaitSeconds } = options;
       expect({ only, maxWaitSeconds }).toEqual(POLICY);
       const where = formatAddress(from);
@@ -346,7 +348,7 @@ describe("subcommands", () => {
 
   test("a file where a folder is wanted, and a host that nobody knows, are named", () => {
     const { report, err } = open();
-    report.failed(fault("FOLDER_MISSING", "disk", "not a folder"), { folder: "a.mp4" });
+    report.failed({ ...fault("FOLDER_MISSING", "disk"), cause: "is-a-file" }, { folder: "a.mp4" });
     report.failed(fault("HOST_UNKNOWN", "network"), { name: "meu-pc" });
     expect(err()).toContain("erro: a.mp4 é um arquivo, e não uma pasta [FOLDER_MISSING]\n");
     expect(err()).toContain("erro: nenhuma máquina com o nome meu-pc foi encontrada [HOST_UNKNOWN]\n");

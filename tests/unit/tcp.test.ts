@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { type Connection, DEAF, type Handlers, type Listener } from "../../src/transport/connection.ts";
 import { connect, listen } from "../../src/transport/tcp.ts";
 import { closeAfterTest } from "../support/closing.ts";
-import { codeOf, good } from "../support/good.ts";
+import { good } from "../support/good.ts";
 import { openRaw } from "../support/raw.ts";
 import { until } from "../support/until.ts";
 
@@ -122,7 +122,7 @@ describe("a connection", () => {
 });
 
 describe("dialling", () => {
-  test("a port where nobody listens is PEER_UNREACHABLE", async () => {
+  test("dialling a port without a listener is PEER_UNREACHABLE, because the connection is refused", async () => {
     const { listener } = listening();
     listener.close();
     const opened: Connection[] = [];
@@ -130,7 +130,7 @@ describe("dialling", () => {
       opened.push(connection);
       return { data() {}, drain() {}, end() {}, close() {} };
     });
-    expect(codeOf(result)).toBe("PEER_UNREACHABLE");
+    expect(result).toMatchObject({ fault: "PEER_UNREACHABLE", cause: "connection-refused" });
     expect(opened).toEqual([]);
   });
 });

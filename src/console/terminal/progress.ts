@@ -2,25 +2,8 @@
 // Invariant: the line is plain ASCII apart from the words, and shorter than the terminal is wide.
 // Never: prints; keeps time.
 
-import { type Address, formatAddress } from "../../protocol/address.ts";
-
-/** Why nothing moves just now. */
-export type Waiting =
-  | { readonly for: "slot"; readonly from: Address; readonly position: number }
-  | { readonly for: "data" | "root"; readonly from: Address }
-  | { readonly for: "disk"; readonly full: boolean; readonly slow?: boolean }
-  | { readonly for: "check" };
-
-/** Structurally what Peer.download reports. */
-export type Progress = {
-  readonly bytes: number;
-  readonly size: number;
-  /** Bytes a second over the last seconds. */
-  readonly rate: number;
-  readonly etaSeconds?: number | undefined;
-  readonly sources: number;
-  readonly waiting?: Waiting | undefined;
-};
+import type { Progress, Waiting } from "../../download/progress.ts";
+import { formatAddress } from "../../protocol/address.ts";
 
 const BAR_COLUMNS_MAX = 30;
 const BAR_COLUMNS_MIN = 10;

@@ -242,8 +242,8 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `o sistema não permite usar a porta${s.at ? ` ${s.at.port}` : ""}`,
     "escolha uma porta acima de 1024, ou libere o programa no firewall",
   ],
-  FOLDER_MISSING: (s, { detail, whose }) =>
-    whose === "disk" && detail === "not a folder"
+  FOLDER_MISSING: (s, { cause }) =>
+    cause === "is-a-file"
       ? [`${folder(s).replace(/^a pasta /, "")} é um arquivo, e não uma pasta`, "indique a pasta em que ele está"]
       : [`${folder(s)} não existe ou não é uma pasta`, "confira o caminho, ou crie a pasta antes"],
   FOLDER_DENIED: (s) => [`o sistema não deixa usar ${folder(s)}`, "escolha uma pasta que você possa ler e gravar"],

@@ -8,9 +8,10 @@ import { showFolder } from "./lines.ts";
 
 /** A file that was to be hashed; `shown` is its name or path. */
 export function unreadComplaint(shown: string, why: Fault): Complaint {
-  const [what, hint] = (why.detail === "a folder" ? A_FOLDER : UNREAD[why.fault]) ?? [];
+  const isFolder = why.cause === "is-a-folder";
+  const [what, hint] = (isFolder ? A_FOLDER : UNREAD[why.fault]) ?? [];
   if (what === undefined || hint === undefined) return complaintOf(why, { name: shown });
-  const subject = why.detail === "a folder" ? "" : "o arquivo ";
+  const subject = isFolder ? "" : "o arquivo ";
   return { cause: `${subject}${showFolder(shown)} ${what}`, code: why.fault, hint };
 }
 

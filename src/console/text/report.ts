@@ -3,28 +3,21 @@
 // errors, warnings and readiness go to stderr.
 // Never: asks, decides, or waits for a reader.
 
+import type { HashedFile, Verdict } from "../../content/hashing/verify.ts";
+import type { Hashing } from "../../content/library.ts";
+import type { Progress, Waiting } from "../../download/progress.ts";
+import type { FoundWords } from "../../peer/find.ts";
+import type { Done } from "../../peer/requests.ts";
 import { type Address, formatAddress } from "../../protocol/address.ts";
 import type { Fault } from "../../protocol/fault.ts";
-import type { Found } from "../../protocol/messages.ts";
-import { type Hashing, type Standing, standingLine } from "../standing.ts";
+import { type Standing, standingLine } from "../standing.ts";
 import type { Output, Writer } from "../terminal/output.ts";
-import { type Progress, progressLine, type Waiting, waitingWords } from "../terminal/progress.ts";
+import { progressLine, waitingWords } from "../terminal/progress.ts";
 import type { Screen } from "../terminal/screen.ts";
 import { type Complaint, complaintOf, complaintText, type Subject, serverLostComplaint } from "./complaints.ts";
-import { fileLine, type HashedFile, type Verdict, verdictLine } from "./hash-lines.ts";
+import { fileLine, verdictLine } from "./hash-lines.ts";
 import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine } from "./lines.ts";
 import { backNote, hereNote, liarNote, localNote, moreNote, noteText, reachNote, returnedNote } from "./notes.ts";
-
-export type Downloaded = {
-  readonly name: string;
-  readonly folder: string;
-  readonly bytes: number;
-  /** Nothing was downloaded: the folder has this very content. */
-  readonly isHere?: boolean;
-};
-
-/** `more` others were counted; `isCut`: there are others yet. */
-export type FoundWords = { readonly found: readonly Found[]; readonly more: number; readonly isCut: boolean };
 
 export type Report = {
   /** From now on the quiet line says how things stand: the keyboard is ours, so that nothing is echoed into it. */
@@ -47,9 +40,9 @@ export type Report = {
   progress(name: string, progress: Progress): void;
   /** The wait is over, whatever came of it. */
   settled(): void;
-  downloaded(done: Downloaded): void;
+  downloaded(done: Done): void;
   /** What was to be downloaded is in the folder already. */
-  isHere(done: Downloaded): void;
+  isHere(done: Done): void;
   /** A download has lost a source, for now or for good; one that lied is named to the person, once. */
   lost(address: Address, why: Fault): void;
   /** The root of a share is known. */
@@ -304,7 +297,11 @@ export function createJsonReport(parts: ReportParts): Report {
     },
     uploaded: (name, to, bytes) => tell("uploaded", { name, to: formatAddress(to), bytes }),
     file: (file) => tell("hashed", file),
-    verdict: ({ fault, ...verdict }) => tell("verified", { ...verdict, code: fault?.fault }),
+    verdict(found) {
+      if (found.verdict !== "unread") return tell("verified", found);
+      const { fault, ...verdict } = found;
+      tell("verified", { ...verdict, code: fault.fault });
+    },
     failed(fault, subject) {
       if (fault.fault !== "CANCELLED") return complain(complaintOf(fault, subject));
       tell("cancelled", { name: subject?.name });

@@ -52,7 +52,7 @@ export function hashFiles(paths: readonly string[], hasher: Hasher): AsyncGenera
     try {
       const path = await fs.promises.realpath(absolutePath(given));
       if ((await fs.promises.stat(path)).isDirectory())
-        return { name, path: given, fault: fault("FILE_MISSING", "ours", "a folder") };
+        return { name, path: given, fault: { ...fault("FILE_MISSING", "ours", "a folder"), cause: "is-a-folder" } };
       const hashed = await hasher.hash(path);
       if (isFault(hashed)) return { name, path: given, fault: hashed };
       const { size, root, pieceBytes } = hashed;
