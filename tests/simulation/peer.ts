@@ -317,12 +317,14 @@ function lanesOf(
       connect,
       clock,
       bucket,
-      hasher: createPieceHasher(size, pieceBytes),
-      write(chunk, offset) {
-        if (file.open === 0) watch.misused(ip, `a lane writes to ${name} after it was closed`);
-        return disk.write(file, chunk, offset);
+      part: {
+        hasher: createPieceHasher(size, pieceBytes),
+        write(chunk, offset) {
+          if (file.open === 0) watch.misused(ip, `a lane writes to ${name} after it was closed`);
+          return disk.write(file, chunk, offset);
+        },
+        read: (into, offset) => disk.read(file, into, offset),
       },
-      read: (into, offset) => disk.read(file, into, offset),
       onEvent: (event) => void clock.after(0, () => onEvent(event)),
     });
     return {

@@ -65,9 +65,11 @@ const openLane: OpenLane = ({ source, ticket, size, pieceBytes, fd, watch }, onE
     connect,
     clock: systemClock,
     bucket: createTokenBucket(undefined, systemClock),
-    hasher: createPieceHasher(size, pieceBytes),
-    write: (chunk, offset) => watched(watch, fd, () => writeAt(fd, chunk, offset)),
-    read: (into, offset) => readAt(fd, into, offset),
+    part: {
+      hasher: createPieceHasher(size, pieceBytes),
+      write: (chunk, offset) => watched(watch, fd, () => writeAt(fd, chunk, offset)),
+      read: (into, offset) => readAt(fd, into, offset),
+    },
     onEvent,
   });
 

@@ -335,19 +335,21 @@ describe("the other end of a connection that says anything at all", () => {
           ticket: "0".repeat(32),
           clock,
           bucket: createTokenBucket(undefined, clock),
-          hasher: createPieceHasher(size, PIECE_BYTES_MIN),
           connect: async (to, open) => {
             const [connection, end] = createFarEnd(to, open);
             far = end;
             return connection;
           },
-          write(chunk, offset): Fault | undefined {
-            expect(offset).toBe(order.offset + written);
-            written += chunk.length;
-            expect(written).toBeLessThanOrEqual(order.length);
-            return undefined;
+          part: {
+            hasher: createPieceHasher(size, PIECE_BYTES_MIN),
+            write(chunk, offset): Fault | undefined {
+              expect(offset).toBe(order.offset + written);
+              written += chunk.length;
+              expect(written).toBeLessThanOrEqual(order.length);
+              return undefined;
+            },
+            read: () => 0,
           },
-          read: () => 0,
           onEvent(event) {
             if (event.type === "piece") pieces.push(event.index);
           },

@@ -50,14 +50,16 @@ async function open(stallSeconds?: number, rate?: number): Promise<void> {
     connect: net.connect,
     clock,
     bucket: createTokenBucket(rate, clock),
-    hasher: createPieceHasher(CONTENT.length, PIECE),
-    write(chunk, offset) {
-      if (refuse === undefined) written.set(chunk, offset);
-      return refuse;
-    },
-    read(into, offset) {
-      into.set(written.subarray(offset, offset + into.length));
-      return into.length;
+    part: {
+      hasher: createPieceHasher(CONTENT.length, PIECE),
+      write(chunk, offset) {
+        if (refuse === undefined) written.set(chunk, offset);
+        return refuse;
+      },
+      read(into, offset) {
+        into.set(written.subarray(offset, offset + into.length));
+        return into.length;
+      },
     },
     onEvent: (event) => events.push(event),
     ...(stallSeconds !== undefined && { stallSeconds }),

@@ -5,7 +5,8 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { JournalPiece } from "../../src/download/disk/journal.ts";
 import type { PartFile } from "../../src/download/disk/part-file.ts";
-import type { LaneEvent, Order } from "../../src/download/lanes/lane.ts";
+import type { LaneEvent } from "../../src/download/lanes/lane.ts";
+import type { Order } from "../../src/download/lanes/piece-writer.ts";
 import type { Source } from "../../src/download/peers/source.ts";
 import { createPiecePicker } from "../../src/download/pieces/piece-picker.ts";
 import { createVerifier, type Verifier } from "../../src/download/pieces/verifier.ts";

@@ -10,7 +10,8 @@ import { systemClock } from "../../shared/clock.ts";
 import { createTokenBucket, type TokenBucket } from "../../shared/token-bucket.ts";
 import { connect } from "../../transport/tcp.ts";
 import type { LaneId } from "../pieces/piece-picker.ts";
-import { createLane, type Lane, type LaneEvent, type Order } from "./lane.ts";
+import { createLane, type Lane, type LaneEvent } from "./lane.ts";
+import type { Order } from "./piece-writer.ts";
 
 export type LaneStart = {
   readonly source: Address;
@@ -51,9 +52,11 @@ function open(id: LaneId, { source, ticket, size, pieceBytes, fd, watch }: LaneS
     clock: systemClock,
     bucket,
     stallSeconds,
-    hasher: createPieceHasher(size, pieceBytes),
-    write: (chunk, offset) => watched(watch, fd, () => writeAt(fd, chunk, offset)),
-    read: (into, offset) => readAt(fd, into, offset),
+    part: {
+      hasher: createPieceHasher(size, pieceBytes),
+      write: (chunk, offset) => watched(watch, fd, () => writeAt(fd, chunk, offset)),
+      read: (into, offset) => readAt(fd, into, offset),
+    },
     onEvent(event) {
       if (event.type === "over") lanes.delete(id);
       self.postMessage({ lane: id, event } satisfies LaneReport);

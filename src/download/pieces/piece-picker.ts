@@ -4,7 +4,7 @@
 
 import { pieceCount } from "../../content/hashing/merkle.ts";
 import { hasBit } from "../../shared/bitfield.ts";
-import type { Order } from "../lanes/lane.ts";
+import type { Order } from "../lanes/piece-writer.ts";
 import { createPartialPieces, EARLIER_RUN } from "./partial-pieces.ts";
 import { createPartition } from "./piece-partition.ts";
 

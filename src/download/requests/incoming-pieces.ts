@@ -5,7 +5,7 @@
 import { BLOCK_BYTES } from "../../protocol/limits.ts";
 import type { Clock } from "../../shared/clock.ts";
 import type { PartFile } from "../disk/part-file.ts";
-import type { Order } from "../lanes/lane.ts";
+import type { Order } from "../lanes/piece-writer.ts";
 import type { PiecePicker } from "../pieces/piece-picker.ts";
 import type { Verifier } from "../pieces/verifier.ts";
 
