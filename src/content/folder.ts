@@ -55,7 +55,7 @@ export const isDotFile = (file: string): boolean => file.startsWith(".");
 
 /** Why `folder` cannot be listed, as far as one look tells; undefined when it can. Faults as those of listFolder. */
 export function folderFault(folder: string): Fault | undefined {
-  // An empty path would be the current folder, which nobody has asked for.
+  // An empty path would be the current folder, which was not asked for.
   if (folder === "") return fault("FOLDER_MISSING", "disk", "no path");
   try {
     const path = absolutePath(folder);

@@ -1,6 +1,6 @@
 // What this peer shares now: its folder's files, and the root of each as soon as it is known.
 // Invariant: a share's root belongs to the file as it was listed; a file that changed is out until it stands still again.
-// Never: makes JOIN or a download wait for hashing (DESIGN 4), or takes a file out because it could not be read just now.
+// Never: makes JOIN or a download wait for hashing, or takes a file out because it could not be read just now.
 
 import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Root, Share } from "../protocol/messages.ts";
@@ -11,7 +11,7 @@ import type { Hasher } from "./hashing/hasher.ts";
 import { type Hashed, pieceBytesFor } from "./hashing/merkle.ts";
 import { finalPath, isPassing, isUntouched, type Stamp, sameStamp, stampFile as stampHere } from "./safe-files.ts";
 
-/** A file of the folder and what is known of its content. The layer is in memory only once somebody needed it. */
+/** A file of the folder and what is known of its content. The layer is in memory only once it is needed. */
 export type Held = {
   readonly local: LocalShare;
   readonly pieceBytes: number;
@@ -44,7 +44,7 @@ export type Library = {
   doubt(name: string): Promise<void>;
   /** Begins to hash what the cache does not know. */
   hashAll(): Promise<void>;
-  /** Somebody downloads it: its root and layer are wanted before those of the others. They come through onShared. */
+  /** It is being downloaded: its root and layer are wanted before those of the others. They come through onShared. */
   want(name: string): void;
   /** Stops the hashing. */
   close(): void;

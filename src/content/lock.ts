@@ -13,7 +13,7 @@ import { lockOpenFile, openAlone } from "./system-lock.ts";
 export type Lock = {
   /** The holder before us showed no life for `watchMs`, which proves no death: what it still writes would be in our file. */
   readonly doubtful: boolean;
-  /** Nobody else can have it at the same time, whatever anybody does: the system, and no record in a file, keeps it. */
+  /** No other program can have it at the same time: the system, and no record in a file, keeps it. */
   readonly exact: boolean;
   /** Whether the folder still has our lock: "gone" when it has none, IN_USE when it has another's. */
   check(): Promise<"held" | "gone" | Fault>;
@@ -38,9 +38,9 @@ const PACE: Pace = { settleMs: 300, beatMs: 5000, watchMs: 20_000, system: lockO
 const TRIES_MAX = 50; // a FUSE or a network drive may show a file for a second after it was removed
 const TRY_MS = 50;
 const RECORD_BYTES = 256;
-const FILE_MODE = 0o644; // others may read who is at work here, whatever the umask
+const FILE_MODE = 0o644; // others may read which program is at work here, whatever the umask
 
-/** Who holds a lock. */
+/** The program that holds a lock. */
 type Holder = { readonly id: string; readonly machine: string; readonly pid: number; readonly since: string };
 type Found = { readonly text: string; readonly holder: Holder | undefined };
 
@@ -94,7 +94,7 @@ async function takeFile(path: string, pace: Pace): Promise<Lock | Fault | "again
     if (system === "taken") return IN_USE;
     if (!(await isAt(path, file.handle))) return "again";
     const sure = system === "held" && isLocal(file.handle.fd);
-    const verdict = file.fresh || sure ? { doubtful: false, at: since } : await judge(path, pace);
+    const verdict = file.fresh || sure ? { doubtful: false, at: since } : await takeOver(path, pace);
     if (verdict === "again" || isFault(verdict)) return verdict;
     if (!file.writable) {
       await fs.promises.unlink(path); // another person's, whose program died
@@ -143,14 +143,14 @@ async function isAt(path: string, handle: fs.promises.FileHandle): Promise<boole
 type Verdict = { readonly doubtful: boolean /** When it was looked at last. */; readonly at: number };
 
 /** Whether a lock that was there before us, and that the system does not know to be held, can be taken over. */
-async function judge(path: string, pace: Pace): Promise<Verdict | Fault | "again"> {
+async function takeOver(path: string, pace: Pace): Promise<Verdict | Fault | "again"> {
   const first = await look(path);
   if (first === undefined) return "again";
   const { holder } = first;
   if (holder !== undefined && holder.machine === machine() && holder.since !== "") {
     return isAlive(holder) ? IN_USE : { doubtful: false, at: first.at };
   }
-  // Another machine's, or of nobody that can be asked; an empty one may be about to be written, or seen late.
+  // Another machine's, or of no process that can be asked; an empty one may be about to be written, or seen late.
   for (let waited = 0; ; waited += pace.settleMs) {
     const now = await look(path);
     if (now === undefined) return "again";
@@ -192,7 +192,7 @@ function decode(text: string): Holder | undefined {
 
 type Claim = Verdict & { readonly pace: Pace; readonly sure: boolean };
 
-/** Puts our record in the file. Two who do so at once see, after a while in which both are there, which one is the last. */
+/** Puts our record in the file. Two programs that do so at once see, after a while in which both are there, which one is the last. */
 async function claim(
   path: string,
   file: LockFile,
@@ -251,7 +251,7 @@ async function claim(
     async release() {
       clearInterval(timer);
       await beating;
-      // Removed before it is closed: who opens it now finds that it has no name any more, and looks again.
+      // Removed before it is closed: a program that opens it now finds that it has no name any more, and looks again.
       if ((await check()) === "held") await fs.promises.unlink(path).catch(() => {});
       await handle.close();
       ours.delete(id);

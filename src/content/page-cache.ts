@@ -1,6 +1,6 @@
 // Which bytes of an open file the system has in memory, so that sending them waits for no disk (Linux: mincore).
 // Invariant: the file is mapped without the right to read it, so that no access of ours can ever fail in it.
-// Never: answers yes where the system would not say: of somebody else's file mincore claims that all is in memory.
+// Never: answers yes where the system would not say: of another person's file mincore claims that all is in memory.
 
 import { dlopen, FFIType, type Pointer, ptr } from "bun:ffi";
 

@@ -8,16 +8,17 @@ import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { allocatedBytes, hasHole, isLocal } from "./file-system.ts";
 import { type Lock, takeLock } from "./lock.ts";
 import { createWatch, forget, isTouched, type Watch, watchedAsync } from "./overwrite-watch.ts";
+import { readAt } from "./positioned-io.ts";
 import { publish } from "./publish.ts";
 import {
-  apartName,
-  createInside,
   discard,
   diskFault,
   finalPath,
   hasFile,
   type Identity,
+  nameWithRoot,
   type OpenFile,
+  openWorkFile,
 } from "./safe-files.ts";
 
 const fdatasync = promisify(fs.fdatasync);
@@ -30,7 +31,7 @@ const writeFd = promisify(fs.write) as (
   at: number,
 ) => Promise<number | { bytesWritten: number }>;
 
-/** More than the journal of any file is long; whoever put a larger one there shall not have it read into memory. */
+/** More than the journal of any file is long: a larger one, which is not ours, is not read into memory. */
 const READ_BYTES_MAX = 96 * 1024 * 1024;
 
 /** A download under way: the name that it is opened by, and which file it is. */
@@ -42,7 +43,7 @@ export type PartialOffer = { have(indexes: readonly number[]): void; end(): void
 /** A download of which others are told nothing. */
 export const NO_OFFER: PartialOffer = { have() {}, end() {} };
 
-/** One of the two files, as storage needs it. */
+/** One of the two files, as the part file needs it. */
 export type WorkFile = {
   readonly size: number;
   /** What it holds, the first READ_BYTES_MAX of it. */
@@ -64,7 +65,7 @@ export type PartWorkspace = {
     readonly allocatedBytes: number;
   };
   readonly journal: WorkFile;
-  /** The name that its .part goes by: the file's own, or apartName. */
+  /** The name that its .part goes by: the file's own, or nameWithRoot. */
   readonly work: string;
   /** Bytes that the folder's disk has left for us; DISK_ERROR where it does not say. */
   freeBytes(): Promise<number | Fault>;
@@ -83,30 +84,30 @@ export type PartWorkspace = {
    * trust(), IN_USE when the lock is another's.
    */
   publish(size: number): Promise<Fault | undefined>;
-  /** Closes the files and leaves them for another time; removes them when `worthless`. */
+  /** Closes the files and leaves them for another run; removes them when `worthless`. */
   leave(worthless: boolean): Promise<void>;
 };
 
 /**
- * Opens or makes the two files; with `apart` (a root), those of that content beside another's of the same name. IN_USE, FILE_EXISTS,
+ * Opens or makes the two files; with `root`, those of that content beside another's of the same name. IN_USE, FILE_EXISTS,
  * DISK_FULL, DISK_ERROR, FOLDER_MISSING.
  */
-export async function openPartWorkspace(folder: string, name: string, apart?: string): Promise<PartWorkspace | Fault> {
-  const work = apart === undefined ? name : apartName(name, apart);
+export async function openPartWorkspace(folder: string, name: string, root?: string): Promise<PartWorkspace | Fault> {
+  const work = root === undefined ? name : nameWithRoot(name, root);
   const final = finalPath(folder, name);
   if (isFault(final)) return final;
   if (await hasFile(folder, name)) return fault("FILE_EXISTS", "ours", "the final name is taken");
-  // The lock is of the .part: another file may have a name that is ours apart.
+  // The lock is of the .part: another file may have the name that our work files go by.
   const lock = await takeLock(folder, work);
   if (isFault(lock)) return lock.fault === "FILE_MISSING" ? fault("FOLDER_MISSING", "disk", lock.detail) : lock;
-  const part = await createInside(folder, work, "part");
-  const journal = isFault(part) ? part : await createInside(folder, work, "journal");
+  const part = await openWorkFile(folder, work, "part");
+  const journal = isFault(part) ? part : await openWorkFile(folder, work, "journal");
   if (isFault(journal)) {
     if (!isFault(part)) await part.close();
     await lock.release();
     return journal;
   }
-  return createWorkplace({ folder, name, work, part: part as Opened["part"], journal, lock });
+  return createWorkspace({ folder, name, work, part: part as Opened["part"], journal, lock });
 }
 
 type Opened = {
@@ -118,7 +119,7 @@ type Opened = {
   readonly lock: Lock;
 };
 
-function createWorkplace({ folder, name, work, part, journal, lock }: Opened): PartWorkspace {
+function createWorkspace({ folder, name, work, part, journal, lock }: Opened): PartWorkspace {
   const { fd, dev, ino } = part;
   const watch = isLocal(fd) ? createWatch(fd) : undefined;
   const files = [workFile(part, watch), workFile(journal)] as const;
@@ -206,14 +207,8 @@ function workFile(file: OpenFile, watch?: Watch): WorkFile {
     size: file.size,
     async readAll() {
       const bytes = new Uint8Array(Math.min(file.size, READ_BYTES_MAX));
-      const failed = await attempt("read", async () => {
-        for (let at = 0; at < bytes.length; ) {
-          const read = fs.readSync(fd, bytes, at, bytes.length - at, at);
-          if (read === 0) break;
-          at += read;
-        }
-      });
-      return failed ?? bytes;
+      const read = readAt(fd, bytes, 0);
+      return isFault(read) ? read : bytes;
     },
     writeAt: (bytes, offset) =>
       attempt("write", () =>

@@ -54,7 +54,7 @@ export function chosenFault(folder: string, offered: string): Fault | undefined 
   return folderFault(folder);
 }
 
-/** Whether to share `folder` is to share what nobody thinks of: a home folder, or the root of a drive. */
+/** Whether to share `folder` is to share more than meant: a home folder, or the root of a drive. */
 export function isWide(folder: string, system = thisSystem()): boolean {
   const path = realPath(absolutePath(folder, system.home));
   return dirname(path) === path || path === realPath(system.home);

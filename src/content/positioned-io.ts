@@ -1,6 +1,6 @@
 // Bytes of an open file at an offset, without a path: what uploads read and lanes write.
 // Invariant: a write puts all of its bytes or says why it could not.
-// Never: opens anything; inside.ts is the door.
+// Never: opens anything; safe-files.ts does.
 
 import * as fs from "node:fs";
 import { type Fault, fault } from "../protocol/fault.ts";

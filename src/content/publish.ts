@@ -24,7 +24,7 @@ export type Written = Identity & {
   readonly size: number;
   /** When it was changed last, where the system tells so at once: a change since then was none of ours. */
   readonly ctimeNs: bigint | undefined;
-  /** The name that its .part goes by, where it is not the final one (apartName). */
+  /** The name that its .part goes by, where it is not the final one (nameWithRoot). */
   readonly work?: string | undefined;
 };
 
@@ -41,7 +41,7 @@ const lost = (detail: string): Fault => fault("PART_LOST", "disk", detail);
 
 const touched = (): Fault => fault("PART_CHANGED", "disk", "the .part was changed after it had been verified");
 
-/** Why `path` is not the file that was written: somebody has put a link or another file in its place, or cut it. */
+/** Why `path` is not the file that was written: a link or another file is in its place, or it was cut. */
 async function swapped(disk: Disk, path: string, written: Written | undefined): Promise<Fault | undefined> {
   if (written === undefined) return undefined;
   try {
@@ -161,7 +161,7 @@ export async function publish(
 
   const failed = await patiently(disk, () => placeWritten(disk, part, final, written));
   if (failed !== undefined) return failed;
-  // A second name that cannot be removed is untidy, no failure: createInside never writes through it.
+  // A second name that cannot be removed is untidy, no failure: openWorkFile never writes through it.
   await patiently(disk, () => remove(disk, part));
   await patiently(disk, () => remove(disk, journal));
   syncFolder(dirname(final));

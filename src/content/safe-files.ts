@@ -1,4 +1,4 @@
-// The one door to files inside a person's folder: every path is joined here, every file is opened here.
+// Files inside a person's folder: every path is joined here, every file is opened here.
 // Invariant: what is opened is a regular file directly in the folder, and a final name is never overwritten.
 // Never: follows a symlink, trusts a check made before the open, or opens a name that protocol/names refuses.
 
@@ -100,7 +100,7 @@ export function isUntouched(a: Stamp, b: Stamp): boolean {
 }
 
 // A character is never cut in half, and a stem that was cut ends in a hash of the whole name, so that two long
-// names that begin alike stay apart.
+// names that begin alike differ.
 function stemOf(name: string, bytesMax = STEM_BYTES_MAX): string {
   if (Buffer.byteLength(name) <= bytesMax) return name;
   const hash = new Bun.CryptoHasher("sha256").update(name).digest("hex").slice(0, STEM_HASH_DIGITS);
@@ -119,14 +119,14 @@ export function partName(name: string): string {
   return stemOf(name) + PART;
 }
 
-const APART_DIGITS = 16;
+const ROOT_DIGITS = 16;
 
 /**
  * The name that stands for `name` where a download of another content has the files of `name` itself: its .part and
  * journal are found under it.
  */
-export function apartName(name: string, content: string): string {
-  return `${stemOf(name, STEM_BYTES_MAX - APART_DIGITS - 1)}.${content.slice(0, APART_DIGITS)}`;
+export function nameWithRoot(name: string, root: string): string {
+  return `${stemOf(name, STEM_BYTES_MAX - ROOT_DIGITS - 1)}.${root.slice(0, ROOT_DIGITS)}`;
 }
 
 /** The name of that download's journal, at most 255 bytes. */
@@ -237,7 +237,7 @@ const blocked = (detail: string): Fault => fault("PART_BLOCKED", "disk", detail)
  * another person's, FOLDER_DENIED. A .part that is also another file's name (a publish that was cut short) is given up,
  * never written through.
  */
-export async function createInside(
+export async function openWorkFile(
   folder: string,
   name: string,
   work: "part" | "journal" = "part",

@@ -5,7 +5,7 @@ import type { HashPool } from "../../src/content/hashing/hash-pool.ts";
 import { createPieceHasher, HASH_BYTES } from "../../src/content/hashing/merkle.ts";
 import type { PartWorkspace } from "../../src/content/part-workspace.ts";
 import { publish } from "../../src/content/publish.ts";
-import { apartName, type Stamp, sameStamp } from "../../src/content/safe-files.ts";
+import { nameWithRoot, type Stamp, sameStamp } from "../../src/content/safe-files.ts";
 import { createLane } from "../../src/download/lanes/lane.ts";
 import type { LaneThreads } from "../../src/download/lanes/lane-threads.ts";
 import type { Waiting } from "../../src/download/progress.ts";
@@ -360,7 +360,7 @@ async function openPartWorkspace(
 ): Promise<PartWorkspace | Fault> {
   const { disk, process, ip, watch } = options;
   if (disk.file(name) !== undefined) return fault("FILE_EXISTS", "ours", "the final name is taken");
-  const work = apart === undefined ? name : apartName(name, apart);
+  const work = apart === undefined ? name : nameWithRoot(name, apart);
   const [partName, journalName] = [`${work}.part`, `${work}.part.journal`];
   const open = (path: string): SimFile => disk.file(path) ?? disk.create(path);
   const part = open(partName);

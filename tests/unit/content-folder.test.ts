@@ -10,12 +10,12 @@ import fc from "fast-check";
 import { folderFault, type Listing, type LocalShare, listFolder } from "../../src/content/folder.ts";
 import { type Disk, publish } from "../../src/content/publish.ts";
 import {
-  createInside,
   discard,
   finalPath,
   journalName,
   openPart,
   openShare,
+  openWorkFile,
   partName,
 } from "../../src/content/safe-files.ts";
 import { type Fault, isFault } from "../../src/protocol/fault.ts";
@@ -208,7 +208,7 @@ describe("opening a share", () => {
     for (const file of ["../x", "..", ".", "/etc/passwd", "a/../../x", "..\\x", "C:x", "", "\\\\srv\\x"]) {
       expect(codeOf(await openShare(folder, { ...share, file }))).toBe("BAD_NAME");
       expect(codeOf(finalPath(folder, file))).toBe("BAD_NAME");
-      expect(codeOf(await createInside(folder, file))).toBe("BAD_NAME");
+      expect(codeOf(await openWorkFile(folder, file))).toBe("BAD_NAME");
       expect(codeOf(await publish(folder, file))).toBe("BAD_NAME");
       expect(codeOf(await discard(folder, file))).toBe("BAD_NAME");
     }
@@ -237,8 +237,8 @@ describe("the names of a download at work", () => {
   test("the longest legal name can be made and published", async () => {
     const name = `${"é".repeat(125)}x.mp4`;
     expect(Buffer.byteLength(name)).toBe(255);
-    await good(await createInside(folder, name)).close();
-    await good(await createInside(folder, name, "journal")).close();
+    await good(await openWorkFile(folder, name)).close();
+    await good(await openWorkFile(folder, name, "journal")).close();
     expect(await publish(folder, name)).toBeUndefined();
     expect(fs.readdirSync(folder)).toEqual([name]);
   });
@@ -246,10 +246,10 @@ describe("the names of a download at work", () => {
 
 describe("a download's file", () => {
   test("it is made fresh once and found again with its bytes", async () => {
-    const first = good(await createInside(folder, "v.mp4"));
+    const first = good(await openWorkFile(folder, "v.mp4"));
     fs.writeSync(first.fd, "abc", 0);
     await first.close();
-    const second = good(await createInside(folder, "v.mp4"));
+    const second = good(await openWorkFile(folder, "v.mp4"));
     await second.close();
     expect([first.fresh, second.fresh, second.size]).toEqual([true, false, 3]);
   });
@@ -257,8 +257,8 @@ describe("a download's file", () => {
   test("it is not made where the final name is taken, by a file or a folder", async () => {
     put("v.mp4", "mine");
     fs.mkdirSync(join(folder, "dir.mp4"));
-    expect(codeOf(await createInside(folder, "v.mp4"))).toBe("FILE_EXISTS");
-    expect(codeOf(await createInside(folder, "dir.mp4"))).toBe("FILE_EXISTS");
+    expect(codeOf(await openWorkFile(folder, "v.mp4"))).toBe("FILE_EXISTS");
+    expect(codeOf(await openWorkFile(folder, "dir.mp4"))).toBe("FILE_EXISTS");
     expect(fs.readdirSync(folder).sort()).toEqual(["dir.mp4", "v.mp4"]);
   });
 
@@ -270,18 +270,18 @@ describe("a download's file", () => {
     Bun.spawnSync(["mkfifo", join(folder, "p.mp4.part")]);
     fs.mkdirSync(join(folder, "d.mp4.part.journal"));
     fs.symlinkSync("nothing", join(folder, "l.mp4.part"));
-    expect(codeOf(await createInside(folder, "v.mp4"))).toBe("PART_BLOCKED");
-    expect(codeOf(await createInside(folder, "v.mp4", "journal"))).toBe("PART_BLOCKED");
-    expect(codeOf(await createInside(folder, "p.mp4"))).toBe("PART_BLOCKED");
-    expect(codeOf(await createInside(folder, "d.mp4", "journal"))).toBe("PART_BLOCKED");
-    expect(codeOf(await createInside(folder, "l.mp4"))).toBe("PART_BLOCKED");
+    expect(codeOf(await openWorkFile(folder, "v.mp4"))).toBe("PART_BLOCKED");
+    expect(codeOf(await openWorkFile(folder, "v.mp4", "journal"))).toBe("PART_BLOCKED");
+    expect(codeOf(await openWorkFile(folder, "p.mp4"))).toBe("PART_BLOCKED");
+    expect(codeOf(await openWorkFile(folder, "d.mp4", "journal"))).toBe("PART_BLOCKED");
+    expect(codeOf(await openWorkFile(folder, "l.mp4"))).toBe("PART_BLOCKED");
     expect(fs.readFileSync(outside, "utf8")).toBe("untouched");
   });
 
   test("a .part that is a second name of another file is given up, not written through", async () => {
     put("renamed by the person.mp4", "whole");
     fs.linkSync(join(folder, "renamed by the person.mp4"), join(folder, "v.mp4.part"));
-    const file = good(await createInside(folder, "v.mp4"));
+    const file = good(await openWorkFile(folder, "v.mp4"));
     fs.writeSync(file.fd, "other", 0);
     await file.close();
     expect(file.fresh).toBe(true);
@@ -289,12 +289,12 @@ describe("a download's file", () => {
   });
 
   test("a folder that is gone is a fault", async () => {
-    expect(codeOf(await createInside(join(folder, "gone"), "v.mp4"))).toBe("FILE_MISSING");
+    expect(codeOf(await openWorkFile(join(folder, "gone"), "v.mp4"))).toBe("FILE_MISSING");
   });
 
   test("discarding removes both files, and again is no fault", async () => {
-    await good(await createInside(folder, "v.mp4")).close();
-    await good(await createInside(folder, "v.mp4", "journal")).close();
+    await good(await openWorkFile(folder, "v.mp4")).close();
+    await good(await openWorkFile(folder, "v.mp4", "journal")).close();
     expect(await discard(folder, "v.mp4")).toBeUndefined();
     expect(await discard(folder, "v.mp4")).toBeUndefined();
     expect(fs.readdirSync(folder)).toEqual([]);

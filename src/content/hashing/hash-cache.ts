@@ -78,7 +78,7 @@ function begin(db: Database): void {
   db.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
 }
 
-/** SQLite does not wait for others here, whatever busy_timeout says: two who turn the same file at once could wait for ever. */
+/** SQLite does not wait for others here, whatever busy_timeout says: two programs that turn the same file at once could wait for ever. */
 function turnToWal(db: Database): void {
   for (let left = BUSY_MS_MAX; ; left -= BUSY_STEP_MS) {
     try {
@@ -93,7 +93,7 @@ function turnToWal(db: Database): void {
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 
-/** Names and paths are nobody else's on this machine: SQLite would make its files readable for all, whatever made the folder. */
+/** Names and paths are this person's alone: SQLite would make its files readable for all, whatever made the folder. */
 function makePrivate(path: string): void {
   fs.mkdirSync(dirname(path), { recursive: true, mode: FOLDER_MODE });
   fs.closeSync(fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, FILE_MODE));
@@ -101,7 +101,7 @@ function makePrivate(path: string): void {
     try {
       fs.chmodSync(file, FILE_MODE); // made by an earlier version
     } catch {
-      // Not there, or another person's who lets us write: then it is theirs to say.
+      // Not there, or another person's that lets us write: then it is theirs to say.
     }
   }
 }

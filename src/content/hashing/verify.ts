@@ -1,4 +1,4 @@
-// Roots for a person who asks: of some files, or of a whole folder against what was recorded of it.
+// Roots for the `hash` command: of some files, or of a whole folder against what was recorded of it.
 // Invariant: a file found damaged keeps its record, so that it is found damaged again.
 // Never: prints, or changes a file.
 
@@ -24,8 +24,8 @@ export type HashedFile = {
 export type UnhashedFile = { readonly name: string; readonly path: string; readonly fault: Fault };
 
 /**
- * ok: the bytes are the recorded ones. damaged: they are not, though size, time and identity say that nobody touched
- * the file; `pieces` says which. changed: the file was edited or replaced since. new: nothing was recorded.
+ * ok: the bytes are the recorded ones. damaged: they are not, though size, time and identity say that the file
+ * was not touched; `pieces` says which. changed: the file was edited or replaced since. new: nothing was recorded.
  */
 export type Verdict =
   | { readonly name: string; readonly verdict: "ok" | "changed" | "new"; readonly root: Root }
