@@ -134,7 +134,17 @@ const TOO_MANY_OPTIONS: readonly string[] = [
 ];
 // Words that the code had for what has another name now (docs/ARCHITECTURE.md, Glossary): an old word may not return.
 const OLD_WORDS: Readonly<Record<string, string>> = {
+  departures: "closing lanes",
+  guest: "upload connection",
+  guests: "upload connections",
+  porch: "probe-only",
   relief: "stragglers",
+  roster: "active sources",
+  shelf: "share index",
+  shelves: "share indexes",
+  stock: "share entry",
+  stocked: "share entry",
+  stranger: "unjoined",
 };
 // The noun says who is meant; these words do not (docs/STYLE.md). Files that still have one; a name only leaves.
 const UNNAMED_PERSONS = /\b(?:whoever|nobody|somebody)\b/gi;
@@ -180,7 +190,6 @@ const WITH_UNNAMED_PERSONS: readonly string[] = [
   "src/peer/damage.ts",
   "src/peer/refusals.ts",
   "src/peer/requests.ts",
-  "src/peer/server-link.ts",
   "src/protocol/limits.ts",
   "src/protocol/messages.ts",
   "src/protocol/proof.ts",
@@ -196,7 +205,6 @@ const WITH_UNNAMED_PERSONS: readonly string[] = [
   "src/servidor/reply-buffer.ts",
   "src/servidor/request-handler.ts",
   "src/servidor/session.ts",
-  "src/shared/clock.ts",
   "src/transport/caller.ts",
   "src/transport/connection.ts",
   "src/transport/dial-probe.ts",
