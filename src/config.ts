@@ -1,5 +1,5 @@
 // Flags and environment, read and checked once, into the options of one run.
-// Invariant: whoever holds a ServerConfig or a PeerConfig need not check it again; every subcommand is
+// Invariant: a ServerConfig or a PeerConfig need not be checked again; every subcommand is
 // one row of a command table, as every flag is one row of config/flags.ts.
 // Never: prints, exits, touches the disk or asks anything.
 
@@ -210,7 +210,7 @@ export function parsePeer(
     only: flags.only ?? false,
     maxWaitSeconds: flags["max-wait"],
   };
-  // A name may be typed as several words, as a person does who forgets the quotes.
+  // A name without quotes comes as several words.
   const name = words.join(" ");
   const folder = flags.dir ?? "";
   switch (read.command) {

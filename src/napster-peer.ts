@@ -53,8 +53,8 @@ async function main(config: PeerConfig): Promise<never> {
     const server = found;
 
     function onEvent(event: PeerEvent): void {
-      // A command that ends hears of the server in the answer it waits for, a download goes on without it, and whoever
-      // came for one answer, or one file, is not bothered with what it takes to be found.
+      // A command that ends hears of the server in the answer it waits for, a download goes on without it, and a command
+      // for one answer, or one file, needs nothing that others find it by.
       const stays = config.command === "menu" || config.command === "share";
       if (event.type === "server-lost" && stays) report.serverLost(server);
       if (event.type === "server-back") report.serverBack(event.address);
@@ -75,7 +75,7 @@ async function main(config: PeerConfig): Promise<never> {
 
     const peer = new Peer({ ...config, server, onEvent });
     const asker = config.command === "menu" ? openAsker() : undefined;
-    // A person at a terminal sees the place in the queue and has Ctrl+C; a script is told to come back.
+    // A person at a terminal sees the position in the queue and has Ctrl+C; a script is told to come back.
     const patience = asker?.interactive ? Number.POSITIVE_INFINITY : WAIT_SECONDS_DEFAULT;
     const policy = { only, maxWaitSeconds: config.maxWaitSeconds ?? patience };
     if (asker?.interactive) report.showStanding();

@@ -73,8 +73,8 @@ export type PeerOptions = {
   readonly env?: PeerEnv;
 };
 
-/** Where we are in: the folder as the person typed it, what it holds, where we listen. */
-type Place = {
+/** What we are in the network with: the folder as the person typed it, what it holds, where we listen. */
+type Membership = {
   readonly typed: string | undefined;
   readonly sharing: Sharing;
   readonly library: Library;
@@ -96,7 +96,7 @@ export class Peer {
   readonly #hasher;
   readonly #key = crypto.getRandomValues(new Uint8Array(16)).toHex();
   #uploads: UploadThread | undefined;
-  #place: Place | undefined;
+  #membership: Membership | undefined;
   /** What SEARCH last found: the file that DOWNLOAD is about, and whom it turns to when the chosen peer fails. */
   #found: { readonly name: string | undefined; readonly peers: readonly Address[] } = { name: undefined, peers: [] };
   /** One JOIN at a time; resolves when the last one asked for is over. */
@@ -120,7 +120,7 @@ export class Peer {
       clock: env.clock,
       isDamaged: (name, index) => this.#isDamaged(name, index),
       onDamaged: (name, piece) => {
-        const library = this.#place?.library;
+        const library = this.#membership?.library;
         if (library?.remove(name)) this.#withdraw(library, name, { type: "damaged", name, piece });
       },
     });
@@ -135,7 +135,7 @@ export class Peer {
     this.#link = createServerLink({
       server: options.server,
       env,
-      shares: () => this.#place?.library.shares() ?? [],
+      shares: () => this.#membership?.library.shares() ?? [],
       key: this.#key,
       onListed: () => this.#offers.renew(),
       onReach: (reached, address) => options.onEvent({ type: "reach", reached, address }),
@@ -174,7 +174,7 @@ export class Peer {
   async #enter(at: JoinAt): Promise<Joined | NotJoined> {
     const isWhole = (at.sharing ?? "folder") === "folder";
     // What was there before and is in the folder's listing no more is gone; of what a listing never held, nothing is known.
-    const listed = new Set(isWhole ? this.#place?.library.names() : []);
+    const listed = new Set(isWhole ? this.#membership?.library.names() : []);
     const listing = isWhole ? await this.#env.listFolder(at.folder) : emptyListing(at.folder);
     if (isFault(listing)) return listing;
     if (isWhole) this.#options.onEvent({ type: "skipped", files: listing.skipped });
@@ -191,7 +191,7 @@ export class Peer {
 
   async #enterWith(listing: Listing, listed: ReadonlySet<string>, at: JoinAt): Promise<Joined | NotJoined> {
     const library = this.#libraryOf(listing);
-    const before = this.#place;
+    const before = this.#membership;
     const uploads = this.#uploadThread();
     // What is new there is served from the first moment on that others may know of it.
     for (const entry of entriesOf(library)) if (before?.library.get(entry.share.name) === undefined) uploads.put(entry);
@@ -206,7 +206,7 @@ export class Peer {
       return isFault(listening) ? listening : { ...(entered as Fault), at: listening };
     }
     const { folder: typed, sharing = "folder" } = at;
-    this.#place = { typed, sharing, library, listening, published: entered.address };
+    this.#membership = { typed, sharing, library, listening, published: entered.address };
     before?.library.close();
     // Downloaded, or back, since the folder was listed.
     const news = before?.library.folder === library.folder ? library.adopt(before.library, listed) : [];
@@ -228,7 +228,7 @@ export class Peer {
       onShared: (held) => void this.#announce(library, held),
       onLost: (name) => this.#withdraw(library, name),
       onHashing: (hashing) => {
-        if (this.#place?.library === library) this.#options.onEvent({ type: "hashing", ...hashing });
+        if (this.#membership?.library === library) this.#options.onEvent({ type: "hashing", ...hashing });
       },
     });
     return library;
@@ -263,18 +263,19 @@ export class Peer {
   async download(from: Address, request: DownloadRequest = {}): Promise<Done | Fault> {
     const env = this.#env;
     const { downloads = {} } = this.#options;
-    const place = this.#place;
+    const membership = this.#membership;
     const uploads = this.#uploads;
-    if (place?.typed === undefined || uploads === undefined) return fault("NOT_JOINED", "ours", "DOWNLOAD before JOIN");
+    if (membership?.typed === undefined || uploads === undefined)
+      return fault("NOT_JOINED", "ours", "DOWNLOAD before JOIN");
     const name = request.name?.normalize("NFC") ?? this.#found.name;
     if (name === undefined) return fault("NOT_SEARCHED", "ours", "DOWNLOAD before SEARCH");
     const flaw = nameFlaw(name);
     if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
     const found = this.#found.name === name ? this.#found.peers : [];
-    const others = found.filter((peer) => !sameAddress(peer, place.published));
-    if (await env.hasFile(place.library.folder, name))
-      return this.#alreadyHere(place, name, [from, ...others], request.signal);
-    const isSilent = place.sharing === "nothing" || isDotFile(name);
+    const others = found.filter((peer) => !sameAddress(peer, membership.published));
+    if (await env.hasFile(membership.library.folder, name))
+      return this.#alreadyHere(membership, name, [from, ...others], request.signal);
+    const isSilent = membership.sharing === "nothing" || isDotFile(name);
     const threads = env.createLaneThreads(LANE_THREADS, downloads);
     const rechecking = env.createHashPool(1);
     const downloaded = await download({
@@ -284,14 +285,16 @@ export class Peer {
       only: request.only ?? false,
       paranoid: downloads.paranoid ?? false,
       maxWaitSeconds: request.maxWaitSeconds ?? Number.POSITIVE_INFINITY,
-      openPartWorkspace: (wanted, apart) => env.openPartWorkspace(place.library.folder, wanted, apart),
+      openPartWorkspace: (wanted, apart) => env.openPartWorkspace(membership.library.folder, wanted, apart),
       openLane: threads.open,
       hashPieces: (fd) => (head, first, pieces) => rechecking.run({ ...head, fd, first, pieces }),
       findHolders: (root) => this.#findHolders(root),
       offer: (content, part) =>
-        isSilent ? NO_OFFER : this.#offers.begin(uploads, { folder: place.library.folder, name, ...part }, content),
+        isSilent
+          ? NO_OFFER
+          : this.#offers.begin(uploads, { folder: membership.library.folder, name, ...part }, content),
       random: env.random,
-      self: place.published,
+      self: membership.published,
       maxDownloadRate: downloads.maxDownloadRate,
       connect: env.connect,
       clock: env.clock,
@@ -305,16 +308,21 @@ export class Peer {
     rechecking.close();
     if (isFault(downloaded)) return downloaded;
     // A JOIN meanwhile may have made another library of this folder, or moved to another folder.
-    const library = isSilent ? undefined : this.#place?.library;
-    if (library?.folder === place.library.folder) {
+    const library = isSilent ? undefined : this.#membership?.library;
+    if (library?.folder === membership.library.folder) {
       const held = await library.add(name, downloaded);
       if (held !== undefined) await this.#announce(library, held);
     }
-    return { name, folder: place.typed, bytes: downloaded.size };
+    return { name, folder: membership.typed, bytes: downloaded.size };
   }
 
-  /** The folder has a file of this name: with the content that one of `peers`, who have this name, has whole, or with another. */
-  async #alreadyHere({ library, typed = "" }: Place, name: string, peers: readonly Address[], signal?: AbortSignal) {
+  /** The folder has a file of this name: with the content that one of `peers`, which have this name, has whole, or with another. */
+  async #alreadyHere(
+    { library, typed = "" }: Membership,
+    name: string,
+    peers: readonly Address[],
+    signal?: AbortSignal,
+  ) {
     const path = finalPath(library.folder, name);
     const hashed = isFault(path) ? path : await this.#hasher.hash(path, { urgent: true, signal });
     const holders = isFault(hashed) ? [] : await this.#findHolders(hashed.root);
@@ -329,8 +337,8 @@ export class Peer {
   /** Tells the server goodbye and stops serving. */
   async leave(): Promise<void> {
     await this.#link.leave();
-    this.#place?.library.close();
-    this.#place = undefined;
+    this.#membership?.library.close();
+    this.#membership = undefined;
     this.#refused.close();
     this.#damage.close();
     this.#checking.close();
@@ -352,13 +360,13 @@ export class Peer {
   async #findHolders(root: Root): Promise<Holder[]> {
     const answer = expectReply(await this.#link.call({ verb: "SOURCES", root }), "SOURCES_OK");
     const holders = isFault(answer) ? [] : decodeHolders(answer.payload);
-    const ours = this.#place?.published;
+    const ours = this.#membership?.published;
     return isFault(holders) ? [] : holders.filter(({ address }) => ours === undefined || !sameAddress(address, ours));
   }
 
   /** A file is shared from now on, or more is known of it. While a JOIN is under way the server is told after it. */
   async #announce(library: Library, held: Held): Promise<void> {
-    if (this.#place?.library !== library) return;
+    if (this.#membership?.library !== library) return;
     this.#uploads?.put(entryOf(library, held));
     const { root } = held;
     const { name } = held.local;
@@ -370,10 +378,10 @@ export class Peer {
 
   /**
    * SPEC 5.c: UPDATE tells the server of a file that is whole here, and of its root once it is known, and waits for
-   * UPDATE_OK. While the server is away there is nobody to tell: the next JOIN will.
+   * UPDATE_OK. While the server is away the next JOIN tells it.
    */
   async #update(library: Library, name: string): Promise<void> {
-    const held = this.#place?.library === library ? library.get(name) : undefined;
+    const held = this.#membership?.library === library ? library.get(name) : undefined;
     if (held === undefined) return this.#refused.forget(name);
     const share = { name, size: held.local.size, root: held.root };
     const answer = expectReply(await this.#link.call({ verb: "UPDATE", share }), "UPDATE_OK");
@@ -383,7 +391,7 @@ export class Peer {
   }
 
   #hearUploads(event: UploadsEvent): void {
-    const library = this.#place?.library;
+    const library = this.#membership?.library;
     if (event.type === "damaged") return this.#damage.hear(event.name, event.index, event.from.ip);
     if (event.type === "uploaded") this.#options.onEvent(event);
     if (event.type === "wanted") library?.want(event.name);
@@ -391,7 +399,7 @@ export class Peer {
   }
 
   async #isDamaged(name: string, index: number): Promise<boolean> {
-    const library = this.#place?.library;
+    const library = this.#membership?.library;
     const held = library?.get(name);
     const path = library === undefined || held === undefined ? undefined : finalPath(library.folder, held.local.file);
     if (held === undefined || path === undefined || isFault(path)) return false;
@@ -399,9 +407,9 @@ export class Peer {
     return isPieceDamaged(path, { ...held, layer }, index, this.#checking);
   }
 
-  /** A file is no longer what was announced: nobody else shall be sent here for it. */
+  /** A file is no longer what was announced: the server shall send no other peer here for it. */
   #withdraw(library: Library, name: string, event: PeerEvent = { type: "withdrawn", name }): void {
-    if (this.#place?.library !== library) return;
+    if (this.#membership?.library !== library) return;
     this.#uploads?.remove(name);
     void this.#link.call({ verb: "WITHDRAW", name });
     this.#refused.forget(name);

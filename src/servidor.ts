@@ -30,7 +30,7 @@ import {
 import { type Clock, every, systemClock } from "./shared/clock.ts";
 import { type Connection, DEAF, type Handlers, type Listener } from "./transport/connection.ts";
 import { DESCRIPTORS_FOR_CONNECTIONS, DESCRIPTORS_FOR_DIALS } from "./transport/descriptors.ts";
-import { knock } from "./transport/dial-probe.ts";
+import { dialProbe } from "./transport/dial-probe.ts";
 import { listen } from "./transport/tcp.ts";
 
 export type { ServidorEvent, ServidorOptions } from "./servidor/events.ts";
@@ -63,7 +63,7 @@ export class Servidor {
     const open = new Set<string>();
     this.#doorway = createDoorway(this.#limits, options.trusted, open);
     const most = Math.min(PROBES_MAX, DESCRIPTORS_FOR_DIALS);
-    const dial = { connect: options.connect ?? knock, clock: this.#clock, newNonce, most };
+    const dial = { connect: options.connect ?? dialProbe, clock: this.#clock, newNonce, most };
     this.#desk = createRequestHandler({
       options,
       limits: this.#limits,

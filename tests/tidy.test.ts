@@ -119,7 +119,6 @@ const TOO_MANY_PARAMETERS: readonly string[] = [
   "src/catalog/memory.ts writeHolders",
   "src/servidor/request-handler.ts answerTo",
   "src/servidor/session.ts createSession",
-  "src/transport/tcp.ts sendNow",
 ];
 const OPTIONS_MAX = 8;
 // Functions whose options have more fields and are to be cut; a name leaves the list when they are.
@@ -160,19 +159,6 @@ const WITH_UNNAMED_PERSONS: readonly string[] = [
   "src/catalog/table/string-pool.ts",
   "src/catalog/time-slices.ts",
   "src/catalog/words/words.ts",
-  "src/config.ts",
-  "src/config/flags.ts",
-  "src/console/actions.ts",
-  "src/console/chooser.ts",
-  "src/console/commands.ts",
-  "src/console/log.ts",
-  "src/console/program.ts",
-  "src/console/shutdown.ts",
-  "src/console/terminal/keys.ts",
-  "src/console/terminal/output.ts",
-  "src/console/text/complaints.ts",
-  "src/console/text/notes.ts",
-  "src/console/text/report.ts",
   "src/download/candidates.ts",
   "src/download/disk/journal-file.ts",
   "src/download/disk/part-file.ts",
@@ -184,12 +170,7 @@ const WITH_UNNAMED_PERSONS: readonly string[] = [
   "src/download/pieces/piece-partition.ts",
   "src/download/pieces/piece-picker.ts",
   "src/download/session.ts",
-  "src/napster-peer.ts",
   "src/napster-server.ts",
-  "src/peer.ts",
-  "src/peer/damage.ts",
-  "src/peer/refusals.ts",
-  "src/peer/requests.ts",
   "src/protocol/limits.ts",
   "src/protocol/messages.ts",
   "src/protocol/proof.ts",
@@ -205,10 +186,6 @@ const WITH_UNNAMED_PERSONS: readonly string[] = [
   "src/servidor/reply-buffer.ts",
   "src/servidor/request-handler.ts",
   "src/servidor/session.ts",
-  "src/transport/caller.ts",
-  "src/transport/connection.ts",
-  "src/transport/dial-probe.ts",
-  "src/transport/first-line.ts",
 ];
 
 describe("layers", () => {

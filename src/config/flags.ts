@@ -24,11 +24,11 @@ import {
 } from "../protocol/limits.ts";
 import {
   isUsage,
-  readDoor,
   readEndpoint,
   readFolder,
   readIndex,
   readIp,
+  readListenAddress,
   readLog,
   readNumber,
   readPort,
@@ -44,13 +44,13 @@ import {
 export const SERVER_PORT = 1099;
 const PEER_PORT = 8776;
 
-/** More uploads at once than this help nobody and exhaust the system's descriptors. */
+/** More uploads at once than this gain nothing and exhaust the system's descriptors. */
 const UPLOADS_MAX = 1000;
 
 /** Contents that find shows: more than a person reads. */
 export const FOUND_DEFAULT = 200;
 
-/** How long a script waits in a peer's queue while its place does not change. A person at a terminal sees the place. */
+/** How long a script waits in a peer's queue while its position does not change. A person at a terminal sees it. */
 export const WAIT_SECONDS_DEFAULT = 30;
 const WAIT_SECONDS_MAX = 86_400;
 
@@ -110,7 +110,7 @@ const FLAGS = {
   "idle-timeout": row(
     "SEGUNDOS",
     `silêncio que tira um peer da rede; padrão ${IDLE_SECONDS_MAX}`,
-    readSeconds(PING_SECONDS + 5, SECONDS_MAX), // who says PING on time must not be taken for gone
+    readSeconds(PING_SECONDS + 5, SECONDS_MAX), // a peer that sends PING on time must not be taken for gone
   ),
   "max-names": row("N", `arquivos de um peer; padrão ${JOIN_NAMES_MAX}`, readNumber(1, COUNT_MAX)),
   "max-join-bytes": row(
@@ -126,7 +126,7 @@ const FLAGS = {
   ),
   "max-searches": row("N", `SEARCH por segundo e conexão; padrão ${SEARCHES_PER_SECOND_MAX}`, readNumber(1, COUNT_MAX)),
   "max-finds": row("N", `FIND por segundo e conexão; padrão ${FINDS_PER_SECOND_MAX}`, readNumber(1, COUNT_MAX)),
-  metrics: row("[IP:]PORTA", "serve /metrics e /healthz; sem IP, em 127.0.0.1", readDoor),
+  metrics: row("[IP:]PORTA", "serve /metrics e /healthz; sem IP, em 127.0.0.1", readListenAddress),
   log: row("FORMA", "o que sai em stderr: lines (padrão) ou json", readLog),
   quiet: row("", "não mostra as linhas de JOIN e SEARCH", yes),
   verbose: row("", "mostra em stderr as falhas de cada conexão", yes),

@@ -20,7 +20,7 @@ const RATE_UNITS: Readonly<Record<string, number>> = {
   gi: 1024 ** 3,
 };
 
-/** A mistake of the person who typed the command: one sentence in Portuguese. */
+/** What is wrong with a command as it was typed: one sentence in Portuguese. */
 export type Usage = { readonly usage: string };
 
 export function isUsage(value: unknown): value is Usage {
@@ -87,7 +87,7 @@ export function readRate(text: string): number | Usage {
 export const readSeconds = (least: number, most: number) => readNumber(least, most, "segundos,");
 
 /** An IP is this machine's own unless it is given. */
-export function readDoor(text: string): Address | Usage {
+export function readListenAddress(text: string): Address | Usage {
   const [ip, port] = text.includes(":") ? text.split(":", 2) : ["127.0.0.1", text];
   const number = parsePort(port ?? "", 0);
   return isIp(ip ?? "") && number !== undefined && text.split(":").length < 3

@@ -33,7 +33,7 @@ export type Session = {
   readonly life: Life;
   readonly server: Address;
   readonly policy: Policy;
-  /** Whether to share that folder is to share what nobody thinks of. */
+  /** Whether that folder holds more than a person means to share: a home folder, a drive's root. */
   readonly isWide: (folder: string) => boolean;
 };
 
@@ -54,7 +54,7 @@ export async function join({ peer, report, life, server }: Session, at: JoinAt):
     report.failed(joined, { server, at: refused, useIp, folder: at.folder });
     return { ...joined, useIp };
   }
-  // Whoever only asks gets its answer, and is told nothing of a JOIN that nobody asked for.
+  // A command that only asks prints its answer, and nothing of the JOIN that it takes.
   if (at.folder !== undefined) {
     await report.joined(joined.address, joined.names);
     if (!joined.reached) report.reach(joined.address, false);
@@ -106,7 +106,7 @@ export async function download(
   const ended = await life.during(downloading);
   release();
   if (isStop(ended)) abort.abort();
-  // Whoever leaves in the middle leaves what has arrived in good order, if the disk lets it.
+  // What has arrived is written down before the program leaves, if the disk lets it.
   const done = isStop(ended) ? await Promise.race([downloading, Bun.sleep(CANCEL_MS_MAX).then(() => ended)]) : ended;
   report.settled();
   if (isStop(done)) return done;

@@ -19,7 +19,7 @@ export type Chooser<Option extends string> = {
 /** More than any word of the menu; a paste must not fill the window. */
 const TYPED_CHARACTERS_MAX = 60;
 
-/** Without options it only understands whoever wants to leave. */
+/** Without options it only understands the words that leave. */
 export function createChooser<Option extends string>(
   message: string,
   options: readonly Option[],

@@ -53,7 +53,7 @@ const at = ({ host, port }: Where, folder: string | undefined) => ({
   folder,
 });
 
-/** Whoever only asks shares nothing, and need not be found, nor wait until the server knows whether it could be. */
+/** A command that only asks shares nothing and need not be found, so the server need not dial it back first. */
 const toAsk = (where: Where) => ({ ...at(where, undefined), listing: "never" as const });
 
 function warnOfWide({ isWide, report }: Session, folder: string): void {
@@ -74,7 +74,7 @@ async function find(session: Session, where: Where, name: string): Promise<numbe
     session.report.complain(flaw);
     return EXIT.usage;
   }
-  // It has nothing to share, but the server answers only who has joined.
+  // It has nothing to share, but the server answers only peers that have joined.
   const joined = await join(session, toAsk(where));
   if (isFault(joined) || isStop(joined)) return EXIT.failed;
   const found = await search(session, name);
@@ -149,7 +149,7 @@ async function getOne(session: Session, { name, folder, from, self }: One): Prom
   if (isStop(found)) return { code: EXIT.failed, isOver: true };
   if (isFault(found)) return { code: EXIT.failed };
   const others = found.filter((source) => !sameAddress(source, self));
-  // Only this peer has it: asking it says so better (the file is here already) than "nobody has it".
+  // Only this peer has it: asking it says so better (the file is here already) than "no peer has it".
   const source = from ?? others[0] ?? found[0];
   if (source !== undefined) {
     const done = await download(session, { from: source, name, folder }); // it turns to the others by itself

@@ -1,4 +1,4 @@
-// What a server says to whoever runs it, on stderr: lines for people, or one JSON object a line for programs.
+// What a server tells its operator on stderr: lines for people, or one JSON object a line for programs.
 // Invariant: the same events in both forms, each once; JSON has "time", "event" and what belongs to it.
 // Never: writes to stdout, and never shows a text from the wire raw.
 
@@ -10,7 +10,7 @@ import { complaintOf, complaintText } from "./text/complaints.ts";
 import { jsonLine, readyLine } from "./text/lines.ts";
 
 export type Log = {
-  /** Peers are served. A person at a terminal sees that by themselves, and is told the port that nobody has `chosen`. */
+  /** Peers are served. A person at a terminal is told only of a port that they have not `chosen`. */
   ready(address: Address, chosen?: boolean): void;
   metrics(address: Address): void;
   /** Something is wrong with us or what we stand on. */

@@ -14,7 +14,7 @@ import { createScreen, type Screen } from "./terminal/screen.ts";
 import { type Complaint, complaintOf, complaintText, fewDescriptorsComplaint } from "./text/complaints.ts";
 import { createTeller, type ReportParts } from "./text/report.ts";
 
-/** Who does not read our last words gets this long. */
+/** How long the last words may wait for their reader. */
 const FLUSH_MS_MAX = 1000;
 const DETAIL_CHARACTERS_MAX = 200;
 
@@ -116,7 +116,7 @@ export async function runProgram(body: (program: Program) => Promise<number>): P
 /** As systems and the runtime say it, which throws where it opens a file of its own. */
 const OUT_OF_DESCRIPTORS = /\b(?:EMFILE|ENFILE|ProcessFdQuotaExceeded|SystemFdQuotaExceeded)\b|out of file descriptors/;
 
-/** A bug in one line, for whoever reports it; the stack stays out. */
+/** A bug in one line that a person can report; the stack stays out. */
 function bugComplaint(error: unknown): Complaint {
   if (OUT_OF_DESCRIPTORS.test(String(error))) return complaintOf(fault("NO_DESCRIPTORS", "ours"));
   const words = error instanceof Error ? `${error.name}: ${error.message}` : String(error);

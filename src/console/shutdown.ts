@@ -1,6 +1,6 @@
 // How a run ends, or stops for a while: Ctrl+C, signals, and what they mean while something is under way.
 // Invariant: the first Ctrl+C cancels what can be cancelled, the next one leaves; a signal to end always leaves.
-// Never: exits the process. Whoever waits on `leaving` cleans up and does.
+// Never: exits the process. The code that waits on `leaving` cleans up and does.
 
 import type { Stop } from "./terminal/questions.ts";
 

@@ -1,4 +1,4 @@
-// What people type who want out, back, or help, whatever is asked.
+// The words that leave, go back, or ask for help at any question.
 // Invariant: such a word is understood only where it is no valid answer.
 // Never: knows commands.
 

@@ -1,13 +1,13 @@
 // What others say is damaged of our files, looked at piece by piece.
-// Invariant: nothing is believed: only a piece that was read again and is another than the one that was hashed counts.
-// Never: reads more than one piece in CHECK_SECONDS, whoever says what, or keeps more than CHECKS_MAX to read.
+// Invariant: only a piece that was read again and is not the one that was hashed counts.
+// Never: reads more than one piece in CHECK_SECONDS, or keeps more than CHECKS_MAX to read.
 
 import type { Clock } from "../shared/clock.ts";
 
 /** A check costs the reading of a piece, 16 MiB at most: about what an upload of 3 MB/s costs. */
 export const CHECK_SECONDS = 5;
 
-/** Checks that wait, in all and of one address: who reports without end does not stand in the way of others. */
+/** Checks that wait, in all and of one address: one that reports without end does not stand in the way of others. */
 export const CHECKS_MAX = 64;
 export const CHECKS_PER_ADDRESS_MAX = 4;
 

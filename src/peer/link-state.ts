@@ -1,4 +1,4 @@
-// Where a peer stands with the server, as a table, and who waits until it is in.
+// Where a peer stands with the server, as a table, and the requests that wait until it is in.
 // Invariant: the state changes by LINK_TABLE alone; an event that the table lacks is a bug and throws.
 // Never: dials, sends or keeps a timer running after `back` has resolved.
 

@@ -13,7 +13,7 @@ type Refused = { seconds: number; cancel: () => void; readonly again: () => void
 export type Refusals = {
   /** `name` was refused; `again` is called later when `retry`, else when nudged. True when it was not known to be refused. */
   add(name: string, retry: boolean, again: () => void): boolean;
-  /** The server has taken it, or nobody shares it any more. */
+  /** The server has taken it, or it is shared no more. */
   forget(name: string): void;
   /** Something has changed: one that waits to be nudged is told again. */
   nudge(): void;

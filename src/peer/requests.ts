@@ -39,13 +39,13 @@ export type DownloadRequest = {
   readonly onFailed?: (address: Address, why: Fault) => void;
   /** Asks that peer alone, even when others hold the same content, or it fails and others have a file of this name. */
   readonly only?: boolean;
-  /** Gives up its place in that peer's queue when it has not changed for so many seconds; never when not given. */
+  /** Leaves that peer's queue when its position has not changed for so many seconds; never when not given. */
   readonly maxWaitSeconds?: number;
 };
 export type Done = {
   readonly name: string;
   readonly folder: string;
   readonly bytes: number;
-  /** Nothing was downloaded: the folder has a file of this name, and whoever has the name in the network has its content. */
+  /** Nothing was downloaded: the folder has a file of this name, with the content that a peer has under it. */
   readonly isHere?: boolean;
 };

@@ -1,5 +1,5 @@
 // Time as an argument, so that deadlines can be tested without waiting for them.
-// Invariant: whatever waits in this program waits on a Clock that was handed to it.
+// Invariant: all code that waits does so on a Clock that was handed to it.
 // Never: used to measure what a person sees as a date.
 
 export type Clock = {

@@ -1,4 +1,4 @@
-// Questions and answers over one connection: each request gets the reply that stands in its place in the order.
+// Questions and answers over one connection: each request gets the reply at its position in the order.
 // Invariant: every call ends: with its reply, with the connection's end, or at its deadline.
 // Never: carries bulk data; lanes read that themselves.
 
@@ -52,7 +52,7 @@ const NOTHING = new Uint8Array(0);
 /** A payload that comes more slowly does not come. */
 const SLOW_BYTES_PER_SECOND = UPLOAD_BYTES_PER_SECOND_MIN / 16; // lanes take their part of the link
 
-/** What `reply` to this call may hold; decodeReply has held it against its verb's limit. Unasked, or nobody waits: nothing. */
+/** What `reply` to this call may hold; decodeReply has held it against its verb's limit. Unasked: nothing. */
 function mostBytes(call: Pending | undefined, reply: Reply): number {
   const isAsked = reply.verb === (call?.verb === "GET" ? "DATA" : `${call?.verb}_OK`);
   return isAsked ? (call?.options.payloadBytesMax?.() ?? Number.POSITIVE_INFINITY) : -1;
@@ -109,7 +109,7 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
     const waiting = pending[0];
     if (waiting === undefined) return;
     const { onWait } = waiting.options;
-    // It puts the deadline off, which only a queue may do; and a flood of them is work for whoever is told.
+    // It puts the deadline off, which only a queue may do; and a flood of them is work for `onWait`.
     if (onWait === undefined) return stop(fault("BAD_REPLY", "theirs", "WAIT where there is no queue"));
     if (clock.now() - waitsFrom >= 1000) {
       waitsFrom = clock.now();
@@ -124,7 +124,7 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
   function deliver(reply: Reply, payload: Uint8Array): void {
     if (reply.verb === "WAIT") return takeWait(reply.position);
     const entry = pending.shift();
-    // An ERROR that nobody asked for is the other side's last word: the deadline that we missed, its shutdown.
+    // An unasked ERROR is the other side's last word: the deadline that we missed, its shutdown.
     if (entry === undefined)
       return stop(fault(reply.verb === "ERROR" ? reply.code : "BAD_REPLY", "theirs", "unasked", true));
     entry.cancel();

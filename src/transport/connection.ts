@@ -57,7 +57,7 @@ export type Handlers = {
   close(): void;
 };
 
-/** Handlers for a connection that nobody listens to any more. */
+/** Handlers for a connection without an owner. */
 export const DEAF: Handlers = { data() {}, drain() {}, end() {}, close() {} };
 
 export type Listener = { readonly address: Address; close(): void };
@@ -66,8 +66,8 @@ export type Listener = { readonly address: Address; close(): void };
 export type Listen = (at: Address, accept: (connection: Connection) => Handlers) => Listener | Fault;
 
 /**
- * Dials; PEER_UNREACHABLE when nobody answers within CONNECT_SECONDS_MAX, "ours" when the dial cannot have left this
- * machine. `signal` says that nobody waits any more; whoever can gives back at once what the dial holds.
+ * Dials; PEER_UNREACHABLE without an answer within CONNECT_SECONDS_MAX, "ours" when the dial cannot have left this
+ * machine. `signal` says that the answer is not wanted any more; where it can, the dial then gives back at once what it holds.
  */
 export type Connect = (
   to: Address,

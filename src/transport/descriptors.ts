@@ -58,7 +58,7 @@ const KEPT = Math.min(2048, Math.max(8, Math.floor(DESCRIPTORS_MAX / 8)));
  */
 export const SCARCE_FROM: number = DESCRIPTORS_MAX - KEPT;
 
-/** How many connections from outside may hold for long; as many more as are kept are for those who are turned away. */
+/** How many connections from outside may hold for long; as many more as are kept are for those that are turned away. */
 export const DESCRIPTORS_FOR_CONNECTIONS: number = Math.max(1, SCARCE_FROM - KEPT);
 
 /** How many dials of ours may hold at once. */

@@ -1,13 +1,13 @@
-// A short dial that can be called off, for a door that only has to open: the server's dial back.
-// Invariant: whoever calls it off holds no descriptor any more; Bun.connect keeps one until the system gives up (130 s).
-// Never: carries more than a few lines; it waits for nobody who does not read.
+// A dial that can be called off at once: the server's dial back to a peer that joins.
+// Invariant: once called off it holds no descriptor; Bun.connect keeps one until the system gives up (130 s).
+// Never: carries more than a few lines, or waits for a peer that does not read.
 
 import { Socket } from "node:net";
 import { type Connect, type Connection, DEAF, unreachable } from "./connection.ts";
 import { ownTrouble } from "./route.ts";
 import { errorCode } from "./tcp.ts";
 
-export const knock: Connect = (to, open, signal) => {
+export const dialProbe: Connect = (to, open, signal) => {
   const { promise, resolve } = Promise.withResolvers<Awaited<ReturnType<Connect>>>();
   const socket = new Socket({ allowHalfOpen: true });
   let handlers = DEAF;

@@ -1,4 +1,4 @@
-// One question to whoever listens somewhere, and the first line of what it says: to tell a person what is wrong there.
+// One question to the program that listens at an address, and the first line of its answer: to say what is wrong there.
 // Invariant: over within PROBE_SECONDS_MAX, whatever the other side does.
 // Never: part of a conversation; the connection is closed after the line.
 
@@ -9,7 +9,7 @@ import { createReader } from "../protocol/reader.ts";
 import { systemClock } from "../shared/clock.ts";
 import { connect } from "./tcp.ts";
 
-/** The first line, "" when there is none, or undefined when nobody is there. */
+/** The first line, "" when there is none, or undefined when no program listens there. */
 export async function askFirstLine(at: Address, question: string): Promise<string | undefined> {
   const { promise, resolve } = Promise.withResolvers<string>();
   const reader = createReader();

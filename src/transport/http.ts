@@ -1,4 +1,4 @@
-// The operator's door: a small HTTP server for texts that are made when they are asked for.
+// A small HTTP server for the operator: texts that are made when they are asked for.
 // Invariant: GET and HEAD only; whatever the request says, nothing changes.
 // Never: serves a peer.
 

@@ -1,4 +1,4 @@
-// Where a peer listens, while it moves: the place that it has, and the one that it tries.
+// Where a peer listens, while it moves: the listener that it has, and the one that it tries.
 // Invariant: a move that comes to nothing leaves the peer listening where it was, and the tried port free.
 // Never: accepts anything itself.
 
@@ -6,18 +6,18 @@ import { type Address, sameAddress } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Listener } from "./connection.ts";
 
-export type Door = {
-  /** Listens at `at` besides the place that it has; the address with the port that was taken. Faults as `listen`'s. */
+export type MovableListener = {
+  /** Listens at `at` besides the listener that it has; the address with the port that was taken. Faults as `listen`'s. */
   take(at: Address): Address | Fault;
-  /** The tried place becomes the one; or it is given up. A fault when the place before could not be taken again. */
+  /** The tried listener replaces the other, or is given up. A fault when the other had to close and cannot listen again. */
   settle(keep: boolean): Fault | undefined;
   close(): void;
 };
 
-export function createDoor(listen: (at: Address) => Listener | Fault): Door {
+export function createMovableListener(listen: (at: Address) => Listener | Fault): MovableListener {
   let here: Listener | undefined;
   let tried: Listener | undefined;
-  let trouble: Fault | undefined; // why the place before could not be taken again
+  let trouble: Fault | undefined; // why the one that had to close cannot listen again
   let left: Address | undefined; // what had to be given up for the tried one: our own port stood in its way
 
   function giveUp(): void {

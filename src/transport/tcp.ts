@@ -85,11 +85,6 @@ function readNow(socket: Socket<Wire>, into: Uint8Array): number {
   }
 }
 
-const sendNow = (socket: Socket<Wire>, wire: Wire, fd: number, offset: number, length: number): number =>
-  wire.ending || wire.queue.length > 0 || socket.readyState <= 0
-    ? 0
-    : (sendFile?.(fdOf(socket), fd, offset, length) ?? 0);
-
 /** Our contract over one of Bun's sockets. */
 function wrap(socket: Socket<Wire>): Connection {
   const remote = { ip: socket.remoteAddress, port: socket.remotePort };
@@ -103,7 +98,10 @@ function wrap(socket: Socket<Wire>): Connection {
     send: (bytes) => send(socket, wire, bytes),
     ...(READS_SOCKETS && { readNow: (into: Uint8Array) => readNow(socket, into) }),
     ...(sendFile && {
-      sendFile: (fd: number, offset: number, length: number) => sendNow(socket, wire, fd, offset, length),
+      sendFile: (fd: number, offset: number, length: number) =>
+        wire.ending || wire.queue.length > 0 || socket.readyState <= 0
+          ? 0
+          : (sendFile?.(fdOf(socket), fd, offset, length) ?? 0),
     }),
     taken() {
       if (socket.readyState <= 0) return undefined; // its descriptor may be another connection's by now
@@ -167,7 +165,7 @@ const DESCRIPTOR_CHECK_MS = 250;
 
 /**
  * Listens until it is closed. While the system has no descriptor left it does not: a socket that cannot be accepted
- * would wake the event loop again and again. Who dials meanwhile is refused, and finds us again when there is room.
+ * would wake the event loop again and again. A dial meanwhile is refused, and a later one finds us again.
  */
 export const listen: Listen = (at, accept) => {
   const opened = open(at, accept);

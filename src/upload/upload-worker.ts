@@ -11,7 +11,7 @@ import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Root } from "../protocol/messages.ts";
 import { systemClock } from "../shared/clock.ts";
 import { nextDescriptor, SCARCE_FROM } from "../transport/descriptors.ts";
-import { createDoor } from "../transport/listener-move.ts";
+import { createMovableListener } from "../transport/listener-move.ts";
 import { listen } from "../transport/tcp.ts";
 import { createShareIndex, type ShareEntry } from "./share-index.ts";
 import { createUploadServer, type UploadPolicy, type UploadServer, type UploadsEvent } from "./upload-server.ts";
@@ -49,7 +49,9 @@ const shares = createShareIndex<Listed>(async (listed) => {
   return isFault(file) ? file : readable(file);
 });
 let uploads: UploadServer | undefined;
-const listeners = createDoor((at) => listen(at, (connection) => (uploads as UploadServer).accept(connection)));
+const listeners = createMovableListener((at) =>
+  listen(at, (connection) => (uploads as UploadServer).accept(connection)),
+);
 
 /** What else this program opens later on: its connection to the server, downloads, the cache. */
 const OWN_DESCRIPTORS = 6;

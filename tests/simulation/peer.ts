@@ -14,7 +14,7 @@ import { type Done, Peer, type PeerEvent } from "../../src/peer.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import { type Fault, fault, isFault } from "../../src/protocol/fault.ts";
 import { createTokenBucket } from "../../src/shared/token-bucket.ts";
-import { createDoor } from "../../src/transport/listener-move.ts";
+import { createMovableListener } from "../../src/transport/listener-move.ts";
 import { createShareIndex, type ReadableFile } from "../../src/upload/share-index.ts";
 import { createUploadServer } from "../../src/upload/upload-server.ts";
 import type { UploadThread } from "../../src/upload/upload-thread.ts";
@@ -262,7 +262,7 @@ function uploadThreadOf(
     return readable(disk, file);
   });
   const uploads = createUploadServer({ shares: index, clock, key, newTicket: () => random.hex(32), policy, onEvent });
-  const door = createDoor((at) => listen(at, (connection) => uploads.accept(connection)));
+  const door = createMovableListener((at) => listen(at, (connection) => uploads.accept(connection)));
   const later = (action: () => void) => void clock.after(0, action);
   const ask = <T>(action: () => T) => new Promise<T>((resolve) => later(() => resolve(action())));
   return {

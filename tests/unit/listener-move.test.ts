@@ -5,19 +5,19 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { type Address, formatAddress } from "../../src/protocol/address.ts";
 import { type Fault, fault, isFault } from "../../src/protocol/fault.ts";
-import { createDoor, type Door } from "../../src/transport/listener-move.ts";
+import { createMovableListener, type MovableListener } from "../../src/transport/listener-move.ts";
 import { codeOf } from "../support/good.ts";
 
 const at = (port: number, ip = "127.0.0.1"): Address => ({ ip, port });
 
 let open: Address[];
 let refused: (to: Address) => Fault | undefined;
-let door: Door;
+let listener: MovableListener;
 
 beforeEach(() => {
   open = [];
   refused = () => undefined;
-  door = createDoor((to) => {
+  listener = createMovableListener((to) => {
     const clash = open.some(({ ip, port }) => port === to.port && (ip === to.ip || [ip, to.ip].includes("0.0.0.0")));
     const why = refused(to) ?? (clash ? fault("PORT_IN_USE", "ours") : undefined);
     if (why !== undefined) return why;
@@ -35,22 +35,22 @@ const opened = (): string[] => open.map(formatAddress).sort();
 
 /** A place that was taken and kept. */
 function settled(to: Address): void {
-  expect(isFault(door.take(to))).toBe(false);
-  expect(door.settle(true)).toBeUndefined();
+  expect(isFault(listener.take(to))).toBe(false);
+  expect(listener.settle(true)).toBeUndefined();
   expect(opened()).toEqual([formatAddress(to)]);
 }
 
-describe("a door", () => {
+describe("a listener", () => {
   test("listens at both places until the move is settled, then at the new one or at the old one", () => {
     for (const keep of [true, false]) {
       settled(at(1));
-      door.take(at(2));
+      listener.take(at(2));
       expect(opened()).toEqual(["127.0.0.1:1", "127.0.0.1:2"]);
-      expect(door.settle(keep)).toBeUndefined();
+      expect(listener.settle(keep)).toBeUndefined();
       expect(opened()).toEqual([keep ? "127.0.0.1:2" : "127.0.0.1:1"]);
-      door.close();
+      listener.close();
       expect(opened()).toEqual([]);
-      door = createDoor((to) => {
+      listener = createMovableListener((to) => {
         open.push(to);
         return { address: to, close: () => void open.splice(open.indexOf(to), 1) };
       });
@@ -60,8 +60,8 @@ describe("a door", () => {
   test("that moves to where it is stays there, kept or not", () => {
     settled(at(1));
     for (const keep of [true, false, true]) {
-      expect(door.take(at(1))).toEqual(at(1));
-      expect(door.settle(keep)).toBeUndefined();
+      expect(listener.take(at(1))).toEqual(at(1));
+      expect(listener.settle(keep)).toBeUndefined();
       expect(opened()).toEqual(["127.0.0.1:1"]);
     }
   });
@@ -69,9 +69,9 @@ describe("a door", () => {
   test("gives up its own port for the same port of another address, and takes it back when that comes to nothing", () => {
     for (const keep of [false, true]) {
       settled(at(1));
-      expect(door.take(at(1, "0.0.0.0"))).toEqual(at(1, "0.0.0.0"));
+      expect(listener.take(at(1, "0.0.0.0"))).toEqual(at(1, "0.0.0.0"));
       expect(opened()).toEqual(["0.0.0.0:1"]);
-      expect(door.settle(keep)).toBeUndefined();
+      expect(listener.settle(keep)).toBeUndefined();
       expect(opened()).toEqual([keep ? "0.0.0.0:1" : "127.0.0.1:1"]);
     }
   });
@@ -79,28 +79,28 @@ describe("a door", () => {
   test("that another program's port refuses is where it was at once", () => {
     settled(at(1));
     open.push(at(2));
-    expect(codeOf(door.take(at(2)))).toBe("PORT_IN_USE");
+    expect(codeOf(listener.take(at(2)))).toBe("PORT_IN_USE");
     expect(opened()).toEqual(["127.0.0.1:1", "127.0.0.1:2"]);
     refused = ({ ip }) => (ip === "0.0.0.0" ? fault("PORT_IN_USE", "ours") : undefined);
-    expect(codeOf(door.take(at(1, "0.0.0.0")))).toBe("PORT_IN_USE");
+    expect(codeOf(listener.take(at(1, "0.0.0.0")))).toBe("PORT_IN_USE");
     expect(opened()).toEqual(["127.0.0.1:1", "127.0.0.1:2"]);
-    expect(door.settle(false)).toBeUndefined();
+    expect(listener.settle(false)).toBeUndefined();
   });
 
   test("says so when the place before cannot be taken again", () => {
     settled(at(1));
-    door.take(at(1, "0.0.0.0"));
+    listener.take(at(1, "0.0.0.0"));
     refused = () => fault("PORT_IN_USE", "ours");
-    expect(codeOf(door.settle(false))).toBe("PORT_IN_USE");
+    expect(codeOf(listener.settle(false))).toBe("PORT_IN_USE");
     expect(opened()).toEqual([]);
-    expect(door.settle(false)).toBeUndefined();
+    expect(listener.settle(false)).toBeUndefined();
   });
 
   test("that tries one place after another leaves none of them behind", () => {
     settled(at(1));
-    for (const port of [2, 3, 4]) door.take(at(port));
+    for (const port of [2, 3, 4]) listener.take(at(port));
     expect(opened()).toEqual(["127.0.0.1:1", "127.0.0.1:4"]);
-    door.settle(false);
+    listener.settle(false);
     expect(opened()).toEqual(["127.0.0.1:1"]);
   });
 });

@@ -8,7 +8,7 @@ import { PROBE_SECONDS_MAX, PROBES_PER_ADDRESS_MAX } from "../../src/protocol/li
 import { proofOf } from "../../src/protocol/proof.ts";
 import { createReachability } from "../../src/servidor/reachability.ts";
 import type { Connect } from "../../src/transport/connection.ts";
-import { knock } from "../../src/transport/dial-probe.ts";
+import { dialProbe } from "../../src/transport/dial-probe.ts";
 import { connect } from "../../src/transport/tcp.ts";
 import { createVirtualClock } from "../support/clock.ts";
 import { closeAfterTest } from "../support/closing.ts";
@@ -463,10 +463,10 @@ describe("a dial that nobody waits for any more", () => {
   test("opens nothing, and ends", async () => {
     const door = openDoor(() => "");
     const calledOff = new AbortController();
-    const opened = knock({ ip: "127.0.0.1", port: door.port }, () => expect.unreachable(), calledOff.signal);
+    const opened = dialProbe({ ip: "127.0.0.1", port: door.port }, () => expect.unreachable(), calledOff.signal);
     calledOff.abort();
     expect(await opened).toMatchObject({ fault: "PEER_UNREACHABLE", whose: "network" });
-    const never = knock(at, () => expect.unreachable(), AbortSignal.abort());
+    const never = dialProbe(at, () => expect.unreachable(), AbortSignal.abort());
     expect(await never).toMatchObject({ fault: "PEER_UNREACHABLE" });
     expect(door.asked).toEqual([]);
   });

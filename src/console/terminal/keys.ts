@@ -1,4 +1,4 @@
-// The keyboard of a terminal: one key at a time, to whoever asks at the moment.
+// The keyboard of a terminal: one key at a time, to the question that is asked at the moment.
 // Invariant: a key typed or pasted before its question is kept (within a bound) and answers it; Ctrl+C is seen at once,
 // also while nothing is asked.
 // Never: echoes; leaves the terminal in raw mode after close().
@@ -21,7 +21,7 @@ export const DOWN = "\x1b[B";
 export type Keys = {
   /** Hands over key after key until the returned function is called. One taker at a time. */
   take(taker: (key: string) => void): () => void;
-  /** Gives the terminal to the shell, and takes it again: who was stopped finds it as the shell left it. */
+  /** Gives the terminal to the shell, and takes it again as the shell left it. */
   pause(): void;
   resume(): void;
   /** Gives the terminal back. */

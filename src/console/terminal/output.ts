@@ -1,6 +1,6 @@
-// Writing to the two standard outputs without ever waiting for whoever reads them.
-// Invariant: bytes leave in the order they came; what waits is bounded; a reader that stops stops nobody else. Beyond
-// OUTPUT_QUEUE_BYTES_MAX unread bytes whole lines are dropped without a word: there is nobody to tell.
+// Writing to the two standard outputs without ever waiting for their readers.
+// Invariant: bytes leave in the order they came; what waits is bounded; a reader that stops holds up no other. Beyond
+// OUTPUT_QUEUE_BYTES_MAX unread bytes whole lines are dropped without a word: there is no reader to tell.
 // Never: blocks the event loop, throws, or holds a thread of the pool where the system can avoid it.
 
 import { type BigIntStats, closeSync, constants, fstatSync, openSync, write as writeBytes, writeSync } from "node:fs";
@@ -22,7 +22,7 @@ export type Output = {
   readonly out: Writer;
   readonly err: Writer;
   /**
-   * A line that is made while it is written, in the parts that `parts` yields: nobody waits for the whole of it. `bytes`
+   * A line that is made while it is written, in the parts that `parts` yields, so that other work goes on meanwhile. `bytes`
    * is about how many it has, and counts as waiting from now on; its newline is added.
    */
   outParts(bytes: number, parts: Iterator<string, void>): void;
@@ -41,7 +41,7 @@ export function errAtOnce(text: string): void {
 type WriteSome = (fd: number, bytes: Uint8Array) => Promise<number>;
 
 /**
- * Both outputs. `ordered` keeps one order across them, which a person needs who sees both on one screen; without it
+ * Both outputs. `ordered` keeps one order across them, for a person who sees both on one screen; without it
  * a reader that has stopped on one of them does not hold up the other.
  */
 export function createOutput({ ordered }: { ordered: boolean }): Output {
@@ -124,7 +124,7 @@ export function createQueue(writeSome: WriteSome): Queue {
       const wrote = await writeSome(fd, bytes.subarray(at, at + WRITE_BYTES_MAX)).catch((error: { code?: string }) =>
         error.code === "EAGAIN" || error.code === "EINTR" ? 0 : undefined,
       );
-      // EPIPE and the like: nobody reads any more, which is no reason to stop serving.
+      // EPIPE and the like: the reader is gone, which is no reason to stop serving.
       if (wrote === undefined) gone.add(fd);
       else if (wrote === 0) {
         await Bun.sleep(retryMs);
@@ -136,7 +136,7 @@ export function createQueue(writeSome: WriteSome): Queue {
     }
   }
 
-  async function pump(): Promise<void> {
+  async function writeOut(): Promise<void> {
     busy = true;
     for (let batch = takeBatch(); batch !== undefined; batch = takeBatch()) {
       await writeAll(batch.fd, batch.bytes);
@@ -154,7 +154,7 @@ export function createQueue(writeSome: WriteSome): Queue {
   function add(item: Waiting, bytes: number): void {
     waiting.push(item);
     queued += bytes;
-    if (!busy) void pump();
+    if (!busy) void writeOut();
   }
 
   return {
@@ -201,7 +201,7 @@ function unblocked(fd: number): number {
 
 const sinks: Bun.FileSink[] = [];
 
-/** The file opened anew, so that whoever shares the old description keeps a blocking one. */
+/** The file opened anew, so that a process that shares the old description keeps a blocking one. */
 function reopen(fd: number, stat: BigIntStats): number | undefined {
   try {
     const again = openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
@@ -222,7 +222,7 @@ function statOf(fd: number): BigIntStats | undefined {
   }
 }
 
-/** Whether a person sees both outputs in one place: both are terminals, or both are the same pipe or file. */
+/** Whether a person sees both outputs together: both are terminals, or both are the same pipe or file. */
 export function sharesScreen(): boolean {
   if (isatty(1) && isatty(2)) return true;
   const [out, err] = [statOf(1), statOf(2)];

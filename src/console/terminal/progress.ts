@@ -8,7 +8,7 @@ import { formatAddress } from "../../protocol/address.ts";
 const BAR_COLUMNS_MAX = 30;
 const BAR_COLUMNS_MIN = 10;
 
-// Each text has a place of its own, wide enough for the longest, so that nothing moves but what changes.
+// Each text has columns of its own, wide enough for the longest, so that nothing moves but what changes.
 const BYTES_COLUMNS = "99,9 MB".length;
 const RATE_COLUMNS = "99,9 MB/s".length;
 const LEFT_COLUMNS = "falta 59 min 59 s".length;

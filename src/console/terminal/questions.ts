@@ -44,7 +44,7 @@ export type Asker = {
 export type Choice<Option> = {
   /** What Enter alone takes, at a terminal. */
   readonly marked?: Option;
-  /** What a person reads who asks for help. */
+  /** The answer to a request for help. */
   readonly help?: string;
   /** Piped lines that are no option and are passed over: answers to a command that failed before it asked. */
   readonly unused?: number;

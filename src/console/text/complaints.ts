@@ -111,7 +111,7 @@ export function withdrawnComplaint(name: string): Complaint {
   };
 }
 
-/** A file whose bytes on the disk are no longer those that were hashed, though nobody has changed it. */
+/** A file whose bytes on the disk are no longer those that were hashed, though its size and time are the same. */
 export function damagedComplaint(name: string, piece: number): Complaint {
   return {
     cause: `o arquivo ${showFile(name)} está danificado no disco (pedaço ${piece}) e deixou de ser compartilhado`,
@@ -131,7 +131,7 @@ export function refusedComplaint(name: string, why: Fault, at: Address): Complai
   return { cause: `o servidor não pôs o arquivo ${showFile(name)} na lista: ${cause}`, code, hint };
 }
 
-/** Told when it happens, to whoever stays: the link joins again by itself. */
+/** Told when it happens, by a peer that stays: the link joins again by itself. */
 export function serverLostComplaint(at: Address): Complaint {
   const { cause, code } = complaintOf(fault("SERVER_GONE", "network"), { server: at });
   return { cause, code, hint: "o peer volta à rede sozinho assim que o servidor voltar" };
@@ -143,7 +143,7 @@ const server = (s: Subject): string => address("o servidor", s.server);
 const peer = (s: Subject): string => address("o peer", s.peer);
 const folder = (s: Subject): string => (s.folder === undefined ? "a pasta" : `a pasta ${showFolder(s.folder)}`);
 const file = (s: Subject): string => (s.name === undefined ? "o arquivo" : `o arquivo ${showFile(s.name)}`);
-/** Whoever was asked: the peer where there was one, else the server. */
+/** The side that was asked: the peer where there was one, else the server. */
 const other = (s: Subject): string =>
   s.peer !== undefined ? peer(s) : s.server !== undefined ? server(s) : "o outro lado";
 

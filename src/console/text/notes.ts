@@ -1,4 +1,4 @@
-// What a person is told in one line while all goes on: a source that lied, a port that nobody can connect to.
+// What a person is told in one line while all goes on: a source that lied, a port that cannot be reached.
 // Invariant: each ends or goes on with a stable code in brackets, as complaints do.
 // Never: about anything that has failed; that is a complaint.
 
@@ -10,33 +10,33 @@ import { showFile, showFolder } from "./lines.ts";
 /** What is no error: the person wanted it so, or all goes on. */
 export const noteText = ({ cause, code, hint }: Complaint): string => `aviso: ${cause} [${code}]; ${hint}`;
 
-/** One line for the person who was told that the server is gone. */
+/** The server is back, after a complaint that it was gone. */
 export const backNote = (at: Address): string => `aviso: de volta à rede, em ${formatAddress(at)} [SERVER_BACK]`;
 
-/** One line for the person about a source that lied; the download goes on, with it or without. */
+/** A source lied; the download goes on, with it or without. */
 export function liarNote(address: Address, why: Fault): string | undefined {
   const what = LIES[why.fault];
   return what && `aviso: o peer ${formatAddress(address)} ${what} [${why.fault}]`;
 }
 
-/** One line for the person whose files nobody can find, and one when that is over. */
+/** Others cannot connect to this peer, or can again. */
 export function reachNote(at: Address, reached: boolean): string {
   if (reached)
     return `aviso: agora outros peers conseguem conectar a ${formatAddress(at)} e veem seus arquivos [REACHABLE]`;
   return noteText(complaintOf(fault("UNREACHABLE", "network"), { at }));
 }
 
-/** One line for the person at 127.0.0.1 whose files nobody on another machine can find. */
+/** A peer at 127.0.0.1 is found on its own machine alone. */
 export function localNote(at: Address, ip: string): string {
   return `aviso: só os peers desta máquina veem seus arquivos em ${formatAddress(at)} [LOCAL_ONLY]; para os outros, faça JOIN com o IP ${ip}`;
 }
 
-/** One line for the person whose file is in the network again. */
+/** A file that was withdrawn is shared again. */
 export function returnedNote(name: string): string {
   return `aviso: o arquivo ${showFile(name)} voltou a ser compartilhado [RETURNED]`;
 }
 
-/** One line for the person who was to get a file that is there. */
+/** The file that was to be downloaded is in the folder. */
 export function hereNote(name: string, folder: string): string {
   return `aviso: o arquivo ${showFile(name)} já está na pasta ${showFolder(folder)}, com o mesmo conteúdo [HERE]`;
 }

@@ -1,4 +1,4 @@
-// What happened, told to whoever runs the program: a person by the dictated lines, a program by JSON.
+// What happened, told to a person by the dictated lines, or to a program by JSON.
 // Invariant: stdout carries the dictated lines, or the JSON objects, or what `hash` was asked for, and nothing else;
 // errors, warnings and readiness go to stderr.
 // Never: asks, decides, or waits for a reader.
@@ -22,7 +22,7 @@ import { backNote, hereNote, liarNote, localNote, moreNote, noteText, reachNote,
 export type Report = {
   /** From now on the quiet line says how things stand: the keyboard is ours, so that nothing is echoed into it. */
   showStanding(): void;
-  /** Resolves once the line is out, or nobody has read it for a while: a script may wait for readiness, then look. */
+  /** Resolves once the line is out, or unread for LINE_MS_MAX: a script waits for readiness, then looks for the line. */
   joined(address: Address, names: readonly string[]): Promise<void>;
   /** The connection to the server is gone; the peer comes back by itself. */
   serverLost(server: Address): void;
@@ -30,7 +30,7 @@ export type Report = {
   serverBack(address: Address): void;
   /** Whether others can connect to us there, when it is news. */
   reach(at: Address, reached: boolean): void;
-  /** Nobody on another machine finds us there; they would at `ip`. */
+  /** Only this machine's peers find us there; others would at `ip`. */
   local(at: Address, ip: string): void;
   found(name: string, peers: readonly Address[]): void;
   /** What FIND found: none of the dictated lines. */
@@ -76,8 +76,8 @@ export type ReportParts = {
 const DRAW_MS = 100;
 const PROGRESS_EVENT_MS = 1000;
 
-/** A place in the queue is told again every WAIT_SECONDS, so that the last one is never missed for long. */
-const PLACE_MS = 200;
+/** A position in the queue is told again every WAIT_SECONDS, so that the last one is never missed for long. */
+const POSITION_MS = 200;
 
 /** How long readiness waits for the line before it to be read. */
 const LINE_MS_MAX = 1000;
@@ -99,7 +99,7 @@ function tellReady({ errIsTerminal }: ReportParts, tell: Writer, address: Addres
 export function createReport(parts: ReportParts): Report {
   const { output, screen } = parts;
   const due = every(DRAW_MS, parts.now);
-  const told = every(PLACE_MS, parts.now);
+  const told = every(POSITION_MS, parts.now);
   const news = createNews();
   const warned = new Set<string>();
   const say = (line: string): void => screen.above(() => output.out(`${line}\n`));
@@ -129,7 +129,7 @@ export function createReport(parts: ReportParts): Report {
       warn(complaintText(serverLostComplaint(server)));
     },
     serverBack(address) {
-      // Whoever was told of the loss is told of the end; a script waits for its line.
+      // A person was told of the loss; a script waits for its line.
       if (standing.away && parts.errIsTerminal) warn(backNote(address));
       stand({ away: false, address });
       ready(address);
@@ -148,7 +148,7 @@ export function createReport(parts: ReportParts): Report {
     progress(_name, progress) {
       const { waiting } = progress;
       const queued = waiting?.for === "slot";
-      // A place is told once in seconds, and each time counts on a screen; lines that stay are not for a flood of them.
+      // A position comes once in seconds, and each is drawn; lines that stay are told more seldom.
       if (parts.watched && (queued || due())) screen.show([progressLine(progress, parts.columns())], 0, hint);
       if (!parts.watched && !parts.errIsTerminal && (!queued || told()) && news.isNew(waiting))
         warn(waitingWords(waiting));
@@ -188,11 +188,11 @@ export function createReport(parts: ReportParts): Report {
  * One JSON object a line on stdout (--json), in place of the dictated lines; stderr stays as it is without it.
  *   {"event":"joined","ip":"127.0.0.1","port":8776,"files":["aula1.mp4"]}
  *   {"event":"ready","ip":"127.0.0.1","port":8776}                      back in the network after the server returned
- *   {"event":"unreachable","ip":"127.0.0.1","port":8776,"code":"UNREACHABLE"}   nobody can connect to us, nor finds our files
+ *   {"event":"unreachable","ip":"127.0.0.1","port":8776,"code":"UNREACHABLE"}   others cannot connect to us, nor find our files
  *   {"event":"reachable","ip":"127.0.0.1","port":8776}                  that is over
  *   {"event":"contents","words":"redes aula","contents":[{"name":"aula1.mp4","size":2,"root":"…","sources":1}],"more":0,"isCut":false}
  *   {"event":"found","name":"aula1.mp4","peers":["127.0.0.1:8776"]}
- *   {"event":"queued","name":"aula1.mp4","from":"127.0.0.1:8776","position":2}   at each change of the place
+ *   {"event":"queued","name":"aula1.mp4","from":"127.0.0.1:8776","position":2}   at each change of the position
  *   {"event":"progress","name":"aula1.mp4","bytes":1,"size":2,"rate":1,"etaSeconds":1,"sources":1}   once a second
  *     bytes: verified and on the disk; rate: bytes a second, lately; etaSeconds: left out while the rate is 0;
  *     while nothing moves, also "waiting":{"for":"data","from":"127.0.0.1:8776"} (it sends nothing),
@@ -216,7 +216,7 @@ export function createJsonReport(parts: ReportParts): Report {
   const { output } = parts;
   const people = createReport(parts);
   const due = every(PROGRESS_EVENT_MS, parts.now);
-  const told = every(PLACE_MS, parts.now);
+  const told = every(POSITION_MS, parts.now);
   const news = createNews();
   const tell = (event: string, values: object): void => output.out(`${jsonLine({ event, ...values })}\n`);
   const complain = (complaint: Complaint): void => {
