@@ -1,5 +1,5 @@
 // The vocabulary of the wire as plain data: every message that one side may send the other.
-// Invariant: a value of these types has been checked; whoever holds one need not check it again.
+// Invariant: a value of these types has been checked, and is not checked again.
 // Never: knows how a message looks in bytes (requests.ts, replies.ts, payloads.ts) or when it is allowed (conversation.ts).
 
 import type { Address } from "./address.ts";
@@ -62,8 +62,8 @@ export type Grant = {
 export type Reply =
   | { readonly verb: "HELLO"; readonly version: number }
   /**
-   * `reached`: nobody is told of a peer that the server could not connect to. `localFor`: only who asks from the server's
-   * own machine is told of this one; others would be if it listened at that IP.
+   * `reached`: false for a peer that the server could not connect to, which no list names. `localFor`: only an asker on
+   * the server's own machine is told of this peer; others would be if it listened at that IP.
    */
   | { readonly verb: "JOIN_OK"; readonly address: Address; readonly reached: boolean; readonly localFor?: string }
   | { readonly verb: "SEARCH_OK"; readonly payloadBytes: number }

@@ -1,6 +1,6 @@
 // How a peer proves to the server that it is the one who listens at its address: a secret key, a nonce, their hash.
-// Invariant: without the key nobody can tell the proof of a nonce that was never asked before.
-// Never: makes a key or a nonce; whoever has randomness does.
+// Invariant: the proof of a nonce that was never asked before cannot be told without the key.
+// Never: makes a key or a nonce; the callers have randomness.
 
 /** 128 bits as 32 lower-case hex digits: a key, a nonce, a ticket. */
 export const isHex128 = (text: string | undefined): text is string => text !== undefined && /^[0-9a-f]{32}$/.test(text);

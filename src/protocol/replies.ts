@@ -19,7 +19,7 @@ import { isHex128, isProof } from "./proof.ts";
 
 /** What follows the address in JOIN_OK for a peer that the server could not connect to. */
 const UNREACHABLE = "unreachable";
-/** What follows it, before an IP, for a peer at a loopback address that nobody on another machine can connect to. */
+/** What follows it, before an IP, for a peer at a loopback address that no other machine can connect to. */
 const LOCAL = "local";
 
 /** A reply's line, as the side that asked reads it. A fault here is BAD_REPLY: the other side broke the protocol. */

@@ -34,7 +34,7 @@ const REPORT_SECONDS = 0.25;
 /** A far link takes so much before the first piece is whole. */
 const FAR_LEAST_BYTES = 512 * 1024;
 
-/** Beyond this distance one connection cannot fill the link (DESIGN, measured facts). */
+/** Beyond this distance one connection cannot fill the link. */
 export const FAR_MS = 20;
 
 /** From this rate on (bytes per second), a second thread has something to do. */
