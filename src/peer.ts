@@ -282,27 +282,23 @@ export class Peer {
       name,
       from,
       others,
-      only: request.only ?? false,
-      paranoid: downloads.paranoid ?? false,
-      maxWaitSeconds: request.maxWaitSeconds ?? Number.POSITIVE_INFINITY,
-      openPartWorkspace: (wanted, apart) => env.openPartWorkspace(membership.library.folder, wanted, apart),
-      openLane: threads.open,
-      hashPieces: (fd) => (head, first, pieces) => rechecking.run({ ...head, fd, first, pieces }),
-      findHolders: (root) => this.#findHolders(root),
-      offer: (content, part) =>
-        isSilent
-          ? NO_OFFER
-          : this.#offers.begin(uploads, { folder: membership.library.folder, name, ...part }, content),
-      random: env.random,
-      self: membership.published,
-      maxDownloadRate: downloads.maxDownloadRate,
-      connect: env.connect,
-      clock: env.clock,
-      signal: request.signal,
-      onProgress: request.onProgress,
-      onSourceLost: request.onSourceLost,
-      onAsk: request.onAsk,
-      onFailed: request.onFailed,
+      request,
+      env,
+      files: {
+        openPartWorkspace: (wanted, apart) => env.openPartWorkspace(membership.library.folder, wanted, apart),
+        hashPieces: (fd) => (head, first, pieces) => rechecking.run({ ...head, fd, first, pieces }),
+        paranoid: downloads.paranoid,
+      },
+      network: {
+        self: membership.published,
+        openLane: threads.open,
+        findHolders: (root) => this.#findHolders(root),
+        offer: (content, part) =>
+          isSilent
+            ? NO_OFFER
+            : this.#offers.begin(uploads, { folder: membership.library.folder, name, ...part }, content),
+        maxDownloadRate: downloads.maxDownloadRate,
+      },
     });
     threads.close();
     rechecking.close();

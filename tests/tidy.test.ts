@@ -106,9 +106,7 @@ const TOO_LARGE: readonly string[] = [
   "src/catalog/redis-link.ts createRedisLink",
   "src/catalog/table/entry-table.ts createEntryTable",
   "src/servidor/request-handler.ts createRequestHandler",
-  "src/download/session.ts startSession",
   "src/download/disk/part-file.ts createPartFile",
-  "src/download/peer-list.ts createPeerList",
 ];
 const TOO_MANY_PARAMETERS: readonly string[] = [
   "src/catalog/answer.ts answer",
@@ -122,15 +120,7 @@ const TOO_MANY_PARAMETERS: readonly string[] = [
 ];
 const OPTIONS_MAX = 8;
 // Functions whose options have more fields and are to be cut; a name leaves the list when they are.
-const TOO_MANY_OPTIONS: readonly string[] = [
-  "src/download/download.ts ask",
-  "src/download/download.ts download",
-  "src/download/download.ts fetchFrom",
-  "src/download/download.ts openPlace",
-  "src/download/peer-list.ts createPeerList",
-  "src/download/session.ts startSession",
-  "src/servidor.ts Servidor",
-];
+const TOO_MANY_OPTIONS: readonly string[] = ["src/servidor.ts Servidor"];
 // Words that the code had for what has another name now (docs/ARCHITECTURE.md, Glossary): an old word may not return.
 const OLD_WORDS: Readonly<Record<string, string>> = {
   departures: "closing lanes",
@@ -159,17 +149,11 @@ const WITH_UNNAMED_PERSONS: readonly string[] = [
   "src/catalog/table/string-pool.ts",
   "src/catalog/time-slices.ts",
   "src/catalog/words/words.ts",
-  "src/download/candidates.ts",
   "src/download/disk/journal-file.ts",
   "src/download/disk/part-file.ts",
-  "src/download/download.ts",
-  "src/download/peer-list.ts",
-  "src/download/peers/retry.ts",
-  "src/download/peers/source.ts",
   "src/download/pieces/partial-pieces.ts",
   "src/download/pieces/piece-partition.ts",
   "src/download/pieces/piece-picker.ts",
-  "src/download/session.ts",
   "src/napster-server.ts",
   "src/protocol/limits.ts",
   "src/protocol/messages.ts",

@@ -8,12 +8,13 @@ import type { PartFile } from "./disk/part-file.ts";
 import type { Verifier } from "./pieces/verifier.ts";
 import type { RateMeter } from "./rate-meter.ts";
 import type { Requester } from "./requests/requester.ts";
+import type { SessionProgress } from "./session-state.ts";
 
 /** Why nothing moves just now. */
 export type Waiting =
   | { readonly for: "slot"; readonly from: Address; readonly position: number }
   | { readonly for: "data"; readonly from: Address }
-  /** It refuses, or it is slow: what has come waits for it, and there is no room for more. */
+  /** The disk refuses, or it is slow: what has come waits for it, and there is no room for more. */
   | { readonly for: "disk"; readonly full: boolean; readonly slow?: boolean }
   /** Every byte is here, and what an earlier run left is still read again. */
   | { readonly for: "check" }
@@ -32,19 +33,19 @@ export type Progress = {
 };
 
 const PROGRESS_MS = 250;
-/** After so long without a byte, or with the disk at one thing, a person wants to know why. */
+/** After so long without a byte, or with the disk at one write, the reason is told. */
 export const QUIET_MS = 3000;
 
 export type Standing = {
   readonly from: Address;
   readonly size: number;
-  readonly fetcher: Requester;
+  readonly requester: Requester;
   readonly verifier: Verifier;
   readonly meter: RateMeter;
-  readonly storage: Pick<PartFile, "busyMs">;
-  /** In the queue of `from`, where it was lost and asked again. */
-  readonly place: () => number | undefined;
-  readonly clock: Clock;
+  readonly partFile: Pick<PartFile, "busyMs">;
+  /** In the queue of `from`, where it was lost and is asked again. */
+  readonly position: () => number | undefined;
+  readonly progress: Pick<SessionProgress, "paused">;
 };
 
 export type Reports = {
@@ -56,7 +57,7 @@ export type Reports = {
 };
 
 /** Tells `onProgress` how it stands; before `begin` only what it has been waiting for, because no bytes are counted yet. */
-export function reportProgress(standing: Standing, onProgress: (progress: Progress) => void): Reports {
+export function reportProgress(standing: Standing, clock: Clock, onProgress: (progress: Progress) => void): Reports {
   let begun = false;
   const report = () => {
     const progress = look(standing);
@@ -64,9 +65,9 @@ export function reportProgress(standing: Standing, onProgress: (progress: Progre
   };
   const next = () => {
     report();
-    cancel = standing.clock.after(PROGRESS_MS, next);
+    cancel = clock.after(PROGRESS_MS, next);
   };
-  let cancel = standing.clock.after(PROGRESS_MS, next);
+  let cancel = clock.after(PROGRESS_MS, next);
   return {
     begin() {
       begun = true;
@@ -81,30 +82,32 @@ export function reportProgress(standing: Standing, onProgress: (progress: Progre
 }
 
 function look(standing: Standing): Progress {
-  const { size, fetcher, meter } = standing;
+  const { size, requester, meter } = standing;
   const rate = meter.rate();
-  const bytes = fetcher.keptBytes;
+  const bytes = requester.keptBytes;
   const waiting = whyQuiet(standing);
   return {
     bytes,
     size,
     rate,
     etaSeconds: rate > 0 && waiting === undefined ? (size - bytes) / rate : undefined,
-    sources: fetcher.sources.length,
+    sources: requester.sources.length,
     waiting,
   };
 }
 
-function whyQuiet({ from, size, fetcher, verifier, meter, storage, place }: Standing): Waiting | undefined {
+function whyQuiet(standing: Standing): Waiting | undefined {
+  const { from, size, requester, verifier, meter, partFile, position } = standing;
   const quiet = meter.quietMs() > QUIET_MS;
-  if (fetcher.paused !== undefined) return { for: "disk", full: fetcher.paused.fault === "DISK_FULL" };
-  if (quiet && storage.busyMs() > QUIET_MS) return { for: "disk", full: false, slow: true };
+  const { paused } = standing.progress;
+  if (paused !== undefined) return { for: "disk", full: paused.fault === "DISK_FULL" };
+  if (quiet && partFile.busyMs() > QUIET_MS) return { for: "disk", full: false, slow: true };
   if (verifier.allHere && size > 0) {
     if (verifier.checking) return { for: "check" };
-    if (fetcher.keptBytes === size) return { for: "root", from };
+    if (requester.keptBytes === size) return { for: "root", from };
     return quiet ? { for: "disk", full: false, slow: true } : undefined; // one sync after another
   }
-  const position = fetcher.sources.length === 0 ? place() : undefined;
-  if (position !== undefined) return { for: "slot", from, position };
-  return quiet ? { for: "data", from: fetcher.sources[0]?.address ?? from } : undefined;
+  const queued = requester.sources.length === 0 ? position() : undefined;
+  if (queued !== undefined) return { for: "slot", from, position: queued };
+  return quiet ? { for: "data", from: requester.sources[0]?.address ?? from } : undefined;
 }

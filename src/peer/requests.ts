@@ -2,7 +2,7 @@
 // Invariant: plain data; what is left out has its default in the peer.
 // Never: holds code.
 
-import type { Progress } from "../download/progress.ts";
+import type { DownloadRequest as DownloadWish } from "../download/options.ts";
 import type { Address } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
 import type { Entered, Listing } from "./server-connection.ts";
@@ -27,20 +27,9 @@ export type JoinAt = {
 /** Why there is no JOIN, and the address that was refused where it came so far: it has the port that the system chose. */
 export type NotJoined = Fault & { readonly at?: Address };
 export type Joined = Entered & { readonly names: readonly string[] };
-export type DownloadRequest = {
+export type DownloadRequest = DownloadWish & {
   /** The file's name; the last searched one when not given. */
   readonly name?: string;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: Progress) => void;
-  readonly onSourceLost?: (address: Address, why: Fault) => void;
-  /** This peer is asked for the file now: the chosen one, or after it another that SEARCH found. */
-  readonly onAsk?: (address: Address) => void;
-  /** It failed, and another is asked next. */
-  readonly onFailed?: (address: Address, why: Fault) => void;
-  /** Asks that peer alone, even when others hold the same content, or it fails and others have a file of this name. */
-  readonly only?: boolean;
-  /** Leaves that peer's queue when its position has not changed for so many seconds; never when not given. */
-  readonly maxWaitSeconds?: number;
 };
 export type Done = {
   readonly name: string;

@@ -1,6 +1,6 @@
-// Whom a download asks next, and how long it waits where others are left.
-// Invariant: nobody is left for others that are not there; one that keeps us waiting comes again a few times only.
-// Never: asks anybody.
+// Which peer a download asks next, and how long it waits where others are left.
+// Invariant: no peer is left where there is no other; one that keeps us waiting comes again a few times only.
+// Never: asks a peer.
 
 import { expect, test } from "bun:test";
 import { type Candidates, createCandidates, LEFT } from "../../src/download/candidates.ts";
@@ -10,7 +10,7 @@ import { fault } from "../../src/protocol/fault.ts";
 const at = (port: number) => ({ ip: "127.0.0.1", port });
 const GONE = fault("PEER_UNREACHABLE", "network");
 
-/** The ports asked, in order, where each fails as it says until nobody is left. */
+/** The ports asked, in order, where each fails as `why` says until none is left. */
 function asked(candidates: Candidates, why: (port: number, apart: boolean) => typeof GONE): string[] {
   const order: string[] = [];
   for (let one = candidates.next(); one !== undefined; one = candidates.next()) {
@@ -21,7 +21,7 @@ function asked(candidates: Candidates, why: (port: number, apart: boolean) => ty
   return order;
 }
 
-test("the chosen peer comes first, then each of the others once, whoever is named twice", () => {
+test("the chosen peer comes first, then each of the others once, also one that is named twice", () => {
   expect(asked(createCandidates(at(2), [at(1), at(2), at(3), at(1)]), () => GONE)).toEqual(["2", "1", "3"]);
 });
 
@@ -44,10 +44,10 @@ test("a content that lies here already goes before one that would have to lie be
     ]);
 });
 
-test("patience doubles each time, and has no end with nobody else left", () => {
+test("patience with a peer doubles each time, and has no end when no other is left", () => {
   const candidates = createCandidates(at(1), [at(2)]);
   const first = candidates.next();
-  if (first === undefined) throw new Error("nobody");
+  if (first === undefined) throw new Error("no candidate");
   const again = { ...first, round: 2 };
   expect([candidates.patienceMs(first, "byte"), candidates.patienceMs(again, "byte")]).toEqual([15_000, 60_000]);
   candidates.next();

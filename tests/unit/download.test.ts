@@ -11,14 +11,16 @@ import { watched } from "../../src/content/overwrite-watch.ts";
 import { openPartWorkspace } from "../../src/content/part-workspace.ts";
 import { readAt, writeAt } from "../../src/content/positioned-io.ts";
 import { decodeJournal } from "../../src/download/disk/journal.ts";
-import { type DownloadOptions, download } from "../../src/download/download.ts";
+import { download } from "../../src/download/download.ts";
 import { createLane } from "../../src/download/lanes/lane.ts";
 import type { OpenLane } from "../../src/download/lanes/lane-threads.ts";
+import type { DownloadFiles, DownloadNetwork, DownloadOptions, DownloadRequest } from "../../src/download/options.ts";
 import type { Progress } from "../../src/download/progress.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
 import { type Clock, systemClock } from "../../src/shared/clock.ts";
 import { createTokenBucket } from "../../src/shared/token-bucket.ts";
+import type { Env } from "../../src/transport/env.ts";
 import { connect } from "../../src/transport/tcp.ts";
 import { codeOf, good } from "../support/good.ts";
 import { contentOf, data, type Get, hashOf, type Script, type Sharer, startSharer } from "../support/sharer.ts";
@@ -86,26 +88,31 @@ async function hashPieces(fd: number, head: { size: number; pieceBytes: number }
   return layer;
 }
 
-const fetchFrom = (from: Address, options: Partial<DownloadOptions> = {}): Promise<Hashed | Fault> =>
-  download({
-    name: NAME,
+type Fields = DownloadRequest & DownloadFiles & DownloadNetwork & Pick<DownloadOptions, "name" | "others"> & Env;
+
+/** Downloads from that peer alone, with `fields` in whichever part of the options they belong. */
+function fetchFrom(from: Address, fields: Partial<Fields> = {}): Promise<Hashed | Fault> {
+  const { name = NAME, others = [] } = fields;
+  return download({
+    name,
     from,
-    only: true,
-    paranoid: false,
-    maxWaitSeconds: 60,
-    openPartWorkspace: (name, apart) => openPartWorkspace(folder, name, apart),
-    openLane,
-    hashPieces: (fd) => (head, first, pieces) => hashPieces(fd, head, first, pieces),
-    findHolders: async () => [],
-    offer: () => ({ have() {}, end() {} }),
-    connect,
-    clock: quick,
-    random: () => 0.5,
-    self: { ip: "127.0.0.1", port: 9 },
-    signal: undefined,
-    onProgress: undefined,
-    ...options,
+    others,
+    request: { only: true, maxWaitSeconds: 60, ...fields },
+    env: { connect, clock: quick, random: () => 0.5, ...fields },
+    files: {
+      openPartWorkspace: (wanted, apart) => openPartWorkspace(folder, wanted, apart),
+      hashPieces: (fd) => (head, first, pieces) => hashPieces(fd, head, first, pieces),
+      ...fields,
+    },
+    network: {
+      self: { ip: "127.0.0.1", port: 9 },
+      openLane,
+      findHolders: async () => [],
+      offer: () => ({ have() {}, end() {} }),
+      ...fields,
+    },
   });
+}
 
 const path = (name: string) => join(folder, name);
 const there = () => fs.readdirSync(folder).sort();
@@ -683,7 +690,7 @@ describe("whoever puts things into the folder meanwhile", () => {
       },
     });
     const reads = { count: 0 };
-    const hashing: DownloadOptions["hashPieces"] = (fd) => (head, first, pieces) => {
+    const hashing: DownloadFiles["hashPieces"] = (fd) => (head, first, pieces) => {
       reads.count += 1;
       overwrite(PIECE); // while it is read
       return hashPieces(fd, head, first, pieces);
@@ -716,7 +723,7 @@ describe("whoever puts things into the folder meanwhile", () => {
 
   test("asks for nothing to be read again where nothing speaks against the file", async () => {
     let reads = 0;
-    const hashing: DownloadOptions["hashPieces"] = (fd) => (head, first, pieces) => {
+    const hashing: DownloadFiles["hashPieces"] = (fd) => (head, first, pieces) => {
       reads += 1;
       return hashPieces(fd, head, first, pieces);
     };

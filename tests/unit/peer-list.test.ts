@@ -1,11 +1,12 @@
 // When a download is given up: what counts as hope, and for how long.
-// Invariant: without a piece for long, it ends when every source has been lost often enough or has nothing for us.
-// Never: fetches anything; the fetcher is what the test says it is.
+// Invariant: without a piece for long, a download ends when every source has been lost often enough or has nothing for us.
+// Never: fetches anything; the requester is what the test says it is.
 
 import { expect, test } from "bun:test";
 import { createPeerList, type PeerList, type PeerListOptions } from "../../src/download/peer-list.ts";
 import type { Source } from "../../src/download/peers/source.ts";
 import type { Requester } from "../../src/download/requests/requester.ts";
+import { createStarvation } from "../../src/download/starvation.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
 import type { Clock } from "../../src/shared/clock.ts";
 import { createVirtualClock } from "../support/clock.ts";
@@ -14,54 +15,58 @@ const source = (port: number) =>
   ({ address: { ip: "127.0.0.1", port }, available: async () => new Uint8Array(1) }) as unknown as Source;
 const SLOW = fault("STALLED", "network", "no data", true);
 
-/** A swarm in which nothing happens but what the test says. */
-const createStill = (clock: Clock, fetcher: object, options: Partial<PeerListOptions>): PeerList =>
-  createPeerList({
-    fetcher: {
-      sources: [],
-      partialSources: [],
-      keptBytes: 0,
-      begunBytes: 0,
-      wrongPieces: 0,
-      setAvailable() {},
-      ...fetcher,
-    } as unknown as Requester,
-    from: source(1).address,
-    clock,
-    random: () => 0.5,
-    root: () => "a".repeat(64),
-    findHolders: async () => [],
-    open: async () => SLOW,
-    reopen: async () => SLOW,
-    quietMs: () => 0,
-    movedMs: () => 0,
+type Fields = Partial<PeerListOptions["holders"] & PeerListOptions> & { readonly quietMs?: () => number };
+
+/** A peer list in which nothing happens but what the test says. */
+function createQuiet(clock: Clock, requesterFields: object, fields: Fields): PeerList {
+  const idle = { sources: [], partialSources: [], keptBytes: 0, begunBytes: 0, wrongPieces: 0, setAvailable() {} };
+  const requester = { ...idle, ...requesterFields } as unknown as Requester;
+  return createPeerList({
+    env: { clock, random: () => 0.5 },
+    requester,
+    chosen: source(1).address,
+    holders: {
+      root: () => "a".repeat(64),
+      find: async () => [],
+      dial: async () => SLOW,
+      redial: async () => SLOW,
+      ...fields,
+    },
+    starvation: createStarvation({
+      clock,
+      requester,
+      meter: { add() {}, rate: () => 0, total: 0, quietMs: fields.quietMs ?? (() => 0) },
+      size: 10,
+      patienceMs: () => Number.POSITIVE_INFINITY,
+      waitsForDisk: () => false,
+      isAllHere: () => false,
+    }),
     onStarved() {},
-    waitsForDisk: () => false,
     only: false,
-    ...options,
+    ...fields,
   });
+}
 
 /** Seconds after which a download is given up whose chosen source stalls every 25 s and then gives a few bytes again. */
 async function givenUpAfter(idle: boolean): Promise<number | undefined> {
   const clock = createVirtualClock();
   const [chosen, partial] = [source(1), source(2)];
   let starved: Fault | undefined;
-  const fetcher = { sources: [chosen, partial], partialSources: [{ source: partial, idle }], keptBytes: 5 };
-  const swarm = createStill(clock, fetcher, {
+  const requester = { sources: [chosen, partial], partialSources: [{ source: partial, idle }], keptBytes: 5 };
+  const peerList = createQuiet(clock, requester, {
     quietMs: () => 1000,
-    movedMs: () => 1000,
     onStarved: (why) => {
       starved ??= why;
     },
   });
   for (let seconds = 0; seconds < 600; seconds += 5) {
-    if (seconds % 25 === 20) swarm.lost(chosen.address, SLOW, 0);
+    if (seconds % 25 === 20) peerList.lost(chosen.address, SLOW, 0);
     await clock.advance(5000);
     if (starved === undefined) continue;
-    swarm.stop();
+    peerList.stop();
     return seconds;
   }
-  swarm.stop();
+  peerList.stop();
   return undefined;
 }
 
@@ -69,14 +74,14 @@ test("bytes that never make a piece, and a downloader that has nothing for us, a
   expect(await givenUpAfter(true)).toBeLessThan(120);
 });
 
-test("a downloader that is sending us a piece is", async () => {
+test("a downloader that is sending us a piece is hope", async () => {
   expect(await givenUpAfter(false)).toBeUndefined();
 });
 
-type Opened = Awaited<ReturnType<PeerListOptions["open"]>>;
-type OnWait = Parameters<PeerListOptions["open"]>[2];
+type Opened = Awaited<ReturnType<PeerListOptions["holders"]["dial"]>>;
+type OnWait = Parameters<PeerListOptions["holders"]["dial"]>[2];
 
-/** A swarm whose chosen source is lost as `brings` says, each time at once, and whose holders answer as the test says. */
+/** A peerList whose chosen source is lost as `brings` says, each time at once, and whose holders answer as the test says. */
 function scene(
   holders: number[],
   open: (port: number, onWait: OnWait) => Promise<Opened>,
@@ -85,50 +90,50 @@ function scene(
 ) {
   const clock = createVirtualClock();
   const found = {
-    players: [] as string[],
+    downloaders: [] as string[],
     sources: [] as Source[],
     asked: [] as number[],
     reopened: [] as number[],
   };
-  const fetcher = {
+  const requester = {
     sources: found.sources,
     setPlayers(names: readonly string[]) {
-      found.players = [...names];
+      found.downloaders = [...names];
     },
     addSource(one: Source) {
       if (one.address.port !== 1) found.sources.push(one);
-      else clock.after(1, () => swarm.lost(one.address, fault("PEER_GONE", "network"), brings?.() ?? 0));
+      else clock.after(1, () => peerList.lost(one.address, fault("PEER_GONE", "network"), brings?.() ?? 0));
     },
   };
-  const swarm = createStill(clock, fetcher, {
-    findHolders: async () => holders.map((port) => ({ address: { ip: "127.0.0.1", port }, complete: port >= 10 })),
-    open({ port }, _, onWait) {
+  const peerList = createQuiet(clock, requester, {
+    find: async () => holders.map((port) => ({ address: { ip: "127.0.0.1", port }, complete: port >= 10 })),
+    dial({ port }, _, onWait) {
       found.asked.push(port);
       return open(port, onWait);
     },
-    async reopen() {
+    async redial() {
       found.reopened.push(clock.now());
       return reopen();
     },
   });
-  return { clock, swarm, found };
+  return { clock, peerList, found };
 }
 
 const LIARS = Array.from({ length: 16 }, (_, i) => i + 10);
 
 test("holders that never answer do not keep an honest one from being asked", async () => {
-  const { clock, swarm, found } = scene([...LIARS, 99], async (port) =>
+  const { clock, peerList, found } = scene([...LIARS, 99], async (port) =>
     port === 99 ? source(99) : new Promise<Opened>(() => {}),
   );
   await clock.advance(8000);
   expect(found.sources.map(({ address }) => address.port)).toEqual([99]);
-  swarm.stop();
+  peerList.stop();
 });
 
-test("holders that say WAIT for ever neither, and their queues are left with the download, as are those beyond a few", async () => {
+test("holders that say WAIT for ever do not keep an honest one from being asked; few queues are waited in, and all are left at the end", async () => {
   let queued = 0;
   let most = 0;
-  const { clock, swarm, found } = scene([...LIARS, 99], async (port, onWait) => {
+  const { clock, peerList, found } = scene([...LIARS, 99], async (port, onWait) => {
     if (port === 99) return source(99);
     const { promise, resolve } = Promise.withResolvers<Opened>();
     let left = false;
@@ -147,20 +152,20 @@ test("holders that say WAIT for ever neither, and their queues are left with the
   const before = new Set(found.asked).size;
   await clock.advance(100_000);
   expect([before, new Set(found.asked).size]).toEqual([17, 17]);
-  swarm.stop();
+  peerList.stop();
   await clock.advance(0);
   expect(queued).toBe(0);
 });
 
 /** When a chosen peer is asked again that takes us in, brings so many pieces and drops us, in milliseconds. */
 async function askedOfDropping(pieces: number, ms: number): Promise<number[]> {
-  const { clock, swarm, found } = scene(
+  const { clock, peerList, found } = scene(
     [],
     async () => SLOW,
     () => pieces,
   );
   await clock.advance(ms);
-  swarm.stop();
+  peerList.stop();
   return found.reopened;
 }
 
@@ -170,21 +175,21 @@ test("a chosen peer that takes us in and drops us is asked less and less often",
   expect(asked[1]).toBeLessThanOrEqual(500);
 });
 
-test("one that brings a piece each time is asked again at once", async () => {
+test("a chosen peer that brings a piece each time is asked again at once", async () => {
   expect((await askedOfDropping(1, 10_000)).length).toBeGreaterThan(35);
 });
 
 /** When a chosen peer is asked that was lost and then answers as `reopen` says, in the minute after, in milliseconds. */
 async function askedOf(reopen: (askedMs: number) => Opened | undefined): Promise<number[]> {
-  const { clock, swarm, found } = scene(
+  const { clock, peerList, found } = scene(
     [],
     async () => SLOW,
     () => 1,
     () => reopen(clock.now()) ?? source(1),
   );
-  swarm.lost(source(1).address, fault("PEER_GONE", "network"), 1);
+  peerList.lost(source(1).address, fault("PEER_GONE", "network"), 1);
   await clock.advance(60_000);
-  swarm.stop();
+  peerList.stop();
   return found.reopened;
 }
 
@@ -200,67 +205,70 @@ test("a chosen peer that rejects is asked again after pauses that grow up to fiv
   expect(asked.length).toBeGreaterThan(12);
 });
 
-test.each([100, 900, 3000, 20_000])("one that has room after %d ms is asked within as long again", async (freeMs) => {
-  const asked = await askedOf((at) => (at < freeMs ? BUSY : undefined));
-  const taken = asked.find((at) => at >= freeMs) ?? Number.POSITIVE_INFINITY;
-  expect(taken).toBeLessThanOrEqual(Math.min(2 * freeMs, freeMs + 5000) + 250);
-});
+test.each([100, 900, 3000, 20_000])(
+  "a chosen peer that has room after %d ms is asked within as long again",
+  async (freeMs) => {
+    const asked = await askedOf((at) => (at < freeMs ? BUSY : undefined));
+    const taken = asked.find((at) => at >= freeMs) ?? Number.POSITIVE_INFINITY;
+    expect(taken).toBeLessThanOrEqual(Math.min(2 * freeMs, freeMs + 5000) + 250);
+  },
+);
 
-test("one that nobody answers for is asked four times a second: it may just be starting again", async () => {
+test("a chosen peer whose machine does not answer is asked four times a second: it may just be starting again", async () => {
   const asked = await askedOf(() => fault("PEER_UNREACHABLE", "network", "", true));
   expect(asked.length).toBeGreaterThanOrEqual(240);
 });
 
-test("the place in the queue of the chosen peer, which was lost, is known; a better one renews patience, and the queue is left in the end", async () => {
+test("the position in the queue of the chosen peer, which was lost, is known; a better one renews patience, and the queue is left in the end", async () => {
   const clock = createVirtualClock();
   let starved = false;
   let left = false;
-  let wait: (place: number) => void = () => {};
-  const swarm = createStill(
+  let wait: (position: number) => void = () => {};
+  const peerList = createQuiet(
     clock,
     {},
     {
       root: () => undefined,
-      reopen(onWait) {
+      redial(onWait) {
         const { promise, resolve } = Promise.withResolvers<Opened>();
-        wait = (place) =>
-          onWait(place, () => {
+        wait = (position) =>
+          onWait(position, () => {
             left = true;
             resolve(SLOW);
           });
         return promise;
       },
-      movedMs: () => clock.now(),
+      quietMs: () => clock.now(),
       onStarved() {
         starved = true;
       },
       only: true,
     },
   );
-  swarm.lost(source(1).address, SLOW, 1);
+  peerList.lost(source(1).address, SLOW, 1);
   await clock.advance(1000);
   wait(3);
-  expect(swarm.place).toBe(3);
+  expect(peerList.position).toBe(3);
   await clock.advance(25_000);
   wait(2);
   await clock.advance(25_000);
-  expect([swarm.place, starved]).toEqual([2, false]);
+  expect([peerList.position, starved]).toEqual([2, false]);
   wait(2);
   await clock.advance(6000);
   expect(starved).toBe(true);
-  swarm.stop();
+  peerList.stop();
   await clock.advance(0);
-  expect([left, swarm.place]).toEqual([true, undefined]);
+  expect([left, peerList.position]).toEqual([true, undefined]);
 });
 
-test("everybody who downloads the same is a player, whether a source or not, and is looked for when no source is needed", async () => {
+test("every downloader of the content is told to the requester, whether a source or not, and looked for when no source is needed", async () => {
   const holders = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
-  const { clock, swarm, found } = scene(holders, async (port) => source(port));
+  const { clock, peerList, found } = scene(holders, async (port) => source(port));
   await clock.advance(5000);
   expect(found.sources.length).toBe(8);
-  expect(found.players).toEqual([2, 3, 4, 5, 6, 7, 8, 9].map((port) => `127.0.0.1:${port}`));
+  expect(found.downloaders).toEqual([2, 3, 4, 5, 6, 7, 8, 9].map((port) => `127.0.0.1:${port}`));
   holders.splice(0, 3);
   await clock.advance(3000);
-  expect(found.players).toEqual([5, 6, 7, 8, 9].map((port) => `127.0.0.1:${port}`));
-  swarm.stop();
+  expect(found.downloaders).toEqual([5, 6, 7, 8, 9].map((port) => `127.0.0.1:${port}`));
+  peerList.stop();
 });

@@ -39,17 +39,17 @@ function waiting({
     {
       from: FROM,
       size: 10,
-      fetcher: {
+      requester: {
         keptBytes: kept,
-        paused: paused ? fault("DISK_FULL", "disk") : undefined,
         sources: sources.map((address) => ({ address })),
       } as unknown as Requester,
       verifier: { checking, allHere: here === 10 } as Verifier,
       meter: { add() {}, total: 0, rate: () => 0, quietMs: () => quietMs },
-      storage: { busyMs: () => busyMs },
-      place: () => place,
-      clock: createVirtualClock(),
+      partFile: { busyMs: () => busyMs },
+      position: () => place,
+      progress: { paused: paused ? fault("DISK_FULL", "disk") : undefined },
     },
+    createVirtualClock(),
     (progress) => void told.push(progress),
   );
   reports.begin();
@@ -72,13 +72,13 @@ describe("what is waited for", () => {
     expect(waiting({ kept: 10 })).toEqual({ for: "root", from: FROM });
   });
 
-  test("is our own reading, or the disk, with every byte here and not all kept: nobody is to send any", () => {
+  test("is our own reading, or the disk, with every byte here and not all kept: no source is to send any", () => {
     expect(waiting({ here: 10, checking: true })).toEqual({ for: "check" });
     expect(waiting({ here: 10, busyMs: 500 })).toEqual({ for: "disk", full: false, slow: true });
     expect(waiting({ here: 10, quietMs: 100 })).toBeUndefined();
   });
 
-  test("is a slot where the chosen peer has put us into its queue again, and nobody else sends", () => {
+  test("is a slot where the chosen peer has put us into its queue again, and no other source sends", () => {
     expect(waiting({ place: 3, sources: [] })).toEqual({ for: "slot", from: FROM, position: 3 });
     expect(waiting({ place: 3 })).toEqual({ for: "data", from: OTHER });
   });

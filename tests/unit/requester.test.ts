@@ -74,7 +74,7 @@ function scene(pieces = PIECES, maxDownloadRate?: number) {
         },
       };
     },
-    onSourceLost: (address, why) => void lost.push(`${address.port} ${why.fault}`),
+    events: { onPaused() {}, onSourceLost: (address, why) => void lost.push(`${address.port} ${why.fault}`) },
   });
   verifier.setLayer(layerOf(pieces));
   return { clock, lanes, lost, verified, verifier, requester };
@@ -85,7 +85,7 @@ function source(port: number, pieces = PIECES): Source {
     address: { ip: "127.0.0.1", port },
     grant: { ticket: "0".repeat(32), size: pieces * PIECE_BYTES_MIN, pieceBytes: PIECE_BYTES_MIN, root: undefined },
     roundTripMs: 100, // far: several lanes, each with two pieces at first
-    layer: async () => layerOf(pieces),
+    layer: async () => fault("NOT_READY", "theirs"),
     available: async () => "all",
     damaged: () => {},
     ping: async () => true,

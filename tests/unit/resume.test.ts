@@ -11,7 +11,8 @@ import { codeOf, good } from "../support/good.ts";
 import { contentOf, hashOf } from "../support/sharer.ts";
 
 const PIECE = 2 ** 18;
-const { root, layer } = hashOf(contentOf(3 * PIECE));
+const hashed = hashOf(contentOf(3 * PIECE));
+const { root, layer } = hashed;
 const GRANT = { ticket: "0".repeat(32), size: 3 * PIECE, pieceBytes: PIECE, root };
 const hashAt = (index: number) => layer.slice(index * 32, (index + 1) * 32);
 const OTHER = "b".repeat(64);
@@ -37,7 +38,7 @@ async function recovered(
     },
   } as unknown as PartFile;
   const place = { part: { size: GRANT.size } } as unknown as PartWorkspace;
-  const left = await recover({ storage, place, grant, layer: known ? layer : undefined });
+  const left = await recover({ storage, place, grant, content: known ? hashed : undefined });
   return { left, began: began !== undefined };
 }
 

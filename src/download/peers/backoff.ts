@@ -1,6 +1,6 @@
 // How each address has treated this download: when it may be asked again, and whether ever.
-// Invariant: who brings right pieces is asked again soon; who says no or brings nothing, each time after twice as long.
-// Never: asks anybody; forgives one who sends more wrong than right.
+// Invariant: an address that brings right pieces is asked again soon; one that says no or brings nothing, each time after twice as long.
+// Never: asks a peer, or forgives one that sends more wrong pieces than right ones.
 
 import { type Address, formatAddress } from "../../protocol/address.ts";
 import { type Fault, isFinal } from "../../protocol/fault.ts";
@@ -23,25 +23,8 @@ export type Backoff = {
   isBanned(address: Address): boolean;
 };
 
-type Record = {
-  strikes: number;
-  fruitless: number;
-  vain: number;
-  rejected: number;
-  slow: number;
-  coolUntil: number;
-  missedFrom: number;
-};
-
-const UNKNOWN: Readonly<Record> = {
-  strikes: 0,
-  fruitless: 0,
-  vain: 0,
-  rejected: 0,
-  slow: 0,
-  coolUntil: 0,
-  missedFrom: 0,
-};
+const UNKNOWN = { strikes: 0, fruitless: 0, vain: 0, rejected: 0, slow: 0, coolUntil: 0, missedFrom: 0 };
+type Record = typeof UNKNOWN;
 
 const COOL_MS = 5000;
 /** One that was too slow to wait for, or brought nothing, is asked later each time, up to so many times as late… */

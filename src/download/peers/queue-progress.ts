@@ -1,10 +1,10 @@
-// Whether we get on in a queue, by the places that its owner tells us.
-// Invariant: patience is renewed at most once for each place of a queue as long as they come.
-// Never: believes that a place far beyond any queue, however it falls, comes nearer.
+// Whether we get on in a peer's queue, by the positions that it tells us.
+// Invariant: patience is renewed at most once for each position of the longest queue there may be.
+// Never: takes a falling position beyond QUEUE_MAX for progress.
 
 import { QUEUE_MAX } from "../../protocol/limits.ts";
 
-/** Told of each place; true for the first one, and for each that is better than ever. */
+/** Told of each position; true for the first one, and for each that is better than ever. */
 export function createQueueProgress(): (position: number) => boolean {
   let best = Number.POSITIVE_INFINITY;
   return (position) => {

@@ -1,6 +1,6 @@
 // Asking again until the answer will do: soon at first, because it may only have to be read from a cache.
 // Invariant: one question at a time, with pauses between them that double up to a bound.
-// Never: gives up by itself; whoever asks says when an answer is the last.
+// Never: gives up by itself; `isLast` says when.
 
 import type { Clock } from "../../shared/clock.ts";
 

@@ -2,7 +2,7 @@
 // Invariant: while it is open, the source keeps a slot for us; when it closes, its ticket is worth nothing.
 // Never: carries the file's bytes.
 
-import { HASH_BYTES, pieceCount, rootOfLayer } from "../../content/hashing/merkle.ts";
+import { HASH_BYTES, type Hashed, pieceCount, rootOfLayer } from "../../content/hashing/merkle.ts";
 import { type Address, formatAddress } from "../../protocol/address.ts";
 import { type Fault, fault, isFault } from "../../protocol/fault.ts";
 import { type Grant, type Root, VERSION } from "../../protocol/messages.ts";
@@ -11,8 +11,9 @@ import type { Clock } from "../../shared/clock.ts";
 import { type Answer, type Caller, createCaller, expectReply } from "../../transport/caller.ts";
 import type { Connect } from "../../transport/connection.ts";
 import type { Available } from "../pieces/piece-picker.ts";
+import { sameContent } from "../pieces/resume.ts";
 
-/** By name, as the person asked, or by content, from anyone who holds it. */
+/** By name, as the person asked, or by content, from a peer that holds it. */
 export type Wanted = { readonly name: string } | { readonly root: Root };
 
 export type Source = {
@@ -20,11 +21,11 @@ export type Source = {
   readonly grant: Grant;
   /** The distance, in milliseconds: how long dialling or the first answer took, whichever was less. */
   readonly roundTripMs: number;
-  /** The piece layer, whole and of the right length; NOT_READY while the source still hashes the file. */
-  layer(): Promise<Uint8Array | Fault>;
+  /** The piece layer, whole, with the root that it leads to: the granted one. NOT_READY while the source still hashes the file. */
+  layer(): Promise<Hashed | Fault>;
   /** What it has now: all, or the pieces of a download of its own. */
   available(): Promise<Available | Fault>;
-  /** Tells it that this piece came wrong, so that it looks at its file. Nobody waits for the answer. */
+  /** Tells it that this piece came wrong, so that it looks at its file. The answer is not waited for. */
   damaged(index: number): void;
   /** Whether it is still there, and this conversation too. */
   ping(): Promise<boolean>;
@@ -33,23 +34,27 @@ export type Source = {
   close(): void;
 };
 
+/** Told of each WAIT: our position in the peer's queue, and how to leave it. */
+export type OnWait = (position: number, leave: () => void) => void;
+
 export type SourceOptions = {
   readonly connect: Connect;
   readonly clock: Clock;
+  /** A download has begun: the grant must be of this content, as far as both roots are known. */
+  readonly content?: Pick<Grant, "size" | "pieceBytes" | "root">;
   /** What will be asked next goes along with the first question, so that a far peer answers both at once. */
   readonly ahead?: "layer" | "pieces";
-  /** The peer is busy: our place in its queue. */
-  readonly onWait?: (position: number, leave: () => void) => void;
+  readonly onWait?: OnWait;
 };
 
 /** A source at work answers at once. */
 const PING_SECONDS_MAX = 5;
 
-/** Asks a peer for a content. Faults: PEER_UNREACHABLE, and whatever its REJECT says (BUSY, REFUSED, NOT_SHARED…). */
+/** Asks a peer for a content. Faults: PEER_UNREACHABLE, CHANGED, and whatever its REJECT says (BUSY, REFUSED, NOT_SHARED…). */
 export async function openSource(
   address: Address,
   wanted: Wanted,
-  { connect, clock, ahead, onWait }: SourceOptions,
+  { connect, clock, content, ahead, onWait }: SourceOptions,
 ): Promise<Source | Fault> {
   let made: Caller | undefined;
   const dialledAt = clock.now();
@@ -66,7 +71,7 @@ export async function openSource(
   // SPEC 5.f: DOWNLOAD goes to the other peer, which accepts or rejects.
   const request =
     "name" in wanted ? ({ verb: "DOWNLOAD", ...wanted } as const) : ({ verb: "FETCH", ...wanted } as const);
-  // Half-closing would not do: whoever has only stopped asking may still be waiting for the answer.
+  // Half-closing would not do: a peer that has only stopped asking may still wait for the answer.
   const leave = () => caller.connection.destroy();
   let pieces = 0; // of the content that was granted
   const asked = caller.call(request, {
@@ -91,6 +96,11 @@ export async function openSource(
     caller.end();
     return fault("BAD_REPLY", "theirs", `${formatAddress(address)} offers another content`);
   }
+  if (content !== undefined && !sameContent(grant, content)) {
+    caller.end();
+    const changed = "root" in wanted ? "this root with another size" : "the peer now has another content of this name";
+    return fault("CHANGED", "theirs", changed);
+  }
   return {
     address,
     grant,
@@ -114,17 +124,19 @@ function askedBefore<T>(now: boolean, ask: () => T): () => T {
   };
 }
 
-function readLayer(answered: Answer | Fault, { size, pieceBytes, root }: Grant): Uint8Array | Fault {
+function readLayer(answered: Answer | Fault, grant: Grant): Hashed | Fault {
   const answer = expectReply(answered, "LAYER_OK");
   if (isFault(answer)) return answer;
-  const { payload } = answer;
-  if (payload.length !== pieceCount(size, pieceBytes) * HASH_BYTES) {
+  const { size, pieceBytes } = grant;
+  const { payload: layer } = answer;
+  if (layer.length !== pieceCount(size, pieceBytes) * HASH_BYTES) {
     return fault("CORRUPT", "theirs", "a piece layer of the wrong length");
   }
-  if (root !== undefined && rootOfLayer(payload, pieceBytes) !== root) {
+  const root = rootOfLayer(layer, pieceBytes);
+  if (grant.root !== undefined && root !== grant.root) {
     return fault("CORRUPT", "theirs", "the piece layer does not lead to the root");
   }
-  return payload;
+  return { size, pieceBytes, layer, root };
 }
 
 function readPieces(answered: Answer | Fault, { size, pieceBytes }: Grant): Available | Fault {

@@ -2,7 +2,7 @@
 // Invariant: a journal is believed only for this very content, only within what the .part holds, and is checked again.
 // Never: throws away verified bytes of another content; that is the person's to do.
 
-import { rootOfLayer } from "../../content/hashing/merkle.ts";
+import type { Hashed } from "../../content/hashing/merkle.ts";
 import type { PartWorkspace } from "../../content/part-workspace.ts";
 import { type Fault, fault, isFault } from "../../protocol/fault.ts";
 import { BLOCK_BYTES, HASH_BYTES } from "../../protocol/limits.ts";
@@ -34,13 +34,15 @@ export type RecoverOptions = {
   readonly place: PartWorkspace;
   readonly grant: Grant;
   /** Undefined where the source is still hashing. */
-  readonly layer: Uint8Array | undefined;
+  readonly content: Hashed | undefined;
   /** Others have a file of this name: where its layer speaks against all that is here, one of them may speak for it. */
   readonly careful?: boolean;
 };
 
 /** The pieces that an earlier run left of this content, or none after a new beginning. OTHER_CONTENT, DISK_… */
-export async function recover({ storage, place, grant, layer, careful }: RecoverOptions): Promise<Left | Fault> {
+export async function recover({ storage, place, grant, content, careful }: RecoverOptions): Promise<Left | Fault> {
+  const layer = content?.layer;
+  const root = content?.root ?? grant.root;
   const found = await storage.recover();
   if (isFault(found)) return found;
   const end = (index: number) => Math.min(grant.size, (index + 1) * grant.pieceBytes);
@@ -52,7 +54,6 @@ export async function recover({ storage, place, grant, layer, careful }: Recover
   const isBegun = ([index, bytes]: readonly [number, number]) =>
     bytes % BLOCK_BYTES === 0 && index * grant.pieceBytes + bytes <= Math.min(end(index), place.part.size);
   const begun = new Map([...(found?.begun ?? [])].filter(isBegun));
-  const root = layer === undefined ? grant.root : rootOfLayer(layer, grant.pieceBytes);
   const same = found !== undefined && sameContent(found.head, grant);
   const claimed = (found?.pieces.size ?? 0) + (found?.written.size ?? 0);
   if (careful && layer !== undefined && claimed > 0 && kept.size + written.size === 0) return OTHER_CONTENT;

@@ -15,11 +15,17 @@ import { takeOverStragglers } from "./stragglers.ts";
 
 export type RequesterOptions = SourceLanesOptions & {
   readonly verifier: Verifier;
+  readonly events: RequesterEvents;
+};
+
+export type RequesterEvents = {
+  /** The disk refuses, and why: nothing is fetched; undefined when it is tried again. */
+  onPaused(why: Fault | undefined): void;
   /**
    * The source's lanes are over, it was too slow to wait for, or it sent wrong bytes (CORRUPT); it had brought so many
    * right `pieces`, and so many `bytes` of whatever worth.
    */
-  readonly onSourceLost: (address: Address, why: Fault, pieces: number, bytes: number) => void;
+  onSourceLost(address: Address, why: Fault, pieces: number, bytes: number): void;
 };
 
 export type Requester = {
@@ -43,7 +49,6 @@ export type Requester = {
   readonly sources: readonly Source[];
   /** Those that are still downloading it themselves; `idle` says that nothing we lack is on order there. */
   readonly partialSources: readonly { readonly source: Source; readonly idle: boolean }[];
-  readonly paused: Fault | undefined;
 };
 
 const DISK_RETRY_MS = 1000;
@@ -53,7 +58,7 @@ const FAILURES_MAX = 3;
 export const FRUIT_BYTES_MIN = 4 * BLOCK_BYTES;
 
 export function createRequester(options: RequesterOptions): Requester {
-  const { picker, verifier, partFile, meter, clock, maxDownloadRate = Number.POSITIVE_INFINITY } = options;
+  const { picker, verifier, partFile, events, meter, clock, maxDownloadRate = Number.POSITIVE_INFINITY } = options;
   const active = createActiveSources();
   const incoming = createIncomingPieces(picker, verifier, partFile, clock);
   const lanes = createSourceLanes(options, active, incoming, { wrong, over: laneOver });
@@ -112,11 +117,14 @@ export function createRequester(options: RequesterOptions): Requester {
   }
 
   function pause(why: Fault): void {
-    if (lanes.pause(why)) clock.after(DISK_RETRY_MS, retry);
+    if (!lanes.pause(why)) return;
+    events.onPaused(why);
+    clock.after(DISK_RETRY_MS, retry);
   }
 
   async function retry(): Promise<void> {
     if (!lanes.unpause()) return void clock.after(DISK_RETRY_MS, retry);
+    events.onPaused(undefined);
     await partFile.flush();
     if (lanes.paused === undefined) for (const entry of active.all()) lanes.open(entry);
   }
@@ -126,7 +134,7 @@ export function createRequester(options: RequesterOptions): Requester {
     for (const id of [...entry.lanes.keys()]) lanes.close(entry, id);
     entry.source.close();
     picker.setPartials(active.holders());
-    options.onSourceLost(entry.source.address, why, entry.brought, entry.bytes);
+    events.onSourceLost(entry.source.address, why, entry.brought, entry.bytes);
     lanes.fillAll();
   }
 
@@ -161,9 +169,6 @@ export function createRequester(options: RequesterOptions): Requester {
     },
     get partialSources() {
       return active.partials();
-    },
-    get paused() {
-      return lanes.paused;
     },
   };
 }
