@@ -1,6 +1,6 @@
 // A peer: it joins the server with a folder's files, serves them to others, and searches and downloads for a person.
 // Invariant: what the server, the upload thread and the library know of our files is the same, from JOIN on.
-// Never: prints or asks; the console does. Never moves a file's bytes on this thread (DESIGN 5).
+// Never: prints or asks; the console does. Never moves a file's bytes on this thread (ADR 0007).
 
 import { emptyListing, isDotFile, type Listing, type Skipped } from "./content/folder.ts";
 import { createHasher } from "./content/hashing/hasher.ts";

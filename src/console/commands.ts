@@ -1,4 +1,4 @@
-// The subcommands share, search and get: the whole job from flags, for scripts and services.
+// The subcommands share, search, find and get: the whole job from flags, for scripts and services.
 // Invariant: every run ends in one of the exit codes of EXIT, and every failure has been shown before.
 // Never: reads the keyboard.
 
@@ -10,10 +10,10 @@ import { isStop } from "./terminal/questions.ts";
 import { nameComplaint, WORDLESS, wideComplaint } from "./text/complaints.ts";
 
 /** Documented in --help; scripts rely on them. */
-export const EXIT = { done: 0, failed: 1, usage: 2, nobodyHasIt: 3, rejected: 4, exists: 5 } as const;
+export const EXIT = { done: 0, failed: 1, usage: 2, notFound: 3, rejected: 4, exists: 5 } as const;
 
 /** Of several files the code is that of the one that went worst: these, from good to bad. */
-const WORSE: readonly number[] = [EXIT.done, EXIT.exists, EXIT.rejected, EXIT.nobodyHasIt, EXIT.failed];
+const WORSE: readonly number[] = [EXIT.done, EXIT.exists, EXIT.rejected, EXIT.notFound, EXIT.failed];
 
 type Where = { readonly host: string | undefined; readonly port: number | undefined };
 
@@ -81,7 +81,7 @@ async function find(session: Session, where: Where, name: string): Promise<numbe
   if (isFault(found) || isStop(found)) return EXIT.failed;
   if (found.length > 0) return EXIT.done;
   session.report.failed(fault("NO_SOURCE", "theirs"), { name });
-  return EXIT.nobodyHasIt;
+  return EXIT.notFound;
 }
 
 type Words = { readonly words: string; readonly limit: number };
@@ -103,7 +103,7 @@ async function findByWords(session: Session, where: Where, { words, limit }: Wor
     return EXIT.failed;
   }
   report.contents(words, found);
-  return found.found.length > 0 ? EXIT.done : EXIT.nobodyHasIt;
+  return found.found.length > 0 ? EXIT.done : EXIT.notFound;
 }
 
 /** What a peer answers that has the file, or should have, and does not send it. */
@@ -157,5 +157,5 @@ async function getOne(session: Session, { name, folder, from, self }: One): Prom
     return isFault(done) ? { code: codeOf(done), isOver: done.fault === "CANCELLED" } : { code: EXIT.done };
   }
   session.report.failed(fault("NO_SOURCE", "theirs"), { name });
-  return { code: EXIT.nobodyHasIt };
+  return { code: EXIT.notFound };
 }

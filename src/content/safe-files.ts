@@ -1,5 +1,5 @@
-// Files inside a person's folder: every path is joined here, every file is opened here.
-// Invariant: what is opened is a regular file directly in the folder, and a final name is never overwritten.
+// Files inside a person's folder: each path into it is made here, and its files are opened here; lock.ts opens the locks.
+// Invariant: what is opened is a regular file directly in the folder; what is made has a name that was free.
 // Never: follows a symlink, trusts a check made before the open, or opens a name that protocol/names refuses.
 
 import * as fs from "node:fs";
