@@ -56,7 +56,7 @@ describe("exit codes", () => {
     expect(again.stderr()).toContain("[HERE]");
   });
 
-  test("a server may be named, and its port be left out; a name that nobody has is one line", async () => {
+  test("a server may be named, and its port be left out; a host name that is unknown is one line", async () => {
     const port = at.split(":")[1];
     await using named = machine.start("napster-peer", ["search", "x.mp4", "--server", `localhost:${port}`]);
     expect(await named.exit(), named.stderr()).toBe(EXIT.noPeer);
@@ -313,7 +313,7 @@ describe("a transfer that breaks", () => {
     expect(visible(here.path)).toEqual(["enquanto.mp4"]);
   });
 
-  test("get shares what it downloads; a file that lies in its folder nobody else can fetch, unless --share says so", async () => {
+  test("get shares what it downloads; no other file of its folder can be fetched, unless --share says so", async () => {
     const from = machine.place("get-shares");
     sparse(join(from.path, "demorado.mp4"), LONG_BYTES);
     const { peer } = await share(machine, at, from);
@@ -393,7 +393,7 @@ describe("a peer behind a router that forwards nothing", () => {
     expect(await getting.exit(), getting.stderr()).toBe(EXIT.done);
   });
 
-  test("downloads as ever, and whoever only came for that hears nothing of it", async () => {
+  test("downloads as ever, and a get hears nothing of it", async () => {
     const { peer } = await share(machine, at, machine.place("nat-source", { "visto.mp4": "v" }));
     await using _peer = peer;
     using nat = startNat(at);

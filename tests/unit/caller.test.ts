@@ -29,7 +29,7 @@ const verbOf = (answer: Answer | ReturnType<typeof good>) => (answer as Answer).
 const WAIT_MS = REPLY_SECONDS_MAX * 1000;
 
 describe("a call", () => {
-  test("sends its line and its payload, and takes the reply and its payload", async () => {
+  test("a call sends its line and its payload, and takes the reply and its payload", async () => {
     const payload = Buffer.from("1 - a\n");
     const joined = caller.call({ verb: "JOIN", address: { ip: "127.0.0.1", port: 9 }, payloadBytes: 6 }, { payload });
     expect(far.sent).toBe("JOIN 127.0.0.1:9 6\n1 - a\n");
@@ -47,14 +47,14 @@ describe("a call", () => {
     ["DATA 0 16777216\n", { verb: "LAYER" }],
   ] as const;
   for (const [line, request] of OTHERS)
-    test(`that gets ${line.split(" ", 1)} in ${request.verb}'s place ends at once, before any of that is kept`, async () => {
+    test(`a call that gets ${line.split(" ", 1)} in ${request.verb}'s turn ends at once, before any of that is kept`, async () => {
       const answer = caller.call(request);
       far.say(line);
       expect(codeOf(await answer)).toBe("BAD_REPLY");
       expect(far.state).toBe("closed");
     });
 
-  test("gets the reply that stands in its place, also when they come together", async () => {
+  test("a call gets the reply at its position, also when they come together", async () => {
     const calls = [
       caller.call({ verb: "SEARCH", name: "a" }),
       caller.call({ verb: "PING" }),
@@ -64,7 +64,7 @@ describe("a call", () => {
     expect((await Promise.all(calls)).map((answer) => verbOf(answer))).toEqual(["SEARCH_OK", "PONG", "ERROR"]);
   });
 
-  test("whose payload is on its way, however slowly, is waited for; one that trickles is not", async () => {
+  test("a call whose payload is on its way, however slowly, is waited for; one that trickles is not", async () => {
     for (const [bytesPerSecond, ends] of [
       [1024, "LAYER_OK"],
       [100, "STALLED"],
@@ -86,7 +86,7 @@ describe("a call", () => {
     }
   });
 
-  test("without a reply is STALLED at its deadline, and so are those behind it", async () => {
+  test("a call without a reply is STALLED at its deadline, and so are those behind it", async () => {
     const first = caller.call({ verb: "PING" });
     const second = caller.call({ verb: "PING" });
     await clock.advance(WAIT_MS - 1);
@@ -97,7 +97,7 @@ describe("a call", () => {
     expect(codeOf(await caller.closed)).toBe("STALLED");
   });
 
-  test("is kept alive by WAIT, which tells the place in the queue", async () => {
+  test("a call is kept alive by WAIT, which tells the position in the queue", async () => {
     const told: number[] = [];
     const call = caller.call({ verb: "DOWNLOAD", name: "a" }, { onWait: (position) => told.push(position) });
     const behind = caller.call({ verb: "LAYER" });
@@ -111,7 +111,7 @@ describe("a call", () => {
     expect(verbOf(await behind)).toBe("ERROR"); // it has waited with the one before it
   });
 
-  test("whose request is still leaving, a little at a time, is not stalled", async () => {
+  test("a call whose request is still leaving, a little at a time, is not stalled", async () => {
     const payload = new Uint8Array(100_000).fill(97);
     far.queued = 100_000;
     const call = caller.call(
@@ -127,7 +127,7 @@ describe("a call", () => {
     expect(verbOf(await call)).toBe("JOIN_OK");
   });
 
-  test("whose request does not leave at all is stalled", async () => {
+  test("a call whose request does not leave at all is stalled", async () => {
     far.queued = 1000;
     const call = caller.call({ verb: "PING" });
     await clock.advance(WAIT_MS);
@@ -135,7 +135,7 @@ describe("a call", () => {
     expect(codeOf(await call)).toBe("STALLED");
   });
 
-  test("ends when the connection does, and later ones do at once", async () => {
+  test("a call ends when the connection does, and later ones do at once", async () => {
     const call = caller.call({ verb: "PING" });
     far.close();
     expect(codeOf(await call)).toBe("PEER_GONE");
@@ -143,7 +143,7 @@ describe("a call", () => {
     expect(clock.pending).toBe(0);
   });
 
-  test("ends when the other side sends no more", async () => {
+  test("a call ends when the other side sends no more", async () => {
     const call = caller.call({ verb: "PING" });
     far.say("PON");
     far.end();
@@ -151,14 +151,14 @@ describe("a call", () => {
   });
 });
 
-describe("the other side breaking the protocol", () => {
+describe("breaking the protocol", () => {
   for (const [what, bytes] of [
     ["a line that is no reply", "hello?\n"],
     ["a line without an end", "x".repeat(2000)],
     ["a payload beyond its limit", "SEARCH_OK 4294967295\n"],
     ["bytes that are no text", Uint8Array.of(0xff, 10)],
   ] as const) {
-    test(`by ${what} is BAD_REPLY and ends the connection`, async () => {
+    test(`breaking the protocol by ${what} is BAD_REPLY and ends the connection`, async () => {
       const call = caller.call({ verb: "PING" });
       far.say(bytes);
       expect(codeOf(await call)).toBe("BAD_REPLY");
@@ -166,24 +166,24 @@ describe("the other side breaking the protocol", () => {
     });
   }
 
-  test("by a reply that nobody asked for ends the connection", async () => {
+  test("breaking the protocol by an unasked reply ends the connection", async () => {
     far.say("PONG\n");
     expect(codeOf(await caller.closed)).toBe("BAD_REPLY");
   });
 
-  test("by an ERROR that nobody asked for is its last word", async () => {
+  test("breaking the protocol by an unasked ERROR is its last word", async () => {
     far.say("ERROR SHUTTING_DOWN retry bye\n");
     expect(await caller.closed).toMatchObject({ fault: "SHUTTING_DOWN", retry: true });
   });
 
-  test("by a WAIT before the answer to what has no queue is BAD_REPLY: it would put off the deadline for ever", async () => {
+  test("breaking the protocol by a WAIT before the answer to what has no queue is BAD_REPLY: it would put off the deadline for ever", async () => {
     const call = caller.call({ verb: "LAYER" });
     far.say("WAIT 1\n");
     expect(codeOf(await call)).toBe("BAD_REPLY");
     expect(far.state).toBe("closed");
   });
 
-  test("by more WAITs than a queue that moves has to tell is BAD_REPLY, of a busy queue it is not", async () => {
+  test("breaking the protocol by more WAITs than a queue that moves has to tell is BAD_REPLY, of a busy queue it is not", async () => {
     let told = 0;
     const call = caller.call({ verb: "DOWNLOAD", name: "a" }, { onWait: () => void told++ });
     for (let second = 0; second < 10; second++) {
@@ -196,18 +196,18 @@ describe("the other side breaking the protocol", () => {
     expect(told).toBeLessThanOrEqual(11 * WAITS_PER_SECOND_MAX);
   });
 
-  test("by a payload larger than the answer can be is BAD_REPLY before any of it is kept", async () => {
+  test("breaking the protocol by a payload larger than the answer can be is BAD_REPLY before any of it is kept", async () => {
     const call = caller.call({ verb: "LAYER" }, { payloadBytesMax: () => 64 });
     far.say("LAYER_OK 65\n");
     expect(codeOf(await call)).toBe("BAD_REPLY");
   });
 
-  test("by a payload that nobody asked for is BAD_REPLY before any of it is kept", async () => {
+  test("breaking the protocol by an unasked payload is BAD_REPLY before any of it is kept", async () => {
     far.say("LAYER_OK 1000000\n");
     expect(codeOf(await caller.closed)).toBe("BAD_REPLY");
   });
 
-  test("by a WAIT that nobody waits for does nothing", async () => {
+  test("breaking the protocol by a WAIT without a call does nothing", async () => {
     far.say("WAIT 1\n");
     const call = caller.call({ verb: "PING" });
     far.say("PONG\n");
@@ -218,16 +218,16 @@ describe("the other side breaking the protocol", () => {
 describe("what a reply amounts to", () => {
   const answer = (reply: Answer["reply"]): Answer => ({ reply, payload: new Uint8Array(0) });
 
-  test("is the reply, where it is the expected one", () => {
+  test("what a reply amounts to is the reply, where it is the expected one", () => {
     expect(isFault(expectReply(answer({ verb: "PONG" }), "PONG"))).toBe(false);
   });
 
-  test("is the fault that an ERROR or a REJECT names", () => {
+  test("what a reply amounts to is the fault that an ERROR or a REJECT names", () => {
     const reject = answer({ verb: "REJECT", code: "BUSY", retry: true, text: "all taken" });
     expect(expectReply(reject, "ACCEPT")).toEqual({ fault: "BUSY", whose: "theirs", retry: true, detail: "all taken" });
   });
 
-  test("is BAD_REPLY for any other", () => {
+  test("what a reply amounts to is BAD_REPLY for any other", () => {
     expect(codeOf(expectReply(answer({ verb: "PONG" }), "ACCEPT"))).toBe("BAD_REPLY");
   });
 });

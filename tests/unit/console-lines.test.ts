@@ -82,7 +82,7 @@ describe("complaints", () => {
   });
 });
 
-test("a link in a .part's place is blamed on the folder, not on the source", () => {
+test("a link where a .part belongs is blamed on the folder, not on the source", () => {
   const { cause, hint } = complaintOf(fault("PART_BLOCKED", "ours"), { peer: at, folder: "pasta", name: "x.mp4" });
   expect(cause).toContain("a pasta pasta");
   expect(`${cause} ${hint}`).not.toContain("peer");
@@ -103,7 +103,7 @@ describe("a source that lied", () => {
   });
 });
 
-test("a port that nobody can connect to is told in one line, with what to do; that it is over, in one", () => {
+test("a port that others cannot connect to is told in one line, with what to do; that it is over, in one", () => {
   const note = reachNote(at, false);
   expect(note).toStartWith("aviso: outros peers não conseguem conectar a 127.0.0.1:8776, então ninguém verá");
   for (const part of ["[UNREACHABLE]", "firewall", "Permitir o acesso", "roteador", "a porta 8776", "downloads"])
@@ -124,7 +124,7 @@ describe("progress", () => {
     expect(progressLine(progress, 80)).toBe("[#####---------]  41%   500 MB de 1,2 GB   105 MB/s  falta 7 s");
   });
 
-  test("keeps each text in its place while all of them change", () => {
+  test("keeps each text in its columns while all of them change", () => {
     for (const columns of [30, 50, 60, 80, 100, 200]) {
       const seen = new Set<string>();
       for (const bytes of [0, 999, 99_949, 1e6, 9.99e7, 1.2e9])
@@ -146,7 +146,7 @@ describe("progress", () => {
     ).toContain("sem dados de 127.0.0.1:8776");
   });
 
-  test("tells the place in the queue", () => {
+  test("tells the position in the queue", () => {
     const queued = { ...progress, waiting: { for: "slot", from: at, position: 3 } } as const;
     expect(progressLine(queued, 80)).toBe("na fila de 127.0.0.1:8776, posição 3");
     expect(progressLine(queued, 20).length).toBeLessThan(20);

@@ -346,7 +346,7 @@ describe("subcommands", () => {
     },
   );
 
-  test("a file where a folder is wanted, and a host that nobody knows, are named", () => {
+  test("a file where a folder is wanted, and a host without an address, are named", () => {
     const { report, err } = open();
     report.failed({ ...fault("FOLDER_MISSING", "disk"), cause: "is-a-file" }, { folder: "a.mp4" });
     report.failed(fault("HOST_UNKNOWN", "network"), { name: "meu-pc" });
@@ -388,7 +388,7 @@ describe("subcommands", () => {
     expect((await run(get, { faults: { "127.0.0.1:8777": code } })).code).toBe(exit);
   });
 
-  test("get and search end with 3 when nobody has the file, and get --from asks that peer all the same", async () => {
+  test("get and search end with 3 when no peer has the file, and get --from asks that peer all the same", async () => {
     expect((await run(get, { sources: [] })).code).toBe(3);
     const search = await run({ ...where, command: "search", name: "x.mp4" }, { sources: [] });
     expect([search.code, search.out()]).toEqual([3, expect.stringContaining("peers com arquivo solicitado:\n")]);
@@ -455,7 +455,7 @@ describe("on the way of a download", () => {
       .split("\n")
       .map((line) => JSON.parse(line) as { event: string });
 
-  test("each new place in the queue is one line of stderr, where stderr is no terminal", async () => {
+  test("each new position in the queue is one line of stderr, where stderr is no terminal", async () => {
     const opened = open({ during: QUEUE });
     expect(await runTask(opened.session, get)).toBe(0);
     expect(opened.err()).toBe(
@@ -466,7 +466,7 @@ describe("on the way of a download", () => {
     expect(atTerminal.err()).toBe("");
   });
 
-  test.each([false, true])("places that come in a flood are not all told (--json: %p)", (json) => {
+  test.each([false, true])("positions that come in a flood are not all told (--json: %p)", (json) => {
     const { report, out, err } = open({ json, msPerLook: 1 });
     for (let i = 0; i < 10_000; i++) report.progress("x.mp4", place(1 + (i % 9)));
     const lines = (json ? out() : err()).split("\n").length;
@@ -474,7 +474,7 @@ describe("on the way of a download", () => {
     expect(lines).toBeLessThan(200);
   });
 
-  test("why nothing moves is told where nobody sees the bar, once, and again when it stops again", async () => {
+  test("why nothing moves is told where no bar is drawn, once, and again when it stops again", async () => {
     const full = at({ for: "disk", full: true });
     const during: World["during"] = ({ onProgress }) => {
       for (const progress of [full, full, at(undefined, 9), full, at({ for: "data", from: SOURCE })])
@@ -487,7 +487,7 @@ describe("on the way of a download", () => {
     expect(opened.err()).toBe(`pronto 127.0.0.1:9000\n${disk}\n${disk}\nsem dados de 127.0.0.1:8777\n`);
   });
 
-  test("a new wait in the same place is news again", async () => {
+  test("a new wait at the same position is news again", async () => {
     const opened = open({ during: QUEUE, faults: { "127.0.0.1:8777": "BUSY" } });
     expect(await runTask(opened.session, get)).toBe(4);
     expect(await runTask(opened.session, get)).toBe(4);

@@ -119,7 +119,7 @@ test("a line in parts that is longer than the queue is written whole beside shor
   expect(bytes).toBe(48 * part.length + "before\n\nbehind\n".length);
 });
 
-test("a line in parts is made as it is written, whole, in its place, and is given up with its reader", async () => {
+test("a line in parts is made as it is written, whole, in its turn, and is given up with its reader", async () => {
   const { write, written } = scripted([]);
   const queue = createQueue(write);
   let made = 0;

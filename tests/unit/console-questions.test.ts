@@ -32,25 +32,25 @@ test("an answer may have blanks after it, as CMD's echo sends them", async () =>
 describe("lines of an input that is not a terminal", () => {
   const lines = (...chunks: (string | Uint8Array)[]) => Array.fromAsync(readLines(bytes(...chunks)));
 
-  test("end in LF or CRLF, and the last one in nothing", async () => {
+  test("lines of an input that is not a terminal end in LF or CRLF, and the last one in nothing", async () => {
     expect(await lines("a\r\nb\n\nc")).toEqual(["a", "b", "", "c"]);
     expect(await lines("a\n")).toEqual(["a"]);
     expect(await lines("")).toEqual([]);
   });
 
-  test("may come byte by byte, a byte order mark first", async () => {
+  test("lines of an input that is not a terminal may come byte by byte, a byte order mark first", async () => {
     const whole = new TextEncoder().encode("\ufeffvídeo.mp4\r\n日本\n");
     expect(await lines(...Array.from(whole, (byte) => new Uint8Array([byte])))).toEqual(["vídeo.mp4", "日本"]);
   });
 
-  test("are cut where they are longer than any answer", async () => {
+  test("lines of an input that is not a terminal are cut where they are longer than any answer", async () => {
     const [line = "", next] = await lines("x".repeat(50_000), "x".repeat(50_000), "\nb\n");
     expect([line.length, next]).toEqual([40_000, "b"]);
   });
 });
 
 describe("the piped asker", () => {
-  test("takes an empty line for the default and asks again after a wrong answer", async () => {
+  test("the piped asker takes an empty line for the default and asks again after a wrong answer", async () => {
     const { asker, errors } = piped("3\n4\n\n");
     expect(await asker.ask(even)).toBe("4");
     expect(errors).toEqual(["erro: ímpar [USAGE]\ndica: par"]);
@@ -58,18 +58,18 @@ describe("the piped asker", () => {
     expect(await asker.ask(even)).toEqual({ stop: "end" });
   });
 
-  test("tells an end after a wrong answer from an end", async () => {
+  test("the piped asker tells an end after a wrong answer from an end", async () => {
     expect(await piped("3").asker.ask(even)).toEqual({ stop: "refused-end" });
   });
 
-  test("takes a menu word in any case, passes over blank lines, and refuses the rest", async () => {
+  test("the piped asker takes a menu word in any case, passes over blank lines, and refuses the rest", async () => {
     const { asker, errors } = piped("\n update \nsearch\r\n DownLoad\n");
     expect(await asker.choose("?", COMMANDS)).toBe("SEARCH");
     expect(await asker.choose("?", COMMANDS)).toBe("DOWNLOAD");
     expect(errors.join("")).toBe('erro: " update " não está no menu [USAGE]\ndica: use JOIN, SEARCH ou DOWNLOAD');
   });
 
-  test("passes over the answers of a command that never asked, and over no command", async () => {
+  test("the piped asker passes over the answers of a command that never asked, and over no command", async () => {
     const { asker, errors } = piped("1.2.3.4\n80\nJOIN\nx\nSEARCH\n");
     expect(await asker.choose("?", COMMANDS, { unused: 2 })).toBe("JOIN");
     expect(errors).toEqual([]);
@@ -77,7 +77,7 @@ describe("the piped asker", () => {
     expect(errors.length).toBe(1);
   });
 
-  test("lets others have their turn while an input without end says nothing, and stops when it is closed", async () => {
+  test("the piped asker lets others have their turn while an input without end says nothing, and stops when it is closed", async () => {
     async function* endless() {
       const blank = new TextEncoder().encode("\n".repeat(1000));
       for (;;) yield blank;
@@ -87,7 +87,7 @@ describe("the piped asker", () => {
     expect(await asker.choose("?", COMMANDS)).toEqual({ stop: "leave" });
   });
 
-  test("stops at once when it is closed", async () => {
+  test("the piped asker stops at once when it is closed", async () => {
     const never = { next: () => new Promise<never>(() => {}) } as AsyncIterator<string>;
     const asker = createPipedAsker(never, () => {});
     const asking = asker.ask(even);
@@ -97,7 +97,7 @@ describe("the piped asker", () => {
 });
 
 describe("keys", () => {
-  test("are single characters and whole sequences, with Enter spelled one way", () => {
+  test("keys are single characters and whole sequences, with Enter spelled one way", () => {
     expect(splitKeys(`aé😀${UP}\r\n\n\r${ESCAPE}`)).toEqual(["a", "é", "😀", UP, ENTER, ENTER, ENTER, ESCAPE]);
     expect(splitKeys(`\x1bOP\x1b[1;5C\x1bx${CTRL_C}`)).toEqual(["\x1bOP", "\x1b[1;5C", "\x1bx", CTRL_C]);
   });
@@ -111,7 +111,7 @@ describe("the menu's keys", () => {
     return { press, seen, type: (word: string) => press(...word, ENTER) };
   }
 
-  test("take what is marked, the first option or the one that is likely", () => {
+  test("the menu's keys take what is marked, the first option or the one that is likely", () => {
     expect([chooser().press(ENTER), chooser("DOWNLOAD").press(ENTER)]).toEqual(["JOIN", "DOWNLOAD"]);
     expect([chooser().press(DOWN, ENTER), chooser().press(UP, ENTER), chooser("DOWNLOAD").press(DOWN, ENTER)]).toEqual([
       "SEARCH",
@@ -120,7 +120,7 @@ describe("the menu's keys", () => {
     ]);
   });
 
-  test("take a word in any case, its beginning, or its number", () => {
+  test("the menu's keys take a word in any case, its beginning, or its number", () => {
     const words = ["join", "SEARCH", "Down", "s", "2", " 3 "];
     expect(words.map((word) => chooser().type(word))).toEqual([
       "JOIN",
@@ -132,12 +132,12 @@ describe("the menu's keys", () => {
     ]);
   });
 
-  test("understand whoever wants to leave", () => {
+  test("the menu's keys understand the words that leave", () => {
     for (const word of ["sair", "q", "EXIT", "quit", "fim"])
       expect(chooser("SEARCH").type(word)).toEqual({ stop: "leave" });
   });
 
-  test("answer any other word with one line, and choose nothing by it", () => {
+  test("the menu's keys answer any other word with one line, and choose nothing by it", () => {
     const { press, seen, type } = chooser();
     for (const word of ["ajuda", "?", "voltar"]) {
       expect(type(word)).toBeUndefined();
@@ -151,7 +151,7 @@ describe("the menu's keys", () => {
     expect(seen().length).toBe(4);
   });
 
-  test("show what is typed, and the option that it begins", () => {
+  test("the menu's keys show what is typed, and the option that it begins", () => {
     const { press, seen } = chooser();
     press("d", "o");
     expect(seen()[0]).toMatch(/O que fazer\? do[█_]$/);
@@ -165,7 +165,7 @@ describe("the menu's keys", () => {
   });
 });
 
-describe("the region below the lasting lines", () => {
+describe("what is drawn below the lasting lines", () => {
   function terminal({ columns = 20, rows = 6, escapes = true, sparing = false } = {}) {
     const seen = createScreen(columns, rows);
     const written: string[] = [];
@@ -189,7 +189,7 @@ describe("the region below the lasting lines", () => {
   }
   const drawn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-  test("vanishes whole, also when it scrolled", async () => {
+  test("what is drawn below the lasting lines vanishes whole, also when it scrolled", async () => {
     const { seen, write, region } = terminal();
     for (const line of ["1", "2", "3", "4", "5"]) write(`${line}\n`);
     region.canvas("").write("a\nb\nc\n");
@@ -199,7 +199,7 @@ describe("the region below the lasting lines", () => {
     expect(seen.lines()).toEqual(["1", "2", "3", "4", "5"]);
   });
 
-  test("makes way for a lasting line and comes back below it", async () => {
+  test("what is drawn below the lasting lines makes way for a lasting line and comes back below it", async () => {
     const { seen, write, region } = terminal();
     const canvas = region.canvas("");
     canvas.write("a\nb\nc");
@@ -212,39 +212,42 @@ describe("the region below the lasting lines", () => {
     expect(seen.lines()).toEqual(["fica"]);
   });
 
-  test.each(["wrap", "cut"] as const)("follows the window through any size, where rows are %s", async (how) => {
-    const { seen, write, region, resize, settle } = terminal({ columns: 60, rows: 8 });
-    write("ok\n");
-    for (const [columns, rows] of [
-      [12, 8],
-      [70, 20],
-      [20, 2],
-      [5, 3],
-      [80, 1],
-      [3, 1],
-      [60, 8],
-    ] as const) {
-      region.show(["uma pergunta", `${"resposta ".repeat(8)}`, "engano"], 1);
-      await drawn();
-      resize({ columns, rows }, how);
-      await drawn();
-      for (const line of seen.lines().slice(1)) expect(line.length).toBeLessThan(20);
-      settle();
-      await drawn();
-      for (const line of seen.lines().slice(1)) expect(line.length).toBeLessThan(columns);
-      region.show(["#".repeat(columns - 1)]);
-      await drawn();
-      resize({ columns: 40, rows: 8 }, how);
-      settle();
-      region.show(["-".repeat(30)]);
-      await drawn();
-      expect(seen.paragraphs()).toEqual(["ok", "-".repeat(30)]);
-      region.clear();
-      expect(seen.paragraphs()).toEqual(["ok"]);
-    }
-  });
+  test.each(["wrap", "cut"] as const)(
+    "what is drawn below the lasting lines follows the window through any size, where rows are %s",
+    async (how) => {
+      const { seen, write, region, resize, settle } = terminal({ columns: 60, rows: 8 });
+      write("ok\n");
+      for (const [columns, rows] of [
+        [12, 8],
+        [70, 20],
+        [20, 2],
+        [5, 3],
+        [80, 1],
+        [3, 1],
+        [60, 8],
+      ] as const) {
+        region.show(["uma pergunta", `${"resposta ".repeat(8)}`, "engano"], 1);
+        await drawn();
+        resize({ columns, rows }, how);
+        await drawn();
+        for (const line of seen.lines().slice(1)) expect(line.length).toBeLessThan(20);
+        settle();
+        await drawn();
+        for (const line of seen.lines().slice(1)) expect(line.length).toBeLessThan(columns);
+        region.show(["#".repeat(columns - 1)]);
+        await drawn();
+        resize({ columns: 40, rows: 8 }, how);
+        settle();
+        region.show(["-".repeat(30)]);
+        await drawn();
+        expect(seen.paragraphs()).toEqual(["ok", "-".repeat(30)]);
+        region.clear();
+        expect(seen.paragraphs()).toEqual(["ok"]);
+      }
+    },
+  );
 
-  test("leaves nothing of a row that was drawn for a window that is narrower by now", async () => {
+  test("what is drawn below the lasting lines leaves nothing of a row that was drawn for a window that is narrower by now", async () => {
     const { seen, write, region } = terminal({ columns: 60 });
     write("ok\n");
     seen.resize(20, 6, "wrap"); // and nobody has told the region
@@ -257,7 +260,7 @@ describe("the region below the lasting lines", () => {
     expect(seen.lines()).toEqual(["ok"]);
   });
 
-  test("shows first what matters where the window has no room for all", async () => {
+  test("what is drawn below the lasting lines shows first what matters where the window has no room for all", async () => {
     const { seen, region } = terminal({ rows: 1 });
     region.show(["Porta do peer", "12345678901234567_"], 1);
     await drawn();
@@ -267,7 +270,7 @@ describe("the region below the lasting lines", () => {
     expect(seen.lines()).toEqual(["12_  Porta"]);
   });
 
-  test("has its quiet line at the bottom, with the hint of what is shown", async () => {
+  test("what is drawn below the lasting lines has its quiet line at the bottom, with the hint of what is shown", async () => {
     const { seen, region } = terminal({ columns: 60 });
     region.quiet(() => "3 peers");
     region.show(["menu"], 0, "Ctrl+C sai");
@@ -280,7 +283,7 @@ describe("the region below the lasting lines", () => {
     expect(seen.lines()).toEqual([]);
   });
 
-  test("is gone while the shell has the terminal, and drawn again after it", async () => {
+  test("what is drawn below the lasting lines is gone while the shell has the terminal, and drawn again after it", async () => {
     const { seen, write, region } = terminal();
     region.show(["a", "b"]);
     await drawn();
@@ -294,7 +297,7 @@ describe("the region below the lasting lines", () => {
     expect(seen.lines()).toEqual(["$ fg", "c", "d"]);
   });
 
-  test("takes one row without any escape sequence where the console may know none", async () => {
+  test("what is drawn below the lasting lines takes one row without any escape sequence where the console may know none", async () => {
     for (const how of [{ sparing: true }, { escapes: false }]) {
       const { written, region } = terminal({ columns: 80, ...how });
       for (const line of ["12345", "123", "1234567"]) {
@@ -306,7 +309,7 @@ describe("the region below the lasting lines", () => {
     }
   });
 
-  test("puts several lines into one row where there are no escape sequences", async () => {
+  test("what is drawn below the lasting lines puts several lines into one row where there are no escape sequences", async () => {
     const { written, region } = terminal({ columns: 16, escapes: false });
     region.show(["\x1b[31mPorta\x1b[39m", "87_", "engano"], 1);
     await drawn();

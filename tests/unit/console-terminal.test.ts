@@ -28,7 +28,7 @@ async function leave(session: TerminalSession): Promise<string[]> {
 }
 
 describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
-  test("leaves only dictated lines on the screen, whatever was asked on the way", async () => {
+  test("a person at a terminal leaves only dictated lines on the screen, whatever was asked on the way", async () => {
     await using session = await open();
     session.press(KEY.enter);
     await session.shows("IP deste peer (Enter = 127.0.0.1)");
@@ -45,7 +45,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     expect(await leave(session)).toEqual([JOINED]);
   });
 
-  test("confirms a home folder, or a drive's root, by the same answer again", async () => {
+  test("a person at a terminal confirms a home folder, or a drive's root, by the same answer again", async () => {
     await using session = await open();
     session.press(KEY.enter, KEY.enter, KEY.enter);
     await session.shows("Pasta dos arquivos (Enter = .)");
@@ -56,7 +56,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     await session.shows("[PORT_IN_USE]");
   });
 
-  test("is offered the better answer also when it left a refused JOIN and comes back", async () => {
+  test("a person at a terminal is offered the better answer also when it left a refused JOIN and comes back", async () => {
     await using session = await open();
     session.press("JOIN\r192.0.2.1\r8779\r.\r");
     await session.shows("IP deste peer (Enter = 192.0.2.7)");
@@ -68,7 +68,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     await session.shows("Sou peer 192.0.2.7:8779");
   });
 
-  test("may type or paste ahead, with any newline", async () => {
+  test("a person at a terminal may type or paste ahead, with any newline", async () => {
     await using session = await open();
     session.press("JOIN\n\n\r\n.\rsearch\r", "lento.mp4\rDOWNLOAD\r\r\r");
     await session.shows(/ 41% +500 MB de 1,2 GB/);
@@ -90,7 +90,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     ]);
   });
 
-  test("leaves with Ctrl+C from any question, and only leaves the command with Esc", async () => {
+  test("a person at a terminal leaves with Ctrl+C from any question, and only leaves the command with Esc", async () => {
     for (const [keys, question] of [
       ["JOIN\r", "IP deste peer"],
       ["JOIN\r\r", "Porta deste peer"],
@@ -111,7 +111,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     }
   });
 
-  test("sees the place in a peer's queue, the latest one, until Ctrl+C gives it up", async () => {
+  test("a person at a terminal sees the position in a peer's queue, the latest one, until Ctrl+C gives it up", async () => {
     await using session = await open();
     session.press("JOIN\r\r\r\rSEARCH\rfila.mp4\rDOWNLOAD\r\r\r");
     await session.shows(/na fila de 127\.0\.0\.1:8777, posição 1\n127\.0\.0\.1:8776 · 2 arquivos · Ctrl\+C cancela/);
@@ -123,7 +123,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     ]);
   });
 
-  test("sees nothing left over when the screen scrolls, on a small window, or with lines that wrap", async () => {
+  test("a person at a terminal sees nothing left over when the screen scrolls, on a small window, or with lines that wrap", async () => {
     await using session = await open({ columns: 40, rows: 8 });
     const expected = ["Sou peer 127.0.0.1:8776 com arquivos aul", "a1.mp4 aula 2.mp4"];
     session.press("JOIN\r\r\r\r");
@@ -188,7 +188,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     },
   );
 
-  test("may be sent to the background at a question, in the menu and at the bar, and comes back whole", async () => {
+  test("a person at a terminal may be sent to the background at a question, in the menu and at the bar, and comes back whole", async () => {
     await using shell = openTerminal(["bash", "--norc", "-i"], {
       env: { PS1: "$ ", BASH_SILENCE_DEPRECATION_WARNING: "1" },
     });
@@ -233,7 +233,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     await shell.exit();
   });
 
-  test("may be stopped without a word, and draws anew what the terminal may have lost meanwhile", async () => {
+  test("a person at a terminal may be stopped without a word, and draws anew what the terminal may have lost meanwhile", async () => {
     await using session = await open();
     const before = session.raw().length;
     process.kill(session.pid, "SIGSTOP");
@@ -242,7 +242,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     expect(await leave(session)).toEqual([]);
   });
 
-  test("sees the row of a command go at Ctrl+C, whatever the terminal has echoed into it", async () => {
+  test("a person at a terminal sees the row of a command go at Ctrl+C, whatever the terminal has echoed into it", async () => {
     for (const typed of ["", "abc"]) {
       await using session = openTerminal(COMMAND, { env: { GET: "corre.mp4" } });
       await session.shows(/%/);
@@ -256,7 +256,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     }
   });
 
-  test("reads an error above the question that is being asked", async () => {
+  test("a person at a terminal reads an error above the question that is being asked", async () => {
     await using session = await open();
     session.press("JOIN\r\r\r\rSEARCH\rcai.mp4\r");
     await session.shows(FOUND);
@@ -268,7 +268,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     ]);
   });
 
-  test("is asked only for the port again when it is taken, the next free one being the default", async () => {
+  test("a person at a terminal is asked only for the port again when it is taken, the next free one being the default", async () => {
     await using session = await open();
     session.press("JOIN\r127.0.0.2\r\r/\r");
     await session.shows("[PORT_IN_USE]");
@@ -285,7 +285,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     expect((await leave(session)).length).toBe(3);
   });
 
-  test("loses no answer to a JOIN that was refused", async () => {
+  test("a person at a terminal loses no answer to a JOIN that was refused", async () => {
     await using session = await open();
     session.press("JOIN\r192.0.2.1\r8000\r/\r");
     await session.shows("[ADDRESS_MISMATCH]");
@@ -304,7 +304,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     await leave(session);
   });
 
-  test("goes from JOIN to SEARCH to DOWNLOAD by Enter alone, and each question names its file", async () => {
+  test("a person at a terminal goes from JOIN to SEARCH to DOWNLOAD by Enter alone, and each question names its file", async () => {
     await using session = await open();
     session.press("\r\r\r\r");
     await session.shows(/[●>] SEARCH\n/);
@@ -321,7 +321,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     expect((await leave(session)).length).toBe(4);
   });
 
-  test("sees how to leave and to go back, and how the peer stands, in a quiet line that goes with the rest", async () => {
+  test("a person at a terminal sees how to leave and to go back, and how the peer stands, in a quiet line that goes with the rest", async () => {
     await using session = await open();
     await session.endsWith(/^Ctrl\+C sai$/);
     session.press("JOIN\r");
@@ -335,7 +335,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     expect(session.screen().length).toBe(4);
   });
 
-  test("leaves with a word at the menu and at a question that it cannot answer", async () => {
+  test("a person at a terminal leaves with a word at the menu and at a question that it cannot answer", async () => {
     for (const keys of ["q\r", "JOIN\rsair\r", "JOIN\r\rexit\r", "JOIN\rvoltar\rajuda\rquit\r"]) {
       await using session = await open();
       session.press(keys);
@@ -344,7 +344,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     }
   });
 
-  test("is told when the server is back", async () => {
+  test("a person at a terminal is told when the server is back", async () => {
     await using session = await open();
     session.press("JOIN\r\r\r\rSEARCH\rcai e volta.mp4\r");
     await session.shows(FOUND);
@@ -357,7 +357,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     ]);
   });
 
-  test("reads ASCII signs where the console has no others", async () => {
+  test("a person at a terminal reads ASCII signs where the console has no others", async () => {
     await using session = await open({ env: { TERM: "linux" } });
     await session.shows("DOWNLOAD");
     expect(session.screen()).toEqual(["*  O que fazer?", "> JOIN", "  SEARCH", "  DOWNLOAD", "Ctrl+C sai"]);
@@ -367,7 +367,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     await leave(session);
   });
 
-  test("has one row for everything, and no escape sequence in it, on a terminal that knows none", async () => {
+  test("a person at a terminal has one row for everything, and no escape sequence in it, on a terminal that knows none", async () => {
     await using session = await open({ env: { TERM: "dumb" } });
     session.press("JOIN\r300.1", KEY.enter);
     await session.shows(/^300\.1█ {2}o IP deve ter quatro números de 0 a 255/m);
@@ -386,7 +386,7 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     expect(session.raw()).not.toContain("\x1b");
   });
 
-  test("sees nothing left over in a window of one row", async () => {
+  test("a person at a terminal sees nothing left over in a window of one row", async () => {
     await using session = await open({ columns: 60, rows: 1 });
     session.press("JOIN\r300.1", KEY.enter);
     await session.shows(/^300\.1█/m);
@@ -402,14 +402,14 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     ]);
   });
 
-  test("may paste thousands of lines, of which each is an answer or is told once, and nothing of them stays", async () => {
+  test("a person at a terminal may paste thousands of lines, of which each is an answer or is told once, and nothing of them stays", async () => {
     await using session = await open();
     session.press("JOIN\r\r\r\r", "xyz\r".repeat(500), "SEARCH\raula.mp4\r");
     await session.shows(FOUND);
     expect(await leave(session)).toEqual([JOINED, FOUND]);
   });
 
-  test("is told of a bug in one line", async () => {
+  test("a person at a terminal is told of a bug in one line", async () => {
     await using session = await open();
     session.press("JOIN\r\r6666\r\r");
     expect(await session.exit()).toBe(1);

@@ -27,7 +27,7 @@ beforeEach(() => {
   });
 });
 
-test("a piece that is as it was hashed is no damage, whoever says so however often", async () => {
+test("a piece that is as it was hashed is no damage, however many peers say so", async () => {
   for (let i = 0; i < 1000; i++) damage.hear("a.mp4", 7, `10.0.0.${i % 9}`);
   await clock.advance(0);
   expect(checked).toEqual(["a.mp4 7"]);

@@ -49,7 +49,7 @@ async function isGreeted(at: { ip: string; port: number }): Promise<boolean> {
 }
 
 describe("a listener", () => {
-  test("lets in as many as leave some descriptors over, turns the others away, and has a core for other work", async () => {
+  test("a listener lets in as many as leave some descriptors over, turns the others away, and has a core for other work", async () => {
     const { program, said, order } = start(64);
     await using _program = program;
     const at = { ip: "127.0.0.1", port: Number(await said()) };
@@ -63,7 +63,7 @@ describe("a listener", () => {
     await until("room for one more", () => isGreeted(at));
   });
 
-  test("that cannot be made says that descriptors are out, and no more of the address", async () => {
+  test("a listener that cannot be made says that descriptors are out, and no more of the address", async () => {
     const { program, said, order } = start(64);
     await using _program = program;
     await said();
@@ -72,7 +72,7 @@ describe("a listener", () => {
     expect(await order("listen")).toBe("NO_DESCRIPTORS");
   });
 
-  test("rests while files have taken every descriptor, and is back when they are given back", async () => {
+  test("a listener rests while files have taken every descriptor, and is back when they are given back", async () => {
     const { program, said, order } = start(64);
     await using _program = program;
     const at = { ip: "127.0.0.1", port: Number(await said()) };

@@ -40,8 +40,8 @@ function settled(to: Address): void {
   expect(opened()).toEqual([formatAddress(to)]);
 }
 
-describe("a listener", () => {
-  test("listens at both places until the move is settled, then at the new one or at the old one", () => {
+describe("a listener that moves", () => {
+  test("a listener that moves listens at both addresses until the move is settled, then at the new one or at the old one", () => {
     for (const keep of [true, false]) {
       settled(at(1));
       listener.take(at(2));
@@ -57,7 +57,7 @@ describe("a listener", () => {
     }
   });
 
-  test("that moves to where it is stays there, kept or not", () => {
+  test("a listener that moves to where it is stays there, kept or not", () => {
     settled(at(1));
     for (const keep of [true, false, true]) {
       expect(listener.take(at(1))).toEqual(at(1));
@@ -66,7 +66,7 @@ describe("a listener", () => {
     }
   });
 
-  test("gives up its own port for the same port of another address, and takes it back when that comes to nothing", () => {
+  test("a listener that moves gives up its own port for the same port of another address, and takes it back when that comes to nothing", () => {
     for (const keep of [false, true]) {
       settled(at(1));
       expect(listener.take(at(1, "0.0.0.0"))).toEqual(at(1, "0.0.0.0"));
@@ -76,7 +76,7 @@ describe("a listener", () => {
     }
   });
 
-  test("that another program's port refuses is where it was at once", () => {
+  test("a listener that another program's port refuses is where it was at once", () => {
     settled(at(1));
     open.push(at(2));
     expect(codeOf(listener.take(at(2)))).toBe("PORT_IN_USE");
@@ -87,7 +87,7 @@ describe("a listener", () => {
     expect(listener.settle(false)).toBeUndefined();
   });
 
-  test("says so when the place before cannot be taken again", () => {
+  test("a listener that moves says so when it cannot listen again at the address before", () => {
     settled(at(1));
     listener.take(at(1, "0.0.0.0"));
     refused = () => fault("PORT_IN_USE", "ours");
@@ -96,7 +96,7 @@ describe("a listener", () => {
     expect(listener.settle(false)).toBeUndefined();
   });
 
-  test("that tries one place after another leaves none of them behind", () => {
+  test("a listener that tries one address after another leaves none of them behind", () => {
     settled(at(1));
     for (const port of [2, 3, 4]) listener.take(at(port));
     expect(opened()).toEqual(["127.0.0.1:1", "127.0.0.1:4"]);

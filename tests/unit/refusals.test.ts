@@ -27,7 +27,7 @@ test("a file that may be taken later is told again after pauses that double up t
   expect(clock.pending).toBe(0);
 });
 
-test("one that was refused for good is told again only when something has changed", async () => {
+test("a file that was refused for good is told again only when something has changed", async () => {
   const { clock, refusals } = start();
   let told = 0;
   refusals.nudge();

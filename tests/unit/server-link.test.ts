@@ -70,8 +70,8 @@ async function redialled(count: number): Promise<FarEnd> {
   return last();
 }
 
-describe("JOIN", () => {
-  test("says HELLO, the address and every share, and waits for JOIN_OK (SPEC 5.b)", async () => {
+describe("a JOIN", () => {
+  test("a JOIN says HELLO, the address and every share, and waits for JOIN_OK (SPEC 5.b)", async () => {
     shares.push({ name: "b c.mp4", size: 2, root: "ab".repeat(32) });
     const joining = link.join(HERE);
     await turn();
@@ -81,7 +81,7 @@ describe("JOIN", () => {
     expect(good(await joining).address).toEqual(HERE);
   });
 
-  test("is SERVER_UNREACHABLE when nobody is there, and nothing is tried again", async () => {
+  test("a JOIN is SERVER_UNREACHABLE when no server listens, and nothing is tried again", async () => {
     net.up = false;
     expect(codeOf(await link.join(HERE))).toBe("SERVER_UNREACHABLE");
     net.up = true;
@@ -89,7 +89,7 @@ describe("JOIN", () => {
     expect(net.dialled.length).toBe(0);
   });
 
-  test("is SERVER_GONE when the server hangs up, or says nothing for REPLY_SECONDS_MAX", async () => {
+  test("a JOIN is SERVER_GONE when the server hangs up, or says nothing for REPLY_SECONDS_MAX", async () => {
     const first = link.join(HERE);
     await turn();
     last().close();
@@ -101,7 +101,7 @@ describe("JOIN", () => {
     expect(told).toEqual([]);
   });
 
-  test("that the server refuses is its fault, and the connection is given up", async () => {
+  test("a JOIN that the server refuses is its fault, and the connection is given up", async () => {
     const joining = link.join(HERE);
     await turn();
     last().say("HELLO 1\nERROR ADDRESS_TAKEN retry taken\n");
@@ -110,7 +110,7 @@ describe("JOIN", () => {
     expect(codeOf(await link.call({ verb: "PING" }))).toBe("NOT_JOINED");
   });
 
-  test("again moves over the same connection; refused, it stays where it was", async () => {
+  test("a JOIN again moves over the same connection; refused, it stays where it was", async () => {
     const far = await joined();
     const moving = link.join(THERE);
     await turn();
@@ -126,7 +126,7 @@ describe("JOIN", () => {
 describe("a call", () => {
   const SEARCH = { verb: "SEARCH", name: "a" } as const;
 
-  test("before JOIN is NOT_JOINED, while the server is away SERVER_GONE", async () => {
+  test("a call before JOIN is NOT_JOINED, while the server is away SERVER_GONE", async () => {
     expect(codeOf(await link.call(SEARCH))).toBe("NOT_JOINED");
     const far = await joined();
     const call = link.call({ verb: "WITHDRAW", name: "a" });
@@ -135,7 +135,7 @@ describe("a call", () => {
     expect(codeOf(await link.call({ verb: "WITHDRAW", name: "a" }))).toBe("SERVER_GONE");
   });
 
-  test("that asks waits for a server that comes back, whether it was asked before or after the loss", async () => {
+  test("a call that asks waits for a server that comes back, whether it was asked before or after the loss", async () => {
     const far = await joined();
     const before = link.call(SEARCH);
     far.close();
@@ -151,7 +151,7 @@ describe("a call", () => {
     expect(codeOf(await after)).toBe("no fault");
   });
 
-  test("that asks ends after RETURN_SECONDS_MAX without a server, and at once when we leave", async () => {
+  test("a call that asks ends after RETURN_SECONDS_MAX without a server, and at once when we leave", async () => {
     const far = await joined();
     net.up = false;
     far.close();
@@ -170,7 +170,7 @@ describe("a call", () => {
     expect(codeOf(await link.call(SEARCH))).toBe("NOT_JOINED");
   });
 
-  test("made while a JOIN is under way goes behind it, so that no share is lost between the two", async () => {
+  test("a call made while a JOIN is under way goes behind it, so that no share is lost between the two", async () => {
     const joining = link.join(HERE);
     await turn();
     const updating = link.call({ verb: "UPDATE", share: { name: "new.mp4", size: 3, root: undefined } });
@@ -180,7 +180,7 @@ describe("a call", () => {
     expect(codeOf(await updating)).toBe("no fault");
   });
 
-  test("made while the link comes back goes behind the JOIN too", async () => {
+  test("a call made while the link comes back goes behind the JOIN too", async () => {
     (await joined()).close();
     const far = await redialled(2);
     const updating = link.call({ verb: "UPDATE", share: { name: "new.mp4", size: 3, root: undefined } });
@@ -191,7 +191,7 @@ describe("a call", () => {
 });
 
 describe("the link", () => {
-  test("says PING every PING_SECONDS, well before the server would forget us", async () => {
+  test("the link says PING every PING_SECONDS, well before the server would forget us", async () => {
     const far = await joined();
     for (let i = 0; i < 5; i++) {
       await clock.advance(PING_SECONDS * 1000);
@@ -202,13 +202,13 @@ describe("the link", () => {
     expect(told).toEqual([]);
   });
 
-  test("notices within a PING and its deadline that the server has vanished", async () => {
+  test("the link notices within a PING and its deadline that the server has vanished", async () => {
     await joined();
     await clock.advance((PING_SECONDS + REPLY_SECONDS_MAX) * 1000);
     expect(told).toEqual(["lost"]);
   });
 
-  test("joins again by itself when the server comes back, with what is shared by then", async () => {
+  test("the link joins again by itself when the server comes back, with what is shared by then", async () => {
     const far = await joined();
     net.up = false;
     far.close();
@@ -227,7 +227,7 @@ describe("the link", () => {
     expect(codeOf(await call)).toBe("no fault");
   });
 
-  test("tries again when the server takes the JOIN badly, however often", async () => {
+  test("the link tries again when the server takes the JOIN badly, however often", async () => {
     (await joined()).close();
     for (let i = 2; i < 8; i++) {
       (await redialled(i)).say("HELLO 1\nERROR ADDRESS_TAKEN retry not yet\n");
@@ -239,7 +239,7 @@ describe("the link", () => {
     expect(told).toEqual(["lost", "back 9001"]);
   });
 
-  test("waits longer and longer, up to RECONNECT_MS_MAX, each wait partly random", async () => {
+  test("the link waits longer and longer, up to RECONNECT_MS_MAX, each wait partly random", async () => {
     const waits: number[] = [];
     let failedAt = 0;
     const connect: Net["connect"] = async (to, open) => {
@@ -283,13 +283,13 @@ describe("the link", () => {
   }
 
   for (const lasting of [0, 200, 1000, LASTED_SECONDS_MIN * 1000 - 1])
-    test(`waits longer and longer for a server that says JOIN_OK and hangs up after ${lasting} ms`, async () => {
+    test(`the link waits longer and longer for a server that says JOIN_OK and hangs up after ${lasting} ms`, async () => {
       (await joined()).close();
       const cycle = (0.75 * RECONNECT_MS_MAX + lasting) / 1000;
       expect(await joinsOf(120, lasting)).toBeLessThanOrEqual(6 + 120 / cycle);
     });
 
-  test("waits as at first once a connection has lasted", async () => {
+  test("the link waits as at first once a connection has lasted", async () => {
     (await joined()).close();
     await joinsOf(60, 0);
     const back = await redialled(net.dialled.length + 1);
@@ -304,7 +304,7 @@ describe("the link", () => {
     expect(net.dialled.length).toBe(count + 1);
   });
 
-  test("that is joined elsewhere while a return fails has one connection and one plan", async () => {
+  test("the link that is joined elsewhere while a return fails has one connection and one plan", async () => {
     const far = await joined();
     far.close();
     const returning = await redialled(2);
@@ -323,7 +323,7 @@ describe("the link", () => {
     expect(net.dialled.filter(({ state }) => state === "open").length).toBe(1);
   });
 
-  test("gives a server that says it is stopping time to start again, and spreads the return of many", async () => {
+  test("the link gives a server that says it is stopping time to start again, and spreads the return of many", async () => {
     const far = await joined();
     far.say("ERROR SHUTTING_DOWN retry the server is stopping\n");
     far.close();
@@ -333,7 +333,7 @@ describe("the link", () => {
     expect(net.dialled.length).toBe(2);
   });
 
-  test("keeps one connection only: a JOIN by the person while it comes back leaves no ghost", async () => {
+  test("the link keeps one connection only: a JOIN by the person while it comes back leaves no ghost", async () => {
     (await joined()).close();
     const returning = await redialled(2); // the link's own JOIN, not answered yet
     const moving = link.join(THERE);
@@ -351,7 +351,7 @@ describe("the link", () => {
     expect((await redialled(count + 1)).sent).toContain("JOIN 127.0.0.1:9002 ");
   });
 
-  test("leaves with LEAVE, and never comes back", async () => {
+  test("the link leaves with LEAVE, and never comes back", async () => {
     const far = await joined();
     const leaving = link.leave();
     expect(far.take()).toBe("LEAVE\n");
@@ -363,7 +363,7 @@ describe("the link", () => {
     expect(told).toEqual([]);
   });
 
-  test("leaves within two seconds although the server says nothing", async () => {
+  test("the link leaves within two seconds although the server says nothing", async () => {
     await joined();
     const leaving = link.leave();
     await clock.advance(2000);
@@ -371,7 +371,7 @@ describe("the link", () => {
     expect(last().state).not.toBe("open");
   });
 
-  test("that is left while it comes back stays away, also when its JOIN is answered later", async () => {
+  test("the link that is left while it comes back stays away, also when its JOIN is answered later", async () => {
     (await joined()).close();
     const returning = await redialled(2);
     await link.leave();
@@ -384,7 +384,7 @@ describe("the link", () => {
   });
 });
 
-describe("a peer to which nobody can connect", () => {
+describe("a peer that others cannot reach", () => {
   const KEY = "0123456789abcdef".repeat(2);
   const keyed = (): ServerLink =>
     createServerLink({
@@ -425,7 +425,7 @@ describe("a peer to which nobody can connect", () => {
     return sent;
   }
 
-  test("says its key, is told, and asks again after 5 s, doubling up to 5 min, until it is listed; told once", async () => {
+  test("a peer that others cannot reach says its key, is told, and asks again after 5 s, doubling up to 5 min, until it is listed; told once", async () => {
     expect(await enter(" unreachable")).toContain(`JOIN 127.0.0.1:9001 10 ${KEY}\n`);
     expect(await joinsWithin(1000, " unreachable")).toEqual([5, 15, 35, 75, 155, 315, 615, 915]);
     expect(told).toEqual([]);
@@ -434,7 +434,7 @@ describe("a peer to which nobody can connect", () => {
     expect(await joinsWithin(700, "")).toEqual([]);
   });
 
-  test("joins where the person says at once, and asks again from there", async () => {
+  test("a peer that others cannot reach joins where the person says at once, and asks again from there", async () => {
     await enter(" unreachable");
     await joinsWithin(30, " unreachable");
     const moving = link.join(HERE);
@@ -448,7 +448,7 @@ describe("a peer to which nobody can connect", () => {
     expect(await joinsWithin(600, "")).toEqual([]);
   });
 
-  test("may be moved while it asks again, and what comes of that does not stand in the way", async () => {
+  test("a peer that others cannot reach may be moved while it asks again, and what comes of that does not stand in the way", async () => {
     await enter(" unreachable");
     await clock.advance(5000);
     const asked = last().take();
@@ -463,7 +463,7 @@ describe("a peer to which nobody can connect", () => {
     expect(await joinsWithin(600, "")).toEqual([]);
   });
 
-  test("hears of it when it comes back to a server, and only when it is news", async () => {
+  test("a peer that others cannot reach hears of it when it comes back to a server, and only when it is news", async () => {
     await enter("");
     last().close();
     reply(await redialled(2), " unreachable");
@@ -480,7 +480,7 @@ describe("a peer to which nobody can connect", () => {
     expect(await joinsWithin(600, "")).toEqual([]);
   });
 
-  test("that came to ask is not listed; one that came for a file, a little later", async () => {
+  test("a peer that others cannot reach and that came to ask is not listed; one that came for a file, a little later", async () => {
     expect(await enter("", "never")).toContain("JOIN 127.0.0.1:9001 10 -\n");
     expect(await joinsWithin(600, "")).toEqual([]);
     last().close();

@@ -41,7 +41,7 @@ function listening(onOpen: (seen: Seen) => void = () => undefined): { listener: 
 const first = (all: Seen[]) => until("a connection", () => all[0]);
 
 describe("a connection", () => {
-  test("knows both of its ends", async () => {
+  test("a connection knows both of its ends", async () => {
     const { listener, all } = listening();
     using raw = await openRaw(listener.address);
     const { connection } = await first(all);
@@ -49,7 +49,7 @@ describe("a connection", () => {
     expect(connection.local).toEqual(listener.address);
   });
 
-  test("delivers what one write could not take, in order, and says drain once it has left", async () => {
+  test("a connection delivers what one write could not take, in order, and says drain once it has left", async () => {
     const { listener, all } = listening();
     using raw = await openRaw(listener.address);
     const { connection, events } = await first(all);
@@ -64,7 +64,7 @@ describe("a connection", () => {
     expect(connection.queued).toBe(0);
   });
 
-  test("says goodbye after everything queued has left", async () => {
+  test("a connection says goodbye after everything queued has left", async () => {
     const { listener, all } = listening();
     using raw = await openRaw(listener.address);
     const { connection } = await first(all);
@@ -78,7 +78,7 @@ describe("a connection", () => {
     expect(raw.received).toBe((16 << 20) + 4);
   });
 
-  test("is closed after a goodbye although the other side reads nothing and says nothing", async () => {
+  test("a connection is closed after a goodbye although the other side reads nothing and says nothing", async () => {
     const { listener, all } = listening();
     using raw = await openRaw(listener.address);
     const { connection, events } = await first(all);
@@ -89,7 +89,7 @@ describe("a connection", () => {
     await until("the close", () => events.includes("close"), 15);
   });
 
-  test("tells `close` once and last, however it ends", async () => {
+  test("a connection tells `close` once and last, however it ends", async () => {
     const { listener, all } = listening();
     const raws = [await openRaw(listener.address), await openRaw(listener.address), await openRaw(listener.address)];
     await until("three connections", () => all.length === 3);
@@ -107,7 +107,7 @@ describe("a connection", () => {
     }
   });
 
-  test("that is paused gets no data until it is resumed", async () => {
+  test("a connection that is paused gets no data until it is resumed", async () => {
     const { listener, all } = listening(({ connection }) => connection.pause());
     using raw = await openRaw(listener.address);
     raw.send("PING\n");
@@ -122,7 +122,7 @@ describe("a connection", () => {
 });
 
 describe("dialling", () => {
-  test("dialling a port without a listener is PEER_UNREACHABLE, because the connection is refused", async () => {
+  test("a dial to a port without a listener is PEER_UNREACHABLE, because the connection is refused", async () => {
     const { listener } = listening();
     listener.close();
     const opened: Connection[] = [];
@@ -136,7 +136,7 @@ describe("dialling", () => {
 });
 
 describe("a listener", () => {
-  test("accepts others after many that hung up at once", async () => {
+  test("a listener accepts others after many that hung up at once", async () => {
     const { listener, all } = listening();
     for (let i = 0; i < 200; i++) (await openRaw(listener.address)).destroy();
     using raw = await openRaw(listener.address);
@@ -145,7 +145,7 @@ describe("a listener", () => {
     await until("the others' end", () => all.filter(({ events }) => events.includes("close")).length === 200);
   });
 
-  test("hands over no connection that was reset before it was accepted: such a one has no other end", async () => {
+  test("a listener hands over no connection that was reset before it was accepted: such a one has no other end", async () => {
     const { listener, all } = listening();
     // Another process, so that this one sleeps meanwhile and finds every connection reset when it comes to accept.
     const reset = `for (let i = 0; i < 20; i++) await new Promise((done) => Bun.connect({ hostname: "127.0.0.1",
@@ -157,7 +157,7 @@ describe("a listener", () => {
     expect(all.map(({ connection }) => typeof connection.remote.ip)).toEqual(all.map(() => "string"));
   });
 
-  test("gives its port free at once, connections and all", async () => {
+  test("a listener gives its port free at once, connections and all", async () => {
     const { listener, all } = listening();
     using raw = await openRaw(listener.address);
     (await first(all)).connection.destroy();
