@@ -106,7 +106,6 @@ const TOO_LARGE: readonly string[] = [
   "src/catalog/redis-link.ts createRedisLink",
   "src/catalog/table/entry-table.ts createEntryTable",
   "src/servidor/request-handler.ts createRequestHandler",
-  "src/download/disk/part-file.ts createPartFile",
 ];
 const TOO_MANY_PARAMETERS: readonly string[] = [
   "src/catalog/answer.ts answer",
@@ -149,11 +148,6 @@ const WITH_UNNAMED_PERSONS: readonly string[] = [
   "src/catalog/table/string-pool.ts",
   "src/catalog/time-slices.ts",
   "src/catalog/words/words.ts",
-  "src/download/disk/journal-file.ts",
-  "src/download/disk/part-file.ts",
-  "src/download/pieces/partial-pieces.ts",
-  "src/download/pieces/piece-partition.ts",
-  "src/download/pieces/piece-picker.ts",
   "src/napster-server.ts",
   "src/protocol/limits.ts",
   "src/servidor.ts",

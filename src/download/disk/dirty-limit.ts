@@ -5,8 +5,8 @@
 const MIB = 1024 * 1024;
 // What a power cut would fetch twice, and what the disk is still busy with when the last byte comes. With less, lanes
 // stood still during each sync, and a fast disk half of the time.
-const AHEAD_BYTES_MIN = 48 * MIB;
-const AHEAD_BYTES_MAX = 512 * MIB;
+const DIRTY_BYTES_MIN = 48 * MIB;
+const DIRTY_BYTES_MAX = 512 * MIB;
 
 export type DirtyLimit = {
   /** So many bytes may be written that no sync has answered for. */
@@ -16,14 +16,14 @@ export type DirtyLimit = {
 };
 
 export function createDirtyLimit(): DirtyLimit {
-  let bytesMost = AHEAD_BYTES_MIN;
+  let bytesMost = DIRTY_BYTES_MIN;
   return {
     get bytesMost() {
       return bytesMost;
     },
     measure(bytes, ms) {
       const perSecond = bytes / (Math.max(1, ms) / 1000);
-      bytesMost = Math.min(Math.max(perSecond, AHEAD_BYTES_MIN), AHEAD_BYTES_MAX);
+      bytesMost = Math.min(Math.max(perSecond, DIRTY_BYTES_MIN), DIRTY_BYTES_MAX);
     },
   };
 }
