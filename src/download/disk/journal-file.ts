@@ -1,6 +1,6 @@
 // The journal on the disk: read once, headed, and then only added to.
 // Invariant: records lie one after another, in the order in which they were given, each where the last good one ended.
-// Never: decides what a record says or when it may be said (storage.ts does).
+// Never: decides what a record says or when it may be said (part-file.ts does).
 
 import type { WorkFile } from "../../content/part-workspace.ts";
 import { type Fault, isFault } from "../../protocol/fault.ts";
@@ -41,7 +41,7 @@ export function createJournalFile(file: WorkFile): JournalFile {
     return failed;
   }
 
-  /** The sync is in nobody's way: a disk that takes seconds for it does not keep others from adding what they have. */
+  /** Others may append while the sync lasts, which may be seconds. */
   async function appendSynced(records: readonly Uint8Array[]): Promise<Fault | undefined> {
     const bytes = Buffer.concat(records);
     let end = 0;
@@ -52,7 +52,7 @@ export function createJournalFile(file: WorkFile): JournalFile {
     });
     if (unwritten !== undefined) return unwritten;
     const unsynced = await file.sync();
-    // Tried again and again they must not fill the disk. Where others follow already, they are there twice.
+    // Tried again and again, these records must not fill the disk. Where others follow already, they are there twice.
     if (unsynced !== undefined)
       await inTurn(async () => {
         if (tail === end) tail -= bytes.length;
@@ -87,7 +87,7 @@ export function createJournalFile(file: WorkFile): JournalFile {
       return inTurn(async () => {
         if (head === undefined || head.root !== undefined) return;
         const named = { ...head, root };
-        // Where it fails, the journal goes on being of no content in particular, and the next run judges every piece.
+        // After a failure the journal is still of no content in particular, and the next run compares every piece.
         if ((await file.writeAt(encodeHead(named), 0)) === undefined) head = named;
       });
     },

@@ -28,12 +28,12 @@ export type GetPipeline = {
  * has asked for comes before its source takes it for idle, whatever the systems on both sides hold; a fast one asks for
  * whole pieces.
  */
-const AHEAD_SECONDS = 8;
-const AHEAD_BYTES_MIN = 64 * 1024;
+const PIPELINE_SECONDS = 8;
+const PIPELINE_BYTES_MIN = 64 * 1024;
 /** The same before anything has come. */
-const AHEAD_BYTES_FIRST = 256 * 1024;
+const PIPELINE_BYTES_FIRST = 256 * 1024;
 /** The same, in seconds of our own limit. */
-const AHEAD_LIMIT_SECONDS = 4;
+const PIPELINE_LIMIT_SECONDS = 4;
 
 /** `rateMax` is our own limit in bytes per second, or Infinity. */
 export function createGetPipeline(clock: Clock, rateMax: number, send: (get: Range) => void): GetPipeline {
@@ -46,8 +46,8 @@ export function createGetPipeline(clock: Clock, rateMax: number, send: (get: Ran
     add: (range) => void unsent.push(range),
     ask() {
       if (unsent.length === 0) return;
-      const worth = tested ? Math.max(AHEAD_BYTES_MIN, meter.rate() * AHEAD_SECONDS) : AHEAD_BYTES_FIRST;
-      const most = blocksOf(Math.min(worth, rateMax * AHEAD_LIMIT_SECONDS));
+      const worth = tested ? Math.max(PIPELINE_BYTES_MIN, meter.rate() * PIPELINE_SECONDS) : PIPELINE_BYTES_FIRST;
+      const most = blocksOf(Math.min(worth, rateMax * PIPELINE_LIMIT_SECONDS));
       for (let range = unsent[0]; range !== undefined && coming < most; range = unsent[0]) {
         const get = { offset: range.offset, length: Math.min(range.length, most) };
         range.offset += get.length;

@@ -18,8 +18,8 @@ export type LaneThreads = {
 type Thread = { readonly worker: Worker; readonly lanes: Map<LaneId, (event: LaneEvent) => void> };
 
 /**
- * So many threads, which start while the source is still being asked; lanes are dealt to them in turn. With `maxDownloadRate` (bytes
- * per second for all lanes together) there is one thread only, because a rate cannot be shared by two without waste.
+ * Starts `threadCount` threads at once; lanes are dealt to them in turn. With `maxDownloadRate` (bytes
+ * per second for all lanes together) there is one thread only: two cannot share a rate without waste.
  */
 export function createLaneThreads(threadCount: number, { maxDownloadRate, stallSeconds }: LanePolicy): LaneThreads {
   const count = maxDownloadRate === undefined ? threadCount : 1;

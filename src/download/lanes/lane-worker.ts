@@ -1,6 +1,6 @@
 // A thread that carries lanes: messages in, lanes at work, messages out.
 // Invariant: everything that crosses the thread border is plain data of the types below, marked with its lane.
-// Never: holds logic of its own.
+// Never: decides anything.
 
 import { createPieceHasher } from "../../content/hashing/merkle.ts";
 import { type Watch, watched } from "../../content/overwrite-watch.ts";

@@ -30,7 +30,7 @@ export type PieceWriter = {
   readonly idle: boolean;
 };
 
-const READ_BYTES = 512 * 1024;
+const READ_BACK_BYTES = 512 * 1024;
 
 export function createPieceWriter({ hasher, write, read }: PieceWriterOptions): PieceWriter {
   const orders: Order[] = [];
@@ -38,7 +38,7 @@ export function createPieceWriter({ hasher, write, read }: PieceWriterOptions): 
 
   /** A piece that goes on where it broke off: its hash begins with what the disk holds of it. */
   function readBack({ offset, have = 0 }: Order): Fault | undefined {
-    const buffer = new Uint8Array(Math.min(have, READ_BYTES));
+    const buffer = new Uint8Array(Math.min(have, READ_BACK_BYTES));
     while (filled < have) {
       const into = buffer.subarray(0, have - filled);
       const bytes = read(into, offset + filled);

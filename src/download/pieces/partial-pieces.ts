@@ -1,10 +1,10 @@
-// Pieces that are not whole: how much of each is in the .part, from its beginning on, and who sent it. PURE.
-// Invariant: a piece that turns out wrong has one culprit, or is fetched again whole from one source before anyone is blamed.
+// Pieces that are not whole: how much of each is in the .part, from its beginning on, and which sources sent it. PURE.
+// Invariant: a piece that turns out wrong has one culprit, or is fetched again whole from one source before a source is blamed.
 // Never: believes a byte; the piece's hash is compared when it is whole.
 
 import { BLOCK_BYTES } from "../../protocol/limits.ts";
 
-/** Who sent the bytes that an earlier run left. */
+/** Stands for the sources of an earlier run. */
 export const EARLIER_RUN = "";
 
 export type PartialPieces = {
@@ -19,7 +19,7 @@ export type PartialPieces = {
   forgetAll(): void;
   /** The piece is whole and wrong. Whether `source`, which sent it from the byte `from` on, sent all of it. */
   wrong(index: number, source: string, from: number): boolean;
-  /** The same as `have`, whoever sends the rest. */
+  /** The same as `have`, for a source that would send the rest of any. */
   all(): Iterable<readonly [index: number, bytes: number]>;
   readonly bytes: number;
 };

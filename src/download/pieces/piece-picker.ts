@@ -8,13 +8,13 @@ import type { Order } from "../lanes/piece-writer.ts";
 import { createPartialPieces, EARLIER_RUN } from "./partial-pieces.ts";
 import { createPartition } from "./piece-partition.ts";
 
-/** A lane, as the scheduler tells one from another. */
+/** A lane; no two of a download have the same number. */
 export type LaneId = number;
 
-/** Which pieces a source has: all, or those whose bit is set (bits.ts). */
+/** Which pieces a source has: all, or those whose bit is set (bitfield.ts). */
 export type Available = "all" | Uint8Array;
 
-/** Somebody who is downloading the same. */
+/** A peer that is downloading the same. */
 export type PartialHolder = { readonly name: string; readonly pieces: Uint8Array };
 
 const MISSING = 0;
@@ -41,13 +41,13 @@ export type PiecePicker = {
   /**
    * What the partial holders among the sources have now. With any, the rarest piece comes first, ties by lot, so that
    * many who download at once fetch different pieces and trade them; a source of all is asked for our own part
-   * (parts.ts) of what none of them has. With none, pieces come in their order, those of a small file by lot: of few
+   * (piece-partition.ts) of what none of them has. With none, pieces come in their order, those of a small file by lot: of few
    * pieces, many who begin at once would all fetch the first ones.
    */
   setPartials(partials: readonly PartialHolder[]): void;
-  /** Everybody else who downloads the same now, whether a source of ours or not; until then it is the partial holders. */
+  /** All others who download the same now, sources of ours or not; until then the partial holders count as all. */
   setPlayers(names: readonly string[]): void;
-  /** Its bytes are on the disk and its hash was right, or cannot be judged yet. */
+  /** Its bytes are on the disk and its hash was right, or there is no layer to compare it with. */
   arrived(index: number): void;
   /** Wrong bytes: it is missing again. */
   failed(index: number): void;
@@ -74,10 +74,10 @@ export type PiecePicker = {
 /** In a larger file, what is fetched twice at the beginning is little, and a disk is written faster in order. */
 const SHUFFLED_PIECES_MAX = 1000;
 
-/** Who was asked for a piece, from which of its bytes on. */
+/** The lane and source that were asked for a piece, from byte `have` of it on. */
 type Ordered = { readonly lane: LaneId; readonly source: string; readonly have: number };
 
-/** The rank of what somebody else is about to fetch from a source of all: after everything else. */
+/** The rank of a piece that another downloader fetches from a source of all: after everything else. */
 const THEIRS = Number.POSITIVE_INFINITY;
 
 /** `random` gives 0 ≤ r < 1; `self` is the name under which others know us. */
@@ -202,7 +202,7 @@ type Rarity = Pick<PiecePicker, "setPartials" | "setPlayers"> & {
 
 /** Which of the missing pieces comes first, by what others have and fetch. */
 function createRarity(pieces: number, random: () => number, self: string): Rarity {
-  const parts = createPartition(self);
+  const partition = createPartition(self);
   let dealt = false; // to players that we were told of
   let counts = unknown(); // how many partial holders have each piece; undefined: in their order
 
@@ -218,7 +218,7 @@ function createRarity(pieces: number, random: () => number, self: string): Rarit
       if (!canOrder(index)) continue;
       if (counts === undefined) return index;
       const count = counts[index] as number;
-      const rank = count === 0 && available === "all" && !parts.isOurs(index) ? THEIRS : count;
+      const rank = count === 0 && available === "all" && !partition.isOurs(index) ? THEIRS : count;
       if (best !== undefined && rank > bestRank) continue;
       ties = best === undefined || rank < bestRank ? 1 : ties + 1;
       if (random() * ties < 1) best = index; // each of the ties with the same chance
@@ -230,7 +230,7 @@ function createRarity(pieces: number, random: () => number, self: string): Rarit
   return {
     pick,
     setPartials(partials) {
-      if (!dealt) parts.setOthers(partials.map(({ name }) => name));
+      if (!dealt) partition.setOthers(partials.map(({ name }) => name));
       counts = partials.length === 0 ? unknown() : new Uint16Array(pieces);
       if (counts === undefined) return;
       for (const partial of partials) {
@@ -240,7 +240,7 @@ function createRarity(pieces: number, random: () => number, self: string): Rarit
     },
     setPlayers(names) {
       dealt = true;
-      parts.setOthers(names);
+      partition.setOthers(names);
     },
   };
 }

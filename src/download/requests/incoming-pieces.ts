@@ -23,8 +23,8 @@ export type IncomingPieces = {
 };
 
 /** What came of a piece is noted after so long, and so much: a few times for each piece of a slow download, never of a fast one. */
-const NOTE_MS = 5000;
-const NOTE_BYTES = 4 * BLOCK_BYTES;
+const BEGUN_NOTE_MS = 5000;
+const BEGUN_NOTE_BYTES = 4 * BLOCK_BYTES;
 
 export function createIncomingPieces(
   picker: PiecePicker,
@@ -45,7 +45,8 @@ export function createIncomingPieces(
     blocks(index, bytes) {
       picker.came(index, bytes);
       const before = noted.get(index);
-      if (before === undefined || clock.now() - before.at < NOTE_MS || bytes - before.bytes < NOTE_BYTES) return;
+      if (before === undefined || clock.now() - before.at < BEGUN_NOTE_MS || bytes - before.bytes < BEGUN_NOTE_BYTES)
+        return;
       note(index, bytes - (bytes % BLOCK_BYTES));
     },
     piece(index, hash) {

@@ -1,18 +1,19 @@
-// How much one lane may have on order: enough to keep its link full, little enough that a slow one hoards nothing.
-// Invariant: never below one piece; never above ORDERED_BYTES_MAX and the piece that follows what is nearly here.
-// Never: decides which piece; that is the scheduler's.
+// How much one lane may have on order: enough to keep its link full, and no pieces that other lanes would bring sooner.
+// Invariant: never below one piece; never above WINDOW_BYTES_MAX and the piece that follows what is nearly here.
+// Never: decides which piece; the piece picker does.
 
 import { UPLOAD_BYTES_PER_SECOND_MIN } from "../../protocol/limits.ts";
 import type { Clock } from "../../shared/clock.ts";
 import { createRateMeter } from "../rate-meter.ts";
 
 export type RequestWindow = {
-  /** Bytes on order, and how long what is still to come of them takes at the lane's rate; Infinity when nothing has come yet. */
+  /** Bytes on order. */
   readonly ordered: number;
+  /** How long what is still to come of them takes at the lane's rate; Infinity when nothing has come yet. */
   secondsLeft(): number;
   /** Whether anything has come at all. */
   readonly tested: boolean;
-  /** Since something came, or was ordered of one that had nothing to do; 0 with nothing on order. */
+  /** Since a piece came, or was ordered from an idle lane; 0 with nothing on order. */
   waitedSeconds(): number;
   /** Bytes per second when something last came. */
   rate(): number;
@@ -25,39 +26,39 @@ export type RequestWindow = {
   arrived(bytes: number): void;
 };
 
-const ORDERED_BYTES_MAX = 16 * 1024 * 1024;
+const WINDOW_BYTES_MAX = 16 * 1024 * 1024;
 /** What is on order should last this long, or this many round trips where that is longer. */
-const AHEAD_SECONDS = 0.25;
-const AHEAD_ROUND_TRIPS = 4;
-/** What has come is told a while later. */
+const WINDOW_SECONDS = 0.25;
+const WINDOW_ROUND_TRIPS = 4;
+/** A lane reports what has come up to so much later. */
 const REPORT_SECONDS = 0.25;
-/** A far link takes so much before the first piece is whole. */
+/** The first window of a far lane: its link takes so much in before the first piece is whole. */
 const FAR_LEAST_BYTES = 512 * 1024;
 
-/** Beyond this distance one connection cannot fill the link. */
+/** With a longer round trip one connection cannot fill the link. */
 export const FAR_MS = 20;
 
-/** From this rate on (bytes per second), a second thread has something to do. */
+/** From this rate on (bytes per second) two threads fetch faster than one. */
 const FAST_RATE = 32 * 1024 * 1024;
 
 /**
- * Connections to one source: a fast one keeps two threads busy when it is the only one, and a far one needs more to be
- * filled. A slow one with one connection has less on the way that others may get from it as well.
+ * Lanes to one source: a fast source keeps two threads busy when it is the only one, and a far link takes several
+ * connections to be filled. A slow source has one lane, so that less is on order there.
  */
 export function lanesWanted(roundTripMs: number, alone: boolean, rate: number): number {
   const isFar = roundTripMs > FAR_MS;
   return (isFar ? 2 : 1) * (alone && (isFar || rate >= FAST_RATE) ? 2 : 1);
 }
 
-/** Below this limit of our own (bytes per second) a second connection to a source has nothing to do. */
+/** Below this limit of our own (bytes per second) a second lane to a source would be idle. */
 const FEW_LANES_RATE = 1024 * 1024;
 
-/** How many lanes to a source `wanted` comes to under our own limit. */
+/** How many lanes to a source of those `wanted` our own limit (bytes per second) leaves. */
 export function lanesWithin(limit: number | undefined, wanted: number): number {
   return limit !== undefined && limit < FEW_LANES_RATE ? 1 : wanted;
 }
 
-/** How many sources, up to `most`, our own limit feeds so well that none of them takes us for too slow. */
+/** How many sources, up to `most`, our own limit (bytes per second) lets us take from fast enough for each to keep us. */
 export function sourcesWithin(limit: number | undefined, most: number): number {
   return limit === undefined
     ? most
@@ -65,7 +66,7 @@ export function sourcesWithin(limit: number | undefined, most: number): number {
 }
 
 export function createRequestWindow(pieceBytes: number, roundTripMs: number, clock: Clock): RequestWindow {
-  const aheadSeconds = Math.max(AHEAD_SECONDS, (AHEAD_ROUND_TRIPS * roundTripMs) / 1000);
+  const windowSeconds = Math.max(WINDOW_SECONDS, (WINDOW_ROUND_TRIPS * roundTripMs) / 1000);
   const meter = createRateMeter(clock);
   const least = roundTripMs > FAR_MS ? Math.max(FAR_LEAST_BYTES, pieceBytes) : pieceBytes;
   let limit = least;
@@ -88,7 +89,7 @@ export function createRequestWindow(pieceBytes: number, roundTripMs: number, clo
     hasRoom: (bytes) =>
       ordered === 0 ||
       ordered + bytes <= limit ||
-      (ordered <= pieceBytes && ordered - came <= lastRate * (aheadSeconds + REPORT_SECONDS)),
+      (ordered <= pieceBytes && ordered - came <= lastRate * (windowSeconds + REPORT_SECONDS)),
     order(bytes) {
       if (ordered === 0) since = clock.now();
       ordered += bytes;
@@ -104,8 +105,8 @@ export function createRequestWindow(pieceBytes: number, roundTripMs: number, clo
       meter.add(bytes);
       lastRate = meter.rate();
       // As TCP opens its window: as much again as came, up to what the rate is good for.
-      const worth = Math.max(least, lastRate * aheadSeconds);
-      limit = Math.min(limit + bytes, worth, Math.max(least, ORDERED_BYTES_MAX));
+      const worth = Math.max(least, lastRate * windowSeconds);
+      limit = Math.min(limit + bytes, worth, Math.max(least, WINDOW_BYTES_MAX));
     },
   };
 }

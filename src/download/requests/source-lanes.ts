@@ -47,8 +47,8 @@ export type SourceLanesHandlers = {
   over(entry: Active, lane: Working, why: Fault, unfinished: number): void;
 };
 
-/** Of all lanes together. What the program's sudden end would fetch twice stays below 64 MiB: this, and what the part file has not noted yet. */
-const ALL_ORDERED_BYTES_MAX = 48 * 1024 * 1024;
+/** Of all lanes together. What the program's sudden end costs stays below 64 MiB: this, and what the part file has not noted. */
+const ORDERED_BYTES_MAX = 48 * 1024 * 1024;
 
 export function createSourceLanes(
   options: SourceLanesOptions,
@@ -79,7 +79,7 @@ export function createSourceLanes(
   function fill(entry: Active, id: LaneId): void {
     const working = entry.lanes.get(id);
     if (working === undefined || paused !== undefined) return;
-    const bytesMost = Math.min(ALL_ORDERED_BYTES_MAX, partFile.roomBytes());
+    const bytesMost = Math.min(ORDERED_BYTES_MAX, partFile.roomBytes());
     while (working.window.hasRoom(pieceBytes) && picker.orderedBytes + pieceBytes <= bytesMost) {
       const order = picker.next(id, entry.available, formatAddress(entry.source.address));
       if (order === undefined) return;

@@ -1,6 +1,6 @@
-// When to take a slow lane's orders away: near the end, when another has nothing to do and would be done much sooner.
-// Invariant: an order is taken only when the helper needs a small part of the time that the slow lane would.
-// Never: takes from a lane of the helper's own source, or what the helper does not have.
+// When a straggler is closed: near the end, when an idle lane would fetch its pieces much sooner.
+// Invariant: a lane is named only when an idle one needs a small part of the time that it would.
+// Never: counts on a lane of the same source, or on one whose source lacks a piece.
 
 import { type Clock, every } from "../../shared/clock.ts";
 import type { Available, LaneId } from "../pieces/piece-picker.ts";
@@ -12,32 +12,32 @@ export type HasLanes = {
   readonly available: Available;
 };
 
-const LOOK_MS = 500;
+const STRAGGLERS_EVERY_MS = 500;
 /** A lane that needs longer than this for its orders is slow… */
 const SLOW_SECONDS = 2;
 /** …if an idle one would need less than this part of that time. */
-const SLOW_FACTOR = 3;
-/** An idle lane that has never brought anything gets its chance when the slow one has brought nothing for so long. */
+const SOONER_FACTOR = 3;
+/** An idle lane of unknown rate takes over when the slow one has brought nothing for so long. */
 const UNTESTED_SECONDS = 10;
 
 /**
- * Looks twice a second whether there is a lane to relieve, the slowest first. `canTake` says whether a source that has
- * so much has all that a lane has on order. Returns how to stop.
+ * Looks twice a second for a straggler, and names the slowest. `canTake` says whether a source with those pieces has all
+ * that a lane has on order. Returns how to stop.
  */
 export function takeOverStragglers<S extends HasLanes>(
   clock: Clock,
   sources: () => Iterable<S>,
   canTake: (lane: LaneId, available: Available) => boolean,
-  relieve: (source: S, lane: LaneId) => void,
+  onStraggler: (source: S, lane: LaneId) => void,
 ): () => void {
-  return every(clock, LOOK_MS, () => {
-    const slow = laneToRelieve(sources(), canTake);
-    if (slow !== undefined) relieve(slow.source, slow.lane);
+  return every(clock, STRAGGLERS_EVERY_MS, () => {
+    const slow = findStraggler(sources(), canTake);
+    if (slow !== undefined) onStraggler(slow.source, slow.lane);
   });
 }
 
 /** Undefined when every lane is busy or fast enough. */
-function laneToRelieve<S extends HasLanes>(
+function findStraggler<S extends HasLanes>(
   sources: Iterable<S>,
   canTake: (lane: LaneId, available: Available) => boolean,
 ): { source: S; lane: LaneId } | undefined {
@@ -53,7 +53,7 @@ function laneToRelieve<S extends HasLanes>(
   );
   const helps = ({ window }: { window: RequestWindow }): boolean =>
     window.tested
-      ? slow.window.secondsLeft() > SLOW_FACTOR * (slow.window.ordered / window.rate())
+      ? slow.window.secondsLeft() > SOONER_FACTOR * (slow.window.ordered / window.rate())
       : slow.window.waitedSeconds() > UNTESTED_SECONDS;
   return idle.some(helps) ? slow : undefined;
 }
