@@ -21,10 +21,10 @@ import { damagedComplaint, leftOutComplaint, refusedComplaint, withdrawnComplain
 import { UNRECORDED } from "./console/text/hash-complaints.ts";
 import { peerHelp } from "./console/text/help.ts";
 import { createJsonReport, createReport, type Report } from "./console/text/report.ts";
+import { chosenFault, defaultFolder, isWide } from "./content/default-folder.ts";
 import { createHashCache } from "./content/hashing/hash-cache.ts";
 import { createHasher } from "./content/hashing/hasher.ts";
 import { hashFiles, verifyFolder } from "./content/hashing/verify.ts";
-import { chosenFault, defaultFolder, isWide } from "./content/places.ts";
 import { Peer, type PeerEvent, resolveHost } from "./peer.ts";
 import type { Address } from "./protocol/address.ts";
 import { type Fault, isFault } from "./protocol/fault.ts";

@@ -5,7 +5,7 @@
 import { emptyListing, isDotFile, type Listing, type Skipped } from "./content/folder.ts";
 import { createHasher } from "./content/hashing/hasher.ts";
 import { isPieceDamaged } from "./content/hashing/verify.ts";
-import { createLibrary, type Hashing, type Held, type Library } from "./content/library.ts";
+import { createLibrary, type Hashing, type Library, type LibraryFile } from "./content/library.ts";
 import { NO_OFFER } from "./content/part-workspace.ts";
 import { finalPath } from "./content/safe-files.ts";
 import { download } from "./download/download.ts";
@@ -361,11 +361,11 @@ export class Peer {
   }
 
   /** A file is shared from now on, or more is known of it. While a JOIN is under way the server is told after it. */
-  async #announce(library: Library, held: Held): Promise<void> {
+  async #announce(library: Library, file: LibraryFile): Promise<void> {
     if (this.#membership?.library !== library) return;
-    this.#uploads?.put(entryOf(library, held));
-    const { root } = held;
-    const { name } = held.local;
+    this.#uploads?.put(entryOf(library, file));
+    const { root } = file;
+    const { name } = file.local;
     if (this.#withdrawn.delete(name)) this.#options.onEvent({ type: "returned", name });
     if (root !== undefined) this.#options.onEvent({ type: "hashed", name, root });
     await this.#joining;

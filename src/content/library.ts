@@ -12,7 +12,7 @@ import { type Hashed, pieceBytesFor } from "./hashing/merkle.ts";
 import { finalPath, isPassing, isUntouched, type Stamp, sameStamp, stampFile as stampHere } from "./safe-files.ts";
 
 /** A file of the folder and what is known of its content. The layer is in memory only once it is needed. */
-export type Held = {
+export type LibraryFile = {
   readonly local: LocalShare;
   readonly pieceBytes: number;
   readonly root: Root | undefined;
@@ -30,14 +30,14 @@ export type Hashing = {
 export type Library = {
   readonly folder: string;
   names(): readonly string[];
-  get(name: string): Held | undefined;
-  all(): IterableIterator<Held>;
+  get(name: string): LibraryFile | undefined;
+  all(): IterableIterator<LibraryFile>;
   /** As the server is told. */
   shares(): IterableIterator<Share>;
   /** A download has put `name` there: from now on it is shared, its content known. Undefined when it is gone already. */
-  add(name: string, hashed: Hashed): Promise<Held | undefined>;
+  add(name: string, hashed: Hashed): Promise<LibraryFile | undefined>;
   /** Takes over what another library of the same folder holds and this one does not, `but` those. */
-  adopt(other: Library, but: ReadonlySet<string>): readonly Held[];
+  adopt(other: Library, but: ReadonlySet<string>): readonly LibraryFile[];
   /** Takes it out for good: until the folder is listed again. False when it was not there. */
   remove(name: string): boolean;
   /** It may have changed: it is looked at, and taken out if it has (onLost). It comes back by itself (onShared). */
@@ -58,7 +58,7 @@ export type LibraryOptions = {
   /** The disk, where it is another than this machine's. */
   readonly stampFile?: typeof stampHere;
   /** More is known of a file: its root and its layer; or it is shared again. */
-  readonly onShared: (held: Held) => void;
+  readonly onShared: (file: LibraryFile) => void;
   /** A file is no longer what was listed, and is out. */
   readonly onLost: (name: string) => void;
   /** Told once in HASHING_TOLD_MS, and when all is done. */
@@ -85,10 +85,10 @@ const OUR_END: ReadonlySet<string> = new Set(["CANCELLED", "SHUTTING_DOWN"]);
 /** Faults that say nothing of the file: it is tried again. */
 const saysNothing = (why: Fault): boolean => isPassing(why) || why.fault === "INTERNAL";
 
-const shareOf = ({ local: { name, size }, root }: Held): Share => ({ name, size, root });
+const shareOf = ({ local: { name, size }, root }: LibraryFile): Share => ({ name, size, root });
 
 /** A file to come back to: to hash it, or to see whether what was `lost` is there again. */
-type Due = { readonly at: number; readonly seconds: number; readonly lost?: Held; readonly seen?: Stamp };
+type Due = { readonly at: number; readonly seconds: number; readonly lost?: LibraryFile; readonly seen?: Stamp };
 
 /** What is to be done later, `act` by `act`, never more than SWEEP_FILES_MAX at a time. */
 function createAgenda(clock: Clock, signal: AbortSignal, act: (name: string, due: Due) => Promise<void> | undefined) {
@@ -163,7 +163,7 @@ function nextLook({ seconds, seen, lost }: Omit<Due, "at">, stamp: Stamp | Fault
 }
 
 /** What was lost and has the same size and time: known as it was, but read again where it may be another. */
-function knownAgain(lost: Held, stamp: Stamp): Held | undefined {
+function knownAgain(lost: LibraryFile, stamp: Stamp): LibraryFile | undefined {
   if (lost.root === undefined) return undefined;
   return isUntouched(stamp, lost.local) ? lost : { ...lost, local: { ...lost.local, ...stamp }, layer: undefined };
 }
@@ -172,7 +172,7 @@ function knownAgain(lost: Held, stamp: Stamp): Held | undefined {
 export function createLibrary(options: LibraryOptions): Library {
   const { listing, cache, hasher, clock, stampFile = stampHere, onShared, onLost } = options;
   const { folder, shares } = listing;
-  const held = new Map<string, Held>();
+  const files = new Map<string, LibraryFile>();
   const count = createCount(clock, (hashing) => options.onHashing?.(hashing));
   const stop = new AbortController();
   const agenda = createAgenda(clock, stop.signal, (name, due) => {
@@ -182,66 +182,66 @@ export function createLibrary(options: LibraryOptions): Library {
   const pathOf = ({ file }: { readonly file: string }): string => String(finalPath(folder, file));
 
   /** The file as it was listed, with its root where it is known. */
-  function hold(local: LocalShare): Held {
+  function list(local: LocalShare): LibraryFile {
     const root = cache.findRoot(pathOf(local), local);
     const one = { local, pieceBytes: pieceBytesFor(local.size), root, layer: undefined };
-    held.set(local.name, one);
+    files.set(local.name, one);
     if (root === undefined) count.add(local.name, local.size);
     return one;
   }
-  for (const local of shares) hold(local);
+  for (const local of shares) list(local);
 
   /** Hashes it, now or later. Whatever can pass is tried again, after `seconds` the next time. */
   async function hash(name: string, { urgent = false, seconds = AGAIN_SECONDS_MIN } = {}): Promise<void> {
-    const before = held.get(name);
+    const before = files.get(name);
     if (before === undefined || before.layer !== undefined || stop.signal.aborted) return;
     const { signal } = stop;
     const onProgress = (bytes: number): void => count.progress(name, bytes);
     const hashed = await hasher.hash(pathOf(before.local), { signal, urgent, onProgress });
-    const now = held.get(name);
+    const now = files.get(name);
     if (signal.aborted || now?.local !== before.local || now.layer !== undefined) return;
     if (isFault(hashed) && OUR_END.has(hashed.fault)) return;
     if (isFault(hashed) || hashed.size !== before.local.size) {
       if (!isFault(hashed) || !saysNothing(hashed)) await doubt(name);
-      if (held.get(name)?.local === before.local) agenda.add(name, { seconds });
+      if (files.get(name)?.local === before.local) agenda.add(name, { seconds });
       return;
     }
     const after = { ...before, root: hashed.root, layer: hashed.layer };
-    held.set(name, after);
+    files.set(name, after);
     agenda.remove(name);
     count.end(name, true);
     onShared(after);
   }
 
   async function doubt(name: string): Promise<void> {
-    const before = held.get(name);
+    const before = files.get(name);
     if (before === undefined) return;
     const stamp = await stampFile(pathOf(before.local));
-    const now = held.get(name);
+    const now = files.get(name);
     if (stop.signal.aborted || now?.local !== before.local) return;
     if (isFault(stamp) ? !isPassing(stamp) : !sameStamp(stamp, now.local)) return lose(now);
     if (isFault(stamp) || isUntouched(stamp, now.local)) return;
     // Touched, or another content with the time set back: what is known of it stands until it is read.
-    held.set(name, { ...now, local: { ...now.local, ...stamp }, layer: undefined });
+    files.set(name, { ...now, local: { ...now.local, ...stamp }, layer: undefined });
     void hash(name);
   }
 
-  function lose(lost: Held): void {
+  function lose(lost: LibraryFile): void {
     const { name } = lost.local;
-    held.delete(name);
+    files.delete(name);
     count.end(name, false);
     onLost(name);
     agenda.add(name, { seconds: LOOK_SECONDS_MIN, lost });
   }
 
   /** Back it comes as it was; or as it is now, once it stands still. */
-  async function lookFor(name: string, lost: Held, { seconds, seen }: Due): Promise<void> {
+  async function lookFor(name: string, lost: LibraryFile, { seconds, seen }: Due): Promise<void> {
     const stamp = await stampFile(pathOf(lost.local));
-    if (stop.signal.aborted || held.has(name)) return;
+    if (stop.signal.aborted || files.has(name)) return;
     const isBack = !isFault(stamp) && sameStamp(stamp, lost.local);
     if (isBack || (!isFault(stamp) && seen !== undefined && sameStamp(stamp, seen))) {
-      const back = (isBack ? knownAgain(lost, stamp) : undefined) ?? hold({ ...lost.local, ...stamp });
-      held.set(name, back);
+      const back = (isBack ? knownAgain(lost, stamp) : undefined) ?? list({ ...lost.local, ...stamp });
+      files.set(name, back);
       onShared(back);
       return void hash(name);
     }
@@ -250,10 +250,10 @@ export function createLibrary(options: LibraryOptions): Library {
 
   return {
     folder,
-    names: () => [...held.keys()],
-    get: (name) => held.get(name),
-    all: () => held.values(),
-    shares: () => held.values().map(shareOf),
+    names: () => [...files.keys()],
+    get: (name) => files.get(name),
+    all: () => files.values(),
+    shares: () => files.values().map(shareOf),
     async add(name, hashed) {
       const path = pathOf({ file: name });
       const stamp = await stampFile(path);
@@ -261,27 +261,27 @@ export function createLibrary(options: LibraryOptions): Library {
       cache.store(path, stamp, hashed);
       const { pieceBytes, root, layer } = hashed;
       const added = { local: { name, file: name, ...stamp }, pieceBytes, root, layer };
-      held.set(name, added);
+      files.set(name, added);
       agenda.remove(name);
       count.end(name, false);
       return added;
     },
     adopt(other, but) {
-      const news = [...other.all()].filter(({ local }) => !held.has(local.name) && !but.has(local.name));
-      for (const one of news) held.set(one.local.name, one);
+      const news = [...other.all()].filter(({ local }) => !files.has(local.name) && !but.has(local.name));
+      for (const one of news) files.set(one.local.name, one);
       return news;
     },
-    remove: (name) => held.delete(name),
+    remove: (name) => files.delete(name),
     doubt,
     /** One file after another, so that a folder of 100,000 does not become 100,000 jobs at once. */
     async hashAll() {
-      for (const [name, { root }] of [...held]) {
+      for (const [name, { root }] of [...files]) {
         if (stop.signal.aborted) return;
         if (root === undefined) await hash(name);
       }
     },
     want(name) {
-      const wanted = held.get(name);
+      const wanted = files.get(name);
       if (wanted?.layer !== undefined) onShared(wanted);
       else void hash(name, { urgent: true });
     },

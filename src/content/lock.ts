@@ -264,23 +264,21 @@ let machineName: string | undefined;
 /** This machine since it was started, and the processes that it shows us: only among those does a number name one. */
 function machine(): string {
   machineName ??= createHash("sha256")
-    .update([hostname(), textOf("/proc/sys/kernel/random/boot_id"), linkOf("/proc/self/ns/pid")].join("\n"))
+    .update(
+      [hostname(), textOf("/proc/sys/kernel/random/boot_id"), orEmpty(() => fs.readlinkSync("/proc/self/ns/pid"))].join(
+        "\n",
+      ),
+    )
     .digest("hex")
     .slice(0, 32);
   return machineName;
 }
 
-function textOf(path: string): string {
-  try {
-    return fs.readFileSync(path, "latin1");
-  } catch {
-    return "";
-  }
-}
+const textOf = (path: string): string => orEmpty(() => fs.readFileSync(path, "latin1"));
 
-function linkOf(path: string): string {
+function orEmpty(read: () => string): string {
   try {
-    return fs.readlinkSync(path);
+    return read();
   } catch {
     return "";
   }

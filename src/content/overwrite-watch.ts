@@ -8,11 +8,11 @@ import * as fs from "node:fs";
 export type Watch = SharedArrayBuffer;
 
 const WATCH_BYTES = 24;
-// The places in it: four-byte ones first, then the change time in microseconds.
+// Its words: three of four bytes, then, from byte 16 on, the change time in microseconds.
 const WRITING = 0; // writes under way
 const BEGUN = 1; // how many have begun
 const TOUCHED = 2;
-const CHANGED_AT = 2; // as an eight-byte place
+const CHANGED_AT = 2; // as a word of eight bytes
 
 const counts = (watch: Watch) => new Int32Array(watch);
 const times = (watch: Watch) => new BigInt64Array(watch);
@@ -65,7 +65,7 @@ function begin(watch: Watch, fd: number): void {
   if (Atomics.add(words, WRITING, 1) === 0) look(watch, fd, 1);
 }
 
-/** Judges only when no write but ours, `mine` of them, was under way, and none has begun meanwhile. */
+/** Compares only when no write but ours, `mine` of them, was under way, and none has begun meanwhile. */
 function look(watch: Watch, fd: number, mine = 0): void {
   const words = counts(watch);
   const begun = Atomics.load(words, BEGUN);

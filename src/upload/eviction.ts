@@ -28,11 +28,11 @@ export function createEviction(): Eviction {
     },
     verdict({ connections, minRate, movedAt }, now, isWanted) {
       const all = [...connections].map((connection) => ({ ...connection.progress(), sending: connection.sending }));
-      const held = all.filter(({ isHeldUp }) => isHeldUp);
-      const isServed = held.length > 0 || all.some(({ sending }) => sending);
-      const due: Due = held.length > 0 || (isWanted && !isServed) ? "theirs" : isServed ? "ours" : "free";
+      const heldUp = all.filter(({ isHeldUp }) => isHeldUp);
+      const isServed = heldUp.length > 0 || all.some(({ sending }) => sending);
+      const due: Due = heldUp.length > 0 || (isWanted && !isServed) ? "theirs" : isServed ? "ours" : "free";
       const taken = all.reduce((sum, progress) => sum + useful(progress), past);
-      const step = held.reduce((sum, one) => sum + one.step, 0);
+      const step = heldUp.reduce((sum, one) => sum + one.step, 0);
       if (minRate.tooSlow(now, taken, due, step)) return "too slow for a slot";
       return !isServed && now - movedAt >= UPLOAD_IDLE_SECONDS_MAX * 1000 ? UNUSED : undefined;
     },

@@ -5,7 +5,7 @@
 import type { Clock } from "../shared/clock.ts";
 import { createTokenBucket } from "../shared/token-bucket.ts";
 
-/** One connection's part in the rate. */
+/** One connection's share of the rate. */
 export type Payer = {
   /** How many of `wanted` bytes may be sent, once it is its turn; they count as sent. */
   take(wanted: number): number | Promise<number>;
@@ -29,11 +29,11 @@ const REMEMBERED_MAX = 256;
 
 type Ask = { readonly wanted: number; readonly grant: (bytes: number) => void };
 /** An address or a download: what it had, and what of it waits. */
-type Part = { had: number; waiting: number; readonly parts: Level; readonly asks: Ask[] };
-/** Parts that share by queue. `time` is what the part that was served last had had. */
-type Level = { readonly parts: Map<string, Part>; time: number };
+type Sharer = { had: number; waiting: number; readonly sharers: Level; readonly asks: Ask[] };
+/** Sharers that share by turns. `time` is what the sharer that was served last had had. */
+type Level = { readonly sharers: Map<string, Sharer>; time: number };
 
-const newLevel = (): Level => ({ parts: new Map(), time: 0 });
+const newLevel = (): Level => ({ sharers: new Map(), time: 0 });
 const NO_LEVEL = newLevel();
 
 /** `bytesPerSecond` undefined: everything may leave at once. */
@@ -49,47 +49,47 @@ export function createFairRate(bytesPerSecond: number | undefined, clock: Clock)
   let waiting = 0;
   let isWaiting = false;
 
-  function partOf(level: Level, key: string, isLast: boolean): Part {
-    let part = level.parts.get(key);
-    if (part === undefined) {
-      if (level.parts.size > REMEMBERED_MAX) forget(level);
-      part = { had: level.time, waiting: 0, parts: isLast ? NO_LEVEL : newLevel(), asks: [] };
-      level.parts.set(key, part);
+  function sharerOf(level: Level, key: string, isLast: boolean): Sharer {
+    let sharer = level.sharers.get(key);
+    if (sharer === undefined) {
+      if (level.sharers.size > REMEMBERED_MAX) forget(level);
+      sharer = { had: level.time, waiting: 0, sharers: isLast ? NO_LEVEL : newLevel(), asks: [] };
+      level.sharers.set(key, sharer);
     }
-    // A part that asked for nothing saves up nothing, but for the moment that it was busy sending.
-    if (part.waiting === 0) part.had = Math.max(part.had, level.time - behind);
-    return part;
+    // A sharer that asked for nothing saves up nothing, but for the moment that it was busy sending.
+    if (sharer.waiting === 0) sharer.had = Math.max(sharer.had, level.time - behind);
+    return sharer;
   }
 
-  function forget({ parts, time }: Level): void {
-    for (const [key, { waiting, had }] of parts) if (waiting === 0 && had <= time) parts.delete(key);
+  function forget({ sharers, time }: Level): void {
+    for (const [key, { waiting, had }] of sharers) if (waiting === 0 && had <= time) sharers.delete(key);
   }
 
-  /** The part that waits and has had the least, and how much it may have before another has had less. */
-  function next(level: Level): { part: Part; ahead: number } {
-    let part: Part | undefined;
+  /** The sharer that waits and has had the least, and how much it may have before another has had less. */
+  function next(level: Level): { sharer: Sharer; lead: number } {
+    let sharer: Sharer | undefined;
     let second = Number.POSITIVE_INFINITY;
-    for (const one of level.parts.values()) {
+    for (const one of level.sharers.values()) {
       if (one.waiting === 0) continue;
-      if (part === undefined || one.had < part.had) {
-        second = part?.had ?? second;
-        part = one;
+      if (sharer === undefined || one.had < sharer.had) {
+        second = sharer?.had ?? second;
+        sharer = one;
       } else second = Math.min(second, one.had);
     }
-    return { part: part as Part, ahead: second - (part as Part).had };
+    return { sharer: sharer as Sharer, lead: second - (sharer as Sharer).had };
   }
 
   /** Serves the asks that wait, one after another, until nothing may pass. */
   function serve(): void {
     while (!isWaiting && waiting > 0) {
-      const { part: address, ahead } = next(addresses);
-      const { part: download } = next(address.parts);
+      const { sharer: address, lead } = next(addresses);
+      const { sharer: download } = next(address.sharers);
       const { wanted, grant } = download.asks[0] as Ask;
-      const most = Math.floor(Math.min(wanted, quantum + Math.min(ahead, behind)));
+      const most = Math.floor(Math.min(wanted, quantum + Math.min(lead, behind)));
       const bytes = wanted === 0 ? 0 : bucket.take(most);
       if (wanted === 0 ? bucket.spend(0) > 0 : bytes === 0) return later();
       addresses.time = address.had;
-      address.parts.time = download.had;
+      address.sharers.time = download.had;
       charge(address, download, bytes);
       download.asks.shift();
       waiting--;
@@ -107,7 +107,7 @@ export function createFairRate(bytesPerSecond: number | undefined, clock: Clock)
     });
   }
 
-  function charge(address: Part, download: Part, bytes: number): void {
+  function charge(address: Sharer, download: Sharer, bytes: number): void {
     address.had += bytes;
     download.had += bytes;
   }
@@ -117,13 +117,13 @@ export function createFairRate(bytesPerSecond: number | undefined, clock: Clock)
     payer(ip) {
       let download = `connection ${payers++}`;
       let owes = false;
-      const parts = (): [Part, Part] => {
-        const address = partOf(addresses, ip, false);
-        return [address, partOf(address.parts, download, true)];
+      const sharers = (): [Sharer, Sharer] => {
+        const address = sharerOf(addresses, ip, false);
+        return [address, sharerOf(address.sharers, download, true)];
       };
       const ask = (wanted: number): Promise<number> =>
         new Promise((grant) => {
-          const [address, of] = parts();
+          const [address, of] = sharers();
           of.asks.push({ wanted, grant });
           waiting++;
           of.waiting++;
@@ -133,7 +133,7 @@ export function createFairRate(bytesPerSecond: number | undefined, clock: Clock)
       return {
         take: ask,
         spend(bytes) {
-          const [address, of] = parts();
+          const [address, of] = sharers();
           charge(address, of, bytes);
           bucket.spend(bytes);
           owes = true;

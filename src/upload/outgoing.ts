@@ -57,7 +57,7 @@ export function createFileSender(connection: Connection): (from: number, length:
     let direct = fd !== undefined && connection.sendFile !== undefined;
     /** What was read and has not been sent; what is read next, and for up to which offset. */
     let ready = EMPTY;
-    let ahead: MaybeLater<Uint8Array | undefined>;
+    let reading: MaybeLater<Uint8Array | undefined>;
     let readTo = from;
 
     /** Reads up to `most` bytes into the buffer that has left; undefined when the file no longer gives what it announced. */
@@ -68,7 +68,7 @@ export function createFileSender(connection: Connection): (from: number, length:
       const slice = buffers[0].subarray(0, bytes);
       const got = slices.read(slice, readTo);
       const whole = (count: number | Fault) => (isFault(count) || count < bytes ? undefined : slice);
-      ahead = got instanceof Promise ? got.then(whole) : whole(got);
+      reading = got instanceof Promise ? got.then(whole) : whole(got);
       readTo += bytes;
     }
 
@@ -76,7 +76,7 @@ export function createFileSender(connection: Connection): (from: number, length:
     async function sendRead(most: number): Promise<number> {
       if (ready.length === 0) {
         if (readTo === offset) startReading(most);
-        const read = await ahead;
+        const read = await reading;
         if (read === undefined) return 0;
         ready = read;
         // Nothing is queued: what was sent before has left, so that its buffer is free.

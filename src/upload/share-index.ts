@@ -1,6 +1,6 @@
 // What this peer has to give: each share with what responder it needs, found by name or by content.
 // Invariant: nothing is found that this peer did not list itself or verify piece by piece; a partial one has no name.
-// Never: reads a file; opening goes through the door that it was handed.
+// Never: reads a file; the caller's `open` does.
 
 import { type Fault, fault } from "../protocol/fault.ts";
 import type { Root, Share } from "../protocol/messages.ts";

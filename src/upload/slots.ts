@@ -12,13 +12,13 @@ export type Claim = {
   position(): number;
 };
 
-/** What a claim's owner is told: once that it is in, or once that it has lost its place in the queue. */
+/** What a claim's owner is told: once that it is in, or once that it has been put out of the queue. */
 export type ClaimEvents = { readonly onIn: () => void; readonly onOut: () => void };
 
 export type Slots = {
   /**
    * Asks for a slot on behalf of `ip`. `onIn` comes when it is granted, at once where one is
-   * free. Undefined when the queue is full and no address has more places in it than this one would have.
+   * free. Undefined when the queue is full and no address waits with more claims than this one would have.
    */
   enter(ip: string, events: ClaimEvents): Claim | undefined;
   /** The claim whose turn is over, because another address waits that has fewer slots. */
@@ -86,7 +86,7 @@ export function createSlots(slots: number, waitingMax: number, now: () => number
     return best;
   }
 
-  /** Makes room for one more of `ip`: the last of the address with the most places gives way, if it has more. */
+  /** Makes room for one more of `ip`: the last claim of the address with the most gives way, if it has more. */
   function makeRoom(ip: string): boolean {
     const mine = queues.get(ip)?.length ?? 0;
     if (waitingCount < waitingMax || taken < slots) return true;

@@ -18,11 +18,11 @@ export type UploadThread = {
   /** These pieces of a download under way, put before, may be served too. */
   have(root: Root, indexes: readonly number[]): void;
   removePartial(root: Root): void;
-  /** Listens there too, and answers with the port that was taken; `settle` says which of the two places stays. */
+  /** Listens there too, and answers with the port that was taken; `settle` says which of the two addresses stays. */
   listen(at: Address): Promise<Address | Fault>;
   /**
-   * The place that `listen` took replaces the one before, or is given up. Resolves when the other's port is free; a
-   * fault when the place before had to be left for the new one and could not be taken again.
+   * The address that `listen` took replaces the one before, or is given up. Resolves when the other's port is free; a
+   * fault when the address before had to be left for the new one and could not be taken again.
    */
   settle(keep: boolean): Promise<Fault | undefined>;
   /** Resolves once no peer can connect any more. */

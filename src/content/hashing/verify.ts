@@ -7,7 +7,7 @@ import { basename } from "node:path";
 import { type Fault, fault, isFault } from "../../protocol/fault.ts";
 import type { Root } from "../../protocol/messages.ts";
 import { absolutePath, type Listing, type LocalShare, listFolder } from "../folder.ts";
-import type { Held } from "../library.ts";
+import type { LibraryFile } from "../library.ts";
 import { diskFault, finalPath, openFile, sameStamp } from "../safe-files.ts";
 import type { HashCache } from "./hash-cache.ts";
 import type { HashPool } from "./hash-pool.ts";
@@ -91,7 +91,7 @@ async function verifyShare(folder: string, share: LocalShare, hasher: Hasher, ca
  * Whether a piece of a share is not on the disk as it was hashed (`layer`). False also where that cannot be told: the
  * file cannot be opened now, or is another by now.
  */
-export async function isPieceDamaged(path: string, held: Held, index: number, pool: HashPool): Promise<boolean> {
+export async function isPieceDamaged(path: string, held: LibraryFile, index: number, pool: HashPool): Promise<boolean> {
   const { local, pieceBytes, layer } = held;
   if (layer === undefined || index >= pieceCount(local.size, pieceBytes)) return false;
   const file = await openFile(path, local);

@@ -4,8 +4,8 @@
 import { describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { join } from "node:path";
+import { chosenFault, defaultFolder, isWide } from "../../src/content/default-folder.ts";
 import { absolutePath, listFolder } from "../../src/content/folder.ts";
-import { chosenFault, defaultFolder, isWide } from "../../src/content/places.ts";
 import { closeAfterTest } from "../support/closing.ts";
 import { temporaryFolder } from "../support/folders.ts";
 import { codeOf, good } from "../support/good.ts";
