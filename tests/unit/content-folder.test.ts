@@ -221,7 +221,7 @@ describe("the names of a download at work", () => {
     expect(journalName("Aula 1.mp4")).toBe("Aula 1.mp4.part.journal");
   });
 
-  test("they fit in 255 bytes, cut no character, and stay apart for names that begin alike", () => {
+  test("work names fit in 255 bytes, cut no character, and differ for names that begin alike", () => {
     fc.assert(
       fc.property(fc.string({ unit: "grapheme", minLength: 1, maxLength: 255 }), (text) => {
         for (const name of [partName(text), journalName(text)]) {
@@ -245,7 +245,7 @@ describe("the names of a download at work", () => {
 });
 
 describe("a download's file", () => {
-  test("it is made fresh once and found again with its bytes", async () => {
+  test("a work file is made fresh once and found again with its bytes", async () => {
     const first = good(await openWorkFile(folder, "v.mp4"));
     fs.writeSync(first.fd, "abc", 0);
     await first.close();
@@ -254,7 +254,7 @@ describe("a download's file", () => {
     expect([first.fresh, second.fresh, second.size]).toEqual([true, false, 3]);
   });
 
-  test("it is not made where the final name is taken, by a file or a folder", async () => {
+  test("a work file is not made where the final name is taken, by a file or a folder", async () => {
     put("v.mp4", "mine");
     fs.mkdirSync(join(folder, "dir.mp4"));
     expect(codeOf(await openWorkFile(folder, "v.mp4"))).toBe("FILE_EXISTS");
@@ -262,21 +262,24 @@ describe("a download's file", () => {
     expect(fs.readdirSync(folder).sort()).toEqual(["dir.mp4", "v.mp4"]);
   });
 
-  test.skipIf(windows)("a symlink or a FIFO in its place is refused, and what it led to is untouched", async () => {
-    const outside = join(root, "outside.txt");
-    fs.writeFileSync(outside, "untouched");
-    fs.symlinkSync(outside, join(folder, "v.mp4.part"));
-    fs.symlinkSync(outside, join(folder, "v.mp4.part.journal"));
-    Bun.spawnSync(["mkfifo", join(folder, "p.mp4.part")]);
-    fs.mkdirSync(join(folder, "d.mp4.part.journal"));
-    fs.symlinkSync("nothing", join(folder, "l.mp4.part"));
-    expect(codeOf(await openWorkFile(folder, "v.mp4"))).toBe("PART_BLOCKED");
-    expect(codeOf(await openWorkFile(folder, "v.mp4", "journal"))).toBe("PART_BLOCKED");
-    expect(codeOf(await openWorkFile(folder, "p.mp4"))).toBe("PART_BLOCKED");
-    expect(codeOf(await openWorkFile(folder, "d.mp4", "journal"))).toBe("PART_BLOCKED");
-    expect(codeOf(await openWorkFile(folder, "l.mp4"))).toBe("PART_BLOCKED");
-    expect(fs.readFileSync(outside, "utf8")).toBe("untouched");
-  });
+  test.skipIf(windows)(
+    "a symlink or a FIFO in a work file's place is refused, and what it led to is untouched",
+    async () => {
+      const outside = join(root, "outside.txt");
+      fs.writeFileSync(outside, "untouched");
+      fs.symlinkSync(outside, join(folder, "v.mp4.part"));
+      fs.symlinkSync(outside, join(folder, "v.mp4.part.journal"));
+      Bun.spawnSync(["mkfifo", join(folder, "p.mp4.part")]);
+      fs.mkdirSync(join(folder, "d.mp4.part.journal"));
+      fs.symlinkSync("nothing", join(folder, "l.mp4.part"));
+      expect(codeOf(await openWorkFile(folder, "v.mp4"))).toBe("PART_BLOCKED");
+      expect(codeOf(await openWorkFile(folder, "v.mp4", "journal"))).toBe("PART_BLOCKED");
+      expect(codeOf(await openWorkFile(folder, "p.mp4"))).toBe("PART_BLOCKED");
+      expect(codeOf(await openWorkFile(folder, "d.mp4", "journal"))).toBe("PART_BLOCKED");
+      expect(codeOf(await openWorkFile(folder, "l.mp4"))).toBe("PART_BLOCKED");
+      expect(fs.readFileSync(outside, "utf8")).toBe("untouched");
+    },
+  );
 
   test("a .part that is a second name of another file is given up, not written through", async () => {
     put("renamed by the person.mp4", "whole");
@@ -288,7 +291,7 @@ describe("a download's file", () => {
     expect(fs.readFileSync(join(folder, "renamed by the person.mp4"), "utf8")).toBe("whole");
   });
 
-  test("a folder that is gone is a fault", async () => {
+  test("a work file in a folder that is gone is a fault", async () => {
     expect(codeOf(await openWorkFile(join(folder, "gone"), "v.mp4"))).toBe("FILE_MISSING");
   });
 
@@ -308,7 +311,7 @@ describe("a .part that is served", () => {
     return { dev, ino };
   };
 
-  test("is the very file that was verified, however it grew since", async () => {
+  test("a .part that is served is the very file that was verified, however it grew since", async () => {
     put3();
     const wanted = identity();
     fs.appendFileSync(join(folder, "v.mp4.part"), "more");
@@ -324,7 +327,7 @@ describe("a .part that is served", () => {
     ["a link to the very file", (path: string) => fs.symlinkSync("kept", path)],
     ["a pipe", (path: string) => void Bun.spawnSync(["mkfifo", path])],
   ] as const) {
-    test.skipIf(windows)(`is not ${what} in its place`, async () => {
+    test.skipIf(windows)(`a .part that is served is not ${what} in its place`, async () => {
       put3();
       const wanted = identity();
       fs.renameSync(join(folder, "v.mp4.part"), join(folder, "kept"));
@@ -335,7 +338,7 @@ describe("a .part that is served", () => {
     });
   }
 
-  test("is not a file of the same number on another disk", async () => {
+  test("a .part that is served is not a file of the same number on another disk", async () => {
     put3();
     const { dev, ino } = identity();
     expect(codeOf(await openPart(folder, "v.mp4", { dev: dev + 1n, ino }))).toBe("CHANGED");

@@ -104,7 +104,7 @@ describe("hashing", () => {
     expect(seen.at(-1)).toBe(100 * MIB + 1);
   });
 
-  test("two who ask for one file at once share the work", async () => {
+  test("two callers that ask for one file at once share the work", async () => {
     const path = sparse("v.mp4", 64 * MIB);
     const hasher = newHasher();
     const [first, second] = await Promise.all([hasher.hash(path), hasher.hash(path)]);
@@ -144,7 +144,7 @@ describe("hashing", () => {
     expect(codeOf(await newHasher().hash(path, { onProgress }))).toBe("FILE_MISSING");
   });
 
-  test("what somebody waits for is hashed next, whatever is under way or was asked for before", async () => {
+  test("an urgent file is hashed next, whatever is under way or was asked for before", async () => {
     const hasher = newHasher(undefined, 1);
     const order: string[] = [];
     const follow = async (name: string, bytes: number, options: HashOptions = {}) => {
@@ -165,7 +165,7 @@ describe("hashing", () => {
     expect(order[0]).toBe("wanted");
   });
 
-  test("of two files that are waited for the one that is done sooner goes first", async () => {
+  test("of two urgent files the one that is done sooner goes first", async () => {
     const hasher = newHasher(undefined, 1);
     const order: string[] = [];
     const follow = async (name: string, bytes: number, onProgress?: () => void) => {
@@ -204,7 +204,7 @@ describe("hashing", () => {
     }
   });
 
-  test("with a rate it reads no faster, but what is waited for at full speed", async () => {
+  test("with a rate it reads no faster, but an urgent file at full speed", async () => {
     const clock = createVirtualClock();
     const hasher = kept(createHasher({ workers: 2, rate: 10 * MIB, clock }));
     let read = 0;
@@ -239,7 +239,7 @@ describe("hashing", () => {
     expect(good(await hasher.hash(put("again.mp4", "again"))).root).toBe(sha("again"));
   });
 
-  test("one of two who cancels leaves the other its root", async () => {
+  test("one of two callers that cancels leaves the other its root", async () => {
     const hasher = newHasher();
     const path = sparse("v.mp4", 128 * MIB);
     const controller = new AbortController();
@@ -258,7 +258,7 @@ describe("hashing", () => {
     expect(codeOf(await hasher.hash(put("x.mp4", "x")))).toBe("SHUTTING_DOWN");
   });
 
-  test.skipIf(process.platform !== "linux")("no file stays open, whatever became of it", async () => {
+  test.skipIf(process.platform !== "linux")("no hashed file stays open, whatever became of it", async () => {
     const hasher = newHasher();
     const controller = new AbortController();
     await Promise.all([
@@ -281,7 +281,7 @@ describe("hashing", () => {
 });
 
 describe("the cache", () => {
-  test.skipIf(windows)("is for its person's eyes only, also where an earlier one was not", () => {
+  test.skipIf(windows)("the cache is for its person alone, also where an earlier one was not", () => {
     const mode = (path: string) => (fs.statSync(path).mode & 0o777).toString(8);
     const before = process.umask(0o022);
     const folder = join(root, `private ${Math.random()}`, "napster");
@@ -299,7 +299,7 @@ describe("the cache", () => {
     process.umask(before);
   });
 
-  test("it stands where the platform keeps caches, and NAPSTER_CACHE overrides", () => {
+  test("the cache stands where the platform keeps caches, and NAPSTER_CACHE overrides", () => {
     expect(cachePath({}, "linux", "/home/ana")).toBe("/home/ana/.cache/napster/hashes.sqlite");
     expect(cachePath({ XDG_CACHE_HOME: "/x" }, "linux", "/home/ana")).toBe("/x/napster/hashes.sqlite");
     expect(cachePath({ XDG_CACHE_HOME: "x" }, "linux", "/home/ana")).toBe("/home/ana/.cache/napster/hashes.sqlite");
@@ -308,7 +308,7 @@ describe("the cache", () => {
     expect(cachePath({ NAPSTER_CACHE: "/n", XDG_CACHE_HOME: "/x" }, "linux", "/h")).toBe("/n/hashes.sqlite");
   });
 
-  test("nothing is made on the disk until it is used", () => {
+  test("the cache makes nothing on the disk until it is used", () => {
     newCache();
     expect(fs.existsSync(database)).toBe(false);
   });
@@ -330,7 +330,7 @@ describe("the cache", () => {
     expect(read).toBe(false);
   });
 
-  test("it answers only for the same size, time and identity", async () => {
+  test("the cache answers only for the same size, time and identity", async () => {
     const path = put("v.mp4", "abc");
     const cache = newCache();
     good(await newHasher(cache).hash(path));
@@ -364,7 +364,7 @@ describe("the cache", () => {
     expect(cache.recorded(path)).toBeUndefined();
   });
 
-  test("a database that is garbage is begun again, and nobody is bothered", async () => {
+  test("a database that is garbage is begun again, and nothing is said of it", async () => {
     fs.mkdirSync(join(database, ".."), { recursive: true });
     fs.writeFileSync(database, "this is not a database ".repeat(1000));
     const path = put("v.mp4", "abc");
@@ -389,7 +389,7 @@ describe("the cache", () => {
     expect(faults).toEqual([]);
   });
 
-  test("where it cannot be written, memory does and it is said once", async () => {
+  test("the cache works in memory where it cannot be written, and says so once", async () => {
     fs.writeFileSync(join(database, "..", "..", "cache"), "a file where the folder should be");
     const path = put("v.mp4", "abc");
     const cache = newCache();
@@ -409,7 +409,7 @@ describe("the cache", () => {
     expect(newCache().find(path, await stampOf(path))).toBeUndefined();
   });
 
-  test("the least recently used go when there are too many, and the unused after half a year", () => {
+  test("the least recently used roots go when there are too many, and the unused after half a year", () => {
     let now = Date.now();
     const limited = (): HashCache => kept(createHashCache({ path: database, entriesMax: 3, now: () => now }));
     const hashed = { root: EMPTY_ROOT, size: 0, pieceBytes: 262_144, layer: new Uint8Array(0) };

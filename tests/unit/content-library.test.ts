@@ -108,7 +108,7 @@ const PASSING = ["EMFILE", "EBUSY", "EACCES", "EPERM", "EIO"].map((code) =>
 
 describe("a file that cannot be read", () => {
   for (const why of PASSING)
-    test(`just now (${why.detail}) stays shared, and is tried again after growing pauses until it can`, async () => {
+    test(`a file that cannot be read just now (${why.detail}) stays shared, and is tried again after growing pauses until it can`, async () => {
       const shop = await open({ "a.mp4": "aaa", "b.mp4": "b" });
       shop.answer = (name) => (name === "a.mp4" ? why : hashedAs(1));
       await shop.library.hashAll();
@@ -126,7 +126,7 @@ describe("a file that cannot be read", () => {
       expect(shop.asked.length).toBe(all);
     });
 
-  test("is tried at once when somebody wants it", async () => {
+  test("a file that cannot be read is tried at once when it is wanted", async () => {
     const shop = await open({ "a.mp4": "aaa" });
     shop.answer = () => PASSING[0] as Fault;
     await shop.library.hashAll();
@@ -138,7 +138,7 @@ describe("a file that cannot be read", () => {
     expect(shop.told).toEqual(["hashed a.mp4"]);
   });
 
-  test("because a thread died is tried again too", async () => {
+  test("a file that cannot be read because a thread died is tried again too", async () => {
     const shop = await open({ "a.mp4": "aaa" });
     shop.answer = () => fault("INTERNAL", "ours", "hash thread", true);
     await shop.library.hashAll();
@@ -149,7 +149,7 @@ describe("a file that cannot be read", () => {
 });
 
 describe("a file that is gone, or another", () => {
-  test("is lost, and comes back with its root as soon as it is there unchanged, as on a drive that came back", async () => {
+  test("a file that is gone is lost, and comes back with its root as soon as it is there unchanged, as on a drive that came back", async () => {
     const shop = await open({ "a.mp4": "aaa" });
     await shop.library.hashAll();
     const [path, away] = [join(shop.folder, "a.mp4"), join(root, "away.mp4")];
@@ -167,7 +167,7 @@ describe("a file that is gone, or another", () => {
     expect(shop.asked.length).toBe(2);
   });
 
-  test("that only looks unchanged, its time set back, is read again, and stays shared meanwhile", async () => {
+  test("a file that only looks unchanged, its time set back, is read again, and stays shared meanwhile", async () => {
     const shop = await open({ "a.mp4": "aaa" });
     const path = join(shop.folder, "a.mp4");
     await shop.library.hashAll();
@@ -183,7 +183,7 @@ describe("a file that is gone, or another", () => {
     expect([...shop.library.shares()]).toEqual([{ name: "a.mp4", size: 3, root: "cd".repeat(32) }]);
   });
 
-  test("with another content comes back once it stands still, is hashed anew, and not while it grows", async () => {
+  test("a file with another content comes back once it stands still, is hashed anew, and not while it grows", async () => {
     const shop = await open({ "a.mp4": "aaa" });
     await shop.library.hashAll();
     const path = join(shop.folder, "a.mp4");
@@ -200,7 +200,7 @@ describe("a file that is gone, or another", () => {
     expect([...shop.library.shares()][0]?.size).toBe(47);
   });
 
-  test("is not what a doubt finds that was mistaken", async () => {
+  test("a file that is as it was outlives a mistaken doubt", async () => {
     const shop = await open({ "a.mp4": "aaa" });
     await shop.library.doubt("a.mp4");
     await shop.library.doubt("none.mp4");
@@ -208,7 +208,7 @@ describe("a file that is gone, or another", () => {
     expect(shop.library.names()).toEqual(["a.mp4"]);
   });
 
-  test("found by hashing is lost too, a folder in its place stays away", async () => {
+  test("a file found gone by hashing is lost too, a folder in its place stays away", async () => {
     const shop = await open({ "a.mp4": "aaa" });
     shop.answer = () => fault("CHANGED", "ours", "changed while it was hashed", true);
     fs.rmSync(join(shop.folder, "a.mp4"));
@@ -219,7 +219,7 @@ describe("a file that is gone, or another", () => {
     expect(shop.told).toEqual(["lost a.mp4"]);
   });
 
-  test("that a download put there again is shared at once, and not looked for any more", async () => {
+  test("a file that a download put there again is shared at once, and not looked for any more", async () => {
     const shop = await open({ "a.mp4": "aaa" });
     fs.rmSync(join(shop.folder, "a.mp4"));
     await shop.library.doubt("a.mp4");
@@ -230,7 +230,7 @@ describe("a file that is gone, or another", () => {
     expect([...shop.library.shares()]).toEqual([{ name: "a.mp4", size: 0, root: EMPTY_ROOT }]);
   });
 
-  test("leaves nothing behind once the library is closed", async () => {
+  test("a file that is gone leaves nothing behind once the library is closed", async () => {
     const shop = await open({ "a.mp4": "aaa" });
     fs.rmSync(join(shop.folder, "a.mp4"));
     await shop.library.doubt("a.mp4");
@@ -243,7 +243,7 @@ describe("a file that is gone, or another", () => {
 });
 
 describe("how far the hashing is", () => {
-  test("is told once a second and at its end, in files and bytes; a file that is lost counts no more", async () => {
+  test("the progress of the hashing is told once a second and at its end, in files and bytes; a file that is lost counts no more", async () => {
     const shop = await open({ "a.mp4": "a".repeat(100), "b.mp4": "b".repeat(50), "c.mp4": "c" });
     const inner = shop.answer;
     fs.rmSync(join(shop.folder, "c.mp4"));
@@ -256,7 +256,7 @@ describe("how far the hashing is", () => {
     expect(shop.hashings.length).toBe(2);
   });
 
-  test("grows within a file", async () => {
+  test("the progress of the hashing grows within a file", async () => {
     const shop = await open({ "a.mp4": "a".repeat(100) });
     const inner = shop.answer;
     shop.answer = (name) => {

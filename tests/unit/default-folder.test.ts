@@ -19,7 +19,7 @@ function openHome(...folders: string[]) {
 }
 
 describe("the offered folder", () => {
-  test("is napster in the videos folder of that system, or in the home folder where there is none", () => {
+  test("the offered folder is napster in the videos folder of that system, or in the home folder where there is none", () => {
     const { home, system } = openHome("Videos", "Movies");
     expect(defaultFolder(system("linux"))).toBe(join(home, "Videos", "napster"));
     expect(defaultFolder(system("win32"))).toBe(join(home, "Videos", "napster"));
@@ -29,7 +29,7 @@ describe("the offered folder", () => {
       expect(defaultFolder(bare.system(platform))).toBe(join(bare.home, "napster"));
   });
 
-  test("follows the person's user-dirs.dirs, whatever the language, and a videos folder that is switched off", () => {
+  test("the offered folder follows the person's user-dirs.dirs, whatever the language, and a videos folder that is switched off", () => {
     const { home, system } = openHome("Vídeos", "Videos", ".config", "outra/config");
     const at = (text: string, folder = ".config") => fs.writeFileSync(join(home, folder, "user-dirs.dirs"), text);
     at('# settings\nXDG_MUSIC_DIR="$HOME/Música"\nXDG_VIDEOS_DIR="$HOME/Vídeos"\n');
@@ -41,7 +41,7 @@ describe("the offered folder", () => {
     expect(defaultFolder(system("linux", environment))).toBe(join(home, "Videos", "napster"));
   });
 
-  test("is made when it is chosen, and nothing that lay there before is in it; another folder is never made", async () => {
+  test("the offered folder is made when it is chosen, and nothing that lay there before is in it; another folder is never made", async () => {
     const { home, system } = openHome("Videos");
     fs.writeFileSync(join(home, "Videos", "meu.mp4"), "m");
     const offered = defaultFolder(system("linux"));

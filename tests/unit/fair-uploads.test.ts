@@ -90,7 +90,7 @@ describe("slots and queue", () => {
     }
   }
 
-  test("that one address holds for good are shared with a newcomer's within one turn", async () => {
+  test("slots that one address holds for good are shared with a newcomer's within one turn", async () => {
     const { clock, ask } = share();
     const crowd = await all(108, () => ask("10.0.0.1", download()));
     const newcomers = await all(4, (i) => ask(`10.0.1.${i}`, download()));
@@ -123,7 +123,7 @@ describe("slots and queue", () => {
     });
   }
 
-  test("of one address alone are never taken away for another of its own", async () => {
+  test("slots of one address alone are never taken away for another of its own", async () => {
     const { clock, ask } = share({ maxUploads: 1 });
     const [holder] = await all(20, () => ask("10.0.0.1", download()));
     const takes = fetching([holder as FarEnd]);
@@ -147,7 +147,7 @@ describe("slots and queue", () => {
     expect((await ask("10.0.1.3", download())).sent).toStartWith("REJECT BUSY retry");
   });
 
-  test("places are told as they are served: one of each address, round after round", () => {
+  test("positions in the queue are told as they are served: one of each address, round after round", () => {
     const slots = createSlots(1, 100, () => 0);
     const served: string[] = [];
     const claims = ["x", "a", "a", "a", "b", "c", "b"].map((peer, i) =>
@@ -189,18 +189,18 @@ describe("a slot", () => {
     ["64 KiB every 40 s", "GET 0 65536\n", 40],
   ];
   for (const [what, line, seconds] of tiny) {
-    test(`is not kept by ${what} while others wait`, async () => {
+    test(`a slot is not kept by ${what} while others wait`, async () => {
       const lost = await holds(line, seconds, true);
       expect(lost).toBeGreaterThanOrEqual(UPLOAD_RATE_SECONDS);
       expect(lost).toBeLessThanOrEqual(2 * UPLOAD_RATE_SECONDS);
     });
   }
 
-  test("is kept by a GET now and then while nobody waits", async () => {
+  test("a slot is kept by a GET now and then while nobody waits", async () => {
     expect(await holds("GET 0 1\n", 40, false)).toBe("kept");
   });
 
-  test("is kept at the least rate, steady or in bursts of ten seconds' worth, while others wait", async () => {
+  test("a slot is kept at the least rate, steady or in bursts of ten seconds' worth, while others wait", async () => {
     expect(await holds(`GET 0 ${UPLOAD_BYTES_PER_SECOND_MIN}\n`, 1, true)).toBe("kept");
     expect(await holds(`GET 0 ${10 * UPLOAD_BYTES_PER_SECOND_MIN}\n`, 10, true)).toBe("kept");
   });
@@ -208,7 +208,7 @@ describe("a slot", () => {
   for (const step of [0, 128 * 1024, 400 * 1024, SEND_STEP_BYTES_MAX]) {
     for (const rate of [0, 1000, 3000, 4096, 5000, 20_000, 60_000]) {
       const keeps = rate >= UPLOAD_BYTES_PER_SECOND_MIN;
-      test(`of one that takes ${rate} bytes/s, seen in steps of ${step}, is ${keeps ? "kept" : "lost"}`, () => {
+      test(`a slot of one that takes ${rate} bytes/s, seen in steps of ${step}, is ${keeps ? "kept" : "lost"}`, () => {
         const pace = createMinRate(0, () => Number.POSITIVE_INFINITY);
         const lost = Array.from({ length: 3600 }, (_, i) => {
           const taken = (i + 1) * rate;
@@ -224,7 +224,7 @@ describe("a slot", () => {
     }
   }
 
-  test("is judged by what was read, not by what the system took: 4 MB at once, then 5 KB/s in steps of 1 MB", async () => {
+  test("a slot is judged by what was read, not by what the system took: 4 MB at once, then 5 KB/s in steps of 1 MB", async () => {
     for (const [rate, keeps] of [
       [5000, true],
       [40_000, true],
@@ -246,7 +246,7 @@ describe("a slot", () => {
     }
   });
 
-  test("is not lost for what our own disk does not give", async () => {
+  test("a slot is not lost for what our own disk does not give", async () => {
     const { clock, ask } = share({ maxUploads: 1 }, { read: () => new Promise(() => {}) });
     const reader = await ask("10.0.0.1", download("slow.mp4"));
     await ask("10.0.0.1", download());
@@ -257,7 +257,7 @@ describe("a slot", () => {
 });
 
 describe("a disk that does not answer", () => {
-  test("holds up nobody but its own readers: PROBE, other files, WAIT and new downloads go on", async () => {
+  test("a disk that does not answer holds up nobody but its own readers: PROBE, other files, WAIT and new downloads go on", async () => {
     let answer: (count: number) => void = () => {};
     const { clock, ask } = share(
       { maxUploads: 2 },
@@ -282,7 +282,7 @@ describe("a disk that does not answer", () => {
     expect(reader.sentBytes.length).toBe(1000);
   });
 
-  test("gives nothing to one that left meanwhile", async () => {
+  test("a disk that does not answer gives nothing to one that left meanwhile", async () => {
     let answer: (count: number) => void = () => {};
     const { ask, events } = share({}, { read: () => new Promise((resolve) => (answer = resolve)) });
     const reader = await ask("10.0.0.1", download("slow.mp4"));
@@ -297,7 +297,7 @@ describe("a disk that does not answer", () => {
   });
 
   for (const code of ["EMFILE", "EBUSY", "EACCES", "EIO"]) {
-    test(`and says ${code} at the open withdraws nothing: the other side is asked to come again`, async () => {
+    test(`a disk that says ${code} at the open withdraws nothing: the other side is asked to come again`, async () => {
       const { ask, events } = share({}, { open: () => fault("DISK_ERROR", "disk", `open: ${code}`, true) });
       const far = await ask("10.0.0.1", download("slow.mp4"));
       await turn();
@@ -307,7 +307,7 @@ describe("a disk that does not answer", () => {
     });
   }
 
-  test("and fails in the middle of a GET breaks it off, and withdraws nothing", async () => {
+  test("a disk that fails in the middle of a GET breaks it off, and withdraws nothing", async () => {
     const broken = fault("DISK_ERROR", "disk", "read: EIO");
     const { ask, events } = share({}, { read: () => broken as unknown as number });
     const far = await ask("10.0.0.1", download("slow.mp4"));
@@ -317,7 +317,7 @@ describe("a disk that does not answer", () => {
     expect(events.map(({ type }) => type)).toEqual(["uploaded"]);
   });
 
-  test("and says that the file is gone withdraws it", async () => {
+  test("a disk that says that the file is gone withdraws it", async () => {
     const { ask, events } = share({}, { open: () => fault("FILE_MISSING", "disk", "open: ENOENT") });
     const far = await ask("10.0.0.1", download("slow.mp4"));
     await turn();
@@ -343,7 +343,7 @@ describe("the upload rate", () => {
   const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
 
   for (const rate of [4096, 100_000, 2_000_000, 50_000_000]) {
-    test(`of ${rate} bytes/s is shared by address, then by download, then by connection`, async () => {
+    test(`the upload rate of ${rate} bytes/s is shared by address, then by download, then by connection`, async () => {
       const crowd = Array.from({ length: 63 }, (_, i) => ["10.0.0.1", `ticket ${i % 7}`] as const);
       const got = await dealt(rate, [...crowd, ["10.0.0.2", "x"], ["10.0.0.2", "y"], ["10.0.0.2", "y"]]);
       const total = sum(got);
@@ -361,7 +361,7 @@ describe("the upload rate", () => {
     });
   }
 
-  test("that one does not use goes to the others, and one that comes later has its part at once", async () => {
+  test("the upload rate that one does not use goes to the others, and one that comes later has its part at once", async () => {
     const clock = createVirtualClock();
     const rates = createFairRate(1_000_000, clock);
     let [first, second] = [0, 0];
@@ -391,7 +391,7 @@ describe("the upload rate", () => {
     ["what is not understood", "XYZZY\n"],
   ];
   for (const [what, line] of floods) {
-    test(`holds for ${what}, asked in a loop by ten connections, and leaves another address its half`, async () => {
+    test(`the upload rate holds for ${what}, asked in a loop by ten connections, and leaves another address its half`, async () => {
       const rate = 100_000;
       const { clock, ask, come } = share({ maxUploadRate: rate });
       const control = await ask("10.0.0.1", download());

@@ -39,7 +39,7 @@ function holder(name = NAME, where = folder, ...user: string[]): Program {
 }
 
 describe("a lock", () => {
-  test("is one holder's until it is given back, and leaves no file then", async () => {
+  test("a lock is one holder's until it is given back, and leaves no file then", async () => {
     const lock = good(await takeLock(folder, NAME));
     expect(await lock.check()).toBe("held");
     expect(codeOf(await takeLock(folder, NAME))).toBe("IN_USE");
@@ -51,7 +51,7 @@ describe("a lock", () => {
     expect(there()).toEqual([]);
   });
 
-  test("is seen by a process with another home and another cache", async () => {
+  test("a lock is seen by a process with another home and another cache", async () => {
     await using other = holder();
     await other.shows("held");
     expect(codeOf(await takeLock(folder, NAME))).toBe("IN_USE");
@@ -60,7 +60,7 @@ describe("a lock", () => {
     await good(await takeLock(folder, NAME)).release();
   });
 
-  test("of one that was killed blocks no other, and is gone after the next", async () => {
+  test("a lock of one that was killed blocks no other, and is gone after the next", async () => {
     const other = holder();
     await other.shows("held");
     other.signal("SIGKILL");
@@ -71,7 +71,7 @@ describe("a lock", () => {
     expect(there()).toEqual([]);
   });
 
-  test("goes to exactly one of eight processes that want it at once", async () => {
+  test("a lock goes to exactly one of eight processes that want it at once", async () => {
     const all = Array.from({ length: 8 }, () => holder());
     await Promise.all(all.map((other) => other.shows(/held|IN_USE/)));
     expect(all.map((other) => other.stdout().trim()).sort()).toEqual([...Array(7).fill("IN_USE"), "held"]);
@@ -79,7 +79,7 @@ describe("a lock", () => {
     await Promise.all(all.map((other) => other.exit()));
   });
 
-  test("goes to one of many in one process, one after another", async () => {
+  test("a lock goes to one of many in one process, one after another", async () => {
     let inside = 0;
     let taken = 0;
     await Promise.all(
@@ -105,7 +105,7 @@ describe("a lock", () => {
     ["a megabyte of it", "x".repeat(2 ** 20)],
     ["half a record", "napster-lock 1 0123"],
   ] as const) {
-    test(`file of ${what} is taken over`, async () => {
+    test(`a lock file of ${what} is taken over`, async () => {
       put(text);
       await good(await takeLock(folder, NAME)).release();
       expect(there()).toEqual([]);
@@ -113,7 +113,7 @@ describe("a lock", () => {
   }
 
   test.skipIf(windows)(
-    "is PART_BLOCKED where a link, a folder or a pipe is in its place, and nothing is touched",
+    "a lock is PART_BLOCKED where a link, a folder or a pipe is in its place, and nothing is touched",
     async () => {
       put("untouched", "elsewhere");
       fs.symlinkSync("elsewhere", join(folder, LOCK));
@@ -126,11 +126,11 @@ describe("a lock", () => {
     },
   );
 
-  test("in a folder that is not there is FILE_MISSING", async () => {
+  test("a lock in a folder that is not there is FILE_MISSING", async () => {
     expect(codeOf(await takeLock(join(folder, "gone"), NAME))).toBe("FILE_MISSING");
   });
 
-  test.skipIf(windows)("that somebody removed or replaced is not said to be held", async () => {
+  test.skipIf(windows)("a lock that was removed or replaced is not said to be held", async () => {
     const lock = good(await takeLock(folder, NAME));
     fs.unlinkSync(join(folder, LOCK));
     expect(await lock.check()).toBe("gone");
@@ -145,7 +145,7 @@ describe("a lock", () => {
 describe.skipIf(!root)("a lock and another person", () => {
   const PERSON = "65534";
 
-  test("is IN_USE for one who may not write to its file", async () => {
+  test("a lock is IN_USE for a person who may not write to its file", async () => {
     fs.chmodSync(temporary.path, 0o755);
     fs.chmodSync(folder, 0o777);
     const before = process.umask(0o077);
@@ -156,7 +156,7 @@ describe.skipIf(!root)("a lock and another person", () => {
     await lock.release();
   });
 
-  test("that was left by a dead one is taken over where the folder lets us, and FOLDER_DENIED where not", async () => {
+  test("a lock that was left by a dead one is taken over where the folder lets us, and FOLDER_DENIED where not", async () => {
     fs.chmodSync(temporary.path, 0o755);
     fs.chmodSync(folder, 0o777);
     put("left by root");
@@ -168,7 +168,7 @@ describe.skipIf(!root)("a lock and another person", () => {
     await third.shows("FOLDER_DENIED");
   });
 
-  test("whose .part it is may not be written to by another: PART_DENIED", async () => {
+  test("another person's .part may not be written to: PART_DENIED", async () => {
     fs.chmodSync(temporary.path, 0o755);
     fs.chmodSync(folder, 0o777);
     put("left by root", `${NAME}.part`);
@@ -186,7 +186,7 @@ describe.skipIf(!root)("a lock and another person", () => {
 describe.skipIf(windows)("a lock where the system has none", () => {
   const take = () => takeLock(folder, NAME, NO_SYSTEM);
 
-  test("is one holder's all the same", async () => {
+  test("without the system's own, a lock is one holder's all the same", async () => {
     const lock = good(await take());
     expect(codeOf(await take())).toBe("IN_USE");
     await lock.release();
@@ -194,7 +194,7 @@ describe.skipIf(windows)("a lock where the system has none", () => {
     expect(there()).toEqual([]);
   });
 
-  test("of a live process of this machine is IN_USE, of a dead one is free at once", async () => {
+  test("without the system's own, a lock of a live process of this machine is IN_USE, of a dead one is free at once", async () => {
     const other = holder();
     await other.shows("held");
     expect(codeOf(await take())).toBe("IN_USE");
@@ -215,7 +215,7 @@ describe.skipIf(windows)("a lock where the system has none", () => {
     return `${`${text} ${Bun.hash.crc32(text).toString(16)}`.padEnd(255)}\n`;
   }
 
-  test("of a number that is another process's by now is free", async () => {
+  test("without the system's own, a lock of a number that is another process's by now is free", async () => {
     put(
       await record((fields) => {
         fields[2] = "0".repeat(32);
@@ -225,7 +225,7 @@ describe.skipIf(windows)("a lock where the system has none", () => {
     await good(await take()).release();
   });
 
-  test("of another machine is IN_USE while it shows life, and free, with a doubt, when it does not", async () => {
+  test("without the system's own, a lock of another machine is IN_USE while it shows life, and free, with a doubt, when it does not", async () => {
     const beats: string[] = [];
     for (let beat = 0; beat < 2; beat++)
       beats.push(
@@ -246,7 +246,7 @@ describe.skipIf(windows)("a lock where the system has none", () => {
     await lock.release();
   });
 
-  test("shows that it lives, and hears when another has taken it", async () => {
+  test("without the system's own, a lock shows that it lives, and hears when another has taken it", async () => {
     const lock: Lock = good(await take());
     const first = fs.readFileSync(join(folder, LOCK), "latin1");
     while (fs.readFileSync(join(folder, LOCK), "latin1") === first) await new Promise(setImmediate);

@@ -68,21 +68,21 @@ async function get(
 }
 
 describe("a connection that sends files", () => {
-  test("by itself, and is full now and then, gives every byte once", async () => {
+  test("a connection that sends files by itself, and is full now and then, gives every byte once", async () => {
     expect((await get((_, room) => room)).sentFiles).toBeGreaterThan(10);
   });
 
-  test("in odd parts does so as well", async () => {
+  test("a connection that sends files in odd parts does so as well", async () => {
     await get((offset, room) => Math.min(room, 1 + ((offset * 31) % 40_000)));
   });
 
-  test("but not this one is asked once, and the bytes are read", async () => {
+  test("a connection that sends files but not this one is asked once, and the bytes are read", async () => {
     const { sends, sentFiles } = await get(() => CANNOT_SEND, { firstBytes: 2 * SIZE, readBytes: 2 * SIZE });
     expect(sentFiles).toBe(1);
     expect(sends).toBeLessThan(10);
   });
 
-  test("keeps to the rate", async () => {
+  test("a connection that sends files keeps to the rate", async () => {
     // A second's worth, of which a burst of 0.1 s passes at once.
     expect((await get((_, room) => Math.min(room, 30_000), { rate: SIZE })).ms).toBeGreaterThanOrEqual(890);
   });
@@ -139,28 +139,28 @@ async function hold(failFrom = Number.POSITIVE_INFINITY) {
 }
 
 describe("a connection that cannot send files", () => {
-  test("has its next slice read while one leaves, and none beyond that", async () => {
+  test("a connection that cannot send files has its next slice read while one leaves, and none beyond that", async () => {
     const { reads, letGo } = await hold();
     expect(reads).toEqual([0, SLICE_BYTES]);
     await letGo();
     expect(reads).toEqual([0, SLICE_BYTES, 2 * SLICE_BYTES]);
   });
 
-  test("is given every byte once: nothing is read over what has not left", async () => {
+  test("a connection that cannot send files is given every byte once: nothing is read over what has not left", async () => {
     const { file, letGo } = await hold();
     const parts: Uint8Array[] = [];
     for (let part = await letGo(); part.length > 0; part = await letGo()) parts.push(part);
     expect(Buffer.concat(parts).equals(file)).toBe(true);
   });
 
-  test("gets what could be read before it is closed for what could not", async () => {
+  test("a connection that cannot send files gets what could be read before it is closed for what could not", async () => {
     const held = await hold(SLICE_BYTES);
     expect(held.isGone).toBe(false);
     expect(await held.letGo()).toEqual(Buffer.from(held.file.subarray(0, SLICE_BYTES)));
     expect(held.isGone).toBe(true);
   });
 
-  test("keeps to the rate, in parts of what was read", async () => {
+  test("a connection that cannot send files keeps to the rate, in parts of what was read", async () => {
     const limits = { rate: SIZE, firstBytes: 2 * SIZE, readBytes: 2 * SIZE };
     expect((await get(() => CANNOT_SEND, limits)).ms).toBeGreaterThanOrEqual(890);
     await get(() => CANNOT_SEND, { rate: SIZE });

@@ -144,7 +144,7 @@ const right = (bytes: Uint8Array, offset: number) =>
   expect(Buffer.compare(bytes, CONTENT.subarray(offset, offset + bytes.length))).toBe(0);
 
 describe("DOWNLOAD", () => {
-  test("of what is shared is accepted, with size, piece length and root, and the bytes follow a GET (SPEC 5.g)", async () => {
+  test("DOWNLOAD of what is shared is accepted, with size, piece length and root, and the bytes follow a GET (SPEC 5.g)", async () => {
     const serving = await serve();
     const raw = await dial(serving);
     raw.send("HELLO 1\nDOWNLOAD a.mp4\n");
@@ -158,7 +158,7 @@ describe("DOWNLOAD", () => {
     expect(await raw.line()).toBe("PONG");
   });
 
-  test("in single bytes, or with its GETs in one segment, is answered the same", async () => {
+  test("DOWNLOAD in single bytes, or with its GETs in one segment, is answered the same", async () => {
     const serving = await serve();
     const drip = await dial(serving);
     for (const byte of Buffer.from("DOWNLOAD a.mp4\nGET 5 3\n")) {
@@ -181,7 +181,7 @@ describe("DOWNLOAD", () => {
     await burst.over();
   });
 
-  test("by content is served as by name", async () => {
+  test("DOWNLOAD by content is served as by name", async () => {
     const serving = await serve();
     const raw = await dial(serving);
     raw.send(`FETCH ${hashOf(CONTENT).root}\n`);
@@ -192,7 +192,7 @@ describe("DOWNLOAD", () => {
     expect(await words(other)).toBe("REJECT NOT_SHARED");
   });
 
-  test("of a file that is not hashed yet asks for it to be, and says NOT_READY of its layer", async () => {
+  test("DOWNLOAD of a file that is not hashed yet asks for it to be, and says NOT_READY of its layer", async () => {
     const serving = await serve();
     const { raw } = await grant(serving, "b.mp4");
     expect(serving.events).toEqual([{ type: "wanted", name: "b.mp4" }]);
@@ -201,7 +201,7 @@ describe("DOWNLOAD", () => {
     expect(Buffer.from(await get(raw, 0, 1)).toString()).toBe("b");
   });
 
-  test("of what is not shared is NOT_SHARED, of what is no name BAD_NAME, however it is put", async () => {
+  test("DOWNLOAD of what is not shared is NOT_SHARED, of what is no name BAD_NAME, however it is put", async () => {
     const serving = await serve();
     fs.writeFileSync(join(folder, "later.mp4"), "not listed");
     fs.writeFileSync(join(root, "segredo"), "outside");
@@ -227,7 +227,7 @@ describe("DOWNLOAD", () => {
     expect(await words(raw, 1)).toBe("ACCEPT");
   });
 
-  test("is REFUSED by a peer that rejects all, whatever is asked", async () => {
+  test("DOWNLOAD is REFUSED by a peer that rejects all, whatever is asked", async () => {
     const raw = await dial(await serve({ rejectAll: true }));
     raw.send("DOWNLOAD a.mp4\nDOWNLOAD nothing.mp4\n");
     expect([await words(raw, 3), await words(raw, 3)]).toEqual(["REJECT REFUSED final", "REJECT REFUSED final"]);
@@ -425,7 +425,7 @@ describe("the server's PROBE", () => {
   const enter = (uploads: ReturnType<typeof door>, ip: string) =>
     createFarEnd({ ip, port: 1 }, (connection) => uploads.accept(connection))[1];
 
-  test("is answered with the proof of the key, never with the key; without one, with the nonce", async () => {
+  test("the server's PROBE is answered with the proof of the key, never with the key; without one, with the nonce", async () => {
     for (const key of [KEY, undefined]) {
       const far = enter(door(key), "10.0.0.1");
       far.say(`PROBE ${NONCE}\nPING\n`);
@@ -444,7 +444,7 @@ describe("the server's PROBE", () => {
     ["many addresses have taken all of it", (i) => `10.0.${i >> 8}.${i & 255}`, "10.1.0.1"],
   ];
   for (const [what, address, ip] of full) {
-    test(`is answered although ${what}; whatever else is asked there is TOO_MANY`, async () => {
+    test(`the server's PROBE is answered although ${what}; whatever else is asked there is TOO_MANY`, async () => {
       const uploads = door(KEY);
       for (let i = 0; i < UPLOAD_CONNECTIONS_MAX; i++) enter(uploads, address(i));
       const far = enter(uploads, ip);
@@ -459,7 +459,7 @@ describe("the server's PROBE", () => {
     });
   }
 
-  test("and all else of a newcomer's address is answered although two addresses have taken all the room: the larger gives way", async () => {
+  test("the server's PROBE and all else of a newcomer's address is answered although two addresses have taken all the room: the larger gives way", async () => {
     const uploads = door(KEY);
     const crowd = Array.from({ length: UPLOAD_CONNECTIONS_MAX }, (_, i) => enter(uploads, `10.0.0.${i % 2}`));
     const far = enter(uploads, "10.0.0.3");
@@ -469,7 +469,7 @@ describe("the server's PROBE", () => {
     expect(crowd.filter(({ state }) => state !== "open").length).toBe(1);
   });
 
-  test("beyond the limit waits for PROBE_SECONDS_MAX, and only so many wait", async () => {
+  test("connections beyond the limit wait for PROBE_SECONDS_MAX, and only so many of them", async () => {
     const clock = createVirtualClock();
     const probeOnly = createProbeOnly(KEY, clock, createFairRate(undefined, clock));
     const come = () => createFarEnd({ ip: "10.0.0.1", port: 1 }, (connection) => probeOnly.accept(connection))[1];
@@ -485,7 +485,7 @@ describe("the server's PROBE", () => {
 });
 
 describe("lanes", () => {
-  test("serve pieces side by side, at most LANES_PER_TICKET_MAX of them", async () => {
+  test("lanes serve pieces side by side, at most LANES_PER_TICKET_MAX of them", async () => {
     const serving = await serve();
     const { ticket } = await grant(serving);
     const lanes = await Promise.all(Array.from({ length: LANES_PER_TICKET_MAX }, () => lane(serving, ticket)));
@@ -500,7 +500,7 @@ describe("lanes", () => {
     });
   });
 
-  test("need a ticket that lives", async () => {
+  test("lanes need a ticket that lives", async () => {
     const serving = await serve();
     const raw = await dial(serving);
     raw.send(`LANE ${"f".repeat(32)}\n`);
@@ -514,7 +514,7 @@ describe("lanes", () => {
     expect([await words(late), await words(late)]).toEqual(["ERROR BAD_STATE", "ERROR BAD_STATE"]);
   });
 
-  test("end with their control connection, in the middle of a GET too", async () => {
+  test("lanes end with their control connection, in the middle of a GET too", async () => {
     const serving = await serve();
     const { raw, ticket } = await grant(serving);
     const open = await lane(serving, ticket);
@@ -529,7 +529,7 @@ describe("lanes", () => {
 });
 
 describe("GET", () => {
-  test("past the end is BAD_RANGE, and the connection goes on", async () => {
+  test("GET past the end is BAD_RANGE, and the connection goes on", async () => {
     const { raw } = await grant(await serve());
     for (const [offset, length] of [
       [SIZE, 1],
@@ -543,7 +543,7 @@ describe("GET", () => {
     right(await get(raw, SIZE - 1, 1), SIZE - 1);
   });
 
-  test("before DOWNLOAD is BAD_STATE; of 0 or of too many bytes BAD_REQUEST", async () => {
+  test("GET before DOWNLOAD is BAD_STATE; of 0 or of too many bytes BAD_REQUEST", async () => {
     const raw = await dial(await serve());
     raw.send("GET 0 1\nLAYER\nPIECES\nDOWNLOAD a.mp4\nGET 0 0\nGET 0 16777217\nGET -1 1\nDOWNLOAD a.mp4\n");
     const said = [];
@@ -637,7 +637,7 @@ describe("a file that is not what it was", () => {
     });
   }
 
-  test("is CHANGED to the other side whatever our disk says of it: its codes are ours", async () => {
+  test("a file that is not what it was is CHANGED to the other side whatever our disk says of it: its codes are ours", async () => {
     for (const why of [
       fault("DISK_ERROR", "ours", "not a regular file"),
       fault("FILE_MISSING", "disk", "gone"),
@@ -668,14 +668,14 @@ describe("a file that is not what it was", () => {
     });
   }
 
-  test("deleted or replaced during an upload is sent as it was to who has it already", async () => {
+  test("a file deleted or replaced during an upload is sent as it was to the peer that has it already", async () => {
     const serving = await serve();
     const { raw } = await grant(serving);
     fs.renameSync(join(folder, "a.mp4"), join(folder, "gone.mp4"));
     right(await get(raw, 1000, 5000), 1000);
   });
 
-  test("deleted during an upload is told of, while the upload goes on to its end", async () => {
+  test("a file deleted during an upload is told of, while the upload goes on to its end", async () => {
     const serving = await serve();
     const { raw } = await grant(serving);
     right(await get(raw, 0, 1000), 0);
@@ -685,7 +685,7 @@ describe("a file that is not what it was", () => {
     expect(serving.events).toEqual([{ type: "changed", name: "a.mp4" }]);
   });
 
-  test("cut in the middle of a GET breaks the connection off: what was announced follows, or nothing does", async () => {
+  test("a file cut in the middle of a GET breaks the connection off: what was announced follows, or nothing does", async () => {
     const serving = await serve();
     const { raw } = await grant(serving);
     raw.pause();
@@ -735,7 +735,7 @@ describe("out of bounds", () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(64 * 1024 * 1024);
   });
 
-  test("random bytes harm nobody", async () => {
+  test("random bytes do no harm", async () => {
     const serving = await serve();
     for (let round = 0; round < 20; round++) {
       const raw = await dial(serving);
