@@ -44,9 +44,9 @@ async function addressOf({ host, port }: Endpoint, report: Report): Promise<Addr
 }
 
 async function main(config: PeerConfig): Promise<never> {
-  return runProgram(async ({ output, reportParts, life, openAsker }) => {
+  return runProgram(async ({ output, reportOptions, life, openAsker }) => {
     const { only } = config;
-    const report = config.json ? createJsonReport(reportParts) : createReport(reportParts);
+    const report = config.json ? createJsonReport(reportOptions) : createReport(reportOptions);
     const found = await life.during(addressOf(config.server, report));
     const from = config.command === "get" && config.from && (await life.during(addressOf(config.from, report)));
     if (isStop(found) || isFault(found) || isStop(from) || isFault(from)) return EXIT.failed;
@@ -99,8 +99,8 @@ async function main(config: PeerConfig): Promise<never> {
 }
 
 async function hash(config: HashConfig): Promise<never> {
-  return runProgram(async ({ reportParts, life }) => {
-    const report = config.json ? createJsonReport(reportParts) : createReport(reportParts);
+  return runProgram(async ({ reportOptions, life }) => {
+    const report = config.json ? createJsonReport(reportOptions) : createReport(reportOptions);
     const { verify } = config;
     const onFault = () => (verify === undefined ? undefined : report.complain(UNRECORDED));
     const cache = createHashCache({ onFault });

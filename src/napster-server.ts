@@ -28,10 +28,10 @@ const peersOf = (count: number): string => `${count} ${count === 1 ? "peer" : "p
 const LINE_BYTES_AT_ONCE_MAX = 8 * 1024;
 
 async function main(config: ServerConfig): Promise<never> {
-  return runProgram(async ({ output, screen, reportParts, tell, life, openAsker, openIfOurs }) => {
-    const report = createReport(reportParts);
-    const logParts = { output, tell, errIsTerminal: reportParts.errIsTerminal, now: () => new Date() };
-    const log = config.log === "json" ? createJsonLog(logParts) : createLog(logParts);
+  return runProgram(async ({ output, screen, reportOptions, tell, life, openAsker, openIfOurs }) => {
+    const report = createReport(reportOptions);
+    const logOptions = { output, tell, errIsTerminal: reportOptions.errIsTerminal, now: () => new Date() };
+    const log = config.log === "json" ? createJsonLog(logOptions) : createLog(logOptions);
 
     const say = (line: string): void => screen.above(() => output.out(`${line}\n`));
 
@@ -48,7 +48,7 @@ async function main(config: ServerConfig): Promise<never> {
     /** Where the keyboard is ours a quiet line shows that all goes on, and a word ends it. */
     async function stay(): Promise<void> {
       const asker = await openIfOurs();
-      if (!asker?.interactive || !reportParts.watched) return new Promise<never>(() => {});
+      if (!asker?.interactive || !reportOptions.watched) return new Promise<never>(() => {});
       const count = (): string => peersOf(servidor?.peers ?? 0);
       screen.quiet(count);
       const looking = setInterval(() => screen.quiet(count), LOOK_MS);

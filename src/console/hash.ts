@@ -10,11 +10,11 @@ import { isStop } from "./terminal/questions.ts";
 import { damagedComplaint, unreadComplaint } from "./text/hash-complaints.ts";
 import type { Report } from "./text/report.ts";
 
-type HashParts = { readonly report: Report; readonly life: Life };
+type HashOptions = { readonly report: Report; readonly life: Life };
 
 /** Shows each result as it comes, until all have or the person leaves. False from `show` makes the exit code 1. */
 async function showAll<T>(
-  { report, life }: HashParts,
+  { report, life }: HashOptions,
   results: AsyncIterable<T>,
   total: number,
   show: (result: T) => boolean,
@@ -39,13 +39,13 @@ async function showAll<T>(
 
 /** `hash FILE…`. */
 export function runHash(
-  parts: HashParts,
+  options: HashOptions,
   files: AsyncIterable<HashedFile | UnhashedFile>,
   total: number,
 ): Promise<number> {
-  return showAll(parts, files, total, (file) => {
-    if (!("fault" in file)) parts.report.file(file);
-    else parts.report.complain(unreadComplaint(file.path, file.fault));
+  return showAll(options, files, total, (file) => {
+    if (!("fault" in file)) options.report.file(file);
+    else options.report.complain(unreadComplaint(file.path, file.fault));
     return !("fault" in file);
   });
 }
@@ -56,15 +56,15 @@ type Verified = {
 };
 
 /** `hash --verify FOLDER`. */
-export async function runVerify(parts: HashParts, folder: string, verified: Verified | Fault): Promise<number> {
-  const { report } = parts;
+export async function runVerify(options: HashOptions, folder: string, verified: Verified | Fault): Promise<number> {
+  const { report } = options;
   if (isFault(verified)) {
     report.failed(verified, { folder });
     return EXIT.failed;
   }
   const total = verified.listing.shares.length;
   let damaged = 0;
-  const code = await showAll(parts, verified.verdicts, total, (verdict) => {
+  const code = await showAll(options, verified.verdicts, total, (verdict) => {
     report.verdict(verdict);
     if (verdict.verdict === "unread") report.complain(unreadComplaint(verdict.name, verdict.fault));
     if (verdict.verdict === "damaged") damaged += 1;

@@ -44,7 +44,7 @@ const DEEDS: Partial<Record<FaultCode, string>> = {
 
 const deedOf = (fault: Fault): string => DEEDS[fault.fault] ?? complaintOf(fault).cause;
 
-export type LogParts = {
+export type LogOptions = {
   readonly output: Pick<Output, "err">;
   /** Says lasting lines to a person. */
   readonly tell: Writer;
@@ -52,7 +52,7 @@ export type LogParts = {
   readonly now: () => Date;
 };
 
-export function createLog({ tell: say, errIsTerminal }: LogParts): Log {
+export function createLog({ tell: say, errIsTerminal }: LogOptions): Log {
   return {
     ready(address, chosen = true) {
       if (!errIsTerminal) say(readyLine(address));
@@ -67,7 +67,7 @@ export function createLog({ tell: say, errIsTerminal }: LogParts): Log {
 }
 
 /** --log json. */
-export function createJsonLog({ output, now }: LogParts): Log {
+export function createJsonLog({ output, now }: LogOptions): Log {
   const say = (level: "info" | "warn" | "error", event: string, values: object = {}): void =>
     output.err(`${jsonLine({ time: now().toISOString(), level, event, ...values })}\n`);
   const values = (fault: Fault): object => ({

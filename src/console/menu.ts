@@ -43,7 +43,7 @@ function checkPort(answer: string): Complaint | undefined {
   return { cause: "a porta deve ser um número de 1 a 65535", code: "BAD_ADDRESS", hint: "por exemplo 8776" };
 }
 
-type ServerParts = {
+type ServerQuestions = {
   readonly ask: Asker["ask"];
   readonly given: Given;
   readonly fallback: Address;
@@ -53,7 +53,7 @@ type ServerParts = {
 
 // SPEC 4.e: the server's IP and port come from the keyboard, 127.0.0.1 and 1099 where the answer is empty.
 /** Asks until the server listens. At the end of input a question not answered takes its default, once. */
-export async function askServer({ ask, given, fallback, report, listen }: ServerParts): Promise<Address | Stop> {
+export async function askServer({ ask, given, fallback, report, listen }: ServerQuestions): Promise<Address | Stop> {
   let asked = given;
   for (let attempt = 0; ; attempt += 1) {
     const host = asked.host ?? (await ask(ipQuestion("IP do servidor", fallback.ip)));
@@ -74,7 +74,7 @@ export async function askServer({ ask, given, fallback, report, listen }: Server
   }
 }
 
-type MenuParts = Session & {
+type Menu = Session & {
   readonly asker: Asker;
   readonly given: Given;
   readonly ready: () => Promise<void>;
@@ -101,27 +101,27 @@ type State = {
 };
 
 /** Runs the peer's menu until the input ends or the person leaves. True when no command has failed. */
-export async function runMenu(parts: MenuParts): Promise<boolean> {
-  const { asker, life } = parts;
+export async function runMenu(menu: Menu): Promise<boolean> {
+  const { asker, life } = menu;
   const state: State = { self: undefined, answers: undefined, sources: [], next: "JOIN" };
   // Answers that a script gives to a command that never asked: they must not pass for commands.
   let unused = 0;
   let isWell = true;
   while (!life.leaving.aborted) {
     // A script that does not read its answers is not run ahead of.
-    await life.during(parts.ready());
+    await life.during(menu.ready());
     const command = await asker.choose("O que fazer?", COMMANDS, { unused, marked: state.next, help: HELP });
     if (isStop(command) && command.stop === "back") continue;
     if (isStop(command)) return isWell && command.stop !== "refused-end";
-    const outOfTurn = whyOutOfTurn(command, state, parts);
+    const outOfTurn = whyOutOfTurn(command, state, menu);
     unused = outOfTurn === undefined ? 0 : ANSWERS[command];
     if (outOfTurn !== undefined) {
-      parts.report.failed(outOfTurn);
+      menu.report.failed(outOfTurn);
       isWell = false;
       state.next = outOfTurn.fault === "NOT_JOINED" ? "JOIN" : "SEARCH";
       continue;
     }
-    const result = await RUN[command](parts, state);
+    const result = await RUN[command](menu, state);
     // Ctrl+C at a command's own question means the program, as it does at the menu; Esc only the command.
     if (isStop(result) && result.stop === "leave") return isWell;
     if (isFault(result) || (isStop(result) && result.stop !== "back")) isWell = false;
@@ -129,12 +129,12 @@ export async function runMenu(parts: MenuParts): Promise<boolean> {
   return isWell;
 }
 
-function whyOutOfTurn(command: Command, { self }: State, { peer }: MenuParts): Fault | undefined {
+function whyOutOfTurn(command: Command, { self }: State, { peer }: Menu): Fault | undefined {
   if (command !== "JOIN" && self === undefined) return fault("NOT_JOINED", "ours");
   return command === "DOWNLOAD" && peer.lastSearched === undefined ? fault("NOT_SEARCHED", "ours") : undefined;
 }
 
-const RUN: Record<Command, (parts: MenuParts, state: State) => Promise<unknown>> = {
+const RUN: Record<Command, (menu: Menu, state: State) => Promise<unknown>> = {
   JOIN: runJoin,
   SEARCH: runSearch,
   DOWNLOAD: runDownload,
@@ -159,23 +159,23 @@ const WRONG: Partial<Record<FaultCode, Field>> = {
 };
 
 // SPEC 5.i: JOIN captures only IP, port and folder, and finds the file names by itself.
-async function runJoin(parts: MenuParts, state: State): Promise<Refused | Stop | undefined> {
-  const { asker, given, peer } = parts;
+async function runJoin(menu: Menu, state: State): Promise<Refused | Stop | undefined> {
+  const { asker, given, peer } = menu;
   // A script's empty line always means the same.
   const last = asker.interactive ? state.answers : undefined;
-  let at: JoinAnswers = last ?? { ...JOIN_DEFAULT, host: await peer.localIp(), folder: parts.defaultFolder };
+  let at: JoinAnswers = last ?? { ...JOIN_DEFAULT, host: await peer.localIp(), folder: menu.defaultFolder };
   let fields: readonly Field[] = FIELDS.filter((field) => given[field] === undefined);
   const { host = at.host, port = at.port, folder = at.folder } = given;
   at = { host, port, folder };
   for (;;) {
     for (const field of fields) {
-      const answer = await asker.ask(joinQuestion(field, at, parts));
-      if (isStop(answer)) return broken(parts, answer);
+      const answer = await asker.ask(joinQuestion(field, at, menu));
+      if (isStop(answer)) return broken(menu, answer);
       at = { ...at, [field]: READ[field](answer) };
       state.answers = at;
     }
-    if (!asker.interactive && parts.isWide(at.folder)) parts.report.warn(wideComplaint(at.folder));
-    const joined = await join(parts, at);
+    if (!asker.interactive && menu.isWide(at.folder)) menu.report.warn(wideComplaint(at.folder));
+    const joined = await join(menu, at);
     if (isStop(joined)) return joined;
     if (!isFault(joined)) {
       state.self = { address: joined, folder: at.folder };
@@ -186,7 +186,7 @@ async function runJoin(parts: MenuParts, state: State): Promise<Refused | Stop |
     const wrong = WRONG[joined.fault];
     if (!asker.interactive || wrong === undefined) return joined;
     fields = [wrong];
-    at = { ...at, ...(await betterAnswer(wrong, at, joined, parts)) };
+    at = { ...at, ...(await betterAnswer(wrong, at, joined, menu)) };
     state.answers = at;
   }
 }
@@ -196,7 +196,7 @@ async function betterAnswer(
   wrong: Field,
   at: JoinAnswers,
   why: Refused,
-  { peer }: MenuParts,
+  { peer }: Menu,
 ): Promise<Partial<JoinAnswers>> {
   if (wrong === "folder") return {};
   if (wrong === "host") return { host: why.useIp ?? (await peer.localIp()) };
@@ -213,7 +213,7 @@ const READ: { readonly [F in Field]: (answer: string) => JoinAnswers[F] } = {
   folder: unquote,
 };
 
-function joinQuestion(field: Field, at: JoinAnswers, { folderFault, isWide, asker }: MenuParts): Question {
+function joinQuestion(field: Field, at: JoinAnswers, { folderFault, isWide, asker }: Menu): Question {
   if (field === "host") return ipQuestion("IP deste peer", at.host);
   if (field === "port") return portQuestion("Porta deste peer", at.port);
   let warnedOf: string | undefined;
@@ -240,11 +240,11 @@ function unquote(answer: string): string {
 }
 
 // SPEC 6: SEARCH captures only the file name with its extension.
-async function runSearch(parts: MenuParts, state: State): Promise<Fault | Stop | undefined> {
+async function runSearch(menu: Menu, state: State): Promise<Fault | Stop | undefined> {
   const question = { message: "Nome do arquivo com extensão", fallback: undefined, check: nameComplaint };
-  const name = await parts.asker.ask(question);
-  if (isStop(name)) return broken(parts, name);
-  const found = await search(parts, name);
+  const name = await menu.asker.ask(question);
+  if (isStop(name)) return broken(menu, name);
+  const found = await search(menu, name);
   if (isStop(found) || isFault(found)) return found;
   state.sources = found;
   state.next = found.some((source) => isOther(source, state)) ? "DOWNLOAD" : "SEARCH";
@@ -254,25 +254,25 @@ async function runSearch(parts: MenuParts, state: State): Promise<Fault | Stop |
 const isOther = (source: Address, { self }: State): boolean => self === undefined || !sameAddress(source, self.address);
 
 // SPEC 6: DOWNLOAD captures only the IP and port of the peer that has the file; the file is the one last searched.
-async function runDownload(parts: MenuParts, state: State): Promise<Fault | Stop | undefined> {
-  const { asker, peer } = parts;
+async function runDownload(menu: Menu, state: State): Promise<Fault | Stop | undefined> {
+  const { asker, peer } = menu;
   const name = peer.lastSearched ?? "";
   const sources = [...state.sources.filter((source) => isOther(source, state)), ...state.sources];
   const file = `DOWNLOAD de ${showFile(name)}`;
   const ip = await asker.ask(ipQuestion(`${file}: IP do peer`, sources[0]?.ip));
-  if (isStop(ip)) return broken(parts, ip);
+  if (isStop(ip)) return broken(menu, ip);
   const there = sources.find((source) => source.ip === ip.trim()) ?? sources[0];
   const port = await asker.ask(portQuestion(`${file}: porta do peer`, there?.port));
-  if (isStop(port)) return broken(parts, port);
+  if (isStop(port)) return broken(menu, port);
   const from = { ip: ip.trim(), port: Number(port) };
-  const done = await download(parts, { from, name, folder: state.self?.folder ?? "" });
+  const done = await download(menu, { from, name, folder: state.self?.folder ?? "" });
   if (isStop(done)) return done;
   state.next = isFault(done) ? "DOWNLOAD" : "SEARCH";
   return isFault(done) ? done : undefined;
 }
 
 /** A script that ends in the middle of a command has a mistake worth a line. */
-function broken({ report }: MenuParts, stop: Stop): Stop {
+function broken({ report }: Menu, stop: Stop): Stop {
   if (stop.stop === "end" || stop.stop === "refused-end")
     report.complain({
       cause: "a entrada terminou antes da resposta",

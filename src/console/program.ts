@@ -12,7 +12,7 @@ import { createOutput, errAtOnce, type Output, sharesScreen, type Writer } from 
 import { type Asker, createPipedAsker, createTerminalAsker, readLines } from "./terminal/questions.ts";
 import { createScreen, type Screen } from "./terminal/screen.ts";
 import { type Complaint, complaintOf, complaintText, fewDescriptorsComplaint } from "./text/complaints.ts";
-import { createTeller, type ReportParts } from "./text/report.ts";
+import { createTeller, type ReportOptions } from "./text/report.ts";
 
 /** How long the last words may wait for their reader. */
 const FLUSH_MS_MAX = 1000;
@@ -23,7 +23,7 @@ export type Program = {
   readonly screen: Screen;
   readonly life: Life;
   /** For createReport. `watched`: a person answers at stdin and sees stderr. */
-  readonly reportParts: ReportParts;
+  readonly reportOptions: ReportOptions;
   /** Says lasting lines on stderr. */
   readonly tell: Writer;
   /** The keyboard, or the piped input; opened at the first call, and given back when the run ends. */
@@ -54,7 +54,7 @@ export async function runProgram(body: (program: Program) => Promise<number>): P
   const screen = createScreen(output.err, { size: sizeOfTerminal, escapes, sparing: process.platform === "win32" });
   let keys: Keys | undefined;
   const errIsTerminal = isatty(2);
-  const reportParts: ReportParts = {
+  const reportOptions: ReportOptions = {
     output,
     screen,
     columns: () => sizeOfTerminal().columns,
@@ -62,7 +62,7 @@ export async function runProgram(body: (program: Program) => Promise<number>): P
     errIsTerminal,
     now: () => performance.now(),
   };
-  const tell = createTeller(reportParts);
+  const tell = createTeller(reportOptions);
   const life = createLife();
   let asker: Asker | undefined;
 
@@ -104,10 +104,10 @@ export async function runProgram(body: (program: Program) => Promise<number>): P
   };
   const openIfOurs = async (): Promise<Asker | undefined> => {
     if (asker !== undefined) return asker;
-    return reportParts.watched && (await inForeground()) ? openAsker() : undefined;
+    return reportOptions.watched && (await inForeground()) ? openAsker() : undefined;
   };
   try {
-    return await exit(await body({ output, screen, life, reportParts, tell, openAsker, openIfOurs }));
+    return await exit(await body({ output, screen, life, reportOptions, tell, openAsker, openIfOurs }));
   } catch (error) {
     return crash(error);
   }

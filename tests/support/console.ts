@@ -27,9 +27,9 @@ const moved = () => {
   return { bytes, size: 1e9, rate: bytes, etaSeconds: bytes % 5000, sources: 1 + (bytes % 3) };
 };
 
-await runProgram(async ({ output, reportParts, tell, life, openAsker }) => {
+await runProgram(async ({ output, reportOptions, tell, life, openAsker }) => {
   let looks = 0;
-  const report = createReport(process.env.SLOW ? reportParts : { ...reportParts, now: () => 1000 * looks++ }); // all progress is drawn
+  const report = createReport(process.env.SLOW ? reportOptions : { ...reportOptions, now: () => 1000 * looks++ }); // all progress is drawn
   const get = process.env.GET; // one download, as a command does it
   let lastSearched = get;
   let refusedIp = false;

@@ -61,7 +61,7 @@ export type Report = {
   warn(complaint: Complaint): void;
 };
 
-export type ReportParts = {
+export type ReportOptions = {
   readonly output: Output;
   readonly screen: Screen;
   readonly columns: () => number;
@@ -83,8 +83,8 @@ const POSITION_MS = 200;
 const LINE_MS_MAX = 1000;
 
 /** Says lasting lines on stderr: to a person with words kept whole, to a program each on one line. */
-export function createTeller(parts: Pick<ReportParts, "output" | "screen" | "columns" | "errIsTerminal">): Writer {
-  const { output, screen, columns, errIsTerminal } = parts;
+export function createTeller(options: Pick<ReportOptions, "output" | "screen" | "columns" | "errIsTerminal">): Writer {
+  const { output, screen, columns, errIsTerminal } = options;
   return (text) => {
     const fitted = errIsTerminal ? Bun.wrapAnsi(text, Math.max(1, columns() - 1), { hard: false, trim: true }) : text;
     screen.above(() => output.err(`${fitted}\n`));
@@ -92,19 +92,19 @@ export function createTeller(parts: Pick<ReportParts, "output" | "screen" | "col
 }
 
 /** For scripts that wait until we listen. */
-function tellReady({ errIsTerminal }: ReportParts, tell: Writer, address: Address): void {
+function tellReady({ errIsTerminal }: ReportOptions, tell: Writer, address: Address): void {
   if (!errIsTerminal) tell(readyLine(address));
 }
 
-export function createReport(parts: ReportParts): Report {
-  const { output, screen } = parts;
-  const due = every(DRAW_MS, parts.now);
-  const told = every(POSITION_MS, parts.now);
+export function createReport(options: ReportOptions): Report {
+  const { output, screen } = options;
+  const due = every(DRAW_MS, options.now);
+  const told = every(POSITION_MS, options.now);
   const news = createNews();
   const warned = new Set<string>();
   const say = (line: string): void => screen.above(() => output.out(`${line}\n`));
-  const warn = createTeller(parts);
-  const ready = (address: Address): void => tellReady(parts, warn, address);
+  const warn = createTeller(options);
+  const ready = (address: Address): void => tellReady(options, warn, address);
   let hint = "";
   let standing: Standing = {};
   let drawStanding = (): void => {};
@@ -114,7 +114,7 @@ export function createReport(parts: ReportParts): Report {
   };
   return {
     showStanding() {
-      if (!parts.watched) return;
+      if (!options.watched) return;
       drawStanding = () => screen.quiet(() => standingLine(standing));
       drawStanding();
     },
@@ -130,7 +130,7 @@ export function createReport(parts: ReportParts): Report {
     },
     serverBack(address) {
       // A person was told of the loss; a script waits for its line.
-      if (standing.away && parts.errIsTerminal) warn(backNote(address));
+      if (standing.away && options.errIsTerminal) warn(backNote(address));
       stand({ away: false, address });
       ready(address);
     },
@@ -143,20 +143,20 @@ export function createReport(parts: ReportParts): Report {
     },
     working(what, toStop = "") {
       hint = toStop;
-      if (parts.watched) screen.show([what], 0, hint);
+      if (options.watched) screen.show([what], 0, hint);
     },
     progress(_name, progress) {
       const { waiting } = progress;
       const queued = waiting?.for === "slot";
       // A position comes once in seconds, and each is drawn; lines that stay are told more seldom.
-      if (parts.watched && (queued || due())) screen.show([progressLine(progress, parts.columns())], 0, hint);
-      if (!parts.watched && !parts.errIsTerminal && (!queued || told()) && news.isNew(waiting))
+      if (options.watched && (queued || due())) screen.show([progressLine(progress, options.columns())], 0, hint);
+      if (!options.watched && !options.errIsTerminal && (!queued || told()) && news.isNew(waiting))
         warn(waitingWords(waiting));
     },
     settled() {
       news.forget();
       warned.clear();
-      if (parts.watched) screen.clear();
+      if (options.watched) screen.clear();
     },
     downloaded({ name, folder }) {
       stand({ files: (standing.files ?? 0) + 1 });
@@ -212,11 +212,11 @@ export function createReport(parts: ReportParts): Report {
  *   {"event":"warning","code":"WIDE_FOLDER","message":"a pasta…","hint":"use…"}   all goes on
  *   {"event":"error","code":"NO_SOURCE","message":"nenhum peer tem…","hint":"confira…"}
  */
-export function createJsonReport(parts: ReportParts): Report {
-  const { output } = parts;
-  const people = createReport(parts);
-  const due = every(PROGRESS_EVENT_MS, parts.now);
-  const told = every(POSITION_MS, parts.now);
+export function createJsonReport(options: ReportOptions): Report {
+  const { output } = options;
+  const people = createReport(options);
+  const due = every(PROGRESS_EVENT_MS, options.now);
+  const told = every(POSITION_MS, options.now);
   const news = createNews();
   const tell = (event: string, values: object): void => output.out(`${jsonLine({ event, ...values })}\n`);
   const complain = (complaint: Complaint): void => {
@@ -235,7 +235,7 @@ export function createJsonReport(parts: ReportParts): Report {
     async joined(address, names) {
       tell("joined", { ...address, files: names });
       await output.flush(LINE_MS_MAX);
-      tellReady(parts, createTeller(parts), address);
+      tellReady(options, createTeller(options), address);
     },
     serverLost(server) {
       complain(serverLostComplaint(server));
