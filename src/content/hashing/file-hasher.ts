@@ -25,7 +25,7 @@ const SETTLED_MS = 2000;
 /** Files begun and left, of which what was read is remembered: 32 bytes a piece of each. */
 const BEGUN_FILES_MAX = 16;
 
-export type FileHasherOptions = {
+type FileHasherOptions = {
   readonly cache: HashCache | undefined;
   readonly pool: HashPool;
   /** The date in milliseconds, as files' times are told. */
@@ -37,16 +37,7 @@ export type FileHasherOptions = {
   readonly onFree: () => void;
 };
 
-export type FileHasher = {
-  /** Opens the job's file, and resumes where an earlier caller left it. */
-  open(job: Job): Promise<void>;
-  /** Hashes one range of an open job. */
-  hashRange(job: Job, work: Work, task: Task): Promise<void>;
-  /** Ends the job if nothing is left to do for it, or its last caller has left. */
-  finishOrGoOn(job: Job, work: Work): void;
-};
-
-export function createFileHasher(options: FileHasherOptions): FileHasher {
+export function createFileHasher(options: FileHasherOptions) {
   const { cache, pool, now, openFile, stampFile, onResult, onFree } = options;
   const begun = new Map<string, PartialPieces>();
 
@@ -72,12 +63,14 @@ export function createFileHasher(options: FileHasherOptions): FileHasher {
     onResult(job, result);
   }
 
+  /** Ends the job if nothing is left to do for it, or its last caller has left. */
   function finishOrGoOn(job: Job, work: Work): void {
     const isOver = work.failed !== undefined || isGivenOut(work) || job.waiters.size === 0;
     if (isOver && work.running === 0 && !work.concluding) void conclude(job, work).then(onFree);
     onFree();
   }
 
+  /** Opens the job's file, and resumes where an earlier caller left it. */
   async function open(job: Job): Promise<void> {
     const file = await openFile(job.path);
     if (isFault(file)) onResult(job, file);
@@ -94,25 +87,24 @@ export function createFileHasher(options: FileHasherOptions): FileHasher {
     onFree();
   }
 
-  return {
-    open,
-    finishOrGoOn,
-    async hashRange(job, work, task) {
-      const { file, pieceBytes } = work;
-      const { first, pieces, bytes } = task;
-      takeTask(work, task);
-      work.running += 1;
-      const layer = await pool.run({ fd: file.fd, size: file.size, pieceBytes, first, pieces });
-      work.running -= 1;
-      if (isFault(layer)) {
-        work.failed ??= layer;
-        work.again.push(first);
-      } else {
-        work.layer.set(layer, first * HASH_BYTES);
-        work.hashedBytes += bytes;
-        for (const waiter of job.waiters) waiter.onProgress?.(work.hashedBytes, file.size);
-      }
-      finishOrGoOn(job, work);
-    },
-  };
+  /** Hashes one range of an open job. */
+  async function hashRange(job: Job, work: Work, task: Task): Promise<void> {
+    const { file, pieceBytes } = work;
+    const { first, pieces, bytes } = task;
+    takeTask(work, task);
+    work.running += 1;
+    const layer = await pool.run({ fd: file.fd, size: file.size, pieceBytes, first, pieces });
+    work.running -= 1;
+    if (isFault(layer)) {
+      work.failed ??= layer;
+      work.again.push(first);
+    } else {
+      work.layer.set(layer, first * HASH_BYTES);
+      work.hashedBytes += bytes;
+      for (const waiter of job.waiters) waiter.onProgress?.(work.hashedBytes, file.size);
+    }
+    finishOrGoOn(job, work);
+  }
+
+  return { open, hashRange, finishOrGoOn };
 }

@@ -7,28 +7,22 @@ import type { Clock } from "../../shared/clock.ts";
 /** A disk that could not keep up with the rate may go faster than it for so long. */
 const SAVED_MS_MAX = 1000;
 
-export type ReadRate = {
-  /** Milliseconds to wait before a task of `bytes` begins; 0 or less: at once. */
-  waitMs(bytes: number): number;
-  spend(bytes: number): void;
-  /** There is nothing to read: time passes that earns nothing. */
-  rest(): void;
-};
-
 /** `rate` in bytes per second; undefined: no limit. */
-export function createReadRate(rate: number | undefined, clock: Clock): ReadRate {
+export function createReadRate(rate: number | undefined, clock: Clock) {
   let paidUntil: number | undefined;
   return {
-    waitMs(bytes) {
+    /** Milliseconds to wait before a task of `bytes` begins; 0 or less: at once. */
+    waitMs(bytes: number): number {
       if (rate === undefined) return 0;
       paidUntil ??= clock.now();
       return paidUntil + (bytes / rate) * 1000 - clock.now();
     },
-    spend(bytes) {
+    spend(bytes: number): void {
       if (rate !== undefined && paidUntil !== undefined)
         paidUntil = Math.max(paidUntil + (bytes / rate) * 1000, clock.now() - SAVED_MS_MAX);
     },
-    rest() {
+    /** There is nothing to read: time passes that earns nothing. */
+    rest(): void {
       paidUntil = undefined;
     },
   };
