@@ -4,7 +4,7 @@
 
 import type { Clock } from "../shared/clock.ts";
 
-/** A check costs the reading of a piece, 16 MiB at most: about what an upload of 3 MB/s costs. */
+/** A check costs the reading of a piece, 4 MiB at most: about what an upload of 1 MB/s costs. */
 export const CHECK_SECONDS = 5;
 
 /** Checks that wait, in all and of one address: one that reports without end does not stand in the way of others. */

@@ -53,12 +53,15 @@ export const BLOCK_BYTES = 16 * 1024;
 /** SHA-256, the only hash of BEP 52: a piece in a layer. */
 export const HASH_BYTES = 32;
 
-/** Smallest and largest piece, and how many pieces a file should have (DESIGN 3). */
+/**
+ * Smallest and largest piece, and how many pieces a file should have, which those above 7.8 GiB exceed: a player that
+ * jumps waits for whole pieces, so none may take long.
+ */
 export const PIECE_BYTES_MIN = 256 * 1024;
-export const PIECE_BYTES_MAX = 16 * 1024 * 1024;
+export const PIECE_BYTES_MAX = 4 * 1024 * 1024;
 export const PIECES_AIM = 2000;
 
-/** The layer of a file: 32 bytes a piece; 64 MiB of hashes cover 32 TiB of video. */
+/** The layer of a file: 32 bytes a piece; 64 MiB of hashes cover 8 TiB of video. */
 export const LAYER_PAYLOAD_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Pieces of the largest file whose layer fits LAYER_PAYLOAD_BYTES_MAX. */

@@ -44,7 +44,7 @@ describe("a call", () => {
     ["LAYER_OK 67108864\n", { verb: "SEARCH", name: "a" }],
     ["PIECES_OK 67108864\n", { verb: "SOURCES", root: "a".repeat(64) }],
     ["SEARCH_OK 3200000\n", { verb: "PING" }],
-    ["DATA 0 16777216\n", { verb: "LAYER" }],
+    ["DATA 0 4194304\n", { verb: "LAYER" }],
   ] as const;
   for (const [line, request] of OTHERS)
     test(`a call that gets ${line.split(" ", 1)} in ${request.verb}'s turn ends at once, before any of that is kept`, async () => {

@@ -300,7 +300,7 @@ describe("a source that lies", () => {
 
   const TB = 2 ** 40;
   const grants: readonly (readonly [string, number, number, string])[] = [
-    ["10 TB, for which there is no room", 10 * TB, pieceBytesFor(10 * TB), "DISK_FULL"],
+    ["7 TB, for which there is no room", 7 * TB, pieceBytesFor(7 * TB), "DISK_FULL"],
     ["8 PiB", Number.MAX_SAFE_INTEGER, pieceBytesFor(Number.MAX_SAFE_INTEGER), "BAD_REPLY"],
     ["pieces of another length than its size asks for", 4 * PIECE, 2 * PIECE, "BAD_REPLY"],
     ["pieces of 100 bytes", 4 * PIECE, 100, "BAD_REPLY"],
@@ -869,7 +869,7 @@ describe("a first source that fails", () => {
   };
   type First = { of?: Uint8Array; script?: Script; told?: string };
   const FIRSTS: Record<string, First> = {
-    "claims 10 TB": { script: grants(1e13, 16 * 1024 * 1024), told: "DISK_FULL" },
+    "claims 8 TB": { script: grants(8e12, 4 * 1024 * 1024), told: "DISK_FULL" },
     "begins a layer and does not end it": {
       of: lie,
       script: { layer: () => `LAYER_OK ${7 * HASH_BYTES}` },
@@ -953,8 +953,8 @@ describe("a first source that fails", () => {
   });
 
   test("for want of room here, as three of them say, is not asked about any further", async () => {
-    const tenTB = grants(1e13, 16 * 1024 * 1024);
-    const [first, ...others] = [1, 2, 3, 4, 5].map(() => share(content, tenTB));
+    const eightTB = grants(8e12, 4 * 1024 * 1024);
+    const [first, ...others] = [1, 2, 3, 4, 5].map(() => share(content, eightTB));
     const done = await fetchFrom((first as Sharer).address, {
       only: false,
       others: others.map(({ address }) => address),
