@@ -232,6 +232,18 @@ describe("references", () => {
     );
   });
 
+  test("every file of src/ is named by a term of the glossary", () => {
+    const glossary = section("docs/ARCHITECTURE.md", "Glossary").replace(/\s+/g, " ").toLowerCase();
+    const terms = [...glossary.matchAll(/\*\*([^*]+)\*\*/g)].map(([, term = ""]) => term.replaceAll(" ", "-"));
+    const known = new Set(terms.flatMap((term) => [term, `${term}s`, term.replace(/s$/, "")]));
+    // Workers run what another file is named by; the mains, the classes and the plain vocabulary of the wire need no term.
+    const plain =
+      /-worker\.ts$|^src\/[\w-]+\.ts$|^src\/(?:config|protocol|console\/text)\/|\/(?:connection|tcp|http|help|hash)\.ts$/;
+    const files = [...new Bun.Glob("src/**/*.ts").scanSync({ cwd: ROOT })].map((path) => path.replaceAll("\\", "/"));
+    const unnamed = files.filter((path) => !plain.test(path) && !known.has(path.replace(/^.*\/|\.ts$/g, "")));
+    expect(unnamed).toEqual([]);
+  });
+
   test("a term of the glossary has one meaning", () => {
     const terms = [...section("docs/ARCHITECTURE.md", "Glossary").matchAll(/\*\*([^*]+)\*\*/g)].map(([, term]) => term);
     const twice = terms.filter((term, index) => terms.indexOf(term) < index);

@@ -123,16 +123,20 @@ const TOO_MANY_OPTIONS: readonly string[] = ["src/servidor.ts Servidor"];
 // Words that the code had for what has another name now (docs/ARCHITECTURE.md, Glossary): an old word may not return.
 const OLD_WORDS: Readonly<Record<string, string>> = {
   departures: "closing lanes",
+  fetcher: "requester",
   guest: "upload connection",
   guests: "upload connections",
   porch: "probe-only",
   relief: "stragglers",
+  reputation: "backoff",
   roster: "active sources",
+  scheduler: "piece picker",
   shelf: "share index",
   shelves: "share indexes",
   stock: "share entry",
   stocked: "share entry",
   stranger: "unjoined",
+  swarm: "peer list",
 };
 // The noun says who is meant; these words do not (docs/STYLE.md). Files that still have one; a name only leaves.
 const UNNAMED_PERSONS = /\b(?:whoever|nobody|somebody)\b/gi;
