@@ -138,9 +138,9 @@ function expectWhole(content: Uint8Array): void {
   expect(Buffer.compare(fs.readFileSync(path(NAME)), content)).toBe(0);
 }
 
-describe("a file", () => {
+describe("whole files", () => {
   for (const size of [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 5 * PIECE + 17]) {
-    test(`of ${size} bytes arrives whole, with its root (SPEC 5.f, 5.h)`, async () => {
+    test(`a file of ${size} bytes arrives whole, with its root (SPEC 5.f, 5.h)`, async () => {
       const content = contentOf(size);
       const source = share(content);
       expect(good(await fetchFrom(source.address))).toEqual(hashOf(content));
@@ -148,7 +148,7 @@ describe("a file", () => {
       await until("the source to be left", () => source.open === 0);
     });
 
-    test(`of ${size} bytes whose root is not known at first arrives whole`, async () => {
+    test(`a file of ${size} bytes whose root is not known at first arrives whole`, async () => {
       const content = contentOf(size);
       let asked = 0;
       const layer = () => (++asked < 4 ? "ERROR NOT_READY retry hashing" : hashOf(content).layer);
@@ -158,7 +158,7 @@ describe("a file", () => {
     });
   }
 
-  test("is told of as it comes: bytes never shrink, and end at the size", async () => {
+  test("a file is told of as it comes: bytes never shrink, and end at the size", async () => {
     const content = contentOf(6 * PIECE);
     const told: Progress[] = [];
     good(await fetchFrom(share(content).address, { onProgress: (progress) => told.push(progress) }));
@@ -167,14 +167,14 @@ describe("a file", () => {
     expect(told.at(-1)).toMatchObject({ bytes: content.length, size: content.length, waiting: undefined });
   });
 
-  test("under a name that is taken is FILE_EXISTS, and the file that has it stays", async () => {
+  test("a file under a name that is taken is FILE_EXISTS, and the file that has it stays", async () => {
     fs.writeFileSync(path(NAME), "mine");
     expect(codeOf(await fetchFrom(share(contentOf(10)).address))).toBe("FILE_EXISTS");
     expect(there()).toEqual([NAME]);
     expect(fs.readFileSync(path(NAME), "utf8")).toBe("mine");
   });
 
-  test("whose name is taken meanwhile is FILE_EXISTS, and the .part stays", async () => {
+  test("a file whose name is taken meanwhile is FILE_EXISTS, and the .part stays", async () => {
     const content = contentOf(3 * PIECE);
     const source = share(content, {
       get: () => {
@@ -187,14 +187,14 @@ describe("a file", () => {
     expect(there()).toContain(PART);
   });
 
-  test("under a name that leads out of the folder is BAD_NAME, and nothing is made", async () => {
+  test("a file under a name that leads out of the folder is BAD_NAME, and nothing is made", async () => {
     const source = share(contentOf(10));
     for (const name of ["../x", "..\\x", "/tmp/x", "CON", "x.part", "a\u0000b"])
       expect(codeOf(await fetchFrom(source.address, { name }))).not.toBe("no fault");
     expect(there()).toEqual([]);
   });
 
-  test("that is being downloaded already is IN_USE", async () => {
+  test("a file that is being downloaded already is IN_USE", async () => {
     const content = contentOf(3 * PIECE);
     const second: string[] = [];
     const source = share(content);
@@ -210,16 +210,16 @@ describe("a file", () => {
   });
 });
 
-describe("a source that refuses", () => {
+describe("refusals", () => {
   for (const code of ["BUSY", "REFUSED", "NOT_SHARED", "CHANGED"] as const) {
-    test(`with ${code} is heard, and nothing is made`, async () => {
+    test(`a source that refuses with ${code} is heard, and nothing is made`, async () => {
       const source = share(contentOf(10), { grant: () => `REJECT ${code} final no` });
       expect(codeOf(await fetchFrom(source.address))).toBe(code);
       expect(there()).toEqual([]);
     });
   }
 
-  test("is PEER_UNREACHABLE when it is not there", async () => {
+  test("a source that is not there is PEER_UNREACHABLE", async () => {
     const source = share(contentOf(10));
     source.close();
     expect(codeOf(await fetchFrom(source.address))).toBe("PEER_UNREACHABLE");
@@ -227,7 +227,7 @@ describe("a source that refuses", () => {
   });
 });
 
-describe("a source that lies", () => {
+describe("lies", () => {
   const content = contentOf(4 * PIECE + 5);
   const { layer } = hashOf(content);
   const flipped = ({ offset, length }: { offset: number; length: number }): Uint8Array => {
@@ -236,13 +236,13 @@ describe("a source that lies", () => {
     return data(offset, bytes);
   };
 
-  test("about one bit is CORRUPT, and nothing has the final name", async () => {
+  test("a source that lies about one bit is CORRUPT, and nothing has the final name", async () => {
     const source = share(content, { get: (get) => (get.offset === 2 * PIECE ? flipped(get) : undefined) });
     expect(codeOf(await fetchFrom(source.address))).toBe("CORRUPT");
     expect(there()).not.toContain(NAME);
   });
 
-  test("about one bit while its root is not known is CORRUPT once the layer is there", async () => {
+  test("a source that lies about one bit while its root is not known is CORRUPT once the layer is there", async () => {
     let ready = false;
     const source = share(content, {
       rootKnown: false,
@@ -263,13 +263,13 @@ describe("a source that lies", () => {
     ["empty", new Uint8Array(0), "CORRUPT"],
   ];
   for (const [what, wrong, code] of layers) {
-    test(`with a layer that is ${what} is ${code}`, async () => {
+    test(`a source with a layer that is ${what} is ${code}`, async () => {
       const source = share(content, { layer: () => wrong });
       expect(codeOf(await fetchFrom(source.address))).toBe(code);
       expect(there()).not.toContain(NAME);
     });
 
-    test(`with a layer that is ${what}, its root not said, ends with a fault`, async () => {
+    test(`a source with a layer that is ${what}, its root not said, ends with a fault`, async () => {
       const source = share(content, { rootKnown: false, layer: () => wrong });
       expect(codeOf(await fetchFrom(source.address))).toBe(code);
       expect(there()).not.toContain(NAME);
@@ -285,14 +285,14 @@ describe("a source that lies", () => {
     ["a line without an end", () => new Uint8Array(5000).fill(120)],
   ];
   for (const [what, said] of answers) {
-    test(`with ${what} ends with a fault, and nothing has the final name`, async () => {
+    test(`a source that answers with ${what} ends the download with a fault, and nothing has the final name`, async () => {
       const source = share(content, { get: said });
       expect(codeOf(await fetchFrom(source.address))).toMatch(/^(?:BAD_REPLY|LINE_TOO_LONG|CORRUPT)$/);
       expect(there()).not.toContain(NAME);
     });
   }
 
-  test("that hangs up before it answers is PEER_UNREACHABLE: no download was under way that could have broken off", async () => {
+  test("a source that hangs up before it answers is PEER_UNREACHABLE: no download was under way that could have broken off", async () => {
     const mute = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: (socket) => void socket.end() } });
     expect(codeOf(await fetchFrom({ ip: "127.0.0.1", port: mute.port }))).toBe("PEER_UNREACHABLE");
     mute.stop(true);
@@ -307,7 +307,7 @@ describe("a source that lies", () => {
     ["more than 2^53 bytes", 2 ** 53, 2 ** 24, "BAD_REPLY"],
   ];
   for (const [what, size, pieceBytes, code] of grants) {
-    test(`about its file, which has ${what}, is ${code}, and nothing is left on the disk`, async () => {
+    test(`a source that lies about its file, which has ${what}, is ${code}, and nothing is left on the disk`, async () => {
       const source = share(content, { grant: (ticket) => `ACCEPT ${ticket} ${size} ${pieceBytes} ${"a".repeat(64)}` });
       expect(codeOf(await fetchFrom(source.address))).toBe(code);
       expect(there()).toEqual([]);
@@ -315,12 +315,12 @@ describe("a source that lies", () => {
   }
 });
 
-describe("a source that breaks", () => {
-  test("in the middle ends with a fault; the .part and the journal stay, the final name does not appear", async () => {
+describe("sources that break", () => {
+  test("a source that breaks in the middle ends with a fault; the .part and the journal stay, the final name does not appear", async () => {
     await interrupted(contentOf(6 * PIECE), 3);
   });
 
-  test("in the middle of a piece does too", async () => {
+  test("a source that breaks in the middle of a piece ends with a fault too", async () => {
     const content = contentOf(3 * PIECE);
     let source: Sharer;
     source = share(content, {
@@ -335,7 +335,7 @@ describe("a source that breaks", () => {
   });
 
   for (const blocks of [4, 5, 15])
-    test(`after every ${blocks} blocks of 16 KiB sends each block once, and the file arrives`, async () => {
+    test(`a source that breaks after every ${blocks} blocks of 16 KiB sends each block once, and the file arrives`, async () => {
       const content = contentOf(8 * PIECE + 100);
       let sent = 0;
       let cut = false;
@@ -362,7 +362,7 @@ describe("a source that breaks", () => {
       expect(sent).toBe(content.length);
     });
 
-  test("in the middle of a piece, as our program does then, costs no block that had come", async () => {
+  test("a source that breaks in the middle of a piece, as our program does then, costs no block that had come", async () => {
     const content = contentOf(3 * PIECE);
     const abort = new AbortController();
     const half = PIECE / 2 + 1000; // a block that is not whole does not count
@@ -393,7 +393,7 @@ describe("a source that breaks", () => {
     expect(fetched).toBeLessThanOrEqual(content.length - PIECE - PIECE / 2);
   });
 
-  test("and comes back within seconds is taken up again, and the download goes on by itself", async () => {
+  test("a source that breaks off and comes back within seconds is taken up again, and the download goes on by itself", async () => {
     const content = contentOf(6 * PIECE);
     let died = false;
     const source = share(content, {
@@ -407,7 +407,7 @@ describe("a source that breaks", () => {
     expectWhole(content);
   });
 
-  test("at every lane, while it goes on granting, ends with a fault in the end", async () => {
+  test("a source that breaks at every lane, while it goes on granting, ends with a fault in the end", async () => {
     const source = share(contentOf(6 * PIECE), { lane: () => "die" });
     const ended = await Promise.race([
       fetchFrom(source.address),
@@ -417,7 +417,7 @@ describe("a source that breaks", () => {
   });
 
   for (const code of ["BAD_STATE", "TOO_MANY", "CHANGED", "LUNCH"])
-    test(`its word by a final ${code} in answer to LANE is not asked for another`, async () => {
+    test(`a source that breaks its word by a final ${code} in answer to LANE is not asked for another`, async () => {
       const source = share(contentOf(6 * PIECE), { lane: () => `ERROR ${code} final no` });
       expect(codeOf(await fetchFrom(source.address))).not.toBe("no fault");
       const count = (verb: string) => source.asked.filter((line) => line.startsWith(verb)).length;
@@ -425,7 +425,7 @@ describe("a source that breaks", () => {
       expect(count("LANE")).toBeLessThanOrEqual(4); // asked for at once, as the clock makes it seem far
     });
 
-  test("and has started anew, where our ticket is worth nothing, is asked for a new one", async () => {
+  test("a source that has started anew, where our ticket is worth nothing, is asked for a new one", async () => {
     const content = contentOf(6 * PIECE);
     let lanes = 0;
     const source = share(content, {
@@ -440,7 +440,7 @@ describe("a source that breaks", () => {
     expectWhole(content);
   });
 
-  test("when it is asked again, by a final refusal, is not asked a third time", async () => {
+  test("a source that refuses for good when it is asked again is not asked a third time", async () => {
     const content = contentOf(6 * PIECE);
     let asked = 0;
     const source = share(content, {
@@ -451,7 +451,7 @@ describe("a source that breaks", () => {
     expect(asked).toBe(2);
   });
 
-  test("and comes back with another content is CHANGED, and never mixed", async () => {
+  test("a source that breaks off and comes back with another content is CHANGED, and never mixed", async () => {
     const content = contentOf(6 * PIECE);
     const first = share(content, { get: ({ offset }) => (offset >= 3 * PIECE ? "die" : undefined) });
     let asked = 0;
@@ -462,10 +462,10 @@ describe("a source that breaks", () => {
   });
 });
 
-describe("a resumed download", () => {
+describe("resuming", () => {
   const content = contentOf(8 * PIECE + 100);
 
-  test("is told of from what was there: the first word of it counts that", async () => {
+  test("a resumed download is told of from what was there: the first report counts that", async () => {
     await interrupted(content, 4);
     const told: Progress[] = [];
     good(await fetchFrom(share(content).address, { onProgress: (progress) => told.push(progress) }));
@@ -473,7 +473,7 @@ describe("a resumed download", () => {
     expectWhole(content);
   });
 
-  test("fetches no journaled piece twice", async () => {
+  test("a resumed download fetches no journaled piece twice", async () => {
     await interrupted(content, 4);
     const second = share(content);
     good(await fetchFrom(second.address));
@@ -482,7 +482,7 @@ describe("a resumed download", () => {
     expect(new Set(second.gets.map(({ offset }) => offset)).size).toBe(second.gets.length);
   });
 
-  test("goes on from another peer that has the same content", async () => {
+  test("a resumed download goes on from another peer that has the same content", async () => {
     await interrupted(content, 4);
     const second = share(content);
     good(await fetchFrom(second.address));
@@ -490,16 +490,16 @@ describe("a resumed download", () => {
     expect(second.gets.length).toBeLessThan(9);
   });
 
-  test("does not believe the journal where the .part was changed", async () => {
+  test("a resumed download does not believe the journal where the .part was changed", async () => {
     await interrupted(content, 4);
     const fd = fs.openSync(path(PART), "r+");
-    fs.writeSync(fd, "changed by somebody", 100);
+    fs.writeSync(fd, "changed by another", 100);
     fs.closeSync(fd);
     good(await fetchFrom(share(content).address));
     expectWhole(content);
   });
 
-  test("does not believe the journal beyond what the .part holds", async () => {
+  test("a resumed download does not believe the journal beyond what the .part holds", async () => {
     await interrupted(content, 4);
     fs.truncateSync(path(PART), PIECE + 10);
     good(await fetchFrom(share(content).address));
@@ -522,7 +522,7 @@ describe("a resumed download", () => {
     ],
   ];
   for (const [what, spoil] of spoilings) {
-    test(`with a journal that is ${what} ends with the source's bytes`, async () => {
+    test(`a resumed download with a journal that is ${what} ends with the source's bytes`, async () => {
       await interrupted(content, 4);
       fs.writeFileSync(path(JOURNAL), spoil(fs.readFileSync(path(JOURNAL))));
       good(await fetchFrom(share(content).address));
@@ -530,7 +530,7 @@ describe("a resumed download", () => {
     });
   }
 
-  test("with a lost journal waits a little for a source that is not ready to say what is right, and fetches the rest only", async () => {
+  test("a resumed download with a lost journal waits a little for a source that is not ready to say what is right, and fetches the rest only", async () => {
     fs.writeFileSync(path(PART), content.subarray(0, 7 * PIECE));
     let asked = 0;
     const layer = () => (++asked < 4 ? "ERROR NOT_READY retry hashing" : hashOf(content).layer);
@@ -540,7 +540,7 @@ describe("a resumed download", () => {
     expect(source.gets.map(({ offset }) => offset / PIECE).sort()).toEqual([7, 8]);
   });
 
-  test("with a lost journal throws nothing away for a source that breaks off before it has said what is right", async () => {
+  test("a resumed download with a lost journal throws nothing away for a source that breaks off before it has said what is right", async () => {
     fs.writeFileSync(path(PART), content.subarray(0, 7 * PIECE));
     const first = share(content, {
       layer() {
@@ -556,13 +556,13 @@ describe("a resumed download", () => {
     expect(second.gets.map(({ offset }) => offset / PIECE).sort()).toEqual([7, 8]);
   });
 
-  test("with a .part that is garbage and no journal ends with the source's bytes", async () => {
+  test("a resumed download with a .part that is garbage and no journal ends with the source's bytes", async () => {
     fs.writeFileSync(path(PART), contentOf(3 * PIECE, 5));
     good(await fetchFrom(share(content).address));
     expectWhole(content);
   });
 
-  test("of another content under the same name goes into files of its own, and what was kept stays", async () => {
+  test("a resumed download of another content under the same name goes into files of its own, and what was kept stays", async () => {
     await interrupted(content, 4);
     const before = fs.readFileSync(path(PART));
     const other = contentOf(content.length, 2);
@@ -579,7 +579,7 @@ describe("a resumed download", () => {
   });
 
   for (const size of [content.length, 5 * PIECE])
-    test(`of another content of ${size} bytes, whose root is not said, does so too`, async () => {
+    test(`a resumed download of another content of ${size} bytes, whose root is not said, goes into files of its own too`, async () => {
       await interrupted(content, 4);
       const other = contentOf(size, 2);
       let asked = 0;
@@ -593,7 +593,7 @@ describe("a resumed download", () => {
       expect(source.gets.length).toBe(9 - 4);
     });
 
-  test("never touches what a symlink in the .part's place leads to", async () => {
+  test("a resumed download never touches what a symlink in the .part's place leads to", async () => {
     const outside = join(root, `outside ${turn}`);
     fs.writeFileSync(outside, "outside");
     fs.symlinkSync(outside, path(PART));
@@ -602,7 +602,7 @@ describe("a resumed download", () => {
   });
 });
 
-describe("whoever puts things into the folder meanwhile", () => {
+describe("other programs in the folder", () => {
   const content = contentOf(8 * PIECE);
 
   for (const [what, swap] of [
@@ -611,7 +611,7 @@ describe("whoever puts things into the folder meanwhile", () => {
     ["a folder", () => fs.mkdirSync(path(PART))],
     ["nothing", () => {}],
   ] as const) {
-    test(`with ${what} in the .part's place gets no final name for it: PART_LOST`, async () => {
+    test(`another program's ${what} in the .part's place gets no final name for it: PART_LOST`, async () => {
       fs.writeFileSync(join(root, "evil"), "evil");
       let swapped = false;
       const get = ({ offset, length }: Get) => {
@@ -682,7 +682,7 @@ describe("whoever puts things into the folder meanwhile", () => {
     );
   }
 
-  test("and goes on writing into the .part for ever ends as PART_CHANGED, and the next try finishes", async () => {
+  test("a program that goes on writing into the .part for ever ends as PART_CHANGED, and the next try finishes", async () => {
     const source = share(content, {
       get({ offset }) {
         if (offset > 0) overwrite(0);
@@ -703,15 +703,15 @@ describe("whoever puts things into the folder meanwhile", () => {
     expectWhole(content);
   });
 
-  test("is found by --paranoid also where the system tells nothing of it", async () => {
+  test("a change of the .part is found by --paranoid also where the system tells nothing of it", async () => {
     const blind: OpenLane = (start, onEvent) => openLane({ ...start, watch: undefined }, onEvent);
     const hidden = async (paranoid: boolean) => {
       const { source, seen } = touchedOnce(() => overwrite(0));
-      const place = async (name: string) => {
+      const openUndoubted = async (name: string) => {
         const opened = await openPartWorkspace(folder, name);
         return "fault" in opened ? opened : { ...opened, doubt: async () => false };
       };
-      good(await fetchFrom(source.address, { openLane: blind, openPartWorkspace: place, paranoid }));
+      good(await fetchFrom(source.address, { openLane: blind, openPartWorkspace: openUndoubted, paranoid }));
       expect(seen.touched).toBe(true);
     };
     await hidden(true);
@@ -721,7 +721,7 @@ describe("whoever puts things into the folder meanwhile", () => {
     expect(Buffer.compare(fs.readFileSync(path(NAME)), long)).not.toBe(0);
   });
 
-  test("asks for nothing to be read again where nothing speaks against the file", async () => {
+  test("a download asks for nothing to be read again where nothing speaks against the file", async () => {
     let reads = 0;
     const hashing: DownloadFiles["hashPieces"] = (fd) => (head, first, pieces) => {
       reads += 1;
@@ -769,7 +769,7 @@ describe("whoever puts things into the folder meanwhile", () => {
     return again;
   }
 
-  test("at the source, which then shares the file no more, is CHANGED: asking again as it is would not help", async () => {
+  test("a change of the file at the source, which then shares the file no more, is CHANGED: asking again as it is would not help", async () => {
     const source = share(content, {
       get() {
         source.script = { grant: () => "REJECT NOT_SHARED final" };
@@ -779,7 +779,7 @@ describe("whoever puts things into the folder meanwhile", () => {
     expect(codeOf(await fetchFrom(source.address))).toBe("CHANGED");
   });
 
-  test("with a journal of many gigabytes does not have it read into memory", async () => {
+  test("a download with a journal of many gigabytes does not have it read into memory", async () => {
     fs.writeFileSync(path(JOURNAL), "");
     fs.truncateSync(path(JOURNAL), 8 * 2 ** 30);
     good(await fetchFrom(share(content).address));
@@ -787,15 +787,15 @@ describe("whoever puts things into the folder meanwhile", () => {
   });
 });
 
-describe("a download that is cancelled", () => {
+describe("cancelling", () => {
   const content = contentOf(8 * PIECE);
 
-  test("before it begins is CANCELLED", async () => {
+  test("a download that is cancelled before it begins is CANCELLED", async () => {
     expect(codeOf(await fetchFrom(share(content).address, { signal: AbortSignal.abort() }))).toBe("CANCELLED");
     expect(there()).not.toContain(NAME);
   });
 
-  test("in the middle is CANCELLED, leaves the source, and can be resumed", async () => {
+  test("a download that is cancelled in the middle is CANCELLED, leaves the source, and can be resumed", async () => {
     const stop = new AbortController();
     const source = share(content, {
       get: (_, count) => {
@@ -811,7 +811,21 @@ describe("a download that is cancelled", () => {
     expectWhole(content);
   });
 
-  test("in the queue is CANCELLED at once, and leaves the queue", async () => {
+  test("a download that is cancelled while bytes without a journal are read again is CANCELLED, and those bytes stay", async () => {
+    const left = content.subarray(0, 7 * PIECE);
+    fs.writeFileSync(path(PART), left);
+    const stop = new AbortController();
+    const hashing: DownloadFiles["hashPieces"] = () => () => {
+      stop.abort();
+      return new Promise(() => {});
+    };
+    const source = share(content, { get: () => SILENCE });
+    const fields = { hashPieces: hashing, signal: stop.signal };
+    expect(codeOf(await fetchFrom(source.address, fields))).toBe("CANCELLED");
+    expect(Buffer.compare(fs.readFileSync(path(PART)), left)).toBe(0);
+  });
+
+  test("a download that is cancelled in the queue is CANCELLED at once, and leaves the queue", async () => {
     const stop = new AbortController();
     const source = share(content, { grant: () => "WAIT 3" });
     const told: Progress[] = [];
@@ -831,7 +845,7 @@ describe("a download that is cancelled", () => {
   test.each([
     ["does not answer", ""],
     ["keeps us in its queue, and answers a half-closed connection", "WAIT 1\n"],
-  ])("while the peer %s is CANCELLED at once", async (_, answer) => {
+  ])("a download that is cancelled while the peer %s is CANCELLED at once", async (_, answer) => {
     const stop = new AbortController();
     const left = Promise.withResolvers<void>();
     let heard = "";
@@ -855,7 +869,7 @@ describe("a download that is cancelled", () => {
   });
 });
 
-describe("a first source that fails", () => {
+describe("the next candidate", () => {
   const content = contentOf(6 * PIECE + 100);
   const lie = contentOf(6 * PIECE + 100, 2);
   const refusal = (line: string): Script => ({ grant: () => `REJECT ${line}` });
@@ -912,13 +926,15 @@ describe("a first source that fails", () => {
   };
 
   for (const [what, { of = content, script = {}, told }] of Object.entries(FIRSTS))
-    test(`as it ${what}, does not keep the second one from sending the file`, async () => {
+    test(`a first source that fails as it ${what} does not keep the second one from sending the file`, async () => {
       const first = share(of, script);
       const second = share(content);
       const failed: string[] = [];
       const asked: number[] = [];
       const begun = quick.now();
       const done = await fetchFrom(first.address, {
+        // One that answers is not waited for, and on a busy machine its answer must not come too late.
+        clock: /^(?:says (?!nothing)|claims|speaks)/.test(what) ? systemClock : quick,
         only: false,
         others: [second.address],
         onAsk: ({ port }) => asked.push(port),
@@ -931,7 +947,7 @@ describe("a first source that fails", () => {
       expect(quick.now() - begun).toBeLessThan(240_000);
     });
 
-  test("and a second that fails as well: the last one's reason is told", async () => {
+  test("where a second source fails as well, the last one's reason is told", async () => {
     const others = [share(content, refusal("CHANGED final it was")), share(content, refusal("BUSY retry no"))];
     const gone = share(content);
     gone.close();
@@ -945,14 +961,14 @@ describe("a first source that fails", () => {
     expect(failed).toEqual([`${gone.address.port} PEER_UNREACHABLE`, `${others[0]?.address.port} CHANGED`]);
   });
 
-  test("is the only one to be asked when the person says so", async () => {
+  test("a first source that fails is the only one to be asked when the person says so", async () => {
     const second = share(content);
     const first = share(content, refusal("CHANGED final it was"));
     expect(codeOf(await fetchFrom(first.address, { only: true, others: [second.address] }))).toBe("CHANGED");
     expect(second.asked).toEqual([]);
   });
 
-  test("for want of room here, as three of them say, is not asked about any further", async () => {
+  test("a download for which three sources say that there is no room here asks no further one", async () => {
     const eightTB = grants(8e12, 4 * 1024 * 1024);
     const [first, ...others] = [1, 2, 3, 4, 5].map(() => share(content, eightTB));
     const done = await fetchFrom((first as Sharer).address, {
@@ -969,7 +985,7 @@ describe("a first source that fails", () => {
     expect(there()).toEqual([]);
   });
 
-  test("ends it all where the fault is this machine's", async () => {
+  test("a first source that fails ends the download where the fault is this machine's", async () => {
     fs.writeFileSync(path(NAME), "mine");
     const second = share(content);
     const done = await fetchFrom(share(content).address, { only: false, others: [second.address] });
@@ -977,7 +993,7 @@ describe("a first source that fails", () => {
     expect(second.asked).toEqual([]);
   });
 
-  test("goes after the one whose content lies here already, which sends the rest only", async () => {
+  test("a first source with another content goes after the one whose content is here already, which sends the rest only", async () => {
     await interrupted(content, 4);
     const second = share(content);
     good(await fetchFrom(share(lie).address, { only: false, others: [second.address] }));

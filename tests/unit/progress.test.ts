@@ -20,7 +20,7 @@ type Scene = {
   checking?: boolean;
   quietMs?: number;
   busyMs?: number;
-  place?: number;
+  position?: number;
   sources?: (typeof FROM)[];
 };
 
@@ -31,7 +31,7 @@ function waiting({
   checking = false,
   quietMs = 9000,
   busyMs = 0,
-  place,
+  position,
   sources = [OTHER],
 }: Scene) {
   const told: Progress[] = [];
@@ -46,7 +46,7 @@ function waiting({
       verifier: { checking, allHere: here === 10 } as Verifier,
       meter: { add() {}, total: 0, rate: () => 0, quietMs: () => quietMs },
       partFile: { busyMs: () => busyMs },
-      position: () => place,
+      position: () => position,
       progress: { paused: paused ? fault("DISK_FULL", "disk") : undefined },
     },
     createVirtualClock(),
@@ -79,8 +79,8 @@ describe("what is waited for", () => {
   });
 
   test("is a slot where the chosen peer has put us into its queue again, and no other source sends", () => {
-    expect(waiting({ place: 3, sources: [] })).toEqual({ for: "slot", from: FROM, position: 3 });
-    expect(waiting({ place: 3 })).toEqual({ for: "data", from: OTHER });
+    expect(waiting({ position: 3, sources: [] })).toEqual({ for: "slot", from: FROM, position: 3 });
+    expect(waiting({ position: 3 })).toEqual({ for: "data", from: OTHER });
   });
 
   test("is data otherwise", () => {
