@@ -15,7 +15,7 @@ import {
 import { type Endpoint, isUsage, readEndpoint, SERVER_VARIABLE, type Usage } from "./config/readers.ts";
 import type { Address, Range } from "./protocol/address.ts";
 import { UPLOADS_DEFAULT } from "./protocol/limits.ts";
-import type { Limits } from "./protocol/server-limits.ts";
+import { FLAGGED_LIMITS, type Limits } from "./protocol/server-limits.ts";
 
 export { type Endpoint, isUsage, WAIT_SECONDS_DEFAULT };
 
@@ -27,23 +27,6 @@ const RATES = ["max-upload-rate", "max-download-rate", "hash-rate"] as const;
 const OF_A_DOWNLOAD = ["only", "paranoid", "max-wait", "stall-timeout"] as const;
 const NAME = { takes: "NOME", help: "o nome do arquivo com extensão" } as const;
 
-/** Each flag that moves a limit, and the limit. */
-const OF_LIMITS = {
-  "max-peers": "peers",
-  "max-connections": "connections",
-  "max-connections-per-address": "connectionsPerAddress",
-  "max-unjoined": "strangers",
-  "max-unjoined-per-address": "strangersPerAddress",
-  "join-timeout": "unjoinedSeconds",
-  "idle-timeout": "idleSeconds",
-  "max-names": "names",
-  "max-join-bytes": "joinBytes",
-  "max-catalog": "catalogMebibytes",
-  "max-catalog-per-address": "catalogMebibytesPerAddress",
-  "max-searches": "searchesPerSecond",
-  "max-finds": "findsPerSecond",
-} as const satisfies Readonly<Record<string, keyof Limits>>;
-
 /** `menu` is what runs when no subcommand is named. */
 const SERVER_COMMANDS: Commands<"menu"> = {
   menu: {
@@ -54,7 +37,7 @@ const SERVER_COMMANDS: Commands<"menu"> = {
       "catalog",
       "trust-addresses",
       "no-probe",
-      ...(Object.keys(OF_LIMITS) as (keyof typeof OF_LIMITS)[]),
+      ...FLAGGED_LIMITS.map(({ flag }) => flag),
       "metrics",
       "log",
       "quiet",
@@ -164,10 +147,7 @@ export function parseServer(args: readonly string[]): ServerConfig | Asked | Usa
   const { flags } = read;
   const { host, port, quiet = false, verbose = false, catalog, metrics, log = "lines" } = flags;
   const limits: Partial<Limits> = Object.fromEntries(
-    Object.entries(OF_LIMITS).flatMap(([flag, key]) => {
-      const value = flags[flag as keyof typeof OF_LIMITS];
-      return value === undefined ? [] : [[key, value]];
-    }),
+    FLAGGED_LIMITS.flatMap(({ flag, key }) => (flags[flag] === undefined ? [] : [[key, flags[flag]]])),
   );
   const trusted = flags["trust-addresses"] ?? [];
   return { host, port, quiet, verbose, catalog, metrics, log, trusted, probe: !flags["no-probe"], limits };

@@ -84,10 +84,10 @@ async function main(config: ServerConfig): Promise<never> {
   });
 }
 
-/** A long list is made while it is written, so that nobody waits for the line. */
+/** A long list is made while it is written, so that no peer waits for the line. */
 function tellJoined(output: Output, { address, names }: Extract<ServidorEvent, { type: "joined" }>): void {
-  let bytes = 0;
-  for (let i = 0; i < names.length; i++) bytes += 1 + (names[i]?.length ?? 0);
+  let bytes = names.bytes ?? 0;
+  if (names.bytes === undefined) for (const name of names) bytes += 1 + name.length;
   if (bytes <= LINE_BYTES_AT_ONCE_MAX) output.out(`${addedLine(address, names)}\n`);
   else output.outParts(bytes, addedLineParts(address, names));
 }

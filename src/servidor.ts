@@ -1,4 +1,4 @@
-// The central server: accepts peers, answers each in the order it asked, and forgets whoever is gone.
+// The central server: accepts peers, answers each in the order it asked, and forgets those that are gone.
 // Invariant: a peer is in the catalog exactly as long as its connection lives; its replies leave in request order.
 // Never: prints. It tells what happened through onEvent; the console decides what a person sees.
 
@@ -15,17 +15,16 @@ import { serveOperations } from "./servidor/operations.ts";
 import { createReachability } from "./servidor/reachability.ts";
 import { createReplyBuffer } from "./servidor/reply-buffer.ts";
 import { createRequestHandler, type RequestHandler } from "./servidor/request-handler.ts";
-import { createRequestLoop, TURN_ORDERS } from "./servidor/request-loop.ts";
+import { createRequestLoop } from "./servidor/request-loop.ts";
 import {
-  createDoorway,
-  type Doorway,
+  createSessionGate,
   outsideIp,
   putOff,
+  readOnLater,
   type Session,
-  searchesOf,
+  type SessionGate,
   setPaused,
   silence,
-  stay,
 } from "./servidor/session.ts";
 import { type Clock, every, systemClock } from "./shared/clock.ts";
 import { type Connection, DEAF, type Handlers, type Listener } from "./transport/connection.ts";
@@ -43,48 +42,46 @@ export class Servidor {
   readonly #catalog: Catalog & Partial<Index>;
   readonly #clock: Clock;
   readonly #limits: Limits;
-  readonly #doorway: Doorway;
-  readonly #desk: RequestHandler;
+  readonly #gate: SessionGate;
+  readonly #handler: RequestHandler;
   readonly #metrics = createMetrics();
-  readonly #outbox = createReplyBuffer(this.#metrics.sent);
-  readonly #quick: FastSearch | undefined;
-  readonly #pump: (session: Session) => void;
+  readonly #replies = createReplyBuffer(this.#metrics.sent);
+  readonly #fastSearch: FastSearch | undefined;
+  readonly #answerNext: (session: Session) => void;
   #listener: Listener | undefined;
   #operations: Listener | undefined;
   #stopSweep: () => void = () => {};
-  #chunkAt = 0; // when the chunk that is being answered quickly arrived…
-  #asker: Session | undefined; // …and whose it is
 
   constructor(options: ServidorOptions) {
     this.#options = options;
     this.#limits = limitsFor(options.limits ?? {}, DESCRIPTORS_FOR_CONNECTIONS);
     this.#catalog = options.catalog ?? openIndex(options.redis, this.#limits, options.onEvent);
     this.#clock = options.clock ?? systemClock;
-    const open = new Set<string>();
-    this.#doorway = createDoorway(this.#limits, options.trusted, open);
+    this.#gate = createSessionGate(this.#limits, options.trusted, {
+      has: (address) => this.#handler.isOpen(address),
+    });
     const most = Math.min(PROBES_MAX, DESCRIPTORS_FOR_DIALS);
     const dial = { connect: options.connect ?? dialProbe, clock: this.#clock, newNonce, most };
-    this.#desk = createRequestHandler({
+    const parts = {
       options,
       limits: this.#limits,
-      catalog: this.#catalog,
-      clock: this.#clock,
       metrics: this.#metrics,
-      outbox: this.#outbox,
+      replies: this.#replies,
+      clock: this.#clock,
+    };
+    this.#handler = createRequestHandler({
+      ...parts,
+      catalog: this.#catalog,
       outside: outsideIp(options.host),
-      open,
       probes: options.probe === false ? undefined : createReachability(dial),
     });
-    this.#pump = createRequestLoop(this.#desk.serve, this.#outbox);
-    this.#quick = createFastSearch(this.#catalog, this.#outbox, options, (searches) => {
-      this.#metrics.answered("SEARCH", "ok", this.#clock.now() - this.#chunkAt, searches);
-      this.#asker?.searches?.spend(searches, this.#chunkAt);
-    });
+    this.#answerNext = createRequestLoop(this.#handler.serve, this.#replies);
+    this.#fastSearch = createFastSearch(this.#catalog, parts);
   }
 
   /** How many peers are in, listed or not. */
   get peers(): number {
-    return (this.#catalog.peers ?? 0) + this.#desk.counts().unlisted;
+    return (this.#catalog.peers ?? 0) + this.#handler.counts().unlisted;
   }
 
   /** Starts to accept peers; the address says which port was taken. Faults: PORT_IN_USE, HOST_UNAVAILABLE, PORT_DENIED. */
@@ -103,11 +100,11 @@ export class Servidor {
 
   /** Serves /metrics and /healthz there, until close; the address says which port was taken. Faults as those of listen. */
   serveOperations(at: Address): Address | Fault {
-    const gauges = () => gaugesOf(this.#catalog, this.#desk.counts(), this.#listener !== undefined);
-    const door = serveOperations(at, this.#metrics, this.#clock, gauges);
-    if (isFault(door)) return door;
-    this.#operations = door;
-    return door.address;
+    const gauges = () => gaugesOf(this.#catalog, this.#handler.counts(), this.#listener !== undefined);
+    const operations = serveOperations(at, this.#metrics, this.#clock, gauges);
+    if (isFault(operations)) return operations;
+    this.#operations = operations;
+    return operations.address;
   }
 
   /** Stops accepting, tells every peer to come back later, and closes. */
@@ -115,69 +112,59 @@ export class Servidor {
     this.#stopSweep();
     this.#listener?.close();
     this.#listener = undefined;
-    for (const session of [...this.#desk.sessions]) {
-      this.#desk.refuse(session, fault("SHUTTING_DOWN", "ours", "the server is stopping", true));
+    for (const session of [...this.#handler.sessions]) {
+      this.#handler.refuse(session, fault("SHUTTING_DOWN", "ours", "the server is stopping", true));
       session.connection.end();
     }
     // What was queued leaves with the event loop's next turns; a peer that does not read is not waited for.
     await new Promise<void>((resolve) => this.#clock.after(50, resolve));
-    for (const session of [...this.#desk.sessions]) session.connection.destroy();
+    for (const session of [...this.#handler.sessions]) session.connection.destroy();
     await this.#catalog.close?.();
     this.#operations?.close();
   }
 
   #accept(connection: Connection): Handlers {
-    const session = this.#doorway.enter(connection, this.#clock.now());
+    const session = this.#gate.enter(connection, this.#clock.now());
     if (session === undefined) return DEAF;
-    this.#desk.sessions.add(session);
+    this.#handler.sessions.add(session);
     return {
       data: (chunk) => {
-        if (session.state === "left") return; // whatever follows a goodbye is not kept
+        if (session.state === "left") return; // what follows a goodbye is not kept
         this.#metrics.received(chunk.length);
-        const answered = this.#answerQuickly(session, chunk);
-        if (answered === chunk.length) return this.#outbox.flush();
+        const now = this.#clock.now();
+        const answered = this.#fastSearch?.(session, chunk, now) ?? 0;
+        if (answered === chunk.length) return this.#replies.flush();
         session.reader.push(answered === 0 ? chunk : chunk.subarray(answered));
         const { orders, reader } = session;
-        if (orders.joining) putOff(session, chunk.length, this.#clock.now(), this.#limits);
+        if (orders.joining) putOff(session, chunk.length, now, this.#limits);
         if (session.busy && reader.size > READ_AHEAD_BYTES_MAX) setPaused(session, true);
-        this.#pump(session);
-        if (orders.joining) this.#desk.hold(session, reader.size);
+        this.#answerNext(session);
+        if (!orders.joining) return;
+        this.#handler.hold(session, reader.size);
+        if (chunk.length >= READ_AHEAD_BYTES_MAX) readOnLater(session);
       },
-      drain: () => this.#pump(session),
+      drain: () => this.#answerNext(session),
       end: () => {
         session.ended = true;
-        this.#pump(session);
+        this.#answerNext(session);
       },
       close: () => {
-        this.#doorway.leave(session);
-        this.#desk.forget(session, "closed");
+        this.#gate.leave(session);
+        this.#handler.forget(session, "closed");
       },
     };
   }
 
-  /** How much of `chunk` has been answered already: its replies wait in the outbox. */
-  #answerQuickly(session: Session, chunk: Uint8Array): number {
-    const { connection, reader, client, orders } = session;
-    if (client.member === undefined || session.busy || reader.size > 0 || orders.joining) return 0;
-    if (this.#quick === undefined || connection.queued > 0) return 0;
-    this.#chunkAt = this.#clock.now();
-    this.#asker = session;
-    const allowed = searchesOf(session, this.#clock, this.#limits).available(TURN_ORDERS, this.#chunkAt);
-    const answered = this.#quick(connection, client, chunk, allowed);
-    if (answered > 0) stay(session, this.#chunkAt, this.#limits);
-    return answered;
-  }
-
-  /** Closes, once a second, whoever has been silent past the deadline of its state. */
+  /** Closes, once a second, each connection that has been silent past the deadline of its state. */
   #sweep(): void {
     const now = this.#clock.now();
-    for (const session of this.#desk.sessions) {
+    for (const session of this.#handler.sessions) {
       // One that waits for our answer is not silent, however long we take.
       if (now < session.dueAt || session.work !== undefined) continue;
-      this.#desk.refuse(session, silence(session, this.#limits));
+      this.#handler.refuse(session, silence(session, this.#limits));
       // One that does not read would never hear it.
       if (session.connection.queued > 0) session.connection.destroy();
-      this.#desk.forget(session, "silent");
+      this.#handler.forget(session, "silent");
     }
   }
 }

@@ -7,6 +7,7 @@ import { peerUsage, serverUsage } from "../../src/config.ts";
 import { peerHelp, serverHelp } from "../../src/console/text/help.ts";
 import { PEER_TABLE, SERVER_TABLE } from "../../src/protocol/conversation.ts";
 import * as limits from "../../src/protocol/limits.ts";
+import { SERVER_LIMITS, type ServerLimit } from "../../src/protocol/server-limits.ts";
 import { ITEMS, type Mark, marksIn } from "./marks.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
@@ -138,6 +139,14 @@ function limitsList(is: (name: string) => boolean): string {
   return items.map((one) => listItem(`${one.names.join(", ")}: ${one.why}`)).join("\n");
 }
 
+/** The limits of a server, of which an operator moves those that have a flag: an item for each row. */
+const serverLimits = (): string =>
+  SERVER_LIMITS.map(({ flag, key, usual, least, most, reason }: ServerLimit) => {
+    const shown = (value: number) => value.toLocaleString("en-US");
+    const range = `${shown(usual)} unless given, ${shown(least)} to ${shown(most)}`;
+    return listItem(flag ? `\`--${flag}\` (${range}): ${reason}.` : `\`${key}\` = ${shown(usual)}: ${reason}.`);
+  }).join("\n");
+
 /** A reference that a browser can follow, from the folder of `document`. */
 const link = (document: string, { path, line }: Pick<Mark, "path" | "line">): string =>
   `[${path}:${line}](${document.startsWith("docs/") ? "../" : ""}${path}#L${line})`;
@@ -200,6 +209,8 @@ function contentOf(document: string, key: string): string {
       return limitsTable((name) => WIRE_LIMITS.has(name));
     case "limits-policy":
       return limitsList((name) => !WIRE_LIMITS.has(name));
+    case "limits-server":
+      return serverLimits();
     case "spec-map":
       return specMap(document);
     case "help-server":

@@ -4,12 +4,12 @@
 
 import { type Address, AS_SEEN, formatAddress, isLoopback } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import type { Reply, ServerRequest, Share } from "../protocol/messages.ts";
+import type { Reply, ServerRequest } from "../protocol/messages.ts";
 import { VERSION } from "../protocol/messages.ts";
 import { encodeAddresses, encodeFound, encodeHolders } from "../protocol/payloads.ts";
-import { after, type Catalog, type MaybePromise, type Member } from "./contract.ts";
+import { after, type Catalog, type MaybePromise, type Member, type Shares } from "./contract.ts";
 
-/** Who asks: the connection's other end as we see it, and its membership once it has joined. */
+/** The asker: the connection's other end as we see it, and its membership once it has joined. */
 export type Client = {
   readonly observedIp: string;
   /** Addresses of this machine other than 127.0.0.0/8. */
@@ -17,7 +17,7 @@ export type Client = {
   /** Where it reaches us: this machine's end of its connection. */
   readonly localIp?: string;
   /** Addresses in 127.0.0.0/8 whose peers listen to other machines too, at the same port. */
-  readonly open?: ReadonlySet<string>;
+  readonly open?: { has(address: string): boolean };
   /** The operator lets connections from there declare any address: a proxy, a VPN. */
   readonly trusted?: boolean;
   member: Member | undefined;
@@ -26,20 +26,22 @@ export type Client = {
 export type Answered = { readonly reply: Reply; readonly payload?: Uint8Array };
 
 /**
- * How a JOIN is taken: in the lists that others get; or a member that is in none, because nobody can reach it or
+ * How a JOIN is taken: in the lists that others get; or a member that is in none, because it cannot be reached or
  * because it wants so.
  */
 export type Standing = "listed" | "unlisted" | "unreached";
 
-/** `shares` is JOIN's payload, `standing` how it is taken. A fault becomes an ERROR line in the reply's place. */
+/** A JOIN's payload, and how the JOIN is taken; "listed" when not given. */
+export type Announced = { readonly shares: Shares; readonly standing?: Standing };
+
+/** `announced` belongs to a JOIN. A fault becomes an ERROR line in the reply's place. */
 export function answer(
   request: ServerRequest,
-  shares: readonly Share[],
   from: Client,
   catalog: Catalog,
-  standing: Standing = "listed",
+  announced: Announced = NOTHING,
 ): MaybePromise<Answered | Fault> {
-  if (request.verb === "JOIN") return join(request.address, shares, from, catalog, standing);
+  if (request.verb === "JOIN") return join(request.address, announced, from, catalog);
   if (request.verb === "HELLO") return { reply: { verb: "HELLO", version: Math.min(request.version, VERSION) } };
   if (request.verb === "PING") return PONG;
   const { member } = from;
@@ -91,7 +93,7 @@ export const isLocal = ({ observedIp, machineIps }: Client): boolean =>
   isLoopback(observedIp) || machineIps.has(observedIp);
 
 /**
- * What of a list is of use to whoever asks. From another machine 127.0.0.1 is that machine itself: a peer that listens
+ * What of a list is of use to the asker. From another machine 127.0.0.1 is that machine itself: a peer that listens
  * to others too is named by the address at which the asker reaches this machine, and any other is left out.
  */
 function shownTo<T>(
@@ -117,6 +119,7 @@ function shownAddress({ localIp, open }: Client, address: Address): Address | un
   return isOpen ? { ip: localIp, port: address.port } : undefined;
 }
 
+const NOTHING: Announced = { shares: [] };
 const PONG: Answered = { reply: { verb: "PONG" } };
 const LEAVE_OK: Answered = { reply: { verb: "LEAVE_OK" } };
 const UPDATE_OK: Answered = { reply: { verb: "UPDATE_OK" } };
@@ -131,16 +134,15 @@ const list = (verb: "SEARCH_OK" | "SOURCES_OK", payload: Uint8Array): Answered =
 // SPEC 4.b: JOIN carries ip, port and file names; the catalog stores them, and the answer is JOIN_OK.
 function join(
   declared: Address,
-  shares: readonly Share[],
+  { shares, standing = "listed" }: Announced,
   from: Client,
   catalog: Catalog,
-  standing: Standing,
 ): MaybePromise<Answered | Fault> {
   const address = publishedAddress(declared, from);
   if (isFault(address)) return address;
   const answered: Answered = { reply: { verb: "JOIN_OK", address, reached: standing !== "unreached" } };
   if (standing !== "listed") {
-    // A member that the catalog does not know: it may ask, and whatever it announces is kept nowhere.
+    // A member that the catalog does not know: it may ask, and what it announces is kept nowhere.
     const { member } = from;
     from.member = { address };
     return after(member && catalog.leave(member), () => answered);
@@ -154,7 +156,7 @@ function join(
 
 /**
  * The address to hand out for a peer: the observed one. A peer on the server's own machine may name any address of
- * that machine, and whom the operator trusts any at all. An index that repeats whatever it is told would be a weapon
+ * that machine, and one that the operator trusts any at all. An index that repeats all that it is told would be a weapon
  * (DESIGN 9).
  */
 export function publishedAddress(declared: Address, from: Client): Address | Fault {

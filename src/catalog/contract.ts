@@ -6,10 +6,10 @@ import type { Address } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
 import type { Found, Holder, Root, Share } from "../protocol/messages.ts";
 
-/** A peer that is in. The object itself is the identity: whoever holds it may change its entries. */
+/** A peer that is in. The object itself is the identity: its holder may change its entries. */
 export type Member = { readonly address: Address };
 
-/** A catalog in memory answers at once, and whoever asks it does not pay for a promise. */
+/** A catalog in memory answers at once, without the cost of a promise. */
 export type MaybePromise<T> = T | Promise<T>;
 
 /** What `use` makes of the value, at once when it is there. */
@@ -20,20 +20,25 @@ export function after<T, U>(value: MaybePromise<T>, use: (value: T) => MaybeProm
 /** `next` is the offset of what follows, 0 when nothing does. */
 export type Page = { readonly found: readonly Found[]; readonly next: number };
 
+/** What a JOIN announces; a long list is read from its payload each time that it is walked. */
+export type Shares = Iterable<Share> & { readonly length: number };
+
+/** Bytes from `from` up to `to`. */
+export type Span = { bytes: Uint8Array; from: number; to: number };
+
 export type Catalog = {
   /**
    * A peer enters, or moves when `replacing` is its present membership. ADDRESS_TAKEN when another live peer has the
-   * address. A member that the catalog does not know replaces nobody, here as everywhere: what it says changes nothing.
+   * address. A member that the catalog does not know replaces none: what it says changes nothing, here as everywhere.
    */
-  join(address: Address, shares: readonly Share[], replacing: Member | undefined): MaybePromise<Member | Fault>;
+  join(address: Address, shares: Shares, replacing: Member | undefined): MaybePromise<Member | Fault>;
   /** Everyone who has the whole of a file of exactly this name: a server's own peers in the order in which they had it, then others'. */
   search(name: string): MaybePromise<readonly Address[]>;
   /**
-   * The answer to the same question as bytes, for a catalog that can: the lines `ip:port` of everyone, written into
-   * `into` at `at`. The name stands in `bytes` from `from` up to `to`. How many were written; -1 when nobody has
-   * that name or they would take more than `most`.
+   * The answer to the same question as bytes, for a catalog that can: the lines `ip:port` of everyone who has `name`,
+   * written into `into`. How many bytes were written; -1 when no peer has that name or they do not fit.
    */
-  writeHolders?(bytes: Uint8Array, from: number, to: number, into: Uint8Array, at: number, most: number): number;
+  writeHolders?(name: Span, into: Span): number;
   /**
    * The member now has this file whole; a new root or size replaces what it said of that name before. TOO_MANY for one
    * name more than a JOIN may hold.

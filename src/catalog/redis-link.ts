@@ -1,6 +1,6 @@
 // The connection to Redis and this server's lease there: who we are in the index, for as long as we say so.
 // Invariant: one identity for each time we come (back) in; what was written under an earlier one is never renewed again.
-// Never: keeps anybody waiting: without a connection, or with one that does not answer, a command fails at once or soon.
+// Never: keeps a caller waiting: without a connection, or with one that does not answer, a command fails at once or soon.
 
 import { RedisClient } from "bun";
 
@@ -32,7 +32,7 @@ export type RedisLink = {
   close(): Promise<void>;
 };
 
-/** The first line of what is answered, "" when nothing is, undefined when nobody is there. */
+/** The first line of what is answered, "" when nothing is, undefined when there is none. */
 export type Probe = (
   at: { readonly ip: string; readonly port: number },
   question: string,
@@ -40,7 +40,7 @@ export type Probe = (
 
 export type LinkOptions = {
   readonly url: string;
-  /** Asks whoever is there one question outside the client, which keeps the reason to itself when it is let in not at all. */
+  /** Asks the program there one question outside the client, which does not tell why it is not let in. */
   readonly probe: Probe;
   /** The sorted set of live servers. */
   readonly serversKey: string;
@@ -55,12 +55,12 @@ export type LinkOptions = {
 
 export function createRedisLink(options: LinkOptions): RedisLink {
   const { serversKey } = options;
+  const within = createReplyDeadline();
   let client: RedisClient | undefined;
   let identity: string | undefined;
   let script = ""; // as Redis knows it
   let told: string | undefined; // what the operator knows
   let closed = false;
-  let replies = 0; // replies that have come, of any command
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   async function connect(): Promise<void> {
@@ -70,15 +70,16 @@ export function createRedisLink(options: LinkOptions): RedisLink {
       enableOfflineQueue: false,
       connectionTimeout: CONNECT_MS_MAX,
     });
-    // Bun's client keeps a reply of any length until it is whole: whoever is no Redis is found out before.
-    const line = await firstLine();
+    // Bun's client keeps a reply of any length until it is whole: a program that is no Redis is found out before.
+    const { hostname, port } = new URL(options.url);
+    const line = await options.probe({ ip: hostname, port: Number(port || REDIS_PORT) }, "PING\r\n");
     try {
       if (closed) return fresh.close();
-      if (line === undefined || line === "") throw new Error("nobody answers");
+      if (line === undefined || line === "") throw new Error("no answer");
       if (!/^[+-]/.test(line)) throw new Error(`INVALID ${line}`);
-      await within(CONNECT_MS_MAX, fresh.connect());
+      await within(fresh.connect(), CONNECT_MS_MAX);
       const name = crypto.randomUUID().slice(0, 13);
-      script = (await within(COMMAND_MS_MAX, fresh.send("SCRIPT", ["LOAD", options.script]))) as string;
+      script = (await within(fresh.send("SCRIPT", ["LOAD", options.script]))) as string;
       await announce(fresh, name);
       if (closed) return fresh.close();
       client = fresh;
@@ -90,29 +91,15 @@ export function createRedisLink(options: LinkOptions): RedisLink {
       again(beat);
     } catch (error) {
       fresh.close();
-      away(undefined, examine(troubleOf(error), line));
+      away(undefined, examine(options.url, troubleOf(error), line));
     }
   }
 
-  function firstLine(): Promise<string | undefined> {
-    const { hostname, port } = new URL(options.url);
-    return options.probe({ ip: hostname, port: Number(port || REDIS_PORT) }, "PING\r\n");
-  }
-
-  /** What is behind a connection that could not be made, where PING was answered with `line`. */
-  function examine(trouble: RedisTrouble, line: string | undefined): RedisTrouble {
-    if (trouble.why !== "unreachable") return trouble;
-    const { password } = new URL(options.url);
-    if (line === undefined || line === "") return trouble;
-    if (line.startsWith("-NOAUTH") || (line === "+PONG" && password !== "")) return { why: "denied" };
-    return line === "+PONG" ? trouble : { why: "unusable", detail: line };
-  }
-
-  /** We are alive until the lease ends, by Redis' own clock; whoever let it end is taken off the list. */
+  /** We are alive until the lease ends, by Redis' own clock; a server that let it end is taken off the list. */
   async function announce(on: RedisClient, name: string): Promise<void> {
-    const now = await redisNow(on);
-    await within(COMMAND_MS_MAX, on.send("ZADD", [serversKey, String(now + LEASE_SECONDS * 1000), name]));
-    await within(COMMAND_MS_MAX, on.send("ZREMRANGEBYSCORE", [serversKey, "-inf", String(now)]));
+    const now = await redisNow(on, within);
+    await within(on.send("ZADD", [serversKey, String(now + LEASE_SECONDS * 1000), name]));
+    await within(on.send("ZREMRANGEBYSCORE", [serversKey, "-inf", String(now)]));
   }
 
   async function beat(): Promise<void> {
@@ -120,11 +107,11 @@ export function createRedisLink(options: LinkOptions): RedisLink {
     const name = identity;
     if (on === undefined || name === undefined) return;
     try {
-      const score = (await within(COMMAND_MS_MAX, on.send("ZSCORE", [serversKey, name]))) as number | string | null;
+      const score = (await within(on.send("ZSCORE", [serversKey, name]))) as number | string | null;
       // We have slept through our lease: what others read of us is gone, and is written anew under a new name.
-      if (score === null || Number(score) <= (await redisNow(on))) throw new Error("our lease is over");
+      if (score === null || Number(score) <= (await redisNow(on, within))) throw new Error("our lease is over");
       const keys = [...options.leasedKeys(name)];
-      await within(COMMAND_MS_MAX, Promise.all(keys.map((key) => on.send("EXPIRE", [key, String(LEASE_SECONDS)]))));
+      await within(Promise.all(keys.map((key) => on.send("EXPIRE", [key, String(LEASE_SECONDS)]))));
       await announce(on, name);
       again(beat);
     } catch (error) {
@@ -154,38 +141,11 @@ export function createRedisLink(options: LinkOptions): RedisLink {
     const on = client;
     if (on === undefined) return undefined;
     try {
-      return await within(COMMAND_MS_MAX, on.send(command, [...args]));
+      return await within(on.send(command, [...args]));
     } catch (error) {
       away(on, troubleOf(error));
       return undefined;
     }
-  }
-
-  async function redisNow(on: RedisClient): Promise<number> {
-    const [seconds, micros] = (await within(COMMAND_MS_MAX, on.send("TIME", []))) as [string, string];
-    return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
-  }
-
-  /**
-   * The promise's value; a rejection once no reply at all has come for `ms`. Replies come in order: while others come,
-   * this one waits behind them, and that is our own load.
-   */
-  function within<T>(ms: number, promise: Promise<T>): Promise<T> {
-    const { promise: late, reject } = Promise.withResolvers<never>();
-    let seen = replies;
-    let timer = setTimeout(look, ms);
-    function look(): void {
-      // A reply may lie in the socket already: a busy event loop hears of the time first.
-      timer = setTimeout(() => {
-        if (replies === seen) return reject(new Error("no answer"));
-        seen = replies;
-        timer = setTimeout(look, ms);
-      }, LATE_MS);
-    }
-    const counted = promise.finally(() => {
-      replies++;
-    });
-    return Promise.race([counted, late]).finally(() => clearTimeout(timer));
   }
 
   void connect();
@@ -205,12 +165,52 @@ export function createRedisLink(options: LinkOptions): RedisLink {
       on.onclose = () => {};
       // Polite, and not needed: the lease would end it too.
       const keys = [...options.leasedKeys(name)];
-      await within(COMMAND_MS_MAX, Promise.all([on.send("ZREM", [serversKey, name]), on.send("UNLINK", keys)])).catch(
-        () => {},
-      );
+      const gone = [on.send("ZREM", [serversKey, name]), on.send("UNLINK", keys)];
+      await within(Promise.all(gone)).catch(() => {});
       on.close();
     },
   };
+}
+
+type Within = <T>(promise: Promise<T>, ms?: number) => Promise<T>;
+
+/**
+ * Gives the promise's value; a rejection once no reply at all has come for `ms`. Replies come in order: while others
+ * come, this one waits behind them, and that is our own load.
+ */
+function createReplyDeadline(): Within {
+  let replies = 0; // of any command
+  return (promise, ms = COMMAND_MS_MAX) => {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    let seen = replies;
+    let timer = setTimeout(look, ms);
+    function look(): void {
+      // A reply may lie in the socket already: a busy event loop hears of the time first.
+      timer = setTimeout(() => {
+        if (replies === seen) return reject(new Error("no answer"));
+        seen = replies;
+        timer = setTimeout(look, ms);
+      }, LATE_MS);
+    }
+    const counted = promise.finally(() => {
+      replies++;
+    });
+    return Promise.race([counted, late]).finally(() => clearTimeout(timer));
+  };
+}
+
+/** Redis' clock, in milliseconds. */
+async function redisNow(on: RedisClient, within: Within): Promise<number> {
+  const [seconds, micros] = (await within(on.send("TIME", []))) as [string, string];
+  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+}
+
+/** What is behind a connection that could not be made, where PING was answered with `line`. */
+function examine(url: string, trouble: RedisTrouble, line: string | undefined): RedisTrouble {
+  if (trouble.why !== "unreachable" || line === undefined || line === "") return trouble;
+  const { password } = new URL(url);
+  if (line.startsWith("-NOAUTH") || (line === "+PONG" && password !== "")) return { why: "denied" };
+  return line === "+PONG" ? trouble : { why: "unusable", detail: line };
 }
 
 /** Errors of Bun's client by their code, and Redis' own by their first word. */

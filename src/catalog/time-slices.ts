@@ -1,4 +1,4 @@
-// Long work cut into turns, so that whoever asks something short is never held up by a library of 100,000 names.
+// Long work cut into turns, so that a library of 100,000 names never holds up a short request.
 // Invariant: all jobs together take at most about SLICE_MS of each turn of the event loop, one job after another.
 // Never: drops a job, or runs one before an earlier one has had its turn.
 

@@ -3,25 +3,8 @@
 // Never: prints, exits, or knows what a flag is for.
 
 import { parseArgs } from "node:util";
-import {
-  CATALOG_MEBIBYTES_MAX,
-  CATALOG_MEBIBYTES_PER_ADDRESS_MAX,
-  CONNECTIONS_MAX,
-  CONNECTIONS_PER_ADDRESS_MAX,
-  FINDS_PER_SECOND_MAX,
-  IDLE_SECONDS_MAX,
-  JOIN_NAMES_MAX,
-  JOIN_PAYLOAD_BYTES_MAX,
-  PEERS_MAX,
-  PING_SECONDS,
-  SEARCHES_PER_SECOND_MAX,
-  STALL_SECONDS_MAX,
-  UNJOINED_MAX,
-  UNJOINED_PER_ADDRESS_MAX,
-  UNJOINED_SECONDS_MAX,
-  UPLOAD_BYTES_PER_SECOND_MIN,
-  UPLOADS_DEFAULT,
-} from "../protocol/limits.ts";
+import { STALL_SECONDS_MAX, UPLOAD_BYTES_PER_SECOND_MIN, UPLOADS_DEFAULT } from "../protocol/limits.ts";
+import { COUNT_MAX, FLAGGED_LIMITS, type FlaggedLimit, SECONDS_MAX } from "../protocol/server-limits.ts";
 import {
   isUsage,
   readEndpoint,
@@ -54,10 +37,6 @@ export const FOUND_DEFAULT = 200;
 export const WAIT_SECONDS_DEFAULT = 30;
 const WAIT_SECONDS_MAX = 86_400;
 
-/** No limit that a flag moves goes further: beyond it a number is a slip of the finger. */
-const COUNT_MAX = 1_000_000;
-const SECONDS_MAX = 3600;
-
 /** What the person asked instead of a run. */
 export type Asked = { readonly asked: "help" | "version" };
 
@@ -69,6 +48,15 @@ type Row<T> = {
 };
 
 const row = <T>(takes: string, help: string, read: (text: string) => T | Usage): Row<T> => ({ takes, help, read });
+
+/** A server limit's row read as a flag's. */
+const LIMIT_FLAGS = Object.fromEntries(
+  FLAGGED_LIMITS.map(({ flag, takes, help, usual, least, most }) => {
+    const read = takes === "SEGUNDOS" ? readSeconds(least, most) : readNumber(least, most);
+    return [flag, row(takes, `${help}; padrão ${usual}`, read)];
+  }),
+) as Record<FlaggedLimit["flag"], Row<number>>;
+
 const FLAGS = {
   host: row("IP", "IP em que escuta", readIp),
   port: row("N", "porta em que escuta; 0 = qualquer porta livre", readPort),
@@ -101,31 +89,7 @@ const FLAGS = {
   catalog: row("URL", "índice comum a vários: redis://HOST:PORTA[/BANCO]", readIndex),
   "trust-addresses": row("CIDR[,CIDR]", "redes cujos peers podem declarar outro IP", readRanges),
   "no-probe": row("", "lista cada peer sem conferir se dá para conectar nele", yes),
-  "max-peers": row("N", `peers na rede; padrão ${PEERS_MAX}`, readNumber(1, COUNT_MAX)),
-  "max-connections": row("N", `conexões ao todo; padrão ${CONNECTIONS_MAX}`, readNumber(1, COUNT_MAX)),
-  "max-connections-per-address": row("N", `de um IP; padrão ${CONNECTIONS_PER_ADDRESS_MAX}`, readNumber(1, COUNT_MAX)),
-  "max-unjoined": row("N", `conexões sem JOIN; padrão ${UNJOINED_MAX}`, readNumber(1, COUNT_MAX)),
-  "max-unjoined-per-address": row("N", `de um IP; padrão ${UNJOINED_PER_ADDRESS_MAX}`, readNumber(1, COUNT_MAX)),
-  "join-timeout": row("SEGUNDOS", `espera por um JOIN; padrão ${UNJOINED_SECONDS_MAX}`, readSeconds(3, SECONDS_MAX)),
-  "idle-timeout": row(
-    "SEGUNDOS",
-    `silêncio que tira um peer da rede; padrão ${IDLE_SECONDS_MAX}`,
-    readSeconds(PING_SECONDS + 5, SECONDS_MAX), // a peer that sends PING on time must not be taken for gone
-  ),
-  "max-names": row("N", `arquivos de um peer; padrão ${JOIN_NAMES_MAX}`, readNumber(1, COUNT_MAX)),
-  "max-join-bytes": row(
-    "BYTES",
-    `lista de arquivos de um JOIN; padrão ${JOIN_PAYLOAD_BYTES_MAX}`,
-    readNumber(1024, JOIN_PAYLOAD_BYTES_MAX),
-  ),
-  "max-catalog": row("MIB", `memória das listas; padrão ${CATALOG_MEBIBYTES_MAX}`, readNumber(1, COUNT_MAX)),
-  "max-catalog-per-address": row(
-    "MIB",
-    `de um IP; padrão ${CATALOG_MEBIBYTES_PER_ADDRESS_MAX}`,
-    readNumber(1, COUNT_MAX),
-  ),
-  "max-searches": row("N", `SEARCH por segundo e conexão; padrão ${SEARCHES_PER_SECOND_MAX}`, readNumber(1, COUNT_MAX)),
-  "max-finds": row("N", `FIND por segundo e conexão; padrão ${FINDS_PER_SECOND_MAX}`, readNumber(1, COUNT_MAX)),
+  ...LIMIT_FLAGS,
   metrics: row("[IP:]PORTA", "serve /metrics e /healthz; sem IP, em 127.0.0.1", readListenAddress),
   log: row("FORMA", "o que sai em stderr: lines (padrão) ou json", readLog),
   quiet: row("", "não mostra as linhas de JOIN e SEARCH", yes),

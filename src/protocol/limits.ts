@@ -16,7 +16,7 @@ export const JOIN_NAMES_MAX = 200_000;
 /** JOIN's payload: 200,000 names of 100 bytes with size and root, rounded up. */
 export const JOIN_PAYLOAD_BYTES_MAX = 64 * 1024 * 1024;
 
-/** An answer to SEARCH or SOURCES names at most this many peers: beyond it more sources help nobody. */
+/** An answer to SEARCH or SOURCES names at most this many peers: beyond it more sources do not help. */
 export const SEARCH_PEERS_MAX = 100_000;
 
 /** The answer that carries a list of addresses, as its reader bounds it: SEARCH_PEERS_MAX lines of 32 bytes. */
@@ -38,7 +38,7 @@ export const FIND_MS_MAX = 100;
 /** FINDs that are worked on at once, in all and of one address; the rest wait, address by address in turn… */
 export const FINDS_AT_ONCE_MAX = 64;
 export const FINDS_AT_ONCE_PER_ADDRESS_MAX = 8;
-/** …and those that have waited so long are told to come back later: before whoever asked gives up. */
+/** …and those that have waited so long are told to come back later: before the asker gives up. */
 export const FIND_WAIT_SECONDS_MAX = 10;
 
 /** The answer to FIND: FIND_COUNT_MAX lines with a size, a root, a number of sources and a name. */
@@ -155,17 +155,6 @@ export const PROBE_ONLY_CONNECTIONS_MAX = 64;
 export const UPLOAD_CONNECTIONS_MAX = 2048;
 export const UPLOAD_CONNECTIONS_PER_ADDRESS_MAX = 1024;
 
-/** Connections to the server that have not joined, in all and of one address: room for a class, and for its return. */
-export const UNJOINED_MAX = 8192;
-export const UNJOINED_PER_ADDRESS_MAX = 4096;
-
-/** Connections to the server, in all and of one address: about as many ports as it has to dial from. Who has not joined meets STRANGERS_MAX before. */
-export const CONNECTIONS_MAX = 100_000;
-export const CONNECTIONS_PER_ADDRESS_MAX = 32_768;
-
-/** Peers that are in at once; the system's descriptors end sooner on most machines. */
-export const PEERS_MAX = 100_000;
-
 /** The server's dial back to a peer that joins, from the SYN to the proof: one lost SYN and a slow line fit, and a person waits. */
 export const PROBE_SECONDS_MAX = 2;
 
@@ -173,23 +162,9 @@ export const PROBE_SECONDS_MAX = 2;
 export const PROBES_MAX = 1024;
 export const PROBES_PER_ADDRESS_MAX = 64;
 
-/** A peer that nobody can reach joins again by itself: first wait, doubled up to the longest. */
+/** A peer that cannot be reached joins again by itself: first wait, doubled up to the longest. */
 export const UNREACHED_SECONDS_MIN = 5;
 export const UNREACHED_SECONDS_MAX = 300;
 
 /** A peer that came for one answer has itself listed after this long, if it is still there. */
 export const LISTED_LATER_SECONDS = 1;
-
-/** SEARCH and SOURCES of one connection: a twentieth of what a core answers. More wait unread, and one second's worth may come at once. */
-export const SEARCHES_PER_SECOND_MAX = 50_000;
-
-/** The same for FIND, of which each may cost milliseconds. */
-export const FINDS_PER_SECOND_MAX = 20;
-
-/** What the catalog may hold of all peers, and of those at one address, in MiB: names in full, and about 120 bytes an entry. */
-export const CATALOG_MEBIBYTES_MAX = 1024;
-export const CATALOG_MEBIBYTES_PER_ADDRESS_MAX = 256;
-
-/** Payloads of JOINs that are not answered yet, in all and of one address: beyond it the largest is refused. */
-export const JOIN_BYTES_HELD_MAX = 256 * 1024 * 1024;
-export const JOIN_BYTES_HELD_PER_ADDRESS_MAX = 128 * 1024 * 1024;

@@ -40,38 +40,63 @@ export function decodeShares(payload: Uint8Array): Share[] | Fault {
   const job = readShares([payload]);
   for (;;) {
     const { done, value } = job.next();
-    if (done === true) return value;
+    if (done === true) return isFault(value) ? value : [...value];
   }
 }
+
+/** What a JOIN announces. `nameBytes` is about what the names take as text, each with one byte between. */
+export type ShareList = Iterable<Share> & { readonly length: number; readonly nameBytes: number };
 
 /** So many bytes are read between two yields: well under a millisecond. */
 const READ_BYTES = 16 * 1024;
 
+/** Shares that are kept as they are read. A longer list is read again each time: 200,000 objects are a long garbage collection. */
+const KEPT_MAX = 4096;
+
 /** The same from the parts in which it arrived, giving way now and then: a library of 100,000 names takes a while. */
 export function* readShares(
-  parts: Iterable<Uint8Array>,
+  parts: readonly Uint8Array[],
   namesMax = JOIN_NAMES_MAX,
-): Generator<undefined, Share[] | Fault, undefined> {
-  const shares: Share[] = [];
-  let rest: Uint8Array = EMPTY; // the line that the bytes before break off in
-  for (const bytes of inPieces(parts)) {
+): Generator<undefined, ShareList | Fault, undefined> {
+  const kept: Share[] = [];
+  let length = 0;
+  let nameBytes = 0;
+  for (const lines of wholeLines(parts)) {
     yield;
-    const last = bytes.lastIndexOf(NEWLINE);
-    const lines = last < 0 ? EMPTY : concat(rest, bytes.subarray(0, last + 1));
-    rest = last < 0 ? concat(rest, bytes) : bytes.subarray(last + 1);
-    if (rest.length > LINE_BYTES_MAX) return fault("BAD_NAME", "theirs", "too-long");
-    const flaw = takeShares(lines, shares, namesMax);
-    if (flaw !== undefined) return flaw;
+    if (isFault(lines)) return lines;
+    for (const share of sharesIn(lines)) {
+      if (isFault(share)) return share;
+      if (length === namesMax) return fault("TOO_MANY", "theirs", `at most ${namesMax} names`);
+      length++;
+      nameBytes += share.name.length + 1;
+      if (length <= KEPT_MAX) kept.push(share);
+    }
   }
-  return rest.length > 0 ? bad("the last share has no newline") : shares;
+  if (length <= KEPT_MAX) return Object.assign(kept, { nameBytes });
+  return { length, nameBytes, [Symbol.iterator]: () => sharesAgain(parts) };
+}
+
+/** The shares of a payload that has been read before, without a flaw. */
+function* sharesAgain(parts: readonly Uint8Array[]): Generator<Share, undefined> {
+  for (const lines of wholeLines(parts))
+    if (!isFault(lines)) for (const share of sharesIn(lines)) if (!isFault(share)) yield share;
 }
 
 const NEWLINE = 10;
 const EMPTY = new Uint8Array(0);
 
-function* inPieces(parts: Iterable<Uint8Array>): Generator<Uint8Array> {
+/** Whole lines, about READ_BYTES at a time, or the fault of one that is none. */
+function* wholeLines(parts: readonly Uint8Array[]): Generator<Uint8Array | Fault> {
+  let rest: Uint8Array = EMPTY; // the line that the bytes before break off in
   for (const part of parts)
-    for (let at = 0; at < part.length; at += READ_BYTES) yield part.subarray(at, at + READ_BYTES);
+    for (let at = 0; at < part.length; at += READ_BYTES) {
+      const bytes = part.subarray(at, at + READ_BYTES);
+      const end = bytes.lastIndexOf(NEWLINE) + 1;
+      const lines = end === 0 ? EMPTY : concat(rest, bytes.subarray(0, end));
+      rest = end === 0 ? concat(rest, bytes) : bytes.subarray(end);
+      yield rest.length > LINE_BYTES_MAX ? fault("BAD_NAME", "theirs", "too-long") : lines;
+    }
+  if (rest.length > 0) yield bad("the last share has no newline");
 }
 
 function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
@@ -82,19 +107,14 @@ function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
   return both;
 }
 
-/** Adds the shares of whole lines; the flaw of the first that has one. */
-function takeShares(lines: Uint8Array, shares: Share[], namesMax: number): Fault | undefined {
+function* sharesIn(lines: Uint8Array): Generator<Share | Fault> {
   const text = decodeText(lines);
-  if (text === undefined) return bad("names are not UTF-8");
+  if (text === undefined) return yield bad("names are not UTF-8");
   for (let from = 0; from < text.length; ) {
     const to = text.indexOf("\n", from);
-    const share = parseShare(text.slice(from, to));
-    if (isFault(share)) return share;
-    if (shares.length === namesMax) return fault("TOO_MANY", "theirs", `at most ${namesMax} names`);
-    shares.push(share);
+    yield parseShare(text.slice(from, to));
     from = to + 1;
   }
-  return undefined;
 }
 
 /** SEARCH_OK's payload. */

@@ -1,17 +1,18 @@
 // Who may be in under which address: a JOIN's address is judged and dialled before it is taken.
 // Invariant: an address belongs to one peer that is listed; only the newcomer's own proof takes it from another.
-// Never: answers anything; desk.ts does.
+// Never: answers anything; request-handler.ts does.
 
 import { publishedAddress, type Standing } from "../catalog/answer.ts";
-import type { MaybePromise, Member } from "../catalog/contract.ts";
+import type { MaybePromise, Member, Shares } from "../catalog/contract.ts";
 import { type Job, runInSlices, runSoon } from "../catalog/time-slices.ts";
 import { type Address, formatAddress, isLoopback, sameAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { ServerRequest } from "../protocol/messages.ts";
+import type { Names } from "./events.ts";
 import type { Probed, Probes } from "./reachability.ts";
 import type { Session } from "./session.ts";
 
-type Join = Extract<ServerRequest, { verb: "JOIN" }>;
+export type JoinRequest = Extract<ServerRequest, { verb: "JOIN" }>;
 
 /** What is known of a JOIN before it is taken. */
 export type Judged = {
@@ -22,36 +23,41 @@ export type Judged = {
   readonly isOpen?: boolean;
   /** It does not, and others would find it at this IP. */
   readonly localFor?: string | undefined;
-  /** The names of its files, and what stands for them where that is asked for; once they have been read. */
-  readonly names?: readonly string[];
-  readonly digest?: string | undefined;
+};
+
+/** The same once its payload has been read. */
+export type Prepared = Judged & {
+  readonly shares: Shares;
+  readonly names: Names;
+  /** Stands for the names where they are compared with those of an earlier JOIN. */
+  readonly digest: string | undefined;
 };
 
 export type Admission = {
   /** Judges a JOIN's address, and dials it. */
-  judge(session: Session, request: Join): MaybePromise<Judged | Fault>;
-  /** What is still being answered to the one that it displaces: until then the catalog would not let go of the address. */
-  departing(session: Session, judged: Judged): MaybePromise<void>;
-  /** Takes a place for it, or says why not. Whoever holds the address and is proved dead is displaced. */
+  judge(session: Session, request: JoinRequest): MaybePromise<Judged | Fault>;
+  /** What is still being answered to the peer that it displaces: until then the catalog would not let go of the address. */
+  departing(session: Session, judged: Judged): Promise<void> | undefined;
+  /** Counts it among the peers, or says why not. A peer that holds the address and is proved dead is displaced. */
   clear(session: Session, judged: Judged): Fault | undefined;
   /** Stands for the names of a JOIN that is in no list, or was not before. */
-  digest(session: Session, judged: Judged, names: readonly string[]): MaybePromise<string | undefined>;
+  digest(session: Session, judged: Judged, names: Names): MaybePromise<string | undefined>;
   /** It has joined, having been `before`. Whether that is news, or one more try of the same names. */
-  enter(session: Session, judged: Judged, before: Member | undefined): boolean;
+  enter(session: Session, joined: Prepared, before: Member | undefined): boolean;
   /** It is no member, or has not become one. */
   leave(session: Session): void;
+  /** Whether the peer listed at this address in 127.0.0.0/8 listens to other machines too. */
+  isOpen(address: string): boolean;
   /** Members that are in no list. */
   readonly unlisted: number;
 };
 
 type Options = {
-  /** Undefined where nobody is dialled: then everybody counts as reached, and nobody is displaced. */
+  /** Undefined where no peer is dialled: then each counts as reached, and none is displaced. */
   readonly probes: Probes | undefined;
   readonly peersMax: number;
   /** The IP at which other machines reach this one; undefined when they do not reach the server. */
   readonly outside?: string | undefined;
-  /** Addresses in 127.0.0.0/8 of those who listen to other machines too: kept here. */
-  readonly open: Set<string>;
   readonly onProbed: (probed: Probed) => void;
   readonly displace: (holder: Session) => void;
 };
@@ -63,19 +69,23 @@ const STRIDE = 64;
 const TOO_MANY = fault("TOO_MANY", "ours", "peers", true);
 const TAKEN = fault("ADDRESS_TAKEN", "theirs", "a live peer has this address", true);
 
-export function createAdmission({ probes, peersMax, outside, open, onProbed, displace }: Options): Admission {
-  const members = new Set<Session>();
-  const holders = new Map<string, Session>(); // of those who are listed, by address
-  const waiting = new Set<Session>(); // until the one that they displace has been answered
+export function createAdmission({ probes, peersMax, outside, onProbed, displace }: Options): Admission {
+  const holders = new Map<string, Session>(); // the listed ones, by address
+  let members = 0;
 
-  const isFull = (session: Session): boolean => members.size >= peersMax && !members.has(session);
+  const isFull = ({ standing }: Session): boolean => members >= peersMax && !standing.isMember;
+
+  function count(session: Session, isMember: boolean): void {
+    members += Number(isMember) - Number(session.standing.isMember);
+    session.standing.isMember = isMember;
+  }
 
   function holderOf(session: Session, address: Address): Session | undefined {
     const holder = holders.get(formatAddress(address));
     return holder === session ? undefined : holder;
   }
 
-  function judge(session: Session, { address: declared, key }: Join): MaybePromise<Judged | Fault> {
+  function judge(session: Session, { address: declared, key }: JoinRequest): MaybePromise<Judged | Fault> {
     const address = publishedAddress(declared, session.client);
     if (isFault(address)) return address;
     const isHeld = holderOf(session, address) !== undefined;
@@ -90,10 +100,10 @@ export function createAdmission({ probes, peersMax, outside, open, onProbed, dis
       here.cancel();
       there?.cancel();
     };
-    session.probing = { outcome: here.outcome, cancel };
+    session.standing.probing = { outcome: here.outcome, cancel };
     return Promise.all([here.outcome, there?.outcome]).then(([probed, probedOutside]) => {
-      if (session.probing !== undefined) onProbed(probed);
-      session.probing = undefined;
+      if (session.standing.probing !== undefined) onProbed(probed);
+      session.standing.probing = undefined;
       const standing = probed === "unreached" ? "unreached" : "listed";
       const isOpen = probedOutside === "reached";
       const localFor = asksOutside && !isOpen && standing === "listed" ? outside : undefined;
@@ -106,64 +116,71 @@ export function createAdmission({ probes, peersMax, outside, open, onProbed, dis
     if (holder !== undefined && !proven) return TAKEN;
     if (holder !== undefined) displace(holder);
     if (isFull(session)) return TOO_MANY;
-    members.add(session);
+    count(session, true);
     return undefined;
   }
 
-  function departing(session: Session, { address, proven }: Judged): MaybePromise<void> {
+  function departing(session: Session, { address, proven }: Judged): Promise<void> | undefined {
     const holder = proven ? holderOf(session, address) : undefined;
-    // Nobody waits for one that waits itself: two that go to each other's places would never get there.
-    if (holder?.work === undefined || holder.probing !== undefined || waiting.has(holder)) return undefined;
-    waiting.add(session);
-    return holder.work.then(() => void waiting.delete(session));
+    // No JOIN waits for one that waits itself: two that take each other's address would wait forever.
+    if (holder?.work === undefined || holder.standing.probing !== undefined || holder.standing.isWaiting)
+      return undefined;
+    session.standing.isWaiting = true;
+    return holder.work.then(() => {
+      session.standing.isWaiting = false;
+    });
   }
 
   function release(session: Session): void {
-    if (session.listedAt !== undefined && holders.get(session.listedAt) === session) holders.delete(session.listedAt);
-    if (session.listedAt !== undefined && !holders.has(session.listedAt)) open.delete(session.listedAt);
-    session.listedAt = undefined;
+    const { standing } = session;
+    if (standing.listedAt !== undefined && holders.get(standing.listedAt) === session)
+      holders.delete(standing.listedAt);
+    standing.listedAt = undefined;
+    standing.isOpen = false;
   }
 
   return {
     judge,
     departing,
     clear,
-    digest(session, { standing }, names) {
-      if (standing === "unlisted" || (standing === "listed" && session.unlistedNames === undefined)) return undefined;
+    digest({ standing: known }, { standing }, names) {
+      if (standing === "unlisted" || (standing === "listed" && known.unlistedNames === undefined)) return undefined;
       return (names.length > AT_ONCE_MAX ? runInSlices : runSoon)(digestOf(names));
     },
     enter(session, { standing, digest: names, isOpen }, before) {
       const { member } = session.client;
-      const { unlistedNames } = session;
+      const { unlistedNames } = session.standing;
       const isSame = before !== undefined && member !== undefined && sameAddress(before.address, member.address);
-      // One that only asks is announced once it wants to be found.
+      // A peer that only asked is announced once it wants to be found.
       const isNews = standing !== "unlisted" && (!isSame || unlistedNames === undefined || unlistedNames !== names);
       release(session);
-      session.unlistedNames = standing === "unreached" ? names : undefined;
+      session.standing.unlistedNames = standing === "unreached" ? names : undefined;
       if (standing !== "listed" || member === undefined) return isNews;
-      session.listedAt = formatAddress(member.address);
-      holders.set(session.listedAt, session);
-      if (isOpen && isLoopback(member.address.ip)) open.add(session.listedAt);
+      session.standing.listedAt = formatAddress(member.address);
+      session.standing.isOpen = isOpen === true && isLoopback(member.address.ip);
+      holders.set(session.standing.listedAt, session);
       return isNews;
     },
     leave(session) {
-      session.probing?.cancel();
-      session.probing = undefined;
+      session.standing.probing?.cancel();
+      session.standing.probing = undefined;
       release(session);
-      members.delete(session);
+      count(session, false);
     },
+    isOpen: (address) => holders.get(address)?.standing.isOpen === true,
     get unlisted() {
-      return members.size - holders.size;
+      return members - holders.size;
     },
   };
 }
 
 /** The names of a JOIN, however many, as a few bytes to keep. */
-function* digestOf(names: readonly string[]): Job<string> {
+function* digestOf(names: Names): Job<string> {
   const hash = new Bun.CryptoHasher("sha256");
-  for (const [i, name] of names.entries()) {
+  let count = 0;
+  for (const name of names) {
     hash.update(`${name}\n`);
-    if (i % STRIDE === STRIDE - 1) yield;
+    if (++count % STRIDE === 0) yield;
   }
   return hash.digest("hex");
 }

@@ -13,8 +13,11 @@ import type { IndexEvent } from "./open-catalog.ts";
 
 export type LeftReason = "left" | "closed" | "silent" | "displaced";
 
+/** The names of a JOIN, in its order; a long list is read from the payload as it is walked. */
+export type Names = Iterable<string> & { readonly length: number; readonly bytes?: number };
+
 export type ServidorEvent =
-  | { readonly type: "joined"; readonly address: Address; readonly names: readonly string[] }
+  | { readonly type: "joined"; readonly address: Address; readonly names: Names }
   | { readonly type: "searched"; readonly address: Address; readonly name: string }
   | { readonly type: "left"; readonly address: Address; readonly reason: LeftReason }
   | { readonly type: "fault"; readonly remote: string; readonly fault: Fault }
@@ -25,7 +28,7 @@ export type ServidorOptions = {
   /** 0 takes any free port. */
   readonly port: number;
   readonly onEvent: (event: ServidorEvent) => void;
-  /** Whether onEvent hears of each SEARCH; yes when not given. A busy server has nobody to read so many lines. */
+  /** Whether onEvent hears of each SEARCH; yes when not given. No person reads the lines of a busy server. */
   readonly tellSearches?: boolean;
   readonly catalog?: Catalog;
   /** `redis://HOST:PORT[/DB]` of an index that several servers share, in place of `catalog`. */
@@ -45,7 +48,7 @@ export type ServidorOptions = {
 /** What a request that has succeeded tells; `names` are those of a JOIN. */
 export function eventOf(
   request: ServerRequest,
-  names: readonly string[],
+  names: Names,
   member: Member | undefined,
   { tellSearches }: Pick<ServidorOptions, "tellSearches">,
 ): ServidorEvent | undefined {

@@ -1,14 +1,18 @@
-// The request that nearly all requests are, answered from its bytes: SEARCH of a name that somebody has.
+// The request that nearly all requests are, answered from its bytes: SEARCH of a name that some peer has.
 // Invariant: what it answers is, byte for byte, what the long way would (catalog/answer.ts); a test compares them.
 // Never: judges or refuses anything. At the first request that is anything else it stops, and the long way goes on there.
 
-import { type Client, isLocal } from "../catalog/answer.ts";
-import type { Catalog } from "../catalog/contract.ts";
+import { isLocal } from "../catalog/answer.ts";
+import type { Catalog, Span } from "../catalog/contract.ts";
 import { decodeText } from "../protocol/fields.ts";
 import { NAME_BYTES_MAX } from "../protocol/limits.ts";
-import type { Connection } from "../transport/connection.ts";
+import type { Limits } from "../protocol/server-limits.ts";
+import type { Clock } from "../shared/clock.ts";
 import type { ServidorOptions } from "./events.ts";
+import type { Metrics } from "./metrics.ts";
 import type { ReplyBuffer } from "./reply-buffer.ts";
+import { TURN_ORDERS } from "./request-loop.ts";
+import { type Session, searchesOf, stay } from "./session.ts";
 
 const VERB = new TextEncoder().encode("SEARCH ");
 const REPLY = new TextEncoder().encode("SEARCH_OK ");
@@ -21,21 +25,35 @@ const LIST_BYTES_MAX = 64 * 1024;
 const DIGITS_MAX = 5;
 const HEAD_BYTES_MAX = REPLY.length + DIGITS_MAX + 1;
 
-/** Answers up to `requestsMax` requests from the start of `chunk`; where in it the first unanswered byte stands. */
-export type FastSearch = (connection: Connection, asker: Client, chunk: Uint8Array, requestsMax: number) => number;
+/**
+ * Answers requests from the start of `chunk`, which has just arrived at `now`, where nothing of the session comes before
+ * them; where in it the first unanswered byte stands. Their replies wait in the reply buffer.
+ */
+export type FastSearch = (session: Session, chunk: Uint8Array, now: number) => number;
 
-/** `answered` hears how many there were in a chunk. Undefined when the catalog cannot answer from bytes. */
+type Parts = {
+  readonly replies: ReplyBuffer;
+  readonly options: Pick<ServidorOptions, "onEvent" | "tellSearches">;
+  readonly limits: Limits;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+};
+
+/** Undefined when the catalog cannot answer from bytes. */
 export function createFastSearch(
   { writeHolders }: Catalog,
-  outbox: ReplyBuffer,
-  { onEvent, tellSearches }: Pick<ServidorOptions, "onEvent" | "tellSearches">,
-  answered: (count: number) => void,
+  { replies, options: { onEvent, tellSearches }, limits, metrics, clock }: Parts,
 ): FastSearch | undefined {
   if (writeHolders === undefined) return undefined;
+  const name: Span = { bytes: VERB, from: 0, to: 0 };
+  const list: Span = { bytes: VERB, from: 0, to: 0 };
   let digits = 2; // as many as the length of the last list had: the next one likely has as many
-  return (connection, asker, chunk, requestsMax) => {
+  return (session, chunk, now) => {
+    const { connection, client: asker, reader, orders } = session;
     const { member } = asker;
-    if (member === undefined) return 0;
+    if (member === undefined || session.busy || reader.size > 0 || orders.joining || connection.queued > 0) return 0;
+    const allowance = searchesOf(session, clock, limits);
+    const requestsMax = allowance.available(TURN_ORDERS, now);
     const isElsewhere = !isLocal(asker);
     let at = 0;
     let served = 0;
@@ -46,25 +64,34 @@ export function createFastSearch(
       const last = Math.min(chunk.length, from + NAME_BYTES_MAX + 1);
       while (to < last && chunk[to] !== NEWLINE) to++;
       if (to === last || chunk[to - 1] === RETURN) break;
-      const buffer = outbox.open(connection, HEAD_BYTES_MAX + LIST_BYTES_MAX);
-      const start = outbox.used;
+      const buffer = replies.open(connection, HEAD_BYTES_MAX + LIST_BYTES_MAX);
+      const start = replies.used;
       if (start === 0 && served > 0 && connection.queued > 0) break; // it does not read its replies
       // The list is written first, where it will most likely stand once its length is known.
-      const list = start + REPLY.length + digits + 1;
-      const written = writeHolders(chunk, from, to, buffer, list, LIST_BYTES_MAX);
-      if (written < 0 || (isElsewhere && namesLoopback(buffer, list, list + written))) break;
+      const first = start + REPLY.length + digits + 1;
+      name.bytes = chunk;
+      name.from = from;
+      name.to = to;
+      list.bytes = buffer;
+      list.from = first;
+      list.to = first + LIST_BYTES_MAX;
+      const written = writeHolders(name, list);
+      if (written < 0 || (isElsewhere && namesLoopback(buffer, first, first + written))) break;
       digits = written < 10 ? 1 : written < 100 ? 2 : written < 1000 ? 3 : written < 10_000 ? 4 : DIGITS_MAX;
       const after = start + REPLY.length + digits + 1;
-      if (after !== list) buffer.copyWithin(after, list, list + written);
+      if (after !== first) buffer.copyWithin(after, first, first + written);
       writeHead(buffer, start, written, digits);
-      outbox.wrote(after + written - start);
+      replies.wrote(after + written - start);
       if (tellSearches !== false) {
-        const name = decodeText(chunk.subarray(from, to)) ?? "";
-        onEvent({ type: "searched", address: member.address, name });
+        const text = decodeText(chunk.subarray(from, to)) ?? "";
+        onEvent({ type: "searched", address: member.address, name: text });
       }
       at = to + 1;
     }
-    if (served > 0) answered(served);
+    if (served === 0) return 0;
+    metrics.answered("SEARCH", "ok", clock.now() - now, served);
+    allowance.spend(served, now);
+    stay(session, now, limits);
     return at;
   };
 }
@@ -75,7 +102,7 @@ function startsWithVerb(chunk: Uint8Array, at: number): boolean {
   return true;
 }
 
-/** Whether an address in a list of lines is in 127.0.0.0/8, which means another machine to whoever reads it there. */
+/** Whether an address in a list of lines is in 127.0.0.0/8, which means another machine to an asker there. */
 function namesLoopback(bytes: Uint8Array, from: number, to: number): boolean {
   for (let at = from; at < to; at = bytes.indexOf(NEWLINE, at) + 1)
     if (LOOPBACK.every((byte, i) => bytes[at + i] === byte)) return true;

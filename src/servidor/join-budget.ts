@@ -1,11 +1,12 @@
-// Payloads of JOINs that are here and not answered yet: how much memory they take, and who makes room when it is too much.
+// Payloads of JOINs that are here and not answered yet: how much memory they take, and which one makes room when it is too much.
 // Invariant: what is held stays within both budgets; the largest holder goes first, so that small ones get in.
-// Never: refuses anything itself; desk.ts does.
+// Never: refuses anything itself; request-handler.ts does.
 
+import { createUsage } from "../catalog/usage.ts";
 import type { Limits } from "../protocol/server-limits.ts";
 
-export type Held<Holder> = {
-  /** `holder` has so many bytes now. Whoever must go, or undefined when all fits. */
+export type JoinBudget<Holder> = {
+  /** `holder` has so many bytes now. The holder that must go, or undefined when all fits. */
   set(holder: Holder, ip: string, bytes: number): Holder | undefined;
   readonly bytes: number;
 };
@@ -14,10 +15,9 @@ export type Held<Holder> = {
 export function createJoinBudget<Holder>(
   limits: Pick<Limits, "joinBytesHeld" | "joinBytesHeldPerAddress">,
   mayGo: (holder: Holder) => boolean,
-): Held<Holder> {
+): JoinBudget<Holder> {
   const holdings = new Map<Holder, { readonly ip: string; bytes: number }>();
-  const ofAddress = new Map<string, number>();
-  let total = 0;
+  const usage = createUsage();
 
   function largest(ip: string | undefined): Holder | undefined {
     let found: Holder | undefined;
@@ -37,16 +37,13 @@ export function createJoinBudget<Holder>(
       if (grown === 0) return undefined;
       if (bytes === 0) holdings.delete(holder);
       else holdings.set(holder, { ip, bytes });
-      total += grown;
-      const atAddress = (ofAddress.get(ip) ?? 0) + grown;
-      if (atAddress === 0) ofAddress.delete(ip);
-      else ofAddress.set(ip, atAddress);
+      usage.add(ip, grown);
       if (grown < 0) return undefined;
-      if (atAddress > limits.joinBytesHeldPerAddress) return largest(ip) ?? holder;
-      return total > limits.joinBytesHeld ? (largest(undefined) ?? holder) : undefined;
+      if (usage.at(ip) > limits.joinBytesHeldPerAddress) return largest(ip) ?? holder;
+      return usage.total > limits.joinBytesHeld ? (largest(undefined) ?? holder) : undefined;
     },
     get bytes() {
-      return total;
+      return usage.total;
     },
   };
 }

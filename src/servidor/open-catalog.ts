@@ -1,5 +1,5 @@
 // Which catalog a server has: its own memory's, or the index that it shares with others through Redis.
-// Invariant: whoever serves with it need not know which of the two it is.
+// Invariant: its user need not know which of the two it is.
 // Never: fails because Redis is away.
 
 import type { Catalog } from "../catalog/contract.ts";

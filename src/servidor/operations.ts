@@ -1,5 +1,5 @@
-// What an operator's tools read of a running server: /metrics for Prometheus and /healthz for whoever watches over it.
-// Invariant: reading changes nothing, and the lag of the event loop is measured for as long as somebody may read it.
+// What an operator's tools read of a running server: /metrics for Prometheus and /healthz for the program that watches over it.
+// Invariant: reading changes nothing, and the lag of the event loop is measured for as long as it may be read.
 // Never: listens unless it was told where.
 
 import type { Address } from "../protocol/address.ts";
@@ -14,7 +14,7 @@ const LAG_EVERY_MS = 100;
 
 /** Serves both pages at `at`; faults as those of listen. */
 export function serveOperations(at: Address, metrics: Metrics, clock: Clock, gauges: () => Gauges): Listener | Fault {
-  const door = serveText(at, (path) => {
+  const listener = serveText(at, (path) => {
     if (path === "/metrics")
       return { status: 200, type: "text/plain; version=0.0.4; charset=utf-8", text: metrics.text(gauges()) };
     if (path !== "/healthz") return undefined;
@@ -25,7 +25,7 @@ export function serveOperations(at: Address, metrics: Metrics, clock: Clock, gau
       ? { status: 200, type: "text/plain; charset=utf-8", text: lacking }
       : { status: 503, type: "text/plain; charset=utf-8", text: "stopping\n" };
   });
-  if (isFault(door)) return door;
+  if (isFault(listener)) return listener;
   let cancel = (): void => {};
   const measure = (): void => {
     const due = clock.now() + LAG_EVERY_MS;
@@ -36,10 +36,10 @@ export function serveOperations(at: Address, metrics: Metrics, clock: Clock, gau
   };
   measure();
   return {
-    address: door.address,
+    address: listener.address,
     close() {
       cancel();
-      door.close();
+      listener.close();
     },
   };
 }

@@ -18,12 +18,12 @@ export type Probed = "reached" | "unreached" | "unknown";
 
 export type Probe = {
   readonly outcome: Promise<Probed>;
-  /** Nobody waits for it any more: it is "unknown" at once. */
+  /** It is not waited for any more: it is "unknown" at once. */
   cancel(): void;
 };
 
 export type Probes = {
-  /** Asks whoever listens at `address` for the proof of `key`, or for the nonce where there is none. */
+  /** Asks the program that listens at `address` for the proof of `key`, or for the nonce where there is none. */
   probe(address: Address, key: string | undefined): Probe;
 };
 

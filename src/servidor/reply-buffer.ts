@@ -1,13 +1,13 @@
 // Replies on their way out: those to one batch of requests leave in one write.
 // Invariant: what is put for one connection leaves in that order, and before anything that is put for another.
-// Never: keeps bytes across a turn of the event loop; whoever puts also flushes.
+// Never: keeps bytes across a turn of the event loop: each caller that puts also flushes.
 
 import type { Connection } from "../transport/connection.ts";
 
 export type ReplyBuffer = {
   /** `text` is ASCII. */
   put(connection: Connection, text: string, payload?: Uint8Array): void;
-  /** The buffer, with room for `length` bytes from `used` on, for whoever writes a reply into it; `wrote` says how many. */
+  /** The buffer, with room for `length` bytes of a reply from `used` on; the caller writes them, and `wrote` says how many. */
   open(connection: Connection, length: number): Uint8Array;
   readonly used: number;
   wrote(length: number): void;

@@ -14,15 +14,15 @@ export const TURN_ORDERS = 256;
 /** `serve` answers one order; a promise when that takes a while. */
 export function createRequestLoop(
   serve: (session: Session, order: Order | Fault) => Promise<void> | undefined,
-  outbox: ReplyBuffer,
+  replies: ReplyBuffer,
 ): (session: Session) => void {
-  return function pump(session) {
+  return function answerNext(session) {
     if (session.busy) return;
     session.busy = true;
     const goOn = (): void => {
       session.busy = false;
       session.work = undefined;
-      pump(session);
+      answerNext(session);
     };
     // Back-pressure: a client that does not read its replies gets no further ones computed.
     for (let served = 1; session.connection.queued === 0; served++) {
@@ -31,13 +31,13 @@ export function createRequestLoop(
       const work = serve(session, order);
       if (work === undefined && served < TURN_ORDERS) continue;
       session.work = work;
-      outbox.flush();
+      replies.flush();
       // One that asks a great deal at once must not keep the others from their turn.
       if (work === undefined) setImmediate(goOn);
       else void work.then(goOn);
       return;
     }
-    outbox.flush();
+    replies.flush();
     session.busy = false;
     const { connection, reader, orders } = session;
     if (session.ended && connection.queued === 0) connection.end();

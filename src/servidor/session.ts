@@ -1,13 +1,13 @@
 // One connected client as the server keeps it, and what ends the conversation with it.
 // Invariant: its requests are answered one after another; `busy` says that one is being answered.
-// Never: answers anything; desk.ts does.
+// Never: answers anything; request-handler.ts does.
 
 import { networkInterfaces } from "node:os";
 import type { Client } from "../catalog/answer.ts";
 import { isIn, isLoopback, type Range } from "../protocol/address.ts";
 import type { ServerState } from "../protocol/conversation.ts";
 import { type Fault, fault, type WireCode } from "../protocol/fault.ts";
-import { JOIN_BYTES_PER_SECOND_MIN } from "../protocol/limits.ts";
+import { JOIN_BYTES_PER_SECOND_MIN, READ_AHEAD_BYTES_MAX } from "../protocol/limits.ts";
 import type { ServerRequest } from "../protocol/messages.ts";
 import { createOrders, type Orders } from "../protocol/orders.ts";
 import { createReader, type Reader } from "../protocol/reader.ts";
@@ -19,6 +19,22 @@ import { createTokenBucket, REQUESTS, type TokenBucket } from "../shared/token-b
 import type { Connection } from "../transport/connection.ts";
 import type { Probe } from "./reachability.ts";
 
+/** A peer's standing on this server. */
+export type PeerStanding = {
+  /** It counts among the peers that are in, listed or not. */
+  isMember: boolean;
+  /** Its address is being dialled, or waits for that. */
+  probing: Probe | undefined;
+  /** Its JOIN waits until the peer that it displaces has been answered. */
+  isWaiting: boolean;
+  /** The address under which others find it. */
+  listedAt: string | undefined;
+  /** That address is in 127.0.0.0/8, and the peer listens to other machines too. */
+  isOpen: boolean;
+  /** Stands for the names with which it joined and could not be reached. */
+  unlistedNames: string | undefined;
+};
+
 /** One connected client. */
 export type Session = {
   readonly connection: Connection;
@@ -28,14 +44,10 @@ export type Session = {
   state: ServerState;
   /** A request is being answered; the next waits its turn in the reader. */
   busy: boolean;
-  /** That one takes so long; whoever answers it looks afterwards whether the client is still there. */
+  /** Answering that request takes a while; afterwards the client may be gone. */
   work: Promise<void> | undefined;
-  /** Its address is being dialled, or waits for that. */
-  probing: Probe | undefined;
-  /** The address under which others find it. */
-  listedAt: string | undefined;
-  /** Stands for the names with which it joined in vain: nobody finds it. */
-  unlistedNames: string | undefined;
+  /** What its JOINs have come to; admission.ts alone changes it. */
+  readonly standing: PeerStanding;
   /** What it may still ask; there from the first time on. */
   searches?: TokenBucket;
   finds?: TokenBucket;
@@ -45,7 +57,7 @@ export type Session = {
   ended: boolean;
   /** When it will have been silent for too long. Only whole requests, and a JOIN's payload that makes way, put it off. */
   dueAt: number;
-  /** It has joined or is gone: it no longer counts among those who have not. */
+  /** It has joined or is gone: it no longer counts among the unjoined. */
   known(): void;
 };
 
@@ -60,14 +72,16 @@ export function outsideIp(host: string): string | undefined {
 const machineAddresses = (): ReadonlySet<string> =>
   new Set(Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map((one) => one.address)));
 
+type Arrival = {
+  readonly connection: Connection;
+  readonly client: Client;
+  readonly dueAt: number;
+  readonly joinBytesMax: number;
+  readonly onKnown: () => void;
+};
+
 /** A client that has just connected and may take until `dueAt` to join; `onKnown` is called once. */
-function createSession(
-  connection: Connection,
-  client: Client,
-  dueAt: number,
-  joinBytesMax: number,
-  onKnown: () => void,
-): Session {
+function createSession({ connection, client, dueAt, joinBytesMax, onKnown }: Arrival): Session {
   const reader = createReader();
   let isKnown = false;
   return {
@@ -78,9 +92,14 @@ function createSession(
     state: "new",
     busy: false,
     work: undefined,
-    probing: undefined,
-    listedAt: undefined,
-    unlistedNames: undefined,
+    standing: {
+      isMember: false,
+      probing: undefined,
+      isWaiting: false,
+      listedAt: undefined,
+      isOpen: false,
+      unlistedNames: undefined,
+    },
     paused: false,
     ended: false,
     dueAt,
@@ -91,7 +110,7 @@ function createSession(
   };
 }
 
-export type Doorway = {
+export type SessionGate = {
   /** Undefined for one too many, which has been told so. */
   enter(connection: Connection, now: number): Session | undefined;
   /** Its connection is closed. */
@@ -99,14 +118,14 @@ export type Doorway = {
 };
 
 /** Lets clients in, but not too many at once, and fewer that have not joined. */
-export function createDoorway(
+export function createSessionGate(
   limits: Limits,
   trusted: readonly Range[] = [],
-  open: ReadonlySet<string> = new Set(),
+  open?: Client["open"],
   machineIps: ReadonlySet<string> = machineAddresses(),
-): Doorway {
-  const everyone = createConnectionLimit(limits.connections, limits.connectionsPerAddress);
-  const strangers = createConnectionLimit(limits.strangers, limits.strangersPerAddress);
+): SessionGate {
+  const all = createConnectionLimit(limits.connections, limits.connectionsPerAddress);
+  const unjoined = createConnectionLimit(limits.unjoined, limits.unjoinedPerAddress);
 
   function refuse(connection: Connection, text: string): undefined {
     connection.send(encodeReply({ verb: "ERROR", code: "TOO_MANY", retry: true, text }));
@@ -117,23 +136,24 @@ export function createDoorway(
     enter(connection, now) {
       const { ip } = connection.remote;
       const isTrusted = trusted.some((range) => isIn(ip, range));
-      if (!everyone.admit(ip, isTrusted)) return refuse(connection, "connections");
-      if (!strangers.admit(ip, isTrusted)) {
-        everyone.release(ip);
+      if (!all.admit(ip, isTrusted)) return refuse(connection, "connections");
+      if (!unjoined.admit(ip, isTrusted)) {
+        all.release(ip);
         return refuse(connection, "connections that have not joined");
       }
       const client: Client = {
         observedIp: ip,
         machineIps,
         localIp: connection.local.ip,
-        open,
+        ...(open && { open }),
         trusted: isTrusted,
         member: undefined,
       };
       const dueAt = now + limits.unjoinedSeconds * 1000;
-      return createSession(connection, client, dueAt, limits.joinBytes, () => strangers.release(ip));
+      const onKnown = () => unjoined.release(ip);
+      return createSession({ connection, client, dueAt, joinBytesMax: limits.joinBytes, onKnown });
     },
-    leave: ({ connection }) => everyone.release(connection.remote.ip),
+    leave: ({ connection }) => all.release(connection.remote.ip),
   };
 }
 
@@ -166,6 +186,12 @@ export function setPaused(session: Session, paused: boolean): void {
   session.paused = paused;
   if (paused) session.connection.pause();
   else session.connection.resume();
+}
+
+/** Ends the reading of a long payload for this turn: the runtime would hand over ten chunks of it, 30 ms, in a row. */
+export function readOnLater(session: Session): void {
+  setPaused(session, true);
+  setImmediate(() => setPaused(session, session.busy && session.reader.size > READ_AHEAD_BYTES_MAX));
 }
 
 /** Why a session whose deadline has passed is closed. */

@@ -4,6 +4,7 @@
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createMemoryCatalog, type MemoryCatalog } from "../../src/catalog/memory.ts";
+import { createEntryTable } from "../../src/catalog/table/entry-table.ts";
 import { createStringPool } from "../../src/catalog/table/string-pool.ts";
 import { runInSlices } from "../../src/catalog/time-slices.ts";
 import type { Root, Share } from "../../src/protocol/messages.ts";
@@ -117,6 +118,16 @@ describe("memory", () => {
       if (round === 1) after = catalog.bytes;
     }
     expect(catalog.bytes).toBeLessThanOrEqual(after * 1.3);
+  });
+
+  test("of a name that one member puts again and again is taken once", () => {
+    const spelled: number[] = [];
+    const table = createEntryTable({ spelled: (id) => spelled.push(id) });
+    const member = table.addMember();
+    for (let size = 1; size <= 1000; size++) table.put(member, { name: "a.mp4", size, root: undefined }, true);
+    expect([table.entries, spelled.length, table.sizeOf(table.firstOf("a.mp4"))]).toEqual([1, 1, 1000]);
+    table.remove(member, "a.mp4");
+    expect([table.entries, spelled.length, table.costOf(member)]).toEqual([0, 2, 0]);
   });
 
   test("is at most 256 bytes for an entry with a name and a content of its own", async () => {

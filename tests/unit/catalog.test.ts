@@ -90,7 +90,7 @@ describe("the server's switch", () => {
   const JOIN = (port: number): ServerRequest => ({ verb: "JOIN", address: at(port), payloadBytes: 0 });
 
   test("JOIN answers JOIN_OK with the published address (SPEC 4.b)", async () => {
-    const answered = good(await answer(JOIN(5), [share("a.mp4")], client(), createMemoryCatalog()));
+    const answered = good(await answer(JOIN(5), client(), createMemoryCatalog(), { shares: [share("a.mp4")] }));
     expect(answered.reply).toEqual({ verb: "JOIN_OK", address: at(5), reached: true });
   });
 
@@ -101,15 +101,13 @@ describe("the server's switch", () => {
       ["unreached", false],
       ["unlisted", true],
     ] as const) {
-      await answer(JOIN(5), [share("a.mp4")], from, catalog);
+      await answer(JOIN(5), from, catalog, { shares: [share("a.mp4")] });
       expect(await catalog.search("a.mp4")).toEqual([at(5)]);
-      const answered = good(await answer(JOIN(6), [share("a.mp4")], from, catalog, standing));
+      const answered = good(await answer(JOIN(6), from, catalog, { shares: [share("a.mp4")], standing }));
       expect(answered.reply).toEqual({ verb: "JOIN_OK", address: at(6), reached });
       expect(from.member?.address).toEqual(at(6));
       expect(await catalog.search("a.mp4")).toEqual([]);
-      expect(good(await answer({ verb: "UPDATE", share: share("a.mp4") }, [], from, catalog)).reply.verb).toBe(
-        "UPDATE_OK",
-      );
+      expect(good(await answer({ verb: "UPDATE", share: share("a.mp4") }, from, catalog)).reply.verb).toBe("UPDATE_OK");
       expect(await catalog.search("a.mp4")).toEqual([]);
     }
   });
@@ -117,32 +115,32 @@ describe("the server's switch", () => {
   test("SEARCH answers a list, empty or with the ip:port of each peer that has it (SPEC 4.c)", async () => {
     const catalog = createMemoryCatalog();
     const one = client();
-    good(await answer(JOIN(5), [share("a.mp4")], one, catalog));
-    const found = good(await answer({ verb: "SEARCH", name: "a.mp4" }, [], one, catalog));
+    good(await answer(JOIN(5), one, catalog, { shares: [share("a.mp4")] }));
+    const found = good(await answer({ verb: "SEARCH", name: "a.mp4" }, one, catalog));
     expect(decodeAddresses(found.payload as Uint8Array)).toEqual([at(5)]);
-    const none = good(await answer({ verb: "SEARCH", name: "b.mp4" }, [], one, catalog));
+    const none = good(await answer({ verb: "SEARCH", name: "b.mp4" }, one, catalog));
     expect(none.reply).toEqual({ verb: "SEARCH_OK", payloadBytes: 0 });
   });
 
   test("UPDATE answers UPDATE_OK and the next SEARCH knows (SPEC 4.d)", async () => {
     const catalog = createMemoryCatalog();
     const one = client();
-    good(await answer(JOIN(5), [], one, catalog));
-    const updated = good(await answer({ verb: "UPDATE", share: share("a.mp4") }, [], one, catalog));
+    good(await answer(JOIN(5), one, catalog, { shares: [] }));
+    const updated = good(await answer({ verb: "UPDATE", share: share("a.mp4") }, one, catalog));
     expect(updated.reply).toEqual({ verb: "UPDATE_OK" });
-    const found = good(await answer({ verb: "SEARCH", name: "a.mp4" }, [], one, catalog));
+    const found = good(await answer({ verb: "SEARCH", name: "a.mp4" }, one, catalog));
     expect(decodeAddresses(found.payload as Uint8Array)).toEqual([at(5)]);
   });
 
   test("OFFER, SOURCES and WITHDRAW go together", async () => {
     const catalog = createMemoryCatalog();
     const one = client();
-    good(await answer(JOIN(5), [], one, catalog));
-    good(await answer({ verb: "OFFER", share: share("a.mp4", ROOT) }, [], one, catalog));
-    const sources = good(await answer({ verb: "SOURCES", root: ROOT }, [], one, catalog));
+    good(await answer(JOIN(5), one, catalog, { shares: [] }));
+    good(await answer({ verb: "OFFER", share: share("a.mp4", ROOT) }, one, catalog));
+    const sources = good(await answer({ verb: "SOURCES", root: ROOT }, one, catalog));
     expect(decodeHolders(sources.payload as Uint8Array)).toEqual([{ address: at(5), complete: false }]);
-    good(await answer({ verb: "WITHDRAW", name: "a.mp4" }, [], one, catalog));
-    expect(good(await answer({ verb: "SOURCES", root: ROOT }, [], one, catalog)).payload?.length).toBe(0);
+    good(await answer({ verb: "WITHDRAW", name: "a.mp4" }, one, catalog));
+    expect(good(await answer({ verb: "SOURCES", root: ROOT }, one, catalog)).payload?.length).toBe(0);
   });
 
   test("without JOIN there is nothing to search, update or withdraw", async () => {
@@ -153,12 +151,12 @@ describe("the server's switch", () => {
       { verb: "SOURCES", root: ROOT },
     ];
     for (const request of requests)
-      expect(codeOf(await answer(request, [], client(), createMemoryCatalog()))).toBe("NOT_JOINED");
+      expect(codeOf(await answer(request, client(), createMemoryCatalog()))).toBe("NOT_JOINED");
   });
 
   test("HELLO agrees on the lower version", async () => {
     for (const version of [1, 2, 1_000_000]) {
-      const answered = good(await answer({ verb: "HELLO", version }, [], client(), createMemoryCatalog()));
+      const answered = good(await answer({ verb: "HELLO", version }, client(), createMemoryCatalog()));
       expect(answered.reply).toEqual({ verb: "HELLO", version: 1 });
     }
   });

@@ -149,7 +149,7 @@ describe("what is found", () => {
     const link = {
       async call(request: Parameters<typeof answer>[0]) {
         const client: Client = { observedIp: "127.0.0.1", machineIps: new Set(), member: { address: at(1) } };
-        const { reply, payload } = good(await answer(request, [], client, catalog));
+        const { reply, payload } = good(await answer(request, client, catalog));
         return { reply, payload: payload ?? new Uint8Array(0) };
       },
     };
@@ -187,7 +187,7 @@ describe("on the wire", () => {
     );
     const client: Client = { observedIp: "127.0.0.1", machineIps: new Set(), member: { address: at(1) } };
     const request = good(decodeServerRequest(`FIND 0 ${FIND_COUNT_MAX} ${longest.slice(0, 100)}`));
-    const { reply, payload } = good(await answer(request, [], client, catalog));
+    const { reply, payload } = good(await answer(request, client, catalog));
     expect(reply).toMatchObject({ verb: "FIND_OK", next: FIND_COUNT_MAX });
     expect(good(decodeFound(payload as Uint8Array)).length).toBe(FIND_COUNT_MAX);
   });
@@ -196,7 +196,7 @@ describe("on the wire", () => {
     catalog = createMemoryCatalog();
     const client: Client = { observedIp: "127.0.0.1", machineIps: new Set(), member: { address: at(1) } };
     const without = { ...catalog, find: undefined } as unknown as MemoryCatalog;
-    expect(codeOf(await answer({ verb: "FIND", offset: 0, count: 1, words: "a" }, [], client, without))).toBe(
+    expect(codeOf(await answer({ verb: "FIND", offset: 0, count: 1, words: "a" }, client, without))).toBe(
       "UNAVAILABLE",
     );
   });

@@ -5,18 +5,14 @@
 import { heapStats } from "bun:jsc";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createMemoryCatalog } from "../../src/catalog/memory.ts";
-import {
-  FIND_WAIT_SECONDS_MAX,
-  FINDS_AT_ONCE_PER_ADDRESS_MAX,
-  UNJOINED_PER_ADDRESS_MAX,
-} from "../../src/protocol/limits.ts";
+import { FIND_WAIT_SECONDS_MAX, FINDS_AT_ONCE_PER_ADDRESS_MAX } from "../../src/protocol/limits.ts";
 import { LIMITS, type Limits, limitsFor } from "../../src/protocol/server-limits.ts";
 import { createFairQueue } from "../../src/servidor/fair-queue.ts";
 import { createJoinBudget } from "../../src/servidor/join-budget.ts";
-import { createDoorway } from "../../src/servidor/session.ts";
+import { createSessionGate } from "../../src/servidor/session.ts";
 import type { ServidorOptions } from "../../src/servidor.ts";
 import { createTokenBucket, REQUESTS } from "../../src/shared/token-bucket.ts";
-import { type Connect, type Connection, DEAF } from "../../src/transport/connection.ts";
+import { type Connect, type Connection, DEAF, type Listen } from "../../src/transport/connection.ts";
 import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
 import { createFarEnd, createNet, type FarEnd } from "../support/net.ts";
 import type { Raw } from "../support/raw.ts";
@@ -193,6 +189,27 @@ describe("bytes of JOINs under way", () => {
     expect(held.bytes).toBe(200);
   });
 
+  test("are read one chunk in a turn of the event loop, so that a long JOIN holds up no other request", async () => {
+    const net = createNet();
+    const told: string[] = [];
+    const listen: Listen = (at, accept) =>
+      net.listen(at, (connection) =>
+        accept(
+          Object.assign(Object.create(connection), {
+            pause: () => told.push("pause"),
+            resume: () => told.push("resume"),
+          }),
+        ),
+      );
+    start({}, { listen });
+    const far = net.visit({ ip: "127.0.0.1", port: 1 });
+    far.say(`JOIN 127.0.0.1:5002 ${1024 * KIB}\n`);
+    far.say(new Uint8Array(512 * KIB).fill(65));
+    expect(told).toEqual(["pause"]);
+    await turn();
+    expect(told).toEqual(["pause", "resume"]);
+  });
+
   test("take the memory that they say, in however small chunks they come", () => {
     const net = createNet();
     start({}, { listen: net.listen });
@@ -216,7 +233,7 @@ describe("bytes of JOINs under way", () => {
 
 describe("connections", () => {
   /** Connections from wherever, and what all of them are told. */
-  function strangers() {
+  function farEnds() {
     const ends: FarEnd[] = [];
     const from = (ip: string): Connection => {
       const [connection, far] = createFarEnd({ ip, port: 1 }, () => DEAF);
@@ -227,10 +244,10 @@ describe("connections", () => {
   }
 
   test("are counted in all and by address, joined or not; a trusted range counts in all only", () => {
-    const { from, told } = strangers();
+    const { from, told } = farEnds();
     const trusted = [{ ip: "10.9.0.0", bits: 16 }];
-    const doorway = createDoorway({ ...LIMITS, connections: 5, connectionsPerAddress: 2 }, trusted);
-    const enterFrom = (ip: string) => doorway.enter(from(ip), 0);
+    const gate = createSessionGate({ ...LIMITS, connections: 5, connectionsPerAddress: 2 }, trusted);
+    const enterFrom = (ip: string) => gate.enter(from(ip), 0);
     const first = enterFrom("10.0.0.1");
     first?.known();
     expect(enterFrom("10.0.0.1")).toBeDefined();
@@ -238,22 +255,22 @@ describe("connections", () => {
     expect(told()).toBe("ERROR TOO_MANY retry connections\n");
     for (let i = 0; i < 3; i++) expect(enterFrom("10.9.1.1")).toBeDefined();
     expect(enterFrom("10.0.0.2")).toBeUndefined();
-    if (first !== undefined) doorway.leave(first);
+    if (first !== undefined) gate.leave(first);
     expect(enterFrom("10.0.0.2")).toBeDefined();
   });
 
   test("that have not joined are so many of one address and no more; who joined does not count", () => {
-    const { from, told } = strangers();
-    const doorway = createDoorway(LIMITS);
-    const first = doorway.enter(from("10.0.0.1"), 0);
-    for (let i = 1; i < UNJOINED_PER_ADDRESS_MAX; i++) expect(doorway.enter(from("10.0.0.1"), 0)).toBeDefined();
-    expect(doorway.enter(from("10.0.0.1"), 0)).toBeUndefined();
+    const { from, told } = farEnds();
+    const gate = createSessionGate(LIMITS);
+    const first = gate.enter(from("10.0.0.1"), 0);
+    for (let i = 1; i < LIMITS.unjoinedPerAddress; i++) expect(gate.enter(from("10.0.0.1"), 0)).toBeDefined();
+    expect(gate.enter(from("10.0.0.1"), 0)).toBeUndefined();
     expect(told()).toBe("ERROR TOO_MANY retry connections that have not joined\n");
-    expect(doorway.enter(from("10.0.0.2"), 0)).toBeDefined();
+    expect(gate.enter(from("10.0.0.2"), 0)).toBeDefined();
     first?.known();
     first?.known();
-    expect(doorway.enter(from("10.0.0.1"), 0)).toBeDefined();
-    expect(doorway.enter(from("10.0.0.1"), 0)).toBeUndefined();
+    expect(gate.enter(from("10.0.0.1"), 0)).toBeDefined();
+    expect(gate.enter(from("10.0.0.1"), 0)).toBeUndefined();
   });
 
   test("may take so long to join, and be silent for so long, as the operator says", async () => {
@@ -287,15 +304,15 @@ describe("the limits of a server", () => {
       ...LIMITS,
       connections: 1000,
       connectionsPerAddress: 500,
-      strangers: 500,
-      strangersPerAddress: 250,
+      unjoined: 500,
+      unjoinedPerAddress: 250,
     });
     expect(limitsFor({}, 10_000_000)).toEqual(LIMITS);
     expect(limitsFor({ connections: 5000, connectionsPerAddress: 900 }, 1000)).toMatchObject({
       connections: 1000,
       connectionsPerAddress: 900,
     });
-    expect(limitsFor({}, 1)).toMatchObject({ connections: 1, connectionsPerAddress: 1, strangersPerAddress: 1 });
+    expect(limitsFor({}, 1)).toMatchObject({ connections: 1, connectionsPerAddress: 1, unjoinedPerAddress: 1 });
   });
 });
 

@@ -136,7 +136,9 @@ describe("JOIN", () => {
     expect(await raw.lines(3)).toEqual(["JOIN_OK 127.0.0.1:5010", "SEARCH_OK 15", "127.0.0.1:5010"]);
     const joined = server.events.find((event) => event.type === "joined");
     expect(joined).toMatchObject({ type: "joined", address: { ip: "127.0.0.1", port: 5010 } });
-    expect(joined?.type === "joined" && joined.names.length).toBe(100_000);
+    const names = joined?.type === "joined" ? joined.names : [];
+    expect(names).toHaveLength(100_000);
+    expect([...names]).toEqual(shares.map(({ name }) => name));
   });
 
   test("tells of the peer and its names, SEARCH of the peer and the name (SPEC 6)", async () => {

@@ -4,7 +4,7 @@
 
 import type { Root } from "../../protocol/messages.ts";
 import { createHashIndex } from "./hash-index.ts";
-import { append, HEAD, pairHash, unlink, writeRoot } from "./linked-lists.ts";
+import { createLinkedLists, HEAD, pairHash, writeRoot } from "./linked-lists.ts";
 import { createRefcounts } from "./refcounts.ts";
 import { createRows, NONE } from "./rows.ts";
 
@@ -22,6 +22,7 @@ export function createContentIndex(onHeld?: (member: number, root: Root) => void
   const terms = createRefcounts();
   const { interner: roots, lists: ofRoot } = terms;
   const rows = createRows(6);
+  const byRoot = createLinkedLists(ofRoot, rows, BY_ROOT);
   const table = createHashIndex((h) => pairHash(rows.get(h, OWNER), rows.get(h, ROOT)));
   const scratch = new Uint8Array(32);
 
@@ -47,7 +48,7 @@ export function createContentIndex(onHeld?: (member: number, root: Root) => void
         rows.set(holding, OWNER, member);
         rows.set(holding, WHOLE, 0);
         rows.set(holding, PARTIAL, 0);
-        append(ofRoot, root, rows, holding, BY_ROOT);
+        byRoot.append(root, holding);
         table.add(pairHash(member, root), holding);
       }
       const field = complete ? WHOLE : PARTIAL;
@@ -63,7 +64,7 @@ export function createContentIndex(onHeld?: (member: number, root: Root) => void
       rows.set(holding, field, rows.get(holding, field) - 1);
       if (rows.get(holding, WHOLE) + rows.get(holding, PARTIAL) === 0) {
         table.remove(pairHash(rows.get(holding, OWNER), root), holding);
-        unlink(ofRoot, root, rows, holding, BY_ROOT);
+        byRoot.unlink(root, holding);
         rows.free(holding);
       }
       terms.release(root);
@@ -80,7 +81,7 @@ export function createContentIndex(onHeld?: (member: number, root: Root) => void
       const id = roots.find(scratch, 0, writeRoot(scratch, root));
       return id < 0 ? NONE : ofRoot.get(id, HEAD);
     },
-    nextHolding: (holding: number): number => rows.get(holding, BY_ROOT),
+    nextHolding: byRoot.next,
     ownerOf: (holding: number): number => rows.get(holding, OWNER),
     isWhole: (holding: number): boolean => rows.get(holding, WHOLE) > 0,
     /** A holding's content, a content's text and its first holding, by ids. */

@@ -1,4 +1,4 @@
-// Entries as rows of numbers: name -> entries and member -> entries, each a linked list. What they hold is in holdings.ts.
+// Entries as rows of numbers: name -> entries and member -> entries, each a linked list. Their contents: content-index.ts.
 // Invariant: an entry stands in its member's list, a complete one in its name's list too.
 // Never: takes time beyond what it adds or removes.
 
@@ -6,9 +6,9 @@ import type { Root, Share } from "../../protocol/messages.ts";
 import type { Job } from "../time-slices.ts";
 import { createContentIndex } from "./content-index.ts";
 import { createHashIndex } from "./hash-index.ts";
-import { append, clear, HEAD, HEAD_FIELDS, pairHash, USES, unlink } from "./linked-lists.ts";
+import { clear, createLinkedLists, HEAD, HEAD_FIELDS, pairHash, USES } from "./linked-lists.ts";
 import { createRefcounts } from "./refcounts.ts";
-import { createRows, NONE } from "./rows.ts";
+import { createRows, NONE, type Rows } from "./rows.ts";
 
 /** Fields of an entry. Lists go through NEXT and PREVIOUS of their kind. */
 const NAME = 0;
@@ -29,38 +29,84 @@ const costOf = (nameBytes: number, hasRoot: boolean): number => ENTRY_BYTES + na
 
 export type EntryTable = ReturnType<typeof createEntryTable>;
 
-/** Hears of each change of what a member has; whoever hears looks up for itself what is true by then. */
+/** Hears of each change of what a member has; the listener looks up for itself what is true by then. */
 export type Watcher = {
-  /** A name is there for the first time, or for nobody any more. */
+  /** A name has its first entry, or has lost its last. */
   spelled?(id: number): void;
   named?(member: number, name: string): void;
   held?(member: number, root: Root): void;
 };
 
+/** The rows alone: an entry's fields, and its place in the lists of its name and of its member. */
+function createEntryRows(names: Rows, members: Rows) {
+  const rows = createRows(9);
+  const ofName = createLinkedLists(names, rows, BY_NAME);
+  const ofMember = createLinkedLists(members, rows, BY_MEMBER);
+  const nameOf = (entry: number): number => rows.get(entry, NAME);
+  const memberOf = (entry: number): number => rows.get(entry, MEMBER);
+  const isComplete = (entry: number): boolean => (rows.get(entry, SIZE_HIGH) & COMPLETE) !== 0;
+  const table = createHashIndex((entry) => pairHash(memberOf(entry), nameOf(entry)));
+  let wantedMember = 0;
+  let wantedName = 0;
+  const isWanted = (entry: number) => nameOf(entry) === wantedName && memberOf(entry) === wantedMember;
+
+  return {
+    nameOf,
+    memberOf,
+    isComplete,
+    /** The member's entry of that name, or -1. */
+    find(member: number, name: number): number {
+      wantedMember = member;
+      wantedName = name;
+      return table.find(pairHash(member, name), isWanted);
+    },
+    /** A new entry; only a complete one stands in its name's list. */
+    add(member: number, name: number, size: number, complete: boolean): number {
+      const entry = rows.take();
+      rows.set(entry, NAME, name);
+      rows.set(entry, MEMBER, member);
+      rows.set(entry, SIZE_LOW, (size % LOW) | 0);
+      rows.set(entry, SIZE_HIGH, Math.floor(size / LOW) | (complete ? COMPLETE : 0));
+      if (complete) ofName.append(name, entry);
+      ofMember.append(member, entry);
+      table.add(pairHash(member, name), entry);
+      return entry;
+    },
+    remove(entry: number): void {
+      if (isComplete(entry)) ofName.unlink(nameOf(entry), entry);
+      ofMember.unlink(memberOf(entry), entry);
+      table.remove(pairHash(memberOf(entry), nameOf(entry)), entry);
+      rows.set(entry, MEMBER, NONE);
+      rows.free(entry);
+    },
+    sizeOf: (entry: number): number =>
+      (rows.get(entry, SIZE_HIGH) & ~COMPLETE) * LOW + (rows.get(entry, SIZE_LOW) >>> 0),
+    holdingOf: (entry: number): number => rows.get(entry, HOLDING),
+    setHolding: (entry: number, holding: number): void => rows.set(entry, HOLDING, holding),
+    nextOfName: ofName.next,
+    nextOfMember: ofMember.next,
+    get bytes() {
+      return rows.bytes + table.bytes;
+    },
+  };
+}
+
 export function createEntryTable(watcher?: Watcher) {
   const terms = createRefcounts(watcher?.spelled);
   const { interner: names, lists: ofName } = terms;
   const members = createRows(HEAD_FIELDS);
-  const entries = createRows(9);
-  const entryTable = createHashIndex((e) => pairHash(entries.get(e, MEMBER), entries.get(e, NAME)));
-  const holdings = createContentIndex(watcher?.held);
-  const { hold, letGo, contentOf, rootText } = holdings;
+  const rows = createEntryRows(ofName, members);
+  const contents = createContentIndex(watcher?.held);
   const scratch = new Uint8Array(1024);
   const encoder = new TextEncoder();
   const decoder = new TextDecoder();
-  let entryCount = 0;
+  let entries = 0;
 
   const encode = (text: string): number => encoder.encodeInto(text, scratch).written;
-  const nameOf = (id: number): string => decoder.decode(names.view(id));
-
-  let wantedMember = 0;
-  let wantedName = 0;
-  const isWanted = (e: number) => entries.get(e, NAME) === wantedName && entries.get(e, MEMBER) === wantedMember;
-  function findEntry(member: number, name: number): number {
-    wantedMember = member;
-    wantedName = name;
-    return entryTable.find(pairHash(member, name), isWanted);
-  }
+  const textOf = (name: number): string => decoder.decode(names.view(name));
+  const firstOfName = (name: number): number => (name < 0 ? NONE : ofName.get(name, HEAD));
+  const rootOf = (entry: number): number =>
+    rows.holdingOf(entry) === NONE ? NONE : contents.contentOf(rows.holdingOf(entry));
 
   /** Counts what a member's entries take, in its own row. */
   function charge(member: number, bytes: number): void {
@@ -68,51 +114,34 @@ export function createEntryTable(watcher?: Watcher) {
   }
 
   function removeEntry(entry: number): void {
-    const name = entries.get(entry, NAME);
-    const member = entries.get(entry, MEMBER);
-    charge(member, -costOf(names.lengthOf(name), entries.get(entry, HOLDING) !== NONE));
-    const complete = (entries.get(entry, SIZE_HIGH) & COMPLETE) !== 0;
-    const holding = entries.get(entry, HOLDING);
-    if (holding !== NONE) letGo(holding, complete);
-    if (complete) {
-      watcher?.named?.(member, nameOf(name));
-      unlink(ofName, name, entries, entry, BY_NAME);
-    }
-    unlink(members, member, entries, entry, BY_MEMBER);
-    entryTable.remove(pairHash(member, name), entry);
+    const name = rows.nameOf(entry);
+    const member = rows.memberOf(entry);
+    const holding = rows.holdingOf(entry);
+    charge(member, -costOf(names.lengthOf(name), holding !== NONE));
+    if (holding !== NONE) contents.letGo(holding, rows.isComplete(entry));
+    if (rows.isComplete(entry)) watcher?.named?.(member, textOf(name));
+    rows.remove(entry);
     terms.release(name);
-    entries.set(entry, MEMBER, NONE);
-    entries.free(entry);
-    entryCount--;
+    entries--;
   }
 
   /** Adds an entry, in the place of the one that this member has under that name. */
   function put(member: number, { name: text, size, root }: Share, complete: boolean): void {
     const length = encode(text);
-    const known = names.find(scratch, 0, length);
-    const present = known < 0 ? -1 : findEntry(member, known);
-    if (present >= 0) removeEntry(present);
-    if (present >= 0) encode(text);
     const name = terms.take(scratch, length);
-    const entry = entries.take();
-    entries.set(entry, NAME, name);
-    entries.set(entry, MEMBER, member);
-    entries.set(entry, SIZE_LOW, (size % LOW) | 0);
-    entries.set(entry, SIZE_HIGH, Math.floor(size / LOW) | (complete ? COMPLETE : 0));
-    if (complete) {
-      watcher?.named?.(member, text);
-      append(ofName, name, entries, entry, BY_NAME);
-    }
-    append(members, member, entries, entry, BY_MEMBER);
-    entryTable.add(pairHash(member, name), entry);
-    entries.set(entry, HOLDING, root === undefined ? NONE : hold(member, root, complete));
+    const before = rows.find(member, name);
+    const entry = rows.add(member, name, size, complete);
+    rows.setHolding(entry, root === undefined ? NONE : contents.hold(member, root, complete));
+    if (complete) watcher?.named?.(member, text);
     charge(member, costOf(length, root !== undefined));
-    entryCount++;
+    entries++;
+    // Last, so that the name stays, and a page whose only row this is: giving pages back and taking them costs.
+    if (before >= 0) removeEntry(before);
   }
 
   function entryOf(member: number, text: string): number {
     const name = names.find(scratch, 0, encode(text));
-    return name < 0 ? -1 : findEntry(member, name);
+    return name < 0 ? -1 : rows.find(member, name);
   }
 
   return {
@@ -138,52 +167,38 @@ export function createEntryTable(watcher?: Watcher) {
     has: (member: number, text: string): boolean => entryOf(member, text) >= 0,
     isComplete(member: number, text: string): boolean {
       const entry = entryOf(member, text);
-      return entry >= 0 && (entries.get(entry, SIZE_HIGH) & COMPLETE) !== 0;
+      return entry >= 0 && rows.isComplete(entry);
     },
-    holds: holdings.holds,
     /** Says everything that the member has to `watcher`, a few at a time. */
     *tellAll(member: number): Job<void> {
       const all: number[] = [];
-      for (let e = members.get(member, HEAD); e !== NONE; e = entries.get(e, BY_MEMBER)) all.push(e);
+      for (let e = members.get(member, HEAD); e !== NONE; e = rows.nextOfMember(e)) all.push(e);
       for (const [i, entry] of all.entries()) {
         if (i % 32 === 31) yield;
-        if (entries.get(entry, MEMBER) !== member) continue; // gone meanwhile
-        if ((entries.get(entry, SIZE_HIGH) & COMPLETE) !== 0)
-          watcher?.named?.(member, nameOf(entries.get(entry, NAME)));
-        const holding = entries.get(entry, HOLDING);
-        if (holding !== NONE) watcher?.held?.(member, rootText(contentOf(holding)));
+        if (rows.memberOf(entry) !== member) continue; // gone meanwhile
+        if (rows.isComplete(entry)) watcher?.named?.(member, textOf(rows.nameOf(entry)));
+        if (rootOf(entry) !== NONE) watcher?.held?.(member, contents.rootText(rootOf(entry)));
       }
     },
     /** The first complete entry of that name, or NONE. */
-    firstOf(text: string): number {
-      const name = names.find(scratch, 0, encode(text));
-      return name < 0 ? NONE : ofName.get(name, HEAD);
-    },
+    firstOf: (text: string): number => firstOfName(names.find(scratch, 0, encode(text))),
     /** The same for a name as it stands in `bytes`, from `from` up to `to`. */
-    firstOfBytes(bytes: Uint8Array, from: number, to: number): number {
-      const name = names.find(bytes, from, to);
-      return name < 0 ? NONE : ofName.get(name, HEAD);
-    },
-    nextOf: (entry: number): number => entries.get(entry, BY_NAME),
-    memberOf: (entry: number): number => entries.get(entry, MEMBER),
-    firstHolding: holdings.firstHolding,
-    nextHolding: holdings.nextHolding,
-    ownerOf: holdings.ownerOf,
-    isWhole: holdings.isWhole,
-    /** For FIND, by ids: a name's complete entries, an entry's size and content, a content's holders. */
+    firstOfBytes: (bytes: Uint8Array, from: number, to: number): number => firstOfName(names.find(bytes, from, to)),
+    nextOf: rows.nextOfName,
+    memberOf: rows.memberOf,
+    contents,
+    /** For FIND, by ids: a name's complete entries, an entry's size and content. */
     limit: () => names.limit,
-    nameText: (name: number): string | undefined => (names.has(name) ? nameOf(name) : undefined),
-    rootText,
-    firstById: (name: number): number => (names.has(name) ? ofName.get(name, HEAD) : NONE),
-    sizeOf: (e: number): number => (entries.get(e, SIZE_HIGH) & ~COMPLETE) * LOW + (entries.get(e, SIZE_LOW) >>> 0),
-    rootOf: (e: number): number => (entries.get(e, HOLDING) === NONE ? NONE : contentOf(entries.get(e, HOLDING))),
-    holdersOf: holdings.holdersOf,
+    nameText: (name: number): string | undefined => (names.has(name) ? textOf(name) : undefined),
+    firstById: (name: number): number => (names.has(name) ? firstOfName(name) : NONE),
+    sizeOf: rows.sizeOf,
+    rootOf,
     get entries() {
-      return entryCount;
+      return entries;
     },
     /** Memory held, in bytes. */
     get bytes() {
-      return terms.bytes + members.bytes + entries.bytes + entryTable.bytes + holdings.bytes;
+      return terms.bytes + members.bytes + rows.bytes + contents.bytes;
     },
   };
 }

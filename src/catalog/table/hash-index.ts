@@ -36,7 +36,7 @@ export function createHashIndex(hashOf: (id: number) => number): HashIndex {
     shards[shard] = slots;
   }
 
-  /** Closes the gap at `at`, so that whoever was pushed past it is found again. */
+  /** Closes the gap at `at`, so that an id that was pushed past it is found again. */
   function close(slots: Int32Array, gap: number): void {
     const mask = slots.length - 1;
     let hole = gap;

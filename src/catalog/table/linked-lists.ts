@@ -12,29 +12,42 @@ export const USES = 2;
 /** Fields of a head. */
 export const HEAD_FIELDS = 3;
 
-/** Puts `row` at the end of the list of `list`. */
-export function append(lists: Rows, list: number, rows: Rows, row: number, link: number): void {
-  const tail = lists.get(list, TAIL);
-  rows.set(row, link, NONE);
-  rows.set(row, link + 1, tail);
-  if (tail === NONE) lists.set(list, HEAD, row);
-  else rows.set(tail, link, row);
-  lists.set(list, TAIL, row);
+export type LinkedLists = {
+  /** Puts `row` at the end of the list of `head`. */
+  append(head: number, row: number): void;
+  unlink(head: number, row: number): void;
+  /** NONE after the last. */
+  next(row: number): number;
+};
+
+/** Lists through two fields of `rows`, next at `link` and previous behind it; their heads are rows of `heads`. */
+export function createLinkedLists(heads: Rows, rows: Rows, link: number): LinkedLists {
+  return {
+    append(head, row) {
+      const tail = heads.get(head, TAIL);
+      rows.set(row, link, NONE);
+      rows.set(row, link + 1, tail);
+      if (tail === NONE) heads.set(head, HEAD, row);
+      else rows.set(tail, link, row);
+      heads.set(head, TAIL, row);
+    },
+    unlink(head, row) {
+      const next = rows.get(row, link);
+      const previous = rows.get(row, link + 1);
+      if (previous === NONE) heads.set(head, HEAD, next);
+      else rows.set(previous, link, next);
+      if (next === NONE) heads.set(head, TAIL, previous);
+      else rows.set(next, link + 1, previous);
+    },
+    next: (row) => rows.get(row, link),
+  };
 }
-/** Takes it out again. */
-export function unlink(lists: Rows, list: number, rows: Rows, row: number, link: number): void {
-  const next = rows.get(row, link);
-  const previous = rows.get(row, link + 1);
-  if (previous === NONE) lists.set(list, HEAD, next);
-  else rows.set(previous, link, next);
-  if (next === NONE) lists.set(list, TAIL, previous);
-  else rows.set(next, link + 1, previous);
-}
-/** An empty list, used by nobody. */
-export function clear(lists: Rows, list: number): void {
-  lists.set(list, HEAD, NONE);
-  lists.set(list, TAIL, NONE);
-  lists.set(list, USES, 0);
+
+/** An empty list, without a use. */
+export function clear(heads: Rows, head: number): void {
+  heads.set(head, HEAD, NONE);
+  heads.set(head, TAIL, NONE);
+  heads.set(head, USES, 0);
 }
 
 /** A 32-bit hash of two numbers. */

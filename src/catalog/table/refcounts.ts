@@ -1,5 +1,5 @@
 // Names or roots that many entries share: each is kept once, with how many use it, and is the head of a list.
-// Invariant: a term is there as long as somebody uses it; its list is empty when it comes.
+// Invariant: a term is there as long as it is used; its list is empty when it comes.
 // Never: knows what stands in a list, or what a term means.
 
 import { clear, USES } from "./linked-lists.ts";
@@ -7,7 +7,7 @@ import { createStringPool } from "./string-pool.ts";
 
 export type Refcounts = ReturnType<typeof createRefcounts>;
 
-/** `onTerm` hears that a term is there for the first time, or for nobody any more. */
+/** `onTerm` hears that a term has its first use, or has lost its last. */
 export function createRefcounts(onTerm?: (id: number) => void) {
   const interner = createStringPool();
   const { lists } = interner;

@@ -39,7 +39,7 @@ export function createStringPool(): StringPool {
   const rows = createRows(HEAD_FIELDS + 3);
   const table = createHashIndex((id) => rows.get(id, HASH));
   const slabs: Rows[] = []; // by units
-  // Whoever chooses names must not be able to choose their places too.
+  // A peer that chooses names must not be able to choose their slots too.
   const [seed, factor] = crypto.getRandomValues(new Uint32Array(2)) as unknown as [number, number];
   const multiplier = factor | 1;
   let count = 0;

@@ -17,9 +17,9 @@ export function* gather(
   store: EntryTable,
   seen: (row: number) => boolean,
   names: readonly number[],
-  offset: number,
-  count: number,
+  { offset, count }: { readonly offset: number; readonly count: number },
 ): Job<Page> {
+  const { contents } = store;
   const found: Found[] = [];
   const counted = new Set<number>(); // roots
   let walked = 0;
@@ -38,11 +38,11 @@ export function* gather(
       if (root === NONE || counted.has(root)) continue;
       counted.add(root);
       let sources = 0;
-      for (let holding = store.holdersOf(root); holding !== NONE; holding = store.nextHolding(holding)) {
+      for (let holding = contents.holdersOf(root); holding !== NONE; holding = contents.nextHolding(holding)) {
         if (++walked > ENTRIES_MAX) break;
-        if (store.isWhole(holding) && seen(store.ownerOf(holding))) sources++;
+        if (contents.isWhole(holding) && seen(contents.ownerOf(holding))) sources++;
       }
-      if (sources > 0) found.push({ name: text, size, root: store.rootText(root), sources });
+      if (sources > 0) found.push({ name: text, size, root: contents.rootText(root), sources });
     }
     for (const [size, sources] of sizes) found.push({ name: text, size, root: undefined, sources });
   }

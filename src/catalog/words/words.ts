@@ -1,7 +1,7 @@
 // The words of names as the catalog sees them: which names have them all. The index lies in a thread of its own.
 // Invariant: a question is answered from every name that was there when it was asked. What waits for the thread is
 // numbers of names, each at most once, however often they change meanwhile.
-// Never: costs anything before the first question: until then there is no thread, and nobody keeps words.
+// Never: costs anything before the first question: until then there is no thread, and no word is kept.
 
 import { FIND_NAMES_MAX, FIND_WORDS_MAX } from "../../protocol/limits.ts";
 import { type Job, runInSlices } from "../time-slices.ts";
@@ -41,7 +41,7 @@ export function createWords(limit: () => number, nameText: (id: number) => strin
   const post = (order: WordsOrder): void => worker?.postMessage(order);
 
   /** Sends the next names if none are under way: what changes meanwhile is looked up when its turn comes. */
-  function pump(): void {
+  function sendNext(): void {
     if (underWay > 0 || worker === undefined) return;
     questions = questions.filter((question) => question.after > learned || ask(question));
     const ids: number[] = [];
@@ -70,13 +70,13 @@ export function createWords(limit: () => number, nameText: (id: number) => strin
     }
     learned += underWay;
     underWay = 0;
-    pump();
+    sendNext();
   }
 
   function spelled(id: number): void {
     if (worker === undefined) return;
     changed.add(id);
-    pump();
+    sendNext();
   }
 
   function start(): Promise<void> {
@@ -94,7 +94,7 @@ export function createWords(limit: () => number, nameText: (id: number) => strin
     }
   }
 
-  /** Nobody waits for a thread that is gone; the next question starts another. */
+  /** The thread is gone: each question is answered with nothing, and the next one starts another thread. */
   function giveUp(): void {
     worker?.terminate();
     worker = undefined;
@@ -114,7 +114,7 @@ export function createWords(limit: () => number, nameText: (id: number) => strin
       if (worker === undefined) return [];
       const { promise, resolve } = Promise.withResolvers<readonly number[]>();
       questions.push({ words: wordsOf(text), resolve, after: learned + underWay + changed.size });
-      pump();
+      sendNext();
       return promise;
     },
     close: giveUp,

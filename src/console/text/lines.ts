@@ -35,12 +35,12 @@ export function downloadedLine(name: string, folder: string): string {
 }
 
 // SPEC 6: the server, on JOIN. A list may name a file twice; the peer has it once.
-export function addedLine(address: Address, names: readonly string[]): string {
+export function addedLine(address: Address, names: Iterable<string>): string {
   return [...addedLineParts(address, names)].join("");
 }
 
 /** The same in parts of about PART_CHARACTERS: a line of 200,000 names takes seconds to make. */
-export function* addedLineParts(address: Address, names: readonly string[]): Generator<string, void> {
+export function* addedLineParts(address: Address, names: Iterable<string>): Generator<string, void> {
   let part = `Peer ${formatAddress(address)} adicionado com arquivos`;
   const told = new Set<string>();
   for (const name of names) {

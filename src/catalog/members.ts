@@ -1,0 +1,137 @@
+// Who is in the catalog in memory: each member with its row, its entries and what they take.
+// Invariant: a member is seen from the moment its JOIN is complete until it leaves, with all of its entries or none.
+// Never: takes long at a stretch: a large library enters and leaves in slices, unseen meanwhile.
+
+import { type Address, formatAddress } from "../protocol/address.ts";
+import { type Fault, fault } from "../protocol/fault.ts";
+import { after, type MaybePromise, type Member, type Shares } from "./contract.ts";
+import type { Lines } from "./table/address-lines.ts";
+import type { EntryTable } from "./table/entry-table.ts";
+import { type Job, runInSlices, runSoon } from "./time-slices.ts";
+import { createUsage } from "./usage.ts";
+
+/** Entries that enter or leave without a pause, if the turn has time for them: about a millisecond. */
+const AT_ONCE_MAX = 512;
+/** Entries between two looks at the clock. */
+const STRIDE = 32;
+
+export type MemberRecord = Member & {
+  readonly row: number;
+  /** In: found by others, and may change its entries. */
+  seen: boolean;
+  entries: number;
+  /** What its entries take, as it is counted in the budgets. */
+  bytes: number;
+};
+
+/** What the entries of all, and of those at one IP, may take, in bytes. */
+export type Budget = { readonly bytes: number; readonly bytesPerAddress: number };
+
+export const FULL = fault("TOO_MANY", "ours", "the catalog has no room for more names", true);
+
+export type Members = ReturnType<typeof createMembers>;
+
+export function createMembers(store: EntryTable, lines: Lines, budget: Budget) {
+  const byAddress = new Map<string, MemberRecord>();
+  const entering = new Map<string, MemberRecord>(); // not seen yet
+  const records: MemberRecord[] = []; // by row
+  const usage = createUsage();
+
+  /** Brings the budgets up to what the member's entries take now. */
+  function account(record: MemberRecord, bytes = store.costOf(record.row)): void {
+    usage.add(record.address.ip, bytes - record.bytes);
+    record.bytes = bytes;
+  }
+
+  /** Whether there is too much, not counting what `leaving` is about to give back. */
+  function isOver({ address }: MemberRecord, leaving?: MemberRecord): boolean {
+    const less = leaving?.bytes ?? 0;
+    const lessAtIp = leaving?.address.ip === address.ip ? less : 0;
+    return usage.total - less > budget.bytes || usage.at(address.ip) - lessAtIp > budget.bytesPerAddress;
+  }
+
+  function* enter(record: MemberRecord, shares: Shares, before: MemberRecord | undefined): Job<Fault | undefined> {
+    let count = 0;
+    for (const share of shares) {
+      store.put(record.row, share, true);
+      count++;
+      if (count % STRIDE !== 0 && count < shares.length) continue;
+      account(record);
+      if (isOver(record, before)) return FULL;
+      if (count < shares.length) yield;
+    }
+    return undefined;
+  }
+
+  function* empty(record: MemberRecord): Job<void> {
+    for (let i = 1; store.removeOne(record.row); i++) {
+      if (i % STRIDE !== 0) continue;
+      account(record);
+      yield;
+    }
+    account(record, 0);
+    store.dropMember(record.row);
+  }
+
+  /** Unseen from now on; its rows follow. */
+  function dismiss(record: MemberRecord): MaybePromise<void> {
+    record.seen = false;
+    lines.hide(record.row);
+    const key = formatAddress(record.address);
+    if (byAddress.get(key) === record) byAddress.delete(key);
+    return (record.entries <= AT_ONCE_MAX ? runSoon : runInSlices)(empty(record));
+  }
+
+  function appear(record: MemberRecord, replacing: MemberRecord | undefined): Member {
+    const key = formatAddress(record.address);
+    entering.delete(key);
+    if (replacing !== undefined) void dismiss(replacing);
+    byAddress.set(key, record);
+    record.seen = true;
+    lines.show(record.row, record.address);
+    return record;
+  }
+
+  /** What has entered of it goes again; the member that it would have replaced stays. */
+  function turnAway(record: MemberRecord, refused: Fault): MaybePromise<Fault> {
+    const key = formatAddress(record.address);
+    if (entering.get(key) === record) entering.delete(key);
+    return after(dismiss(record), () => refused);
+  }
+
+  /** The record of a member that is in; one that has left changes nothing. */
+  const recordOf = (member: Member): MemberRecord | undefined =>
+    (member as MemberRecord).seen ? (member as MemberRecord) : undefined;
+
+  function join(address: Address, shares: Shares, replacing: Member | undefined): MaybePromise<Member | Fault> {
+    const key = formatAddress(address);
+    const present = byAddress.get(key);
+    if (present !== undefined && present !== replacing)
+      return fault("ADDRESS_TAKEN", "theirs", "a live peer has this address", true);
+    const record: MemberRecord = { address, row: store.addMember(), seen: false, entries: shares.length, bytes: 0 };
+    records[record.row] = record;
+    lines.hide(record.row);
+    const before = replacing && recordOf(replacing);
+    // From now on the address is not free, although its new member is not seen yet.
+    if (present === undefined) byAddress.set(key, record);
+    entering.set(key, record);
+    const entered = (shares.length <= AT_ONCE_MAX ? runSoon : runInSlices)(enter(record, shares, before));
+    return after(entered, (refused) => (refused === undefined ? appear(record, before) : turnAway(record, refused)));
+  }
+
+  return {
+    join,
+    leave: (member: Member): MaybePromise<void> => (recordOf(member) ? dismiss(member as MemberRecord) : undefined),
+    account,
+    isOver,
+    recordOf,
+    byRow: (row: number): MemberRecord => records[row] as MemberRecord,
+    /** Those that are in or coming in, at this address or at all. */
+    at: (address: string): MemberRecord[] =>
+      [...new Set([byAddress.get(address), entering.get(address)])].flatMap((record) => record ?? []),
+    all: (): Set<MemberRecord> => new Set([...byAddress.values(), ...entering.values()]),
+    get count() {
+      return byAddress.size;
+    },
+  };
+}
