@@ -116,7 +116,7 @@ export function createSession(options: SessionOptions, source: Source, workspace
     if (isVain) return fail(untold);
     progress.go("asked");
     const careful = patienceMs("byte") < Number.POSITIVE_INFINITY;
-    const left = await recover({ storage: partFile, place: workspace, grant, content: layer.content, careful });
+    const left = await recover({ partFile, workspace, grant, content: layer.content, careful });
     // A root that the source's own layer does not lead to is a slip, no other content.
     if (isFault(left)) return fail(left === OTHER_CONTENT && untold && !isNotReady(untold) ? untold : left);
     if (layer.content !== undefined && grant.root !== undefined) await partFile.identify(layer.content.root);

@@ -1,4 +1,4 @@
-// A class that downloads from one source: what the source sends, by the schedulers of all and a link of one piece a turn each.
+// A class that downloads from one source: what the source sends, by the piece pickers of all and a link of one piece a turn each.
 // Invariant: everybody has everything in the end, and the source sends hardly more than what it must.
 // Never: a network; who knows whom, and when, is what the model says.
 
@@ -9,7 +9,7 @@ import { createRandom } from "../simulation/random.ts";
 const KNOWN_MAX = 7; // of eight sources one is the source of all
 const LOOK_TURNS = 4;
 
-type Member = { name: string; pieces: Uint8Array; known: number[]; scheduler: ReturnType<typeof createPiecePicker> };
+type Member = { name: string; pieces: Uint8Array; known: number[]; picker: ReturnType<typeof createPiecePicker> };
 
 /** How often the source sent the file, and how many turns a piece the last one took. */
 function play(size: number, pieces: number, seed: number, told: boolean): { sent: number; turns: number } {
@@ -19,27 +19,27 @@ function play(size: number, pieces: number, seed: number, told: boolean): { sent
     const others = everybody.filter((other) => other !== i).map((other) => ({ other, lot: random.next() }));
     const known = others.sort((a, b) => a.lot - b.lot).slice(0, KNOWN_MAX);
     const name = `10.0.0.${100 + i}`;
-    const scheduler = createPiecePicker(pieces, 1, random.next, name);
-    return { name, pieces: new Uint8Array(Math.ceil(pieces / 8)), known: known.map(({ other }) => other), scheduler };
+    const picker = createPiecePicker(pieces, 1, random.next, name);
+    return { name, pieces: new Uint8Array(Math.ceil(pieces / 8)), known: known.map(({ other }) => other), picker };
   });
   if (told)
-    for (const { name, scheduler } of members)
-      scheduler.setPlayers(members.flatMap((m) => (m.name === name ? [] : [m.name])));
+    for (const { name, picker } of members)
+      picker.setPlayers(members.flatMap((m) => (m.name === name ? [] : [m.name])));
   const seen = members.map(({ known }) => known.map(() => new Uint8Array(Math.ceil(pieces / 8))));
   const links: { to: number; piece: number }[][] = [[], ...everybody.map(() => [])]; // of the source, and of each member
   let sent = 0;
   let turn = 0;
   const order = (to: number, link: { to: number; piece: number }[], available: "all" | Uint8Array): void => {
     if (link.some((one) => one.to === to)) return;
-    const piece = (members[to] as Member).scheduler.next(0, available)?.index;
+    const piece = (members[to] as Member).picker.next(0, available)?.index;
     if (piece !== undefined) link.push({ to, piece });
   };
-  for (; !members.every(({ scheduler }) => scheduler.done) && turn < 50 * pieces; turn++) {
-    members.forEach(({ known, scheduler }, i) => {
+  for (; !members.every(({ picker }) => picker.done) && turn < 50 * pieces; turn++) {
+    members.forEach(({ known, picker }, i) => {
       const views = seen[i] as Uint8Array[];
       if (turn % LOOK_TURNS === 0) {
         known.forEach((other, k) => void views[k]?.set((members[other] as Member).pieces));
-        scheduler.setPartials(
+        picker.setPartials(
           known.map((other, k) => ({ name: (members[other] as Member).name, pieces: views[k] as Uint8Array })),
         );
       }
@@ -50,7 +50,7 @@ function play(size: number, pieces: number, seed: number, told: boolean): { sent
       const first = link.shift();
       if (first === undefined) continue;
       const member = members[first.to] as Member;
-      member.scheduler.kept(first.piece);
+      member.picker.kept(first.piece);
       member.pieces[first.piece >> 3] = (member.pieces[first.piece >> 3] as number) | (0x80 >> (first.piece & 7));
       if (from === 0) sent++;
     }

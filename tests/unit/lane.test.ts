@@ -80,7 +80,7 @@ function answerGets(): { offset: number; length: number }[] {
 }
 
 describe("a lane", () => {
-  test("shows its ticket, asks for its orders in their order, and reports each with its hash", async () => {
+  test("a lane shows its ticket, asks for its orders in their order, and reports each with its hash", async () => {
     lane.fetch(order(2));
     lane.fetch(order(0));
     expect(far.sent).toBe(`HELLO 1\nLANE ${TICKET}\nGET ${2 * PIECE} 10\nGET 0 ${PIECE}\n`);
@@ -97,7 +97,7 @@ describe("a lane", () => {
     expect(moved).toBe(PIECE + 10);
   });
 
-  test("takes its bytes in whatever cuts they come", () => {
+  test("a lane takes its bytes in whatever cuts they come", () => {
     lane.fetch(order(0));
     lane.fetch(order(2));
     const all = Buffer.concat([Buffer.from("HELLO 1\nLANE_OK\n"), data(0, bytesOf(0)), data(2 * PIECE, bytesOf(2))]);
@@ -107,7 +107,7 @@ describe("a lane", () => {
     expect(pieces()).toContainEqual({ type: "piece", index: 0, hash: hashAt(0) });
   });
 
-  test("reports wrong bytes with their own hash: it does not judge", () => {
+  test("a lane reports wrong bytes with their own hash: it does not compare", () => {
     lane.fetch(order(2));
     far.say("LANE_OK\n");
     far.say(data(2 * PIECE, new Uint8Array(10)));
@@ -126,7 +126,7 @@ describe("a lane", () => {
     ["a line without an end", "x".repeat(2000), "LINE_TOO_LONG"],
   ];
   for (const [what, said, code] of lies) {
-    test(`is over with ${code} at ${what}`, () => {
+    test(`a lane is over with ${code} at ${what}`, () => {
       lane.fetch(order(0));
       far.say(said);
       expect(over().join()).toBe(code);
@@ -135,7 +135,7 @@ describe("a lane", () => {
     });
   }
 
-  test("is over with BAD_REPLY at data that nobody asked for", () => {
+  test("a lane is over with BAD_REPLY at data that was not asked for", () => {
     lane.fetch(order(2));
     far.say("LANE_OK\n");
     far.say(data(2 * PIECE, bytesOf(2)));
@@ -144,7 +144,7 @@ describe("a lane", () => {
     expect(pieces().length).toBe(1);
   });
 
-  test("is over with the disk's fault when a write fails, and reports no such piece", () => {
+  test("a lane is over with the disk's fault when a write fails, and reports no such piece", () => {
     lane.fetch(order(2));
     refuse = fault("DISK_FULL", "disk", "write", true);
     far.say("LANE_OK\n");
@@ -152,7 +152,7 @@ describe("a lane", () => {
     expect([over(), pieces()]).toEqual([["DISK_FULL"], []]);
   });
 
-  test("is over with PEER_GONE when the source closes or says no more, once", () => {
+  test("a lane is over with PEER_GONE when the source closes or says no more, once", () => {
     lane.fetch(order(0));
     far.say(`LANE_OK\nDATA 0 ${PIECE}\nxyz`);
     far.end();
@@ -160,7 +160,7 @@ describe("a lane", () => {
     expect([over(), pieces()]).toEqual([["PEER_GONE"], []]);
   });
 
-  test("waits for as long as the person says", async () => {
+  test("a lane waits for as long as the person says", async () => {
     await open(4 * STALL_SECONDS_MAX);
     lane.fetch(order(0));
     await clock.advance((4 * STALL_SECONDS_MAX - 1) * 1000);
@@ -169,7 +169,7 @@ describe("a lane", () => {
     expect(over()).toEqual(["STALLED"]);
   });
 
-  test("is over with STALLED when nothing comes for STALL_SECONDS_MAX although something is on order", async () => {
+  test("a lane is over with STALLED when nothing comes for STALL_SECONDS_MAX although something is on order", async () => {
     await clock.advance(3 * STALL_SECONDS_MAX * 1000);
     expect(over()).toEqual([]);
     lane.fetch(order(0));
@@ -177,7 +177,7 @@ describe("a lane", () => {
     expect(over()).toEqual(["STALLED"]);
   });
 
-  test("is over when it is closed, and does nothing after", async () => {
+  test("a lane is over when it is closed, and does nothing after", async () => {
     lane.fetch(order(0));
     lane.close();
     lane.close();
@@ -191,7 +191,7 @@ describe("a lane", () => {
 
 describe("our own limit", () => {
   for (const rate of [1024, 4096, 6 * 1024, 20 * 1024, 60 * 1024, 1024 * 1024]) {
-    test(`of ${rate} bytes a second is kept within 5 %, and is never the silence of the source`, async () => {
+    test(`our own limit of ${rate} bytes a second is kept within 5 %, and is never the silence of the source`, async () => {
       await open(undefined, rate);
       for (const index of [0, 1, 2]) lane.fetch(order(index));
       far.say("HELLO 1\nLANE_OK\n");
@@ -214,7 +214,7 @@ describe("our own limit", () => {
     });
   }
 
-  test("does not lose what came right before the source hung up", async () => {
+  test("our own limit does not lose what came right before the source hung up", async () => {
     await open(undefined, 16 * 1024);
     lane.fetch(order(2));
     lane.fetch(order(0));
@@ -229,7 +229,7 @@ describe("our own limit", () => {
 });
 
 describe("a piece that broke off", () => {
-  test("goes on behind what is on the disk, and is reported with the hash of all of it", () => {
+  test("a piece that broke off goes on behind what is on the disk, and is reported with the hash of all of it", () => {
     const have = 5 * 16 * 1024;
     written.set(bytesOf(0).subarray(0, have));
     lane.fetch({ ...order(0), have });
@@ -238,7 +238,7 @@ describe("a piece that broke off", () => {
     expect(pieces()).toEqual([{ type: "piece", index: 0, hash: hashAt(0) }]);
   });
 
-  test("is reported as far as it has come, and with another hash where the disk holds something else", async () => {
+  test("a piece that broke off is reported as far as it has come, and with another hash where the disk holds something else", async () => {
     lane.fetch({ ...order(0), have: 16 * 1024 });
     far.say("HELLO 1\nLANE_OK\n");
     far.say(`DATA ${16 * 1024} ${PIECE - 16 * 1024}\n`);

@@ -18,7 +18,7 @@ let slow: Promise<void> | undefined; // every sync of the .part waits for it
 let slowJournal: Promise<void> | undefined; // every sync of the journal waits for it
 let bytes: Buffer;
 let clock: VirtualClock;
-let storage: PartFile;
+let partFile: PartFile;
 let kept: number[];
 let roomAtKept: number;
 let lost: number[];
@@ -65,13 +65,13 @@ beforeEach(() => {
   kept = [];
   lost = [];
   faults = [];
-  storage = createPartFile({
+  partFile = createPartFile({
     part: file("part"),
     journal: file("journal"),
     clock,
     onKept: (pieces) => {
       log.push("kept");
-      roomAtKept = storage.roomBytes();
+      roomAtKept = partFile.roomBytes();
       kept.push(...pieces.map(({ index }) => index));
     },
     onLost: (pieces) => lost.push(...pieces.map(({ index }) => index)),
@@ -79,7 +79,7 @@ beforeEach(() => {
   });
 });
 
-/** The storage of another run of the program, over what this one left. */
+/** The partFile of another run of the program, over what this one left. */
 const nextRun = (part = file("part")): PartFile =>
   createPartFile({ part, journal: file("journal"), clock, onKept() {}, onLost() {}, onFault() {} });
 const piece = (index: number) => ({ index, hash: new Uint8Array(32).fill(index) });
@@ -87,28 +87,28 @@ const journaled = () => [...(decodeJournal(bytes)?.pieces.keys() ?? [])];
 const noted = () => [...(decodeJournal(bytes)?.written.keys() ?? [])];
 
 describe("a piece", () => {
-  test("is synced, then journaled, then told as kept", async () => {
-    expect(await storage.begin(HEAD, false)).toBeUndefined();
+  test("a piece is synced, then journaled, then told as kept", async () => {
+    expect(await partFile.begin(HEAD, false)).toBeUndefined();
     log = [];
-    storage.written(piece(3), 10);
-    await storage.flush();
+    partFile.written(piece(3), 10);
+    await partFile.flush();
     expect(log).toEqual(["sync part", "write journal", "sync journal", "kept"]);
     expect(journaled()).toEqual([3]);
   });
 
-  test("is kept by itself after a while, together with those that came meanwhile", async () => {
-    await storage.begin(HEAD, false);
+  test("a piece is kept by itself after a while, together with those that came meanwhile", async () => {
+    await partFile.begin(HEAD, false);
     log = [];
-    for (const index of [1, 2, 5]) storage.written(piece(index), 10);
+    for (const index of [1, 2, 5]) partFile.written(piece(index), 10);
     expect(kept).toEqual([]);
     await clock.advance(1000);
     expect(kept).toEqual([1, 2, 5]);
     expect(log.filter((what) => what === "sync part").length).toBe(1);
   });
 
-  test("is kept at once when much has been written", async () => {
-    await storage.begin(HEAD, false);
-    storage.written(piece(1), 64 * 1024 * 1024);
+  test("a piece is kept at once when much has been written", async () => {
+    await partFile.begin(HEAD, false);
+    partFile.written(piece(1), 64 * 1024 * 1024);
     await clock.advance(0);
     expect(kept).toEqual([1]);
   });
@@ -119,80 +119,80 @@ describe("a disk that is behind", () => {
   let arrive: () => void;
 
   beforeEach(async () => {
-    await storage.begin(HEAD, false);
+    await partFile.begin(HEAD, false);
     ({ promise: slow, resolve: arrive } = Promise.withResolvers<void>());
-    storage.written(piece(1), 32 * MIB); // its sync does not end
+    partFile.written(piece(1), 32 * MIB); // its sync does not end
     await clock.advance(0);
   });
 
-  test("has what is written meanwhile noted, much at once and little soon, for a sudden end of the program", async () => {
-    storage.written(piece(2), 3 * MIB);
+  test("a disk that is behind has what is written meanwhile noted, much at once and little soon, for a sudden end of the program", async () => {
+    partFile.written(piece(2), 3 * MIB);
     await clock.advance(0);
     expect([journaled(), noted()]).toEqual([[], [1]]);
-    storage.written(piece(3), MIB);
+    partFile.written(piece(3), MIB);
     await clock.advance(0);
     expect(noted()).toEqual([1, 2, 3]);
-    storage.written(piece(4), 10);
+    partFile.written(piece(4), 10);
     await clock.advance(1000);
     expect([journaled(), noted(), kept]).toEqual([[], [1, 2, 3, 4], []]);
   });
 
-  test("and then syncs: what was noted is kept, and no note takes that back", async () => {
-    storage.written(piece(2), 10);
+  test("a disk that is behind and then syncs: what was noted is kept, and no note takes that back", async () => {
+    partFile.written(piece(2), 10);
     arrive();
     await clock.advance(2000);
-    storage.written(piece(3), 4 * MIB);
+    partFile.written(piece(3), 4 * MIB);
     await clock.advance(2000);
     expect([journaled(), noted(), kept]).toEqual([[1, 2, 3], [], [1, 2, 3]]);
   });
 
-  test("and then fails: no note of what it may not hold stays", async () => {
-    storage.written(piece(2), 4 * MIB);
+  test("a disk that is behind and then fails: no note of what it may not hold stays", async () => {
+    partFile.written(piece(2), 4 * MIB);
     await clock.advance(0);
     expect(noted()).toEqual([1, 2]);
     refuse = "sync part";
     arrive();
     await clock.advance(0); // the first sync had begun well; the next one fails
-    await storage.flush();
+    await partFile.flush();
     expect([journaled(), noted(), lost, kept]).toEqual([[1], [], [2], [1]]);
   });
 
-  test("has room for 48 MiB at first, and then for what it syncs in about a second, 512 MiB at most", async () => {
-    expect(storage.roomBytes()).toBe(16 * MIB);
+  test("a disk that is behind has room for 48 MiB at first, and then for what it syncs in about a second, 512 MiB at most", async () => {
+    expect(partFile.roomBytes()).toBe(16 * MIB);
     await clock.advance(320); // 100 MiB/s
     arrive();
     await clock.advance(0);
-    expect(storage.roomBytes()).toBe(100 * MIB);
+    expect(partFile.roomBytes()).toBe(100 * MIB);
     slow = undefined;
-    storage.written(piece(2), 40 * MIB); // at once
+    partFile.written(piece(2), 40 * MIB); // at once
     await clock.advance(0);
-    expect(storage.roomBytes()).toBe(512 * MIB);
+    expect(partFile.roomBytes()).toBe(512 * MIB);
     ({ promise: slow, resolve: arrive } = Promise.withResolvers<void>());
-    storage.written(piece(3), 40 * MIB);
-    storage.written(piece(4), 24 * MIB);
-    expect(storage.roomBytes()).toBe(448 * MIB);
+    partFile.written(piece(3), 40 * MIB);
+    partFile.written(piece(4), 24 * MIB);
+    expect(partFile.roomBytes()).toBe(448 * MIB);
     await clock.advance(60_000); // a minute
     arrive();
     slow = undefined;
     await clock.advance(0);
-    expect(storage.roomBytes()).toBe(48 * MIB);
+    expect(partFile.roomBytes()).toBe(48 * MIB);
   });
 
-  test("has room again when it tells what is kept: who hears of it orders the next, and nothing else may ever ask", async () => {
+  test("a disk that is behind has room again when it tells what is kept: that is when the next pieces are ordered", async () => {
     await clock.advance(60_000); // a minute
-    expect(storage.roomBytes()).toBe(16 * MIB);
+    expect(partFile.roomBytes()).toBe(16 * MIB);
     arrive();
     await clock.advance(0);
     expect([kept, roomAtKept]).toEqual([[1], 48 * MIB]);
   });
 
-  test("at its journal has more noted all the same", async () => {
+  test("a disk that is behind at its journal has more noted all the same", async () => {
     const { promise, resolve: arriveJournal } = Promise.withResolvers<void>();
     slowJournal = promise;
     arrive();
     await clock.advance(0);
     expect(log.at(-1)).toBe("sync journal");
-    storage.written(piece(2), 4 * MIB);
+    partFile.written(piece(2), 4 * MIB);
     await clock.advance(0);
     expect([noted(), kept]).toEqual([[2], []]);
     arriveJournal();
@@ -203,98 +203,98 @@ describe("a disk that is behind", () => {
 
 describe("a disk that refuses", () => {
   for (const what of ["write journal", "sync journal"]) {
-    test(`to ${what} loses nothing: the pieces are kept once it agrees again, each once`, async () => {
-      await storage.begin(HEAD, false);
+    test(`a disk that refuses to ${what} loses nothing: the pieces are kept once it agrees again, each once`, async () => {
+      await partFile.begin(HEAD, false);
       refuse = what;
-      storage.written(piece(1), 10);
-      await storage.flush();
+      partFile.written(piece(1), 10);
+      await partFile.flush();
       expect([kept, faults]).toEqual([[], [FULL]]);
-      storage.written(piece(2), 10);
-      await storage.flush();
+      partFile.written(piece(2), 10);
+      await partFile.flush();
       expect(kept).toEqual([]);
       refuse = undefined;
-      await storage.flush();
+      await partFile.flush();
       expect(kept).toEqual([1, 2]);
       expect(journaled()).toEqual([1, 2]);
       expect(bytes.length).toBe(128 + 2 * 40);
     });
   }
 
-  test("to sync the .part takes the pieces back: the system may have forgotten them, whatever the next sync says", async () => {
-    await storage.begin(HEAD, false);
+  test("a disk that refuses to sync the .part takes the pieces back: the system may have forgotten them, whatever the next sync says", async () => {
+    await partFile.begin(HEAD, false);
     refuse = "sync part";
-    storage.written(piece(1), 10);
-    await storage.flush();
+    partFile.written(piece(1), 10);
+    await partFile.flush();
     expect([kept, lost, faults]).toEqual([[], [1], [FULL]]);
     refuse = undefined;
-    storage.written(piece(2), 10);
-    await storage.flush();
+    partFile.written(piece(2), 10);
+    await partFile.flush();
     expect([kept, lost]).toEqual([[2], [1]]);
     expect(journaled()).toEqual([2]);
   });
 
-  test("to sync the .part is asked again, whatever there is to keep, before it is believed to work", async () => {
-    await storage.begin(HEAD, false);
+  test("a disk that refuses to sync the .part is asked again, whatever there is to keep, before it is believed to work", async () => {
+    await partFile.begin(HEAD, false);
     refuse = "sync part";
-    storage.written(piece(2), 10);
-    await storage.flush();
-    await storage.flush();
+    partFile.written(piece(2), 10);
+    await partFile.flush();
+    await partFile.flush();
     expect([lost, faults]).toEqual([[2], [FULL, FULL]]);
     refuse = undefined;
-    await storage.flush();
+    await partFile.flush();
     expect([kept, faults.length]).toEqual([[], 2]);
   });
 
   test("a sync of the .part never lets the journal say more than the disk", async () => {
-    await storage.begin(HEAD, false);
+    await partFile.begin(HEAD, false);
     refuse = "sync part";
-    storage.written(piece(1), 10);
-    await storage.flush();
+    partFile.written(piece(1), 10);
+    await partFile.flush();
     expect(journaled()).toEqual([]);
   });
 
-  test("to take a record back keeps whoever asked waiting, and goes before whatever is kept next", async () => {
-    await storage.begin(HEAD, false);
-    storage.written(piece(1), 10);
-    await storage.flush();
+  test("a disk that refuses to take a record back keeps its caller waiting, and goes before all that is kept next", async () => {
+    await partFile.begin(HEAD, false);
+    partFile.written(piece(1), 10);
+    await partFile.flush();
     refuse = "write journal";
     let told = false;
-    void storage.disown([1]).then(() => {
+    void partFile.disown([1]).then(() => {
       told = true;
     });
     await clock.advance(0);
-    storage.written(piece(2), 10);
-    await storage.flush();
+    partFile.written(piece(2), 10);
+    await partFile.flush();
     expect([told, kept, faults.length > 0]).toEqual([false, [1], true]);
     refuse = undefined;
     log = [];
-    await storage.flush();
+    await partFile.flush();
     expect([told, kept, journaled()]).toEqual([true, [1, 2], [2]]);
     expect(log[0]).toBe("write journal");
   });
 
-  test("to begin is a fault", async () => {
+  test("a disk that refuses to begin is a fault", async () => {
     refuse = "write journal";
-    expect(await storage.begin(HEAD, false)).toEqual(FULL);
+    expect(await partFile.begin(HEAD, false)).toEqual(FULL);
   });
 });
 
-test("closed files are left alone: what is under way is waited for, and who comes later comes to nobody", async () => {
-  await storage.begin({ ...HEAD, root: undefined }, false);
+test("closed files are left alone: what is under way is waited for, and what comes later is ignored", async () => {
+  await partFile.begin({ ...HEAD, root: undefined }, false);
   log = [];
-  storage.written(piece(1), 10);
-  void storage.flush();
-  void storage.flush();
-  void storage.identify("a".repeat(64));
-  storage.written(piece(2), 10);
-  await storage.close();
+  partFile.written(piece(1), 10);
+  void partFile.flush();
+  void partFile.flush();
+  void partFile.identify("a".repeat(64));
+  partFile.written(piece(2), 10);
+  await partFile.close();
   expect(log.slice(-2)).toEqual(["close part", "close journal"]);
   expect(log).toContain("sync journal");
   log = [];
-  await storage.identify("b".repeat(64));
-  await storage.disown([1]);
-  storage.written(piece(3), 64 * 1024 * 1024);
-  await storage.flush();
+  await partFile.identify("b".repeat(64));
+  await partFile.disown([1]);
+  partFile.written(piece(3), 64 * 1024 * 1024);
+  await partFile.flush();
   await clock.advance(1000);
   expect(log).toEqual([]);
 });
@@ -309,10 +309,10 @@ test("a .part that is too long is cut and synced, and where that fails it is as 
 });
 
 describe("an earlier journal", () => {
-  test("is found, and what is kept next is written behind its last whole record", async () => {
-    await storage.begin(HEAD, false);
-    storage.written(piece(1), 10);
-    await storage.flush();
+  test("an earlier journal is found, and what is kept next is written behind its last whole record", async () => {
+    await partFile.begin(HEAD, false);
+    partFile.written(piece(1), 10);
+    await partFile.flush();
     bytes = Buffer.concat([bytes, Buffer.from("a torn record")]);
     const again = nextRun();
     expect([...(good(await again.recover())?.pieces.keys() ?? [])]).toEqual([1]);
@@ -321,10 +321,10 @@ describe("an earlier journal", () => {
     expect(journaled()).toEqual([1, 2]);
   });
 
-  test("has its notes taken back too when a sync fails: the system may go on showing what the disk never got", async () => {
-    await storage.begin(HEAD, false);
+  test("an earlier journal has its notes taken back too when a sync fails: the system may go on showing what the disk never got", async () => {
+    await partFile.begin(HEAD, false);
     slow = new Promise(() => {}); // the program ends before the disk answers
-    for (const index of [1, 2, 3]) storage.written(piece(index), 4 * 2 ** 20);
+    for (const index of [1, 2, 3]) partFile.written(piece(index), 4 * 2 ** 20);
     await clock.advance(0);
     expect(noted()).toEqual([1, 2, 3]);
     slow = undefined;
@@ -338,53 +338,53 @@ describe("an earlier journal", () => {
     expect([journaled(), noted()]).toEqual([[2], []]);
   });
 
-  test("that is none of ours is not used", async () => {
+  test("an earlier journal that is none of ours is not used", async () => {
     bytes = Buffer.from("somebody's notes".repeat(20));
-    expect(await storage.recover()).toBeUndefined();
+    expect(await partFile.recover()).toBeUndefined();
   });
 
-  test("is forgotten before the .part's bytes are, when a new one begins", async () => {
-    await storage.begin(HEAD, false);
+  test("an earlier journal is forgotten before the .part's bytes are, when a new one begins", async () => {
+    await partFile.begin(HEAD, false);
     expect(log).toEqual(["truncate journal", "write journal", "sync journal", "truncate part"]);
   });
 
-  test("of a file of no bytes begins with a sync of the .part: no piece would ever bring one", async () => {
-    await storage.begin({ ...HEAD, size: 0 }, false);
+  test("an earlier journal of a file of no bytes begins with a sync of the .part: no piece would ever bring one", async () => {
+    await partFile.begin({ ...HEAD, size: 0 }, false);
     expect(log.slice(-2)).toEqual(["truncate part", "sync part"]);
   });
 
-  test("of no content in particular becomes one of the content that its layer led to, and of no other", async () => {
-    await storage.begin({ ...HEAD, root: undefined }, false);
-    storage.written(piece(1), 10);
-    await storage.flush();
-    await storage.identify("a".repeat(64));
-    await storage.identify("b".repeat(64));
+  test("an earlier journal of no content in particular becomes one of the content that its layer led to, and of no other", async () => {
+    await partFile.begin({ ...HEAD, root: undefined }, false);
+    partFile.written(piece(1), 10);
+    await partFile.flush();
+    await partFile.identify("a".repeat(64));
+    await partFile.identify("b".repeat(64));
     expect(decodeJournal(bytes)?.head.root).toBe("a".repeat(64));
     expect(journaled()).toEqual([1]);
   });
 
-  test("takes back what was found damaged, until it is kept anew", async () => {
-    await storage.begin(HEAD, false);
-    for (const index of [1, 2]) storage.written(piece(index), 10);
-    await storage.flush();
-    await storage.disown([1]);
+  test("an earlier journal takes back what was found damaged, until it is kept anew", async () => {
+    await partFile.begin(HEAD, false);
+    for (const index of [1, 2]) partFile.written(piece(index), 10);
+    await partFile.flush();
+    await partFile.disown([1]);
     expect(journaled()).toEqual([2]);
-    storage.written(piece(1), 10);
-    await storage.flush();
+    partFile.written(piece(1), 10);
+    await partFile.flush();
     expect(journaled().sort()).toEqual([1, 2]);
   });
 
-  test("can be said to be of another size, and keeps its records", async () => {
-    await storage.begin(HEAD, false);
-    storage.written(piece(1), 10);
-    await storage.flush();
-    expect(await storage.retitle({ ...HEAD, size: HEAD.size - 1 })).toBeUndefined();
+  test("an earlier journal can be said to be of another size, and keeps its records", async () => {
+    await partFile.begin(HEAD, false);
+    partFile.written(piece(1), 10);
+    await partFile.flush();
+    expect(await partFile.retitle({ ...HEAD, size: HEAD.size - 1 })).toBeUndefined();
     expect(decodeJournal(bytes)?.head.size).toBe(HEAD.size - 1);
     expect(journaled()).toEqual([1]);
   });
 
-  test("of an unknown beginning may leave the .part's bytes to be looked at", async () => {
-    await storage.begin(HEAD, true);
+  test("an earlier journal of an unknown beginning may leave the .part's bytes to be looked at", async () => {
+    await partFile.begin(HEAD, true);
     expect(log).not.toContain("truncate part");
   });
 });
@@ -392,23 +392,23 @@ describe("an earlier journal", () => {
 describe("what came of a piece that is not whole", () => {
   const begun = () => [...(decodeJournal(bytes)?.begun ?? [])];
 
-  test("is journaled after a sync, and no longer once the piece is", async () => {
-    await storage.begin(HEAD, false);
+  test("what came of a piece that is not whole is journaled after a sync, and no longer once the piece is", async () => {
+    await partFile.begin(HEAD, false);
     log = [];
-    storage.begun(3, 65_536);
+    partFile.begun(3, 65_536);
     expect(begun()).toEqual([]);
-    await storage.flush();
+    await partFile.flush();
     expect([log, begun()]).toEqual([["sync part", "write journal", "sync journal"], [[3, 65_536]]]);
-    storage.begun(3, 131_072);
-    storage.written(piece(3), 10);
-    await storage.flush();
+    partFile.begun(3, 131_072);
+    partFile.written(piece(3), 10);
+    await partFile.flush();
     expect([begun(), journaled()]).toEqual([[], [3]]);
   });
 
-  test("is taken back when a later sync fails: it may have been written anew since", async () => {
-    await storage.begin(HEAD, false);
-    storage.begun(3, 65_536);
-    await storage.flush();
+  test("what came of a piece that is not whole is taken back when a later sync fails: it may have been written anew since", async () => {
+    await partFile.begin(HEAD, false);
+    partFile.begun(3, 65_536);
+    await partFile.flush();
     const next = nextRun(); // it knows of it from the journal alone
     await next.recover();
     refuse = "sync part";
@@ -417,13 +417,13 @@ describe("what came of a piece that is not whole", () => {
     expect(begun()).toEqual([]);
   });
 
-  test("is taken back when the piece was wrong", async () => {
-    await storage.begin(HEAD, false);
-    storage.begun(3, 65_536);
-    await storage.flush();
-    storage.forgetBegun(3);
-    storage.forgetBegun(4); // of which the journal says nothing
-    await storage.close();
+  test("what came of a piece that is not whole is taken back when the piece was wrong", async () => {
+    await partFile.begin(HEAD, false);
+    partFile.begun(3, 65_536);
+    await partFile.flush();
+    partFile.forgetBegun(3);
+    partFile.forgetBegun(4); // of which the journal says nothing
+    await partFile.close();
     expect([begun(), bytes.length]).toEqual([[], 128 + 2 * 40]);
   });
 });

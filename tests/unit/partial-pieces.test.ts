@@ -30,7 +30,7 @@ test("a piece that one source sent all of, over several connections, has one cul
   expect(begun.wrong(7, "a", 9 * BLOCK)).toBe(true);
 });
 
-test("a piece that was fetched from its beginning again has one culprit, whoever had begun it", () => {
+test("a piece that was fetched from its beginning again has one culprit, whichever source had begun it", () => {
   const begun = createPartialPieces();
   begun.came(7, 3 * BLOCK, "a", 0);
   expect(begun.wrong(7, "b", 0)).toBe(true);
@@ -63,7 +63,7 @@ test("a source that may have spoiled one piece spoils no other", () => {
   expect([...begun.usableBy("honest")]).toEqual([9]);
 });
 
-test("what an earlier run left is nobody's: whoever goes on with it is not blamed", () => {
+test("what an earlier run left has no known source: the one that goes on with it is not blamed", () => {
   const begun = createPartialPieces();
   begun.came(7, 3 * BLOCK, EARLIER_RUN, 0);
   expect(begun.wrong(7, "a", 3 * BLOCK)).toBe(false);

@@ -33,7 +33,7 @@ function run(seed: number, acts: readonly Act[], cutAt: number, disk?: SimDisk, 
   const part = open("part");
   const journal = open("journal");
   const kept = new Set<number>();
-  const storage = createPartFile({
+  const partFile = createPartFile({
     part: made.work(part, process),
     journal: made.work(journal, process),
     clock: process.clock,
@@ -49,18 +49,18 @@ function run(seed: number, acts: readonly Act[], cutAt: number, disk?: SimDisk, 
   let next: "half" | undefined;
 
   const play = async (): Promise<void> => {
-    const found = await storage.recover();
-    if (isFault(found) || found === undefined) await storage.begin(HEAD, false);
+    const found = await partFile.recover();
+    if (isFault(found) || found === undefined) await partFile.begin(HEAD, false);
     else for (const index of found.pieces.keys()) missing.delete(index);
     for (const act of acts) {
-      if (act === "flush") await storage.flush();
+      if (act === "flush") await partFile.flush();
       else if (act === "wait") await new Promise<void>((resolve) => process.clock.after(300, resolve));
       else if (act === "fails" || act === "forgets" || act === "works") made.health.sync = act;
       else if (act === "full" || act === "room") made.health.full = act === "full";
       else write(act);
     }
   };
-  // As a lane does: the bytes first, all of them, and only then a word to storage.
+  // As a lane does: the bytes first, all of them, and only then a word to partFile.
   const write = (act: "write" | "half"): void => {
     const index = missing.values().next().value;
     if (index === undefined) return;
@@ -73,7 +73,8 @@ function run(seed: number, acts: readonly Act[], cutAt: number, disk?: SimDisk, 
     next = undefined;
     missing.delete(index);
     // Written again from its beginning, as a piece is that was begun by a lane that ended.
-    if (made.write(part, all, index * PIECE) === undefined) storage.written({ index, hash: hashAt(index) }, all.length);
+    if (made.write(part, all, index * PIECE) === undefined)
+      partFile.written({ index, hash: hashAt(index) }, all.length);
     else missing.add(index);
   };
   let over = false;
@@ -110,7 +111,7 @@ function flaws({ disk, kept }: DownloadSession): string[] {
 const CALM: readonly Act[] = ["write", "write", "flush", "write", "wait", "write", "write", "flush", "write", "flush"];
 
 describe("a power cut", () => {
-  test("at every single step of a download leaves no record without its bytes, and loses nothing that was kept", () => {
+  test("a power cut at every single step of a download leaves no record without its bytes, and loses nothing that was kept", () => {
     const steps = run(1, CALM, Number.POSITIVE_INFINITY).steps;
     expect(steps).toBeGreaterThan(20);
     let cuts = 0;
@@ -123,7 +124,7 @@ describe("a power cut", () => {
     expect(cuts).toBeGreaterThan(500);
   });
 
-  test("at any step, whatever the disk refused before, leaves no record without its bytes", () => {
+  test("a power cut at any step, whatever the disk refused before, leaves no record without its bytes", () => {
     const act = fc.constantFrom<Act>(
       "write",
       "write",
@@ -144,7 +145,7 @@ describe("a power cut", () => {
     );
   });
 
-  test("after a sync that failed and was forgotten by the system leaves no record without its bytes", () => {
+  test("a power cut after a sync that failed and was forgotten by the system leaves no record without its bytes", () => {
     const act = fc.constantFrom<Act>("write", "write", "flush", "wait", "forgets", "works");
     fc.assert(
       fc.property(fc.integer(), fc.array(act, { maxLength: 20 }), fc.nat(60), (seed, acts, cutAt) => {
@@ -154,7 +155,7 @@ describe("a power cut", () => {
     );
   });
 
-  test("again and again while the download goes on never takes a kept piece back, and it is whole in the end", () => {
+  test("a power cut again and again while the download goes on never takes a kept piece back, and it is whole in the end", () => {
     for (let seed = 1; seed <= 60; seed++) {
       const time: Time = createTime();
       const disk = createDisk(time, createRandom(seed));

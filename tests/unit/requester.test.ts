@@ -102,7 +102,7 @@ const over = (lane: FakeLane): void => lane.tell({ type: "over", fault: fault("C
 const indexes = (lane: FakeLane | undefined) => lane?.orders.map(({ index }) => index);
 
 describe("a lane that was given up", () => {
-  test("keeps its pieces from the others until it has said that it is over", () => {
+  test("a lane that was given up keeps its pieces from the others until it has said that it is over", () => {
     const { requester, lanes, lost } = scene();
     requester.addSource(source(1), "all");
     const given = [...lanes];
@@ -125,7 +125,7 @@ describe("a lane that was given up", () => {
     expect(requester.keptBytes).toBe(SIZE);
   });
 
-  test("keeps the file open: stop resolves after the last lane's end, and not before", async () => {
+  test("a lane that was given up keeps the file open: stop resolves after the last lane's end, and not before", async () => {
     const { requester, lanes } = scene();
     requester.addSource(source(1), "all");
     let stopped = false;
@@ -141,7 +141,7 @@ describe("a lane that was given up", () => {
     expect(stopped).toBe(true);
   });
 
-  test("has the pieces counted that it finished before it heard of it", () => {
+  test("a lane that was given up has the pieces counted that it finished before it heard of it", () => {
     const { requester, lanes, verified } = scene();
     requester.addSource(source(1), "all");
     const given = [...lanes];
@@ -156,7 +156,7 @@ describe("a lane that was given up", () => {
 });
 
 describe("a near source", () => {
-  test("has one lane and one piece until it has shown that it is fast", () => {
+  test("a near source has one lane and one piece until it has shown that it is fast", () => {
     const { requester, lanes, clock } = scene(400);
     requester.addSource({ ...source(1, 400), roundTripMs: 0 }, "all");
     expect(lanes.map(indexes)).toEqual([[0]]);
@@ -167,7 +167,7 @@ describe("a near source", () => {
     expect(clock.now()).toBe(0);
   });
 
-  test("that is slow is asked for the next piece before the one on order is whole", async () => {
+  test("a near source that is slow is asked for the next piece before the one on order is whole", async () => {
     const { requester, lanes, clock } = scene();
     requester.addSource({ ...source(1), roundTripMs: 0 }, "all");
     const [lane] = lanes as [FakeLane];
@@ -182,7 +182,7 @@ describe("a near source", () => {
 });
 
 describe("a download", () => {
-  test("takes over what a dead source had on order, and is whole once, with every piece verified", async () => {
+  test("a download takes over what a dead source had on order, and is whole once, with every piece verified", async () => {
     const { requester, verifier, lanes, verified } = scene();
     await verifier.resume({ kept: new Map(), written: new Map(), begun: new Map(), root: undefined }, async () => []);
     requester.addSource(source(1), "all");
@@ -203,7 +203,7 @@ describe("a piece that broke off", () => {
   const wrong = () => new Uint8Array(HASH_BYTES);
   const last = (lanes: readonly FakeLane[]): FakeLane => lanes.at(-1) as FakeLane;
 
-  test("comes first, and goes on from where it was", () => {
+  test("a piece that broke off comes first, and goes on from where it was", () => {
     const { requester, lanes } = scene();
     requester.addSource({ ...source(1), ...NEAR }, "all");
     last(lanes).tell({ type: "moved", bytes: 5 * BLOCK + 7, index: 0, have: 5 * BLOCK + 7 });
@@ -215,7 +215,7 @@ describe("a piece that broke off", () => {
     expect([requester.keptBytes, requester.begunBytes]).toEqual([SIZE, 0]);
   });
 
-  test("and is wrong with two sources' bytes is nobody's fault, comes again whole, and then has one culprit", () => {
+  test("a piece that broke off and is wrong with two sources' bytes is no source's fault, comes again whole, and then has one culprit", () => {
     const { requester, lanes, lost } = scene();
     requester.addSource({ ...source(1), ...NEAR }, "all");
     last(lanes).tell({ type: "moved", bytes: 5 * BLOCK, index: 0, have: 5 * BLOCK });
@@ -230,7 +230,7 @@ describe("a piece that broke off", () => {
     expect(lost).toEqual(["1 PEER_GONE", "2 CORRUPT"]);
   });
 
-  test("is fetched from its beginning once the disk has refused: what came may not be on it", () => {
+  test("a piece that broke off is fetched from its beginning once the disk has refused: what came may not be on it", () => {
     const { requester, lanes } = scene();
     requester.addSource({ ...source(1), ...NEAR }, "all");
     last(lanes).tell({ type: "moved", bytes: 5 * BLOCK, index: 0, have: 5 * BLOCK });
@@ -240,7 +240,7 @@ describe("a piece that broke off", () => {
     expect(requester.begunBytes).toBe(0);
   });
 
-  test("at each lane, after much of it, does not cost its source", () => {
+  test("a piece that broke off at each lane, after much of it, does not cost its source", () => {
     const { requester, lanes, lost } = scene();
     requester.addSource(source(1), "all"); // far: four lanes
     for (let i = 0; i < 3; i++) {

@@ -30,20 +30,20 @@ async function recovered(
   lost = new Set<number>(),
 ) {
   let began: JournalHead | undefined;
-  const storage = {
+  const partFile = {
     recover: async () => ({ head: { size: GRANT.size, pieceBytes: PIECE, root: named }, pieces, written, lost }),
     trim: async () => undefined,
     async begin(head: JournalHead) {
       began = head;
     },
   } as unknown as PartFile;
-  const place = { part: { size: GRANT.size } } as unknown as PartWorkspace;
-  const left = await recover({ storage, place, grant, content: known ? hashed : undefined });
+  const workspace = { part: { size: GRANT.size } } as unknown as PartWorkspace;
+  const left = await recover({ partFile, workspace, grant, content: known ? hashed : undefined });
   return { left, began: began !== undefined };
 }
 
 describe("an earlier journal of the same content", () => {
-  test("counts as far as the layer agrees; what it contradicts is none of it, whenever its bytes are read again", async () => {
+  test("an earlier journal of the same content counts as far as the layer agrees; what it contradicts is none of it, whenever its bytes are read again", async () => {
     const wrong = new Uint8Array(32).fill(7);
     const { left, began } = await recovered(
       undefined,
@@ -55,7 +55,7 @@ describe("an earlier journal of the same content", () => {
     expect([[...good(left).kept.keys()], began]).toEqual([[0], false]);
   });
 
-  test("gives what was synced and what was only written, each for what it is, as far as the layer agrees", async () => {
+  test("an earlier journal of the same content gives what was synced and what was only written, each for what it is, as far as the layer agrees", async () => {
     const written = new Map([
       [1, hashAt(1)],
       [2, new Uint8Array(32).fill(7)],
@@ -64,22 +64,22 @@ describe("an earlier journal of the same content", () => {
     expect([[...good(left).kept.keys()], [...good(left).written.keys()], began]).toEqual([[0], [1], false]);
   });
 
-  test("of nothing but what was written is not begun anew", async () => {
+  test("an earlier journal of the same content of nothing but what was written is not begun anew", async () => {
     const { left, began } = await recovered(root, NONE, GRANT, true, new Map([[1, hashAt(1)]]));
     expect([[...good(left).written.keys()], began]).toEqual([[1], false]);
   });
 
-  test("that has only taken pieces back is not begun anew: what a failed sync forgot may still be shown", async () => {
+  test("an earlier journal of the same content that has only taken pieces back is not begun anew: what a failed sync forgot may still be shown", async () => {
     const { left, began } = await recovered(root, NONE, GRANT, true, NONE, new Set([1]));
     expect([good(left).kept.size + good(left).written.size, began]).toEqual([0, false]);
   });
 
-  test("that names a root says so, for a source that names none", async () => {
+  test("an earlier journal of the same content that names a root says so, for a source that names none", async () => {
     const { left } = await recovered(root, new Map([[0, hashAt(0)]]), { ...GRANT, root: undefined as never }, false);
     expect(good(left).root).toBe(root);
   });
 
-  test("without a record is begun anew: it stands for nothing, whatever it names", async () => {
+  test("an earlier journal of the same content without a record is begun anew: it stands for nothing, whatever it names", async () => {
     const { left, began } = await recovered(OTHER, new Map(), { ...GRANT, root: undefined as never }, false);
     expect([good(left).root, began]).toEqual([undefined, true]);
   });

@@ -46,7 +46,7 @@ test("what was read again and found right is sound, and synced next", async () =
   expect(await resumed("written", false)).toEqual({ sound: [0], missing: [1, 2] });
 });
 
-test("…unless a sync failed meanwhile: the system may have forgotten what it showed, so all of it is fetched again", async () => {
+test("what was read again is fetched again when a sync failed meanwhile: the system may have forgotten what it showed", async () => {
   expect(await resumed("written", true)).toEqual({ sound: [], missing: [0, 1, 2] });
 });
 

@@ -30,8 +30,8 @@ export type HashPieces = (
 const RUN_PIECES = 64;
 
 export type RecoverOptions = {
-  readonly storage: PartFile;
-  readonly place: PartWorkspace;
+  readonly partFile: PartFile;
+  readonly workspace: PartWorkspace;
   readonly grant: Grant;
   /** Undefined where the source is still hashing. */
   readonly content: Hashed | undefined;
@@ -40,19 +40,19 @@ export type RecoverOptions = {
 };
 
 /** The pieces that an earlier run left of this content, or none after a new beginning. OTHER_CONTENT, DISK_… */
-export async function recover({ storage, place, grant, content, careful }: RecoverOptions): Promise<Left | Fault> {
+export async function recover({ partFile, workspace, grant, content, careful }: RecoverOptions): Promise<Left | Fault> {
   const layer = content?.layer;
   const root = content?.root ?? grant.root;
-  const found = await storage.recover();
+  const found = await partFile.recover();
   if (isFault(found)) return found;
   const end = (index: number) => Math.min(grant.size, (index + 1) * grant.pieceBytes);
   // What the layer contradicts is fetched over, perhaps while the rest is still read again: it is none of what was left.
   const there = ([index, hash]: readonly [number, Uint8Array]) =>
-    index * grant.pieceBytes < grant.size && end(index) <= place.part.size && agrees(layer, index, hash);
+    index * grant.pieceBytes < grant.size && end(index) <= workspace.part.size && agrees(layer, index, hash);
   const kept = new Map([...(found?.pieces ?? [])].filter(there));
   const written = new Map([...(found?.written ?? [])].filter(there));
   const isBegun = ([index, bytes]: readonly [number, number]) =>
-    bytes % BLOCK_BYTES === 0 && index * grant.pieceBytes + bytes <= Math.min(end(index), place.part.size);
+    bytes % BLOCK_BYTES === 0 && index * grant.pieceBytes + bytes <= Math.min(end(index), workspace.part.size);
   const begun = new Map([...(found?.begun ?? [])].filter(isBegun));
   const same = found !== undefined && sameContent(found.head, grant);
   const claimed = (found?.pieces.size ?? 0) + (found?.written.size ?? 0);
@@ -61,7 +61,7 @@ export async function recover({ storage, place, grant, content, careful }: Recov
   // One that has only taken back is not: what a failed sync forgot may still be shown, and is not to be claimed anew.
   const tookBack = found !== undefined && found.lost.size > 0 && found.pieces.size + found.written.size === 0;
   if (same && (tookBack || kept.size + written.size + begun.size > 0)) {
-    const failed = await storage.trim(grant.size);
+    const failed = await partFile.trim(grant.size);
     return failed ?? { kept, written, begun, root: found.head.root };
   }
   if (!same && found !== undefined && found.pieces.size + found.written.size > 0) {
@@ -69,15 +69,15 @@ export async function recover({ storage, place, grant, content, careful }: Recov
     // One of two sizes is a lie, or there are two contents: only a layer tells, and until then nothing is thrown away.
     if (layer === undefined) return OTHER_SIZE;
     if (found.head.root !== undefined) {
-      const failed = await storage.retitle({ ...grant, root });
+      const failed = await partFile.retitle({ ...grant, root });
       return failed ?? { kept, written, begun: new Map(), root };
     }
   }
-  // Without a journal that stands for this content, the bytes may still be right: they are held against the layer.
+  // Without a journal that stands for this content, the bytes may still be right: they are compared with the layer.
   const claims = layer === undefined ? [] : [...claimsOf(layer)].filter(there);
-  // Who only says a root has not shown it: until a layer leads to it, the journal is of no content in particular.
+  // A root alone proves nothing: until a layer leads to it, the journal is of no content in particular.
   const head = { ...grant, root: layer === undefined ? undefined : grant.root };
-  const failed = await storage.begin(head, claims.length > 0);
+  const failed = await partFile.begin(head, claims.length > 0);
   return failed ?? { kept: new Map(), written: new Map(claims), begun: new Map(), root: head.root };
 }
 
