@@ -17,6 +17,7 @@ import { createRefusals } from "./peer/refusals.ts";
 import type { Done, DownloadRequest, JoinAt, Joined, NotJoined, Sharing } from "./peer/requests.ts";
 import type { Entered } from "./peer/server-connection.ts";
 import { createServerLink, type ServerLink } from "./peer/server-link.ts";
+import { createPlays } from "./play/plays.ts";
 import { type Address, AS_SEEN, LOOPBACK, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import type { Holder, Root } from "./protocol/messages.ts";
@@ -85,6 +86,9 @@ type Membership = {
 /** What the server did not answer, or no more: the next JOIN carries what UPDATE was to tell. */
 const JOIN_TELLS: ReadonlySet<string> = new Set(["SERVER_GONE", "SHUTTING_DOWN", "NOT_JOINED"]);
 
+/** What was to be downloaded is in the folder. */
+const HERE = fault("FILE_EXISTS", "ours", "the folder has this file");
+
 /** One thread hashes and writes while the other receives; more gained nothing on two cores. */
 const LANE_THREADS = 2;
 
@@ -107,12 +111,18 @@ export class Peer {
   /** What downloaders say came wrong from here, and the thread that looks. */
   readonly #damage;
   readonly #checking;
+  readonly #plays;
   readonly #offers = createPartialShares((request) => void this.#link.call(request));
 
   constructor(options: PeerOptions) {
     this.#options = options;
     const { env = SYSTEM } = options;
     this.#env = env;
+    this.#plays = createPlays({
+      start: env.startPlayThread,
+      newToken: () => crypto.getRandomValues(new Uint8Array(16)).toHex(),
+      clock: env.clock,
+    });
     this.#cache = env.createHashCache();
     this.#refused = createRefusals(env.clock);
     this.#checking = env.createHashPool(1, { background: true });
@@ -273,8 +283,11 @@ export class Peer {
     if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
     const found = this.#found.name === name ? this.#found.peers : [];
     const others = found.filter((peer) => !sameAddress(peer, membership.published));
-    if (await env.hasFile(membership.library.folder, name))
+    const play = this.#plays.download(name);
+    if (await env.hasFile(membership.library.folder, name)) {
+      play.end(HERE);
       return this.#alreadyHere(membership, name, [from, ...others], request.signal);
+    }
     const isSilent = membership.sharing === "nothing" || isDotFile(name);
     const threads = env.createLaneThreads(LANE_THREADS, downloads);
     const rechecking = env.createHashPool(1);
@@ -297,11 +310,14 @@ export class Peer {
           isSilent
             ? NO_OFFER
             : this.#offers.begin(uploads, { folder: membership.library.folder, name, ...part }, content),
+        play: (content, part, onPositions) =>
+          play.begin(content, { folder: membership.library.folder, ...part }, onPositions),
         maxDownloadRate: downloads.maxDownloadRate,
       },
     });
     threads.close();
     rechecking.close();
+    play.end(isFault(downloaded) ? downloaded : undefined);
     if (isFault(downloaded)) return downloaded;
     // A JOIN meanwhile may have made another library of this folder, or moved to another folder.
     const library = isSilent ? undefined : this.#membership?.library;
@@ -310,6 +326,29 @@ export class Peer {
       if (held !== undefined) await this.#announce(library, held);
     }
     return { name, folder: membership.typed, bytes: downloaded.size };
+  }
+
+  /**
+   * Where a player reads this file of our folder: one that is whole, or a download under way from the moment on that
+   * its content is known. `http://127.0.0.1:PORT/…`, good until leave(). The download's fault when it ends before;
+   * FILE_MISSING.
+   */
+  async play(name: string): Promise<string | Fault> {
+    const membership = this.#membership;
+    if (membership?.typed === undefined) return fault("NOT_JOINED", "ours", "play before JOIN");
+    const exact = name.normalize("NFC");
+    const growing = await this.#plays.ofDownload(exact);
+    if (growing !== undefined && growing !== HERE) return growing;
+    const { folder } = membership.library;
+    const file = membership.library.get(exact)?.local.file ?? exact;
+    const path = finalPath(folder, file);
+    const stamp = isFault(path) ? path : await this.#env.stampFile(path);
+    return isFault(stamp) ? stamp : this.#plays.ofFile(exact, { ...stamp, folder, file });
+  }
+
+  /** Resolves when no player has had this file open for a minute. */
+  playedOut(name: string): Promise<void> {
+    return this.#plays.idle(name.normalize("NFC"));
   }
 
   /** The folder has a file of this name: with the content that one of `peers`, which have this name, has whole, or with another. */
@@ -326,7 +365,7 @@ export class Peer {
       ({ address, complete }) => complete && peers.some((peer) => sameAddress(peer, address)),
     );
     if (isFault(hashed) && hashed.fault === "CANCELLED") return hashed;
-    if (isFault(hashed) || !isSame) return fault("FILE_EXISTS", "ours", "the folder has this file");
+    if (isFault(hashed) || !isSame) return HERE;
     return { name, folder: typed, bytes: hashed.size, isHere: true } as const;
   }
 
@@ -340,6 +379,7 @@ export class Peer {
     this.#checking.close();
     const uploads = this.#uploads;
     this.#uploads = undefined;
+    await this.#plays.close();
     await uploads?.close();
     this.#hasher.close();
     this.#cache.close();

@@ -43,6 +43,17 @@ export type PartialOffer = { have(indexes: readonly number[]): void; end(): void
 /** A download of which others are told nothing. */
 export const NO_OFFER: PartialOffer = { have() {}, end() {} };
 
+/** What players are told of a download under way. */
+export type PlayFeed = {
+  /** These pieces are verified, and in the .part. */
+  have(indexes: readonly number[]): void;
+  /** The disk may have lost these. */
+  lost(indexes: readonly number[]): void;
+};
+
+/** Where players read, in bytes, one position a stream; none when nothing is played. */
+export type OnPositions = (positions: readonly number[]) => void;
+
 /** One of the two files, as the part file needs it. */
 export type WorkFile = {
   readonly size: number;

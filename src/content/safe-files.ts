@@ -203,6 +203,22 @@ export async function openPart(folder: string, name: string, wanted: Identity): 
   return fault("CHANGED", "ours", "another file is in the .part's place");
 }
 
+/** openPart, or the same file by the final name `name` once it has that. */
+export async function openGrowing(
+  folder: string,
+  part: string,
+  name: string,
+  wanted: Identity,
+): Promise<OpenFile | Fault> {
+  const growing = await openPart(folder, part, wanted);
+  if (!isFault(growing)) return growing;
+  const path = finalPath(folder, name);
+  const file = isFault(path) ? path : await openFile(path);
+  if (isFault(file) || isSame(file, wanted)) return file;
+  await file.close();
+  return fault("CHANGED", "ours", "another file has its name");
+}
+
 export function isSame(a: Identity, b: Identity): boolean {
   return a.ino === b.ino && a.dev === b.dev;
 }

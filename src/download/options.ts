@@ -3,7 +3,7 @@
 // Never: holds code.
 
 import type { Hashed } from "../content/hashing/merkle.ts";
-import type { PartialOffer, PartOf, PartWorkspace } from "../content/part-workspace.ts";
+import type { OnPositions, PartialOffer, PartOf, PartWorkspace, PlayFeed } from "../content/part-workspace.ts";
 import type { Address } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
 import type { Holder, Root } from "../protocol/messages.ts";
@@ -44,6 +44,8 @@ export type DownloadNetwork = {
   readonly findHolders: (root: Root) => Promise<readonly Holder[]>;
   /** Lets others have what is verified here, in that very .part, while the rest still comes. */
   readonly offer: (content: Hashed, part: Pick<PartOf, "part" | "identity">) => PartialOffer;
+  /** Lets players read what is verified here; `onPositions` is told where they do. */
+  readonly play?: (content: Hashed, part: Pick<PartOf, "part" | "identity">, onPositions: OnPositions) => PlayFeed;
   /** Our own limit, in bytes per second. */
   readonly maxDownloadRate?: number | undefined;
 };

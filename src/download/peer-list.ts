@@ -91,7 +91,7 @@ export function createPeerList(options: PeerListOptions): PeerList {
     const found = await holders.find(root);
     const downloaders = found.flatMap(({ address, complete }) => (complete ? [] : [formatAddress(address)]));
     crowded = downloaders.length > DOWNLOADERS_MAX;
-    if (found.length > 0) requester.setPlayers(downloaders);
+    if (found.length > 0) requester.setDownloaders(downloaders);
     const fresh = found.filter(
       ({ address }) =>
         !openings.has(address) &&

@@ -23,6 +23,8 @@ export type RecheckOptions = {
   readonly files: DownloadFiles;
   readonly layer: Layer;
   readonly progress: SessionProgress;
+  /** These were kept, and are not on the disk. */
+  readonly onDamaged: (indexes: readonly number[]) => void;
 };
 
 export type Recheck = {
@@ -54,6 +56,7 @@ export function createRecheck(options: RecheckOptions): Recheck {
         const damaged = await findDamaged(new Map(claimsOf(layer.content.layer)), grant, hashPieces);
         if (damaged.length === 0) continue;
         progress.go("damaged");
+        options.onDamaged(damaged);
         await partFile.disown(damaged);
         return damaged;
       }

@@ -3,7 +3,7 @@
 // Never: asks for the file (download.ts) or gives it its name.
 
 import type { Hashed } from "../content/hashing/merkle.ts";
-import type { PartialOffer, PartWorkspace } from "../content/part-workspace.ts";
+import type { PartWorkspace } from "../content/part-workspace.ts";
 import { formatAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { Grant } from "../protocol/messages.ts";
@@ -15,6 +15,7 @@ import { createPeerList, type PeerList, SOURCES_MAX } from "./peer-list.ts";
 import { openSource, type Source } from "./peers/source.ts";
 import { createPiecePicker } from "./pieces/piece-picker.ts";
 import { OTHER_CONTENT, recover } from "./pieces/resume.ts";
+import { urgentPieces } from "./pieces/urgent-pieces.ts";
 import { createVerifier, type Verifier } from "./pieces/verifier.ts";
 import { QUIET_MS, reportProgress, type Standing } from "./progress.ts";
 import { createRateMeter } from "./rate-meter.ts";
@@ -23,6 +24,7 @@ import { sourcesWithin } from "./requests/request-window.ts";
 import { createRequester, type Requester } from "./requests/requester.ts";
 import { createSessionProgress, type SessionProgress } from "./session-state.ts";
 import { createStarvation } from "./starvation.ts";
+import { createVerifiedPieces } from "./verified-pieces.ts";
 
 /** Of one source, which others may stand in for when it takes longer than `patienceMs`. */
 export type SessionOptions = DownloadOptions & { readonly patienceMs: Patience };
@@ -48,7 +50,6 @@ export function createSession(options: SessionOptions, source: Source, workspace
   const fail = (why: Fault) => progress.go("fail", why);
   const meter = createRateMeter(clock);
   const remains: Remains = journal.size > 0 ? "journal" : part.size > 0 ? "orphans" : "nothing";
-  let offer: PartialOffer | undefined;
   let peerList: PeerList | undefined;
 
   const partFile: PartFile = createPartFile({
@@ -56,16 +57,23 @@ export function createSession(options: SessionOptions, source: Source, workspace
     journal,
     clock,
     onKept: (pieces) => verifier.kept(pieces),
-    onLost: (pieces) => verifier.lost(pieces),
+    onLost(pieces) {
+      verifier.lost(pieces);
+      verified.lost(pieces.map(({ index }) => index));
+    },
     onFault: (why) => requester.pause(why),
   });
   const layer = createLayer({ grant, clock, patienceMs, progress, onLearnt });
-  const recheck = createRecheck({ grant, workspace, partFile, files, layer, progress });
+  const verified = createVerifiedPieces(network, workspace, (positions) => {
+    picker.setUrgent(urgentPieces(positions, grant, meter.rate()));
+    requester.fill();
+  });
+  const recheck = createRecheck({ grant, workspace, partFile, files, layer, progress, onDamaged: verified.lost });
   const picker = createPiecePicker(size, pieceBytes, env.random, formatAddress(network.self));
   const verifier: Verifier = createVerifier({
     picker,
     partFile,
-    onVerified: (indexes) => offer?.have(indexes),
+    onVerified: verified.kept,
     lookAgain: recheck.lookAgain,
     onChecked: () => requester.fill(),
   });
@@ -79,6 +87,7 @@ export function createSession(options: SessionOptions, source: Source, workspace
     clock,
     maxDownloadRate: network.maxDownloadRate,
     events: {
+      onArrived: verified.arrived,
       onPaused: (why) => progress.go(why === undefined ? "accepted" : "refused", why),
       onSourceLost(address, why, pieces, bytes) {
         peerList?.lost(address, why, pieces, bytes);
@@ -101,7 +110,7 @@ export function createSession(options: SessionOptions, source: Source, workspace
   const begun = begin();
 
   function onLearnt(content: Hashed, isNamed: boolean): void {
-    offer = network.offer(content, { part: workspace.work, identity: part.identity });
+    verified.begin(content);
     verifier.setLayer(content.layer);
     // A layer that no root was named for may be anything; the first other holder of its root will confirm it.
     if (isNamed) void partFile.identify(content.root);
@@ -139,7 +148,7 @@ export function createSession(options: SessionOptions, source: Source, workspace
       peerList?.stop();
       source.close();
       await requester.stop();
-      offer?.end();
+      verified.end();
       await partFile.flush();
       await partFile.close();
     },

@@ -8,6 +8,7 @@ import { createHashPool } from "../content/hashing/hash-pool.ts";
 import { openPartWorkspace } from "../content/part-workspace.ts";
 import { hasFile, openFile, stampFile } from "../content/safe-files.ts";
 import { createLaneThreads } from "../download/lanes/lane-threads.ts";
+import { startPlayThread } from "../play/play-thread.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { Env } from "../transport/env.ts";
 import { connect } from "../transport/tcp.ts";
@@ -27,6 +28,7 @@ export type PeerEnv = Env & {
   readonly workers?: number;
   readonly createLaneThreads: typeof createLaneThreads;
   readonly startUploadThread: typeof startUploadThread;
+  readonly startPlayThread: typeof startPlayThread;
 };
 
 export const SYSTEM: PeerEnv = {
@@ -43,4 +45,5 @@ export const SYSTEM: PeerEnv = {
   createHashPool,
   createLaneThreads,
   startUploadThread,
+  startPlayThread,
 };

@@ -17,3 +17,7 @@ export function hasBit(bits: Uint8Array, index: number): boolean {
 export function setBit(bits: Uint8Array, index: number): void {
   bits[index >> 3] = (bits[index >> 3] ?? 0) | (0x80 >> (index & 7));
 }
+
+export function clearBit(bits: Uint8Array, index: number): void {
+  bits[index >> 3] = (bits[index >> 3] ?? 0) & ~(0x80 >> (index & 7));
+}

@@ -22,6 +22,7 @@ import type { Listed } from "../../src/upload/upload-worker.ts";
 import { type Content, same } from "./contents.ts";
 import type { SimDisk, SimFile } from "./disk.ts";
 import type { Network } from "./network.ts";
+import { playThreadOf, type Screening } from "./play.ts";
 import type { Random } from "./random.ts";
 import type { Process, Time } from "./time.ts";
 
@@ -70,6 +71,8 @@ export type SimPeer = {
   readonly joined: boolean;
   search(name: string): Promise<readonly Address[] | Fault>;
   download(name: string, from: Address, how?: How): Promise<Done | Fault>;
+  /** What players read of a file, once there is an address for it. */
+  play(name: string): Promise<Screening | undefined>;
   /** Says goodbye, as a program that is ended by its person does. */
   leave(): Promise<void>;
   /** The person has changed the folder, and JOINs again for it to be looked at. */
@@ -103,12 +106,16 @@ export function startPeer(options: SimPeerOptions): SimPeer {
     else if (event.type === "refused") watch.refused(ip, event.name, event.why);
   }
   const { maxUploads, maxUploadRate, maxDownloadRate } = options;
+  const screenings = new Map<string, Screening>();
   const peer = new Peer({
     server: SERVER,
     uploads: { maxUploads, rejectAll: false, maxUploadRate },
     downloads: { maxDownloadRate },
     onEvent: hear,
-    env: envOf(options, network.of(ip, process)),
+    env: {
+      ...envOf(options, network.of(ip, process)),
+      startPlayThread: (onStreams) => playThreadOf(options, screenings, onStreams),
+    },
   });
 
   const wait = (ms: number) => new Promise<void>((resolve) => void clock.after(ms, resolve));
@@ -140,13 +147,20 @@ export function startPeer(options: SimPeerOptions): SimPeer {
       if (!isFault(done)) watch.finished(ip, name);
       return done;
     },
+    async play(name) {
+      const address = await peer.play(name);
+      return isFault(address) ? undefined : screenings.get(new URL(address).pathname.split("/")[1] as string);
+    },
     leave: () => peer.leave(),
     look: () => void enter(),
   };
 }
 
 /** This machine, as class Peer knows it. */
-function envOf(options: SimPeerOptions, { listen, connect }: ReturnType<Network["of"]>): PeerEnv {
+function envOf(
+  options: SimPeerOptions,
+  { listen, connect }: ReturnType<Network["of"]>,
+): Omit<PeerEnv, "startPlayThread"> {
   const { process, disk, random, ip } = options;
   const { clock } = process;
   const soon = <T>(action: () => T): Promise<T> =>

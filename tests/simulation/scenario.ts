@@ -11,6 +11,7 @@ import { HOGS, type Hog, isHog, startHog } from "./hog.ts";
 import { LIES, type Lie, startLiar } from "./liar.ts";
 import { createNetwork, type Network, pairOf, type Weather } from "./network.ts";
 import { PEER_PORT, SERVER, type SimPeer, startPeer } from "./peer.ts";
+import { watchFilm } from "./play.ts";
 import { createRandom, type Random } from "./random.ts";
 import { createProcess, createTime, type Process, type Time } from "./time.ts";
 import { openWall, TROUBLES, type Trouble } from "./troubles.ts";
@@ -23,6 +24,8 @@ export type Outcome = {
   readonly downloads: number;
   readonly crashes: number;
   readonly pieces: number;
+  /** Bytes that players got. */
+  readonly seen: number;
   readonly events: number;
   readonly carried: number;
   readonly seconds: number;
@@ -109,7 +112,9 @@ export function play(seed: number, verbose = false): Outcome {
   const stage = openStage({ time, random, machines, contents, weather, tell });
   const { checks, network } = stage;
   const attempts = new Map<Attempt, number>(); // when each download of now began
+  const viewers = createRandom(seed ^ 0x5eed);
   let downloads = 0;
+  let seen = 0;
 
   stage.startServer();
   // Where nothing is to go wrong, who downloads comes when all others are there.
@@ -163,7 +168,8 @@ export function play(seed: number, verbose = false): Outcome {
     });
   }
 
-  async function ask(machine: Machine, process: Process, peer: SimPeer, { name }: Content, bad: Set<string>) {
+  async function ask(machine: Machine, process: Process, peer: SimPeer, content: Content, bad: Set<string>) {
+    const { name } = content;
     const found = await peer.search(name);
     if (isFault(found)) return;
     const others = found.filter(({ ip }) => ip !== machine.ip);
@@ -185,6 +191,7 @@ export function play(seed: number, verbose = false): Outcome {
     const since = time.now;
     attempts.set(attempt, since);
     const before = honestHolders(machine, name);
+    if (viewers.chance(0.4)) void watch(machine, process, peer, content);
     const done = await peer.download(name, from, { signal: person.signal, only });
     attempts.delete(attempt);
     tell(`${what}: ${isFault(done) ? `${done.fault} ${done.detail}` : "done"}`);
@@ -198,6 +205,13 @@ export function play(seed: number, verbose = false): Outcome {
       if (done.fault === "OTHER_CONTENT" && honest) checks.breach(`${what} is in the way of itself: ${done.detail}`);
       await new Promise<void>((resolve) => process.clock.after(200 + random.next() * 1500, resolve));
     }
+  }
+
+  async function watch({ ip }: Machine, process: Process, peer: SimPeer, content: Content): Promise<void> {
+    await new Promise<void>((resolve) => void process.clock.after(viewers.next() * 2000, resolve));
+    const watched = await watchFilm(peer, content, process, viewers);
+    seen += watched.seen;
+    if (watched.wrong !== undefined) checks.breach(`${ip}: ${watched.wrong}`);
   }
 
   /** Those from whom a machine could have a file now. */
@@ -244,6 +258,7 @@ export function play(seed: number, verbose = false): Outcome {
     downloads,
     crashes: stage.counts.crashes,
     pieces: checks.pieces,
+    seen,
     events: time.events,
     carried: network.carried,
     seconds: time.now / 1000,

@@ -10,7 +10,7 @@ setDefaultTimeout(60_000);
 const [first = 1, count = 240] = (process.env.SIMULATION_SEEDS ?? "").split(" ").filter(Boolean).map(Number);
 const PER_TEST = 40;
 
-const sums = { downloads: 0, crashes: 0, pieces: 0 };
+const sums = { downloads: 0, crashes: 0, pieces: 0, seen: 0 };
 
 describe("a network that fails in every way at once", () => {
   for (let at = first; at < first + count; at += PER_TEST) {
@@ -18,7 +18,7 @@ describe("a network that fails in every way at once", () => {
     test(`keeps every promise in seeds ${at} to ${last}`, async () => {
       for (let seed = at; seed <= last; seed++) {
         const outcome = play(seed);
-        for (const key of ["downloads", "crashes", "pieces"] as const) sums[key] += outcome[key];
+        for (const key of ["downloads", "crashes", "pieces", "seen"] as const) sums[key] += outcome[key];
         const replay = `seed ${seed}: bun run soak --seed ${seed}\n${outcome.story.slice(-30).join("\n")}`;
         expect(outcome.breaches, replay).toEqual([]);
         // Whatever was thrown where nobody looked comes out now.
@@ -27,10 +27,11 @@ describe("a network that fails in every way at once", () => {
     });
   }
 
-  test("was worth watching: files arrived, programs died, pieces were journaled", () => {
+  test("was worth watching: files arrived, programs died, pieces were journaled, films watched", () => {
     expect(sums.downloads).toBeGreaterThan(count);
     expect(sums.crashes).toBeGreaterThan(count / 2);
     expect(sums.pieces).toBeGreaterThan(count * 5);
+    expect(sums.seen).toBeGreaterThan(count * 100_000);
   });
 });
 

@@ -24,7 +24,7 @@ function play(size: number, pieces: number, seed: number, told: boolean): { sent
   });
   if (told)
     for (const { name, picker } of members)
-      picker.setPlayers(members.flatMap((m) => (m.name === name ? [] : [m.name])));
+      picker.setDownloaders(members.flatMap((m) => (m.name === name ? [] : [m.name])));
   const seen = members.map(({ known }) => known.map(() => new Uint8Array(Math.ceil(pieces / 8))));
   const links: { to: number; piece: number }[][] = [[], ...everybody.map(() => [])]; // of the source, and of each member
   let sent = 0;

@@ -97,7 +97,7 @@ function scene(
   };
   const requester = {
     sources: found.sources,
-    setPlayers(names: readonly string[]) {
+    setDownloaders(names: readonly string[]) {
       found.downloaders = [...names];
     },
     addSource(one: Source) {

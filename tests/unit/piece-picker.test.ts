@@ -5,6 +5,9 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { createPiecePicker } from "../../src/download/pieces/piece-picker.ts";
+import { urgentPieces } from "../../src/download/pieces/urgent-pieces.ts";
+import { PIECE_BYTES_MIN } from "../../src/protocol/limits.ts";
+import { createBitfield, setBit } from "../../src/shared/bitfield.ts";
 
 const half = () => 0.5;
 const bits = (...indexes: number[]): Uint8Array => {
@@ -97,7 +100,7 @@ describe("a piece picker", () => {
 
   test("a piece picker agrees with a plain model after any history", () => {
     const step = fc.record({
-      what: fc.constantFrom("next", "arrived", "failed", "kept", "abandon"),
+      what: fc.constantFrom("next", "arrived", "failed", "kept", "abandon", "urgent"),
       lane: fc.nat(2),
       index: fc.nat(5),
     });
@@ -106,13 +109,18 @@ describe("a piece picker", () => {
         const picker = createPiecePicker(size, 10, half);
         const count = Math.ceil(size / 10);
         const model = Array.from({ length: count }, () => ({ state: "missing", lane: -1 }));
+        let urgent: number[] = [];
         for (const { what, lane, index } of steps) {
           const piece = model[index % count] as (typeof model)[number];
           if (what === "next") {
             const order = picker.next(lane, "all");
-            const wanted = model.findIndex(({ state }) => state === "missing");
+            const isMissing = (at: number) => model[at]?.state === "missing";
+            const wanted = [...urgent, ...model.keys()].find(isMissing) ?? -1;
             expect(order?.index ?? -1).toBe(wanted);
             if (wanted >= 0) model[wanted] = { state: "ordered", lane };
+          } else if (what === "urgent") {
+            urgent = [index, lane];
+            picker.setUrgent(urgent);
           } else if (what === "abandon") {
             const mine = model.filter((one) => one.state === "ordered" && one.lane === lane);
             expect(picker.abandon(lane)).toBe(mine.length);
@@ -131,5 +139,43 @@ describe("a piece picker", () => {
       }),
       { numRuns: 500 },
     );
+  });
+});
+
+describe("urgent pieces", () => {
+  const BYTES = PIECE_BYTES_MIN;
+  const picker = (pieces = 20) => createPiecePicker(pieces * BYTES, BYTES, () => 0);
+
+  test("come before all others, in their order, each once, and only from a source that has them", () => {
+    const some = picker();
+    some.setUrgent([7, 3, 8]);
+    const bits = createBitfield(20);
+    setBit(bits, 8);
+    expect(some.next(1, bits)?.index).toBe(8);
+    expect([some.next(2, "all"), some.next(2, "all")].map((order) => order?.index)).toEqual([7, 3]);
+    expect([3, 7, 8]).not.toContain(some.next(2, "all")?.index as number);
+    some.failed(3);
+    expect(some.next(1, "all")?.index).toBe(3);
+  });
+
+  test("never keep a lane from what else is missing", () => {
+    const some = picker(3);
+    some.setUrgent([1]);
+    const orders = [1, 2, 3].map((lane) => some.next(lane, "all")?.index);
+    expect(orders[0]).toBe(1);
+    expect(new Set(orders)).toEqual(new Set([0, 1, 2]));
+    expect(some.isPlayed()).toBe(true);
+    some.setUrgent([]);
+    expect(some.isPlayed()).toBe(false);
+  });
+
+  test("are those from each stream on, by turns, 8 MiB or 10 s of them, whichever is less, and two at least", () => {
+    const file = { size: 100 * BYTES, pieceBytes: BYTES };
+    expect(urgentPieces([], file, 1e9)).toEqual([]);
+    expect(urgentPieces([0, 50 * BYTES + 1], file, 0)).toEqual([0, 50, 1, 51]);
+    expect(urgentPieces([0], file, 1e9)).toHaveLength(32);
+    expect(urgentPieces([0], file, (4 * BYTES) / 10)).toHaveLength(4);
+    expect(urgentPieces([5, 5, 6 * BYTES], file, 0)).toEqual([0, 6, 1, 7]);
+    expect(urgentPieces([100 * BYTES - 1, 100 * BYTES], file, 1e9)).toEqual([99]);
   });
 });

@@ -74,7 +74,11 @@ function scene(pieces = PIECES, maxDownloadRate?: number) {
         },
       };
     },
-    events: { onPaused() {}, onSourceLost: (address, why) => void lost.push(`${address.port} ${why.fault}`) },
+    events: {
+      onArrived() {},
+      onPaused() {},
+      onSourceLost: (address, why) => void lost.push(`${address.port} ${why.fault}`),
+    },
   });
   verifier.setLayer(layerOf(pieces));
   return { clock, lanes, lost, verified, verifier, requester };

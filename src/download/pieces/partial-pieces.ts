@@ -9,7 +9,7 @@ export const EARLIER_RUN = "";
 
 export type PartialPieces = {
   /** Pieces of which a source may send the rest, those that were begun first first. */
-  usableBy(source: string): Iterable<number>;
+  usableBy(source: string): IteratorObject<number>;
   /** How many bytes of a piece are there for a source that would send the rest; whole blocks. */
   have(index: number, source: string): number;
   /** A source sent a piece up to `bytes`, going on from the first `from`. */

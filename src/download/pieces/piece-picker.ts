@@ -38,6 +38,10 @@ export type PiecePicker = {
   fetchedOf(index: number): number;
   /** A piece on order came with wrong bytes, and is missing again. Whether all of them came from the source that sent its end. */
   wrong(index: number): boolean;
+  /** These come before all others, in this order: players wait for them. None: nothing is played. */
+  setUrgent(indexes: readonly number[]): void;
+  /** Whether something is played. */
+  isPlayed(): boolean;
   /**
    * What the partial holders among the sources have now. With any, the rarest piece comes first, ties by lot, so that
    * many who download at once fetch different pieces and trade them; a source of all is asked for our own part
@@ -46,7 +50,7 @@ export type PiecePicker = {
    */
   setPartials(partials: readonly PartialHolder[]): void;
   /** All others who download the same now, sources of ours or not; until then the partial holders count as all. */
-  setPlayers(names: readonly string[]): void;
+  setDownloaders(names: readonly string[]): void;
   /** Its bytes are on the disk and its hash was right, or there is no layer to compare it with. */
   arrived(index: number): void;
   /** Wrong bytes: it is missing again. */
@@ -91,6 +95,7 @@ export function createPiecePicker(size: number, pieceBytes: number, random: () =
   let arrivedCount = 0;
   let keptBytes = 0;
   let orderedBytes = 0;
+  let urgent: readonly number[] = [];
   let lowest = 0; // no piece below it is missing
 
   const lengthOf = (index: number): number => Math.min(pieceBytes, size - index * pieceBytes);
@@ -116,7 +121,8 @@ export function createPiecePicker(size: number, pieceBytes: number, random: () =
 
   function next(lane: LaneId, available: Available, source = ""): Order | undefined {
     while (lowest < pieces && states[lowest] !== MISSING) lowest++;
-    const index = brokenOff(available, source) ?? rarity.pick(lowest, available, (at) => canOrder(at, available));
+    const can = (at: number) => canOrder(at, available);
+    const index = urgent.find(can) ?? brokenOff(available, source) ?? rarity.pick(lowest, available, can);
     if (index === undefined) return undefined;
     const have = begun.have(index, source);
     if (have === 0) begun.forget(index);
@@ -125,10 +131,8 @@ export function createPiecePicker(size: number, pieceBytes: number, random: () =
     return { index, offset: index * pieceBytes, length: lengthOf(index), ...(have > 0 && { have }) };
   }
 
-  function brokenOff(available: Available, source: string): number | undefined {
-    for (const index of begun.usableBy(source)) if (canOrder(index, available)) return index;
-    return undefined;
-  }
+  const brokenOff = (available: Available, source: string): number | undefined =>
+    begun.usableBy(source).find((index) => canOrder(index, available));
 
   const canOrder = (index: number, available: Available): boolean =>
     states[index] === MISSING && (available === "all" || hasBit(available, index));
@@ -166,8 +170,12 @@ export function createPiecePicker(size: number, pieceBytes: number, random: () =
     forgetBegun: begun.forgetAll,
     fetchedOf: (index) => lengthOf(index) - (ordered.get(index)?.have ?? 0),
     wrong,
+    setUrgent(indexes) {
+      urgent = indexes;
+    },
+    isPlayed: () => urgent.length > 0,
     setPartials: rarity.setPartials,
-    setPlayers: rarity.setPlayers,
+    setDownloaders: rarity.setDownloaders,
     arrived: (index) => settle(index, ARRIVED),
     failed: (index) => settle(index, MISSING),
     kept: (index) => settle(index, KEPT),
@@ -195,7 +203,7 @@ export function createPiecePicker(size: number, pieceBytes: number, random: () =
   };
 }
 
-type Rarity = Pick<PiecePicker, "setPartials" | "setPlayers"> & {
+type Rarity = Pick<PiecePicker, "setPartials" | "setDownloaders"> & {
   /** The best of the pieces from `lowest` on that can be ordered. */
   pick(lowest: number, available: Available, canOrder: (index: number) => boolean): number | undefined;
 };
@@ -203,7 +211,7 @@ type Rarity = Pick<PiecePicker, "setPartials" | "setPlayers"> & {
 /** Which of the missing pieces comes first, by what others have and fetch. */
 function createRarity(pieces: number, random: () => number, self: string): Rarity {
   const partition = createPartition(self);
-  let dealt = false; // to players that we were told of
+  let dealt = false; // to downloaders that we were told of
   let counts = unknown(); // how many partial holders have each piece; undefined: in their order
 
   function unknown(): Uint16Array | undefined {
@@ -238,7 +246,7 @@ function createRarity(pieces: number, random: () => number, self: string): Rarit
           if (hasBit(partial.pieces, index)) counts[index] = (counts[index] as number) + 1;
       }
     },
-    setPlayers(names) {
+    setDownloaders(names) {
       dealt = true;
       partition.setOthers(names);
     },

@@ -80,10 +80,10 @@ export function createVerifier({ picker, partFile, onVerified, lookAgain, onChec
   async function lookOnceMore(): Promise<void> {
     looking = true;
     const bad = await lookAgain();
+    if (bad.length === 0) return becomeWhole();
     looking = false;
     for (const index of bad) picker.failed(index);
-    if (bad.length === 0) becomeWhole();
-    else onChecked();
+    onChecked();
   }
 
   function kept(pieces: Iterable<JournalPiece>): void {

@@ -17,8 +17,8 @@ export type RequestWindow = {
   waitedSeconds(): number;
   /** Bytes per second when something last came. */
   rate(): number;
-  /** Whether `bytes` more may be ordered now. */
-  hasRoom(bytes: number): boolean;
+  /** Whether `bytes` more may be ordered now; while something is played, only behind the one piece under way. */
+  hasRoom(bytes: number, isPlayed?: boolean): boolean;
   order(bytes: number): void;
   /** Bytes of what is on order have come. */
   moved(bytes: number): void;
@@ -85,10 +85,11 @@ export function createRequestWindow(pieceBytes: number, roundTripMs: number, clo
     waitedSeconds: () => (ordered === 0 ? 0 : (clock.now() - since) / 1000),
     secondsLeft: () => (any ? (ordered - came) / Math.max(1, meter.rate()) : Number.POSITIVE_INFINITY),
     rate: () => lastRate,
+    // What a player jumps to waits for all that is on order before it.
     // The next is ordered before the only one is whole: what is left of it lasts until the order is there.
-    hasRoom: (bytes) =>
+    hasRoom: (bytes, isPlayed = false) =>
       ordered === 0 ||
-      ordered + bytes <= limit ||
+      (ordered + bytes <= limit && (!isPlayed || ordered <= pieceBytes)) ||
       (ordered <= pieceBytes && ordered - came <= lastRate * (windowSeconds + REPORT_SECONDS)),
     order(bytes) {
       if (ordered === 0) since = clock.now();

@@ -19,6 +19,8 @@ export type RequesterOptions = SourceLanesOptions & {
 };
 
 export type RequesterEvents = {
+  /** A piece is in the .part, and right as far as the layer is known. */
+  onArrived(index: number): void;
   /** The disk refuses, and why: nothing is fetched; undefined when it is tried again. */
   onPaused(why: Fault | undefined): void;
   /**
@@ -32,7 +34,7 @@ export type Requester = {
   addSource(source: Source, available: Available): void;
   setAvailable(address: Address, available: Available): void;
   /** All others who download the same now, by ip:port, as the server told all of them. */
-  setPlayers(names: readonly string[]): void;
+  setDownloaders(names: readonly string[]): void;
   /** Orders what may be ordered now: pieces are missing again, or there is room. */
   fill(): void;
   /** Leaves a source; onSourceLost is told why. */
@@ -61,7 +63,7 @@ export function createRequester(options: RequesterOptions): Requester {
   const { picker, verifier, partFile, events, meter, clock, maxDownloadRate = Number.POSITIVE_INFINITY } = options;
   const active = createActiveSources();
   const incoming = createIncomingPieces(picker, verifier, partFile, clock);
-  const lanes = createSourceLanes(options, active, incoming, { wrong, over: laneOver });
+  const lanes = createSourceLanes(options, active, incoming, { arrived, wrong, over: laneOver });
   // Where our own limit is what holds us up, no lane is slow.
   const isHeldUp = () => meter.rate() > maxDownloadRate / 2;
   const stopTakingOver = takeOverStragglers(
@@ -85,6 +87,11 @@ export function createRequester(options: RequesterOptions): Requester {
     entry.available = available;
     picker.setPartials(active.holders());
     for (const id of entry.lanes.keys()) lanes.fill(entry, id);
+  }
+
+  function arrived(entry: Active, index: number): void {
+    entry.brought++;
+    events.onArrived(index);
   }
 
   function wrong(entry: Active, index: number): void {
@@ -141,7 +148,7 @@ export function createRequester(options: RequesterOptions): Requester {
   return {
     addSource,
     setAvailable,
-    setPlayers: picker.setPlayers,
+    setDownloaders: picker.setDownloaders,
     fill: lanes.fillAll,
     drop(address, why) {
       const entry = active.at(address);

@@ -41,6 +41,8 @@ export type SourceLanes = {
 };
 
 export type SourceLanesHandlers = {
+  /** A source sent the end of a piece, which is right. */
+  arrived(entry: Active, index: number): void;
   /** A source sent all of a wrong piece. */
   wrong(entry: Active, index: number): void;
   /** A lane that was not closed is over, with so many pieces unfinished. */
@@ -80,7 +82,7 @@ export function createSourceLanes(
     const working = entry.lanes.get(id);
     if (working === undefined || paused !== undefined) return;
     const bytesMost = Math.min(ORDERED_BYTES_MAX, partFile.roomBytes());
-    while (working.window.hasRoom(pieceBytes) && picker.orderedBytes + pieceBytes <= bytesMost) {
+    while (working.window.hasRoom(pieceBytes, picker.isPlayed()) && picker.orderedBytes + pieceBytes <= bytesMost) {
       const order = picker.next(id, entry.available, formatAddress(entry.source.address));
       if (order === undefined) return;
       incoming.ordered(order);
@@ -115,7 +117,7 @@ export function createSourceLanes(
     if (paused !== undefined) return incoming.discard(index);
     const came = incoming.piece(index, hash);
     if (came === "wrong") return on.wrong(entry, index);
-    if (came === "right") entry.brought++;
+    if (came === "right") on.arrived(entry, index);
     fill(entry, id);
     if (came === "right" && active.size === 1) open(entry); // it may have shown that it is worth another
     if (picker.allArrived) void partFile.flush();
