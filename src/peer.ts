@@ -11,6 +11,7 @@ import { finalPath } from "./content/safe-files.ts";
 import { download } from "./download/download.ts";
 import type { LanePolicy } from "./download/lanes/lane-worker.ts";
 import { createDamage } from "./peer/damage.ts";
+import { createDownloads, type Downloads } from "./peer/downloads.ts";
 import { type PeerEnv, SYSTEM } from "./peer/env.ts";
 import { type FoundWords, findWords } from "./peer/find.ts";
 import { createRefusals } from "./peer/refusals.ts";
@@ -61,6 +62,8 @@ export type PeerEvent =
 export type DownloadPolicy = LanePolicy & {
   /** Reads each download again before it gets its name, though nothing speaks against it. */
   readonly paranoid?: boolean;
+  /** Downloads of the list that are under way at the same time. */
+  readonly maxDownloads?: number | undefined;
 };
 
 export type PeerOptions = {
@@ -112,6 +115,8 @@ export class Peer {
   readonly #damage;
   readonly #checking;
   readonly #plays;
+  /** Many downloads at a time, each tried again where that is wanted. */
+  readonly downloads: Downloads;
   readonly #offers = createPartialShares((request) => void this.#link.call(request));
 
   constructor(options: PeerOptions) {
@@ -142,6 +147,15 @@ export class Peer {
       background: true,
       rate: options.hashRate,
     });
+    this.downloads = createDownloads({
+      env,
+      max: options.downloads?.maxDownloads,
+      self: () => this.#membership?.published,
+      locate: (name) => this.#locate(name),
+      fetch: (from, request) => this.download(from, request),
+      wish: async () => undefined,
+      unwish() {},
+    });
     this.#link = createServerLink({
       server: options.server,
       env,
@@ -152,6 +166,7 @@ export class Peer {
       onLost: () => options.onEvent({ type: "server-lost" }),
       onBack: (address) => {
         this.#offers.renew();
+        this.downloads.serverBack();
         options.onEvent({ type: "server-back", address });
       },
     });
@@ -257,11 +272,15 @@ export class Peer {
     const exact = name.normalize("NFC");
     const flaw = nameFlaw(exact);
     if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
-    const answer = expectReply(await this.#link.call({ verb: "SEARCH", name: exact }), "SEARCH_OK");
-    if (isFault(answer)) return answer;
-    const peers = decodeAddresses(answer.payload);
-    this.#found = { name: exact, peers: isFault(peers) ? [] : peers };
+    const peers = await this.#locate(exact);
+    if (!isFault(peers)) this.#found = { name: exact, peers };
     return peers;
+  }
+
+  /** SEARCH of which nothing is remembered: a download of the list is not the one that DOWNLOAD is about. */
+  async #locate(name: string): Promise<readonly Address[] | Fault> {
+    const answer = expectReply(await this.#link.call({ verb: "SEARCH", name }), "SEARCH_OK");
+    return isFault(answer) ? answer : decodeAddresses(answer.payload);
   }
 
   /** The contents that have all of these words in a name: at most `most`, and how many others there are. */
@@ -281,7 +300,7 @@ export class Peer {
     if (name === undefined) return fault("NOT_SEARCHED", "ours", "DOWNLOAD before SEARCH");
     const flaw = nameFlaw(name);
     if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
-    const found = this.#found.name === name ? this.#found.peers : [];
+    const found = request.others ?? (this.#found.name === name ? this.#found.peers : []);
     const others = found.filter((peer) => !sameAddress(peer, membership.published));
     const play = this.#plays.download(name);
     if (await env.hasFile(membership.library.folder, name)) {
@@ -371,7 +390,7 @@ export class Peer {
 
   /** Tells the server goodbye and stops serving. */
   async leave(): Promise<void> {
-    await this.#link.leave();
+    await Promise.all([this.#link.leave(), this.downloads.close()]);
     this.#membership?.library.close();
     this.#membership = undefined;
     this.#refused.close();

@@ -30,6 +30,8 @@ export type Joined = Entered & { readonly names: readonly string[] };
 export type DownloadRequest = DownloadWish & {
   /** The file's name; the last searched one when not given. */
   readonly name?: string;
+  /** Who else has a file of that name; where it is not given and the file is the last searched one, who SEARCH found. */
+  readonly others?: readonly Address[];
 };
 export type Done = {
   readonly name: string;
