@@ -34,7 +34,7 @@ export const LIES = [
   "an endless queue that moves",
   "no lanes",
   "pieces it does not have",
-  "ten terabytes",
+  "five terabytes",
   "rejects with CHANGED",
   "rejects with INTERNAL",
   "rejects with TOO_MANY",
@@ -43,7 +43,7 @@ export const LIES = [
 ] as const;
 export type Lie = (typeof LIES)[number];
 
-const TEN_TERABYTES = 10 * 2 ** 40;
+const FIVE_TERABYTES = 5 * 2 ** 40;
 
 /** A content of the same size that is not there: its root and layer agree. */
 function anotherOf({ hashed }: Content): Hashed {
@@ -96,8 +96,8 @@ export function startLiar(options: LiarOptions): void {
       if (lie === "an endless queue that moves") return queue(Number.MAX_SAFE_INTEGER);
       const code = /^rejects with (\w+)$/.exec(lie)?.[1];
       if (code !== undefined) return say(`REJECT ${code} ${/Y$/.test(code) ? "retry" : "final"} no`);
-      if (lie === "ten terabytes") {
-        return say(`ACCEPT ${random.hex(32)} ${TEN_TERABYTES} ${pieceBytesFor(TEN_TERABYTES)} ${hashed.root}`);
+      if (lie === "five terabytes") {
+        return say(`ACCEPT ${random.hex(32)} ${FIVE_TERABYTES} ${pieceBytesFor(FIVE_TERABYTES)} ${hashed.root}`);
       }
       const noRoot = lie === "no root and a wrong layer" || (lie === "endless not ready" && random.chance(0.5));
       const said = {

@@ -57,8 +57,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     where: "catalog",
     bug: "a peer that is gone stays listed",
-    file: "src/catalog/memory.ts",
-    find: "rowOf(member) === undefined ? undefined : dismiss(member as Record)",
+    file: "src/catalog/members.ts",
+    find: "(recordOf(member) ? dismiss(member as MemberRecord) : undefined)",
     put: "void member",
   },
   {
@@ -147,7 +147,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: "const CLAIMS_MIN = 3;",
     put: "const CLAIMS_MIN = 1;",
     tests: SECOND,
-    only: "ten terabytes",
+    only: "five terabytes",
   },
   {
     where: "patience",

@@ -13,7 +13,7 @@ const PATIENCE_MS = 60_000;
 
 describe("a first source that is broken or lies does not stand before a second that is honest", () => {
   const lies: readonly Lie[] = [
-    "ten terabytes",
+    "five terabytes",
     "wrong bytes",
     "wrong layer",
     "rejects with CHANGED",
@@ -43,7 +43,7 @@ describe("a first source that is broken or lies does not stand before a second t
   test("though five of them are in the list before it", () => {
     const story = tell({
       first: { lie: "rejects with CHANGED" },
-      second: { lie: "ten terabytes" },
+      second: { lie: "five terabytes" },
       third: { lie: "another content and never a byte" },
       fourth: { lie: "wrong bytes" },
       fifth: { lie: "rejects with INTERNAL" },

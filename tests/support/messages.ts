@@ -65,7 +65,7 @@ export const anyPeerRequest: fc.Arbitrary<PeerRequest> = fc.oneof(
 const anyGrant = fc.record({
   ticket: hex(32),
   size: anySize,
-  pieceBytes: fc.integer({ min: 18, max: 24 }).map((power) => 2 ** power),
+  pieceBytes: fc.integer({ min: 18, max: 22 }).map((power) => 2 ** power),
   root: fc.option(anyRoot, { nil: undefined }),
 });
 

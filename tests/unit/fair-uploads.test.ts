@@ -45,7 +45,7 @@ function share(policy: Partial<UploadPolicy> = {}, disk: Disk = {}) {
   for (const name of NAMES) {
     index.put({
       share: { name, size: SIZE, root: "c".repeat(64) },
-      pieceBytes: 16 * MIB,
+      pieceBytes: 4 * MIB,
       layer: LAYER,
       listed: name,
     });
@@ -235,7 +235,7 @@ describe("a slot", () => {
       await ask("10.0.0.2", download());
       far.room = 4 * MIB;
       far.taken = { bytes: 0, acknowledged: 0, step: 128 * 1024 };
-      far.say(`GET 0 ${16 * MIB}\n`.repeat(4));
+      far.say(`GET 0 ${4 * MIB}\n`.repeat(4));
       let read = 0;
       for (let second = 1; second <= 300 && far.state === "open"; second++) {
         await clock.advance(1000);
@@ -400,7 +400,7 @@ describe("the upload rate", () => {
       await clock.advance(1000);
       const fars = [control, ...lanes];
       for (const far of [...fars, honest]) far.take();
-      honest.say("GET 0 16000000\n");
+      honest.say("GET 0 4000000\n");
       for (let tenth = 0; tenth < 100; tenth++) {
         for (const far of fars) far.say(line.repeat(500));
         await clock.advance(100);
