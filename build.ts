@@ -56,7 +56,7 @@ function outputs(target: Target | undefined): string[] {
 }
 
 async function sources(): Promise<string[]> {
-  const paths = await Array.fromAsync(new Bun.Glob("**/*.ts").scan({ cwd: SRC, absolute: true }));
+  const paths = await Array.fromAsync(new Bun.Glob("**/*.{ts,html,css}").scan({ cwd: SRC, absolute: true }));
   return paths.sort();
 }
 

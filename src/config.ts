@@ -46,11 +46,14 @@ const SERVER_COMMANDS: Commands<"menu"> = {
   },
 };
 
-const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "hash"> = {
-  menu: { help: "menu com JOIN, SEARCH e DOWNLOAD", flags: ["dir", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD] },
+const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "web" | "hash"> = {
+  menu: {
+    help: "menu com JOIN, SEARCH e DOWNLOAD",
+    flags: ["dir", "web-port", "guests", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD],
+  },
   share: {
     help: "entra na rede e compartilha até receber um sinal",
-    flags: ["dir", "json", ...OF_A_PEER, ...RATES],
+    flags: ["dir", "guests", "json", ...OF_A_PEER, ...RATES],
     needs: ["dir"],
   },
   search: { help: "diz quais peers têm o arquivo", operand: NAME, flags: ["json", ...OF_A_PEER] },
@@ -64,6 +67,10 @@ const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "ha
     operand: { takes: "NOME...", help: "um ou mais nomes de arquivo, cada um com extensão" },
     flags: ["from", "dir", "json", "share", "no-share", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD],
     needs: ["dir"],
+  },
+  web: {
+    help: "entra na rede e abre uma página no navegador",
+    flags: ["dir", "web-port", "guests", "no-open", "json", ...OF_A_PEER, ...RATES, "paranoid", "stall-timeout"],
   },
   hash: {
     help: "mostra a identidade do conteúdo de arquivos; não usa a rede",
@@ -122,12 +129,18 @@ type PeerOptions = {
   readonly only: boolean;
   /** How long a download waits in a queue without moving up; undefined when not given. */
   readonly maxWaitSeconds: number | undefined;
+  /** The page's port; 0 for any free one. */
+  readonly webPort: number;
+  /** Opens the page for guests. */
+  readonly guests: boolean;
 };
 
 export type PeerConfig = PeerOptions &
   (
     | { readonly command: "menu"; readonly folder: string | undefined }
     | { readonly command: "share"; readonly folder: string }
+    /** Without a folder the one that JOIN offers. `open`: in the person's browser. */
+    | { readonly command: "web"; readonly folder: string | undefined; readonly open: boolean }
     | { readonly command: "search"; readonly name: string }
     | { readonly command: "find"; readonly words: string; readonly limit: number }
     | {
@@ -189,6 +202,8 @@ export function parsePeer(
     hashRate: flags["hash-rate"],
     only: flags.only ?? false,
     maxWaitSeconds: flags["max-wait"],
+    webPort: flags["web-port"] ?? 0,
+    guests: flags.guests ?? false,
   };
   // A name without quotes comes as several words.
   const name = words.join(" ");
@@ -198,6 +213,8 @@ export function parsePeer(
       return { ...options, command: "menu", folder: flags.dir };
     case "share":
       return { ...options, command: "share", folder };
+    case "web":
+      return { ...options, command: "web", folder: flags.dir, open: !flags["no-open"] };
     case "search":
       return { ...options, command: "search", name };
     case "find":

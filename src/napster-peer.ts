@@ -24,14 +24,20 @@ import { createJsonReport, createReport, type Report } from "./console/text/repo
 import { chosenFault, defaultFolder, isWide } from "./content/default-folder.ts";
 import { createHashCache } from "./content/hashing/hash-cache.ts";
 import { createHasher } from "./content/hashing/hasher.ts";
-import { hashFiles, verifyFolder } from "./content/hashing/verify.ts";
+import { hashFiles, type Verdict, verifyFolder } from "./content/hashing/verify.ts";
 import { Peer, type PeerEvent, resolveHost } from "./peer.ts";
 import type { Address } from "./protocol/address.ts";
 import { type Fault, isFault } from "./protocol/fault.ts";
 import { DESCRIPTORS_MAX, DESCRIPTORS_MIN } from "./transport/descriptors.ts";
-import { versionLine } from "./version.ts";
+import { PROGRAM_VERSION, versionLine } from "./version.ts";
+import { createPage, type Page } from "./web/page.ts";
+import { both } from "./web/page-report.ts";
+import { invite, joinForPage, runWeb, showPage } from "./web/run-web.ts";
 
 const PROGRAM = "napster-peer";
+
+/** Downloads of the page at once. */
+const DOWNLOADS_DEFAULT = 3;
 
 /** A server that does not answer the goodbye learns of it from the closed connection. */
 const LEAVE_MS_MAX = 2000;
@@ -43,36 +49,69 @@ async function addressOf({ host, port }: Endpoint, report: Report): Promise<Addr
   return isFault(ip) ? ip : { ip, port };
 }
 
+/** Tells what the peer tells: to a run that stays all of it, to one that ends what it needs. */
+function tellEvent(report: Report, config: PeerConfig, server: Address, event: PeerEvent): void {
+  // A command that ends hears of the server in the answer it waits for, a download goes on without it, and a command
+  // for one answer, or one file, needs nothing that others find it by.
+  const stays = config.command === "menu" || config.command === "share" || config.command === "web";
+  if (event.type === "server-lost" && stays) report.serverLost(server);
+  if (event.type === "server-back") report.serverBack(event.address);
+  if (event.type === "reach" && stays) report.reach(event.address, event.reached);
+  if (event.type === "skipped") showSkipped(report, event.files);
+  if (event.type === "left-out") report.complain(leftOutComplaint(event.shared, event.count));
+  if (event.type === "withdrawn") report.complain(withdrawnComplaint(event.name));
+  if (event.type === "damaged") report.complain(damagedComplaint(event.name, event.piece));
+  if (event.type === "returned" && stays) report.returned(event.name);
+  if (event.type === "refused") report.complain(refusedComplaint(event.name, event.why, server));
+  if (event.type === "hashing") {
+    const { type: _, ...hashing } = event;
+    report.hashing(hashing);
+  }
+  if (event.type === "hashed") report.hashed(event.name, event.root);
+  if (event.type === "uploaded") report.uploaded(event.name, event.to, event.bytes);
+}
+
+/** The page that this run may open. */
+function pageOf(config: PeerConfig, peer: Peer, session: Session): Page {
+  const { report, server } = session;
+  const { maxUploads, maxUploadRate } = config.uploads;
+  const { maxDownloadRate } = config.downloads;
+  const page: Page = createPage({
+    peer,
+    server,
+    port: config.webPort,
+    version: PROGRAM_VERSION,
+    limits: { maxUploads, maxUploadRate, maxDownloadRate, maxDownloads: DOWNLOADS_DEFAULT },
+    join: (at) => joinForPage(session, at),
+    verify: (folder) => verify(folder, (verdict) => page.report()?.verdict(verdict)),
+    onDone: (name, folder, bytes) => report.downloaded({ name, folder, bytes }),
+  });
+  return page;
+}
+
+/** `web`, with the folder that was given or the one that JOIN offers. */
+async function web(session: Session, page: Page, config: PeerConfig & { command: "web" }): Promise<number> {
+  const folder = config.folder ?? defaultFolder();
+  const denied = chosenFault(folder, defaultFolder());
+  if (denied === undefined) return runWeb(session, page, { ...config, folder });
+  session.report.failed(denied, { folder });
+  return EXIT.failed;
+}
+
 async function main(config: PeerConfig): Promise<never> {
   return runProgram(async ({ output, reportOptions, life, openAsker }) => {
     const { only } = config;
-    const report = config.json ? createJsonReport(reportOptions) : createReport(reportOptions);
+    let page: Page | undefined;
+    const onConsole = config.json ? createJsonReport(reportOptions) : createReport(reportOptions);
+    const report = both(onConsole, () => page?.report());
     const found = await life.during(addressOf(config.server, report));
     const from = config.command === "get" && config.from && (await life.during(addressOf(config.from, report)));
     if (isStop(found) || isFault(found) || isStop(from) || isFault(from)) return EXIT.failed;
     const server = found;
-
-    function onEvent(event: PeerEvent): void {
-      // A command that ends hears of the server in the answer it waits for, a download goes on without it, and a command
-      // for one answer, or one file, needs nothing that others find it by.
-      const stays = config.command === "menu" || config.command === "share";
-      if (event.type === "server-lost" && stays) report.serverLost(server);
-      if (event.type === "server-back") report.serverBack(event.address);
-      if (event.type === "reach" && stays) report.reach(event.address, event.reached);
-      if (event.type === "skipped") showSkipped(report, event.files);
-      if (event.type === "left-out") report.complain(leftOutComplaint(event.shared, event.count));
-      if (event.type === "withdrawn") report.complain(withdrawnComplaint(event.name));
-      if (event.type === "damaged") report.complain(damagedComplaint(event.name, event.piece));
-      if (event.type === "returned" && stays) report.returned(event.name);
-      if (event.type === "refused") report.complain(refusedComplaint(event.name, event.why, server));
-      if (event.type === "hashing") {
-        const { type: _, ...hashing } = event;
-        report.hashing(hashing);
-      }
-      if (event.type === "hashed") report.hashed(event.name, event.root);
-      if (event.type === "uploaded") report.uploaded(event.name, event.to, event.bytes);
-    }
-
+    const onEvent = (event: PeerEvent): void => {
+      page?.hear(event);
+      tellEvent(report, config, server, event);
+    };
     const peer = new Peer({ ...config, server, onEvent });
     const asker = config.command === "menu" ? openAsker() : undefined;
     // A person at a terminal sees the position in the queue and has Ctrl+C; a script is told to come back.
@@ -80,8 +119,12 @@ async function main(config: PeerConfig): Promise<never> {
     const policy = { only, maxWaitSeconds: config.maxWaitSeconds ?? patience };
     if (asker?.interactive) report.showStanding();
     const session: Session = { peer, report, life, server, policy, isWide };
-    let code = 0;
-    if (config.command !== "menu")
+    const opened = pageOf(config, peer, session);
+    page = opened;
+    let code: number = EXIT.done;
+    if (config.guests && !(await invite(opened, report, config.host))) code = EXIT.failed;
+    else if (config.command === "web") code = await web(session, opened, config);
+    else if (config.command !== "menu")
       code = await runTask(session, config.command === "get" ? { ...config, from: from || undefined } : config);
     else if (asker) {
       const offered = defaultFolder();
@@ -89,13 +132,26 @@ async function main(config: PeerConfig): Promise<never> {
         folderFault: (folder: string) => chosenFault(folder, offered),
         defaultFolder: offered,
       };
-      const isWell = await runMenu({ ...session, ...folders, asker, given: config, ready: output.ready });
+      const openPage = () => void showPage(opened, report, true);
+      const isWell = await runMenu({ ...session, ...folders, asker, given: config, ready: output.ready, openPage });
       // A script is told by the code; a person has seen what failed, and gone on.
       if (!isWell && !asker.interactive) code = EXIT.failed;
     }
+    opened.close();
     await Promise.race([peer.leave(), Bun.sleep(LEAVE_MS_MAX)]);
     return code;
   });
+}
+
+/** Compares a folder with what was hashed before, while all else goes on. */
+async function verify(folder: string, tell: (verdict: Verdict) => void): Promise<Fault | undefined> {
+  const cache = createHashCache();
+  const hasher = createHasher({ cache, background: true });
+  const found = await verifyFolder(folder, hasher, cache);
+  if (!isFault(found)) for await (const verdict of found.verdicts) tell(verdict);
+  hasher.close();
+  cache.close();
+  return isFault(found) ? found : undefined;
 }
 
 async function hash(config: HashConfig): Promise<never> {

@@ -21,15 +21,16 @@ import { createServerLink, type ServerLink } from "./peer/server-link.ts";
 import { createPlays } from "./play/plays.ts";
 import { type Address, AS_SEEN, LOOPBACK, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
-import type { Holder, Root } from "./protocol/messages.ts";
+import type { Holder, Root, Share } from "./protocol/messages.ts";
 import { nameFlaw } from "./protocol/names.ts";
 import { decodeAddresses, decodeHolders, fitting } from "./protocol/payloads.ts";
 import { expectReply } from "./transport/caller.ts";
 import { localIp } from "./transport/route.ts";
 import { freePort } from "./transport/tcp.ts";
 import { createPartialShares } from "./upload/partial-shares.ts";
+import type { Uploading } from "./upload/responder.ts";
 import { entriesOf, entryOf } from "./upload/share-entry.ts";
-import type { UploadPolicy, UploadsEvent } from "./upload/upload-server.ts";
+import type { UploadLimits, UploadPolicy, UploadsEvent } from "./upload/upload-server.ts";
 import type { UploadThread } from "./upload/upload-thread.ts";
 
 export type { Progress, Waiting } from "./download/progress.ts";
@@ -38,6 +39,13 @@ export { resolveHost } from "./transport/route.ts";
 
 export type PeerEvent =
   | { readonly type: "server-lost" }
+  /** It is in, or has moved: where others reach it, and whether they do. The folder as the person typed it. */
+  | {
+      readonly type: "joined";
+      readonly address: Address;
+      readonly folder: string | undefined;
+      readonly reached: boolean;
+    }
   | { readonly type: "server-back"; readonly address: Address }
   /** Others can connect to us, or no longer can, as the server finds; what JOIN says of it is not repeated here. */
   | { readonly type: "reach"; readonly reached: boolean; readonly address: Address }
@@ -56,6 +64,8 @@ export type PeerEvent =
   /** How far the hashing of the folder is, once a second and at its end. */
   | ({ readonly type: "hashing" } & Hashing)
   | { readonly type: "uploaded"; readonly name: string; readonly to: Address; readonly bytes: number }
+  /** Every download that this peer is serving, once a second while one of them moves, after watchUploads. */
+  | { readonly type: "uploading"; readonly uploads: readonly Uploading[] }
   | { readonly type: "hashed"; readonly name: string; readonly root: string };
 
 /** How a download fetches: its lanes' limits, in bytes per second and in seconds without a byte that end one. */
@@ -65,6 +75,9 @@ export type DownloadPolicy = LanePolicy & {
   /** Downloads of the list that are under way at the same time. */
   readonly maxDownloads?: number | undefined;
 };
+
+/** Limits that may change while the peer runs; rates in bytes per second, undefined for none. */
+export type PeerLimits = UploadLimits & Pick<DownloadPolicy, "maxDownloadRate">;
 
 export type PeerOptions = {
   readonly server: Address;
@@ -119,8 +132,11 @@ export class Peer {
   readonly downloads: Downloads;
   readonly #offers = createPartialShares((request) => void this.#link.call(request));
 
+  #policy: { readonly uploads: UploadPolicy; readonly downloads: DownloadPolicy };
+
   constructor(options: PeerOptions) {
     this.#options = options;
+    this.#policy = { uploads: options.uploads, downloads: options.downloads ?? {} };
     const { env = SYSTEM } = options;
     this.#env = env;
     this.#plays = createPlays({
@@ -240,6 +256,8 @@ export class Peer {
     this.#offers.renew(); // a JOIN leaves the server with nothing but what it carries
     for (const held of news) void this.#announce(library, held);
     void library.hashAll();
+    const { address, reached } = entered;
+    this.#options.onEvent({ type: "joined", address, folder: typed, reached });
     return { ...entered, names: library.names() };
   }
 
@@ -261,9 +279,7 @@ export class Peer {
 
   /** SPEC 5.a: uploads have a thread of their own, so that other peers are answered whatever this one is doing. */
   #uploadThread(): UploadThread {
-    this.#uploads ??= this.#env.startUploadThread(this.#options.uploads, this.#key, (event) =>
-      this.#hearUploads(event),
-    );
+    this.#uploads ??= this.#env.startUploadThread(this.#policy.uploads, this.#key, (event) => this.#hearUploads(event));
     return this.#uploads;
   }
 
@@ -288,10 +304,34 @@ export class Peer {
     return findWords(this.#link, words, most);
   }
 
+  /** What is shared now, as the server is told. */
+  files(): readonly Share[] {
+    return [...(this.#membership?.library.shares() ?? [])];
+  }
+
+  /** Other limits from now on: uploads under way obey them at once, downloads from their next start on. */
+  setLimits({ maxDownloadRate, ...uploads }: PeerLimits): void {
+    this.#policy = {
+      uploads: { ...this.#policy.uploads, ...uploads },
+      downloads: { ...this.#policy.downloads, maxDownloadRate },
+    };
+    this.#uploads?.setLimits(uploads);
+  }
+
+  /** From now on `uploading` is told. */
+  watchUploads(): void {
+    this.#uploadThread().watch();
+  }
+
+  /** Serves guests' browsers there, under a path that begins with `token`. The port that was taken; faults as those of listen. */
+  openGuests(at: Address, token: string): Promise<Address | Fault> {
+    return this.#uploadThread().openGuests(at, token);
+  }
+
   /** SPEC 5.f, 5.h: the file from that peer into our own folder, verified; then UPDATE by itself. */
   async download(from: Address, request: DownloadRequest = {}): Promise<Done | Fault> {
     const env = this.#env;
-    const { downloads = {} } = this.#options;
+    const { downloads } = this.#policy;
     const membership = this.#membership;
     const uploads = this.#uploads;
     if (membership?.typed === undefined || uploads === undefined)
@@ -448,7 +488,8 @@ export class Peer {
   #hearUploads(event: UploadsEvent): void {
     const library = this.#membership?.library;
     if (event.type === "damaged") return this.#damage.hear(event.name, event.index, event.from.ip);
-    if (event.type === "uploaded") this.#options.onEvent(event);
+    if (event.type === "uploaded" || event.type === "uploading") this.#options.onEvent(event);
+    if (event.type === "uploading") return;
     if (event.type === "wanted") library?.want(event.name);
     else void library?.doubt(event.name); // also once it was sent: its time may have been set back before
   }

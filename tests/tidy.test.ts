@@ -25,6 +25,14 @@ type SourceFile = {
 const withoutComments = (text: string): string =>
   text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(^|[^:"'`\\/])\/\/.*$/gm, "$1");
 
+/** A page stands for the scripts that it loads. */
+const scriptsOf = (path: string): string[] =>
+  path.endsWith(".html")
+    ? [...read(path).matchAll(/<script[^>]*src="([^"]+)"/g)].map(([, script = ""]) =>
+        normalize(join(dirname(path), script)),
+      )
+    : [path];
+
 function parse(path: string): SourceFile {
   const text = read(path);
   const code = withoutComments(text);
@@ -37,7 +45,7 @@ function parse(path: string): SourceFile {
   const resolve = (specifier: string) => normalize(join(dirname(path), specifier)).replaceAll("\\", "/");
   const relatives = specifiers.filter(({ specifier }) => specifier.startsWith("."));
   const values = new Set(relatives.filter(({ isType }) => !isType).map(({ specifier }) => resolve(specifier)));
-  const imports = [...new Set(relatives.map(({ specifier }) => resolve(specifier)))];
+  const imports = [...new Set(relatives.flatMap(({ specifier }) => scriptsOf(resolve(specifier))))];
   return {
     path,
     text,
@@ -61,9 +69,11 @@ const matches = (file: SourceFile, pattern: RegExp): string[] =>
 
 // Who may import whom; a layer may always import itself. A worker is the main of its own thread.
 const LAYERS: Record<string, readonly string[]> = {
-  main: ["console", "servidor", "peer", "content", "config", "version", "transport", "protocol"],
+  main: ["console", "web", "servidor", "peer", "content", "config", "version", "transport", "protocol"],
   version: [],
   console: ["protocol"],
+  // A second shell beside the console, with its texts; the part of it that runs in a browser is src/web/page/.
+  web: ["console", "protocol"],
   config: ["protocol"],
   servidor: ["catalog", "transport", "shared", "protocol"],
   peer: ["download", "upload", "play", "worker", "content", "transport", "shared", "protocol"],
@@ -79,7 +89,10 @@ const LAYERS: Record<string, readonly string[]> = {
   protocol: [],
 };
 // The console shows what these find, and calls nothing of theirs.
-const TYPES_OF: Record<string, readonly string[]> = { console: ["peer", "download", "content"] };
+const TYPES_OF: Record<string, readonly string[]> = {
+  console: ["peer", "download", "content"],
+  web: ["peer", "download"],
+};
 
 const folderOf = (path: string): string => path.split("/").slice(0, 2).join("/");
 
@@ -95,6 +108,7 @@ const MAY_TOUCH_FILES: readonly RegExp[] = [
   /^src\/content\//,
   /^src\/console\/terminal\/output\.ts$/, // the standard outputs, already open
   /^src\/transport\/tcp\.ts$/, // a socket's own descriptor, never a file's
+  /^src\/web\/page-files\.ts$/, // the page's files, inside the executable
   /^src\/catalog\/words\/words-worker\.ts$/, // SQLite in memory: no file
 ];
 const FUNCTION_LINES_MAX = 70;
@@ -110,8 +124,6 @@ const TOO_MANY_OPTIONS: readonly string[] = ["src/servidor.ts Servidor"];
 const OLD_WORDS: Readonly<Record<string, string>> = {
   departures: "closing lanes",
   fetcher: "requester",
-  guest: "upload connection",
-  guests: "upload connections",
   porch: "probe-only",
   relief: "stragglers",
   reputation: "backoff",

@@ -9,6 +9,17 @@ import { CURSOR } from "./terminal/screen.ts";
 import { showFolder } from "./text/lines.ts";
 import { asksHelp, type Stop, stopMeant } from "./words.ts";
 
+export type Choice<Option> = {
+  /** What Enter alone takes, at a terminal. */
+  readonly marked?: Option;
+  /** The answer to a request for help. */
+  readonly help?: string;
+  /** Piped lines that are no option and are passed over: answers to a command that failed before it asked. */
+  readonly unused?: number;
+  /** At a terminal, what a single key does while nothing is typed; the question stays. In capitals. */
+  readonly keys?: Readonly<Record<string, (() => void) | undefined>>;
+};
+
 export type Chooser<Option extends string> = {
   /** What the key comes to, when it comes to something. */
   press(key: string): Option | Stop | undefined;
@@ -23,7 +34,7 @@ const TYPED_CHARACTERS_MAX = 60;
 export function createChooser<Option extends string>(
   message: string,
   options: readonly Option[],
-  { marked, help = "" }: { readonly marked?: Option; readonly help?: string },
+  { marked, help = "", keys = {} }: Pick<Choice<Option>, "marked" | "help" | "keys">,
 ): Chooser<Option> {
   let at = Math.max(0, options.indexOf(marked as Option));
   let typed = "";
@@ -64,6 +75,11 @@ export function createChooser<Option extends string>(
   return {
     press(key) {
       if (key !== ENTER || typed !== "") note = "";
+      const act = typed === "" ? keys[key.toUpperCase()] : undefined;
+      if (act !== undefined) {
+        act();
+        return undefined;
+      }
       if (key === ENTER) return enter();
       if (key === UP) move(at - 1);
       else if (key === DOWN) move(at + 1);

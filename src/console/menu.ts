@@ -82,12 +82,14 @@ type Menu = Session & {
   readonly folderFault: (folder: string) => Fault | undefined;
   /** The folder that an empty answer means; folderFault makes it. */
   readonly defaultFolder: string;
+  /** Opens the page in the person's browser. */
+  readonly openPage?: () => void;
 };
 
 type Command = (typeof COMMANDS)[number];
 
 const HELP =
-  "JOIN entra na rede com uma pasta; SEARCH procura um arquivo; DOWNLOAD baixa o último procurado; sair, ou Ctrl+C, sai";
+  "JOIN entra na rede com uma pasta; SEARCH procura um arquivo; DOWNLOAD baixa o último procurado; a tecla W abre a página; sair, ou Ctrl+C, sai";
 
 /** What the menu has learnt so far. */
 type State = {
@@ -110,7 +112,12 @@ export async function runMenu(menu: Menu): Promise<boolean> {
   while (!life.leaving.aborted) {
     // A script that does not read its answers is not run ahead of.
     await life.during(menu.ready());
-    const command = await asker.choose("O que fazer?", COMMANDS, { unused, marked: state.next, help: HELP });
+    const command = await asker.choose("O que fazer?", COMMANDS, {
+      unused,
+      marked: state.next,
+      help: HELP,
+      keys: { W: menu.openPage },
+    });
     if (isStop(command) && command.stop === "back") continue;
     if (isStop(command)) return isWell && command.stop !== "refused-end";
     const outOfTurn = whyOutOfTurn(command, state, menu);

@@ -2,6 +2,7 @@
 // Invariant: `bytes` are verified and synced, and a reason is given whenever nothing moves.
 // Never: smooths or guesses.
 
+import { pieceBytesFor, pieceCount } from "../content/hashing/merkle.ts";
 import type { Address } from "../protocol/address.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { PartFile } from "./disk/part-file.ts";
@@ -30,7 +31,13 @@ export type Progress = {
   readonly etaSeconds?: number | undefined;
   readonly sources: number;
   readonly waiting?: Waiting | undefined;
+  /** What a picture of it needs, made when it is called. */
+  readonly detail?: () => ProgressDetail;
 };
+
+export type ProgressDetail = {
+  readonly pieceCount: number;
+} & ReturnType<Requester["detail"]>;
 
 const PROGRESS_MS = 250;
 /** After so long without a byte, or with the disk at one write, the reason is told. */
@@ -93,6 +100,7 @@ function look(standing: Standing): Progress {
     etaSeconds: rate > 0 && waiting === undefined ? (size - bytes) / rate : undefined,
     sources: requester.sources.length,
     waiting,
+    detail: () => ({ ...requester.detail(), pieceCount: pieceCount(size, pieceBytesFor(size)) }),
   };
 }
 

@@ -2,10 +2,10 @@
 // Invariant: a file is found by its secret path alone, and by a request that names this server as its host.
 // Never: promises fewer bytes than were asked for (players take a short answer for the end), or changes anything.
 
+import { mediaTypeOf } from "../shared/media-types.ts";
+import { rangeOf } from "../shared/range.ts";
 import type { Answer, Asked, Body } from "../transport/http.ts";
-import { mediaTypeOf } from "./media-types.ts";
 import type { PlayFile } from "./play-file.ts";
-import { rangeOf } from "./range.ts";
 
 export type PlayServerOptions = {
   /** What the Host header must be: IP and port where it listens. */

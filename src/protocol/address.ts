@@ -50,6 +50,19 @@ export function isLoopback(ip: string): boolean {
   return ip.startsWith("127.");
 }
 
+/** RFC 1918's, those that a machine gives itself (RFC 3927), and this machine's own: no router passes them on. */
+const PRIVATE: readonly Range[] = [
+  { ip: "10.0.0.0", bits: 8 },
+  { ip: "172.16.0.0", bits: 12 },
+  { ip: "192.168.0.0", bits: 16 },
+  { ip: "169.254.0.0", bits: 16 },
+  { ip: "127.0.0.0", bits: 8 },
+];
+
+export function isPrivate(ip: string): boolean {
+  return isIp(ip) && PRIVATE.some((range) => isIn(ip, range));
+}
+
 /** Addresses whose first `bits` are those of `ip`. */
 export type Range = { readonly ip: string; readonly bits: number };
 

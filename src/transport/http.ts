@@ -2,7 +2,7 @@
 // Invariant: an answer has as many bytes as it promised, or its connection breaks.
 // Never: serves a peer.
 
-import * as http from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Address } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { Listener } from "./connection.ts";
@@ -46,6 +46,38 @@ export function serveText(at: Address, pageOf: (path: string) => Page | undefine
   }
 }
 
+/** How long a connection may take to say what it wants, or may be open without asking. */
+const REQUEST_MS_MAX = 10_000;
+
+// Bun.serve would keep the head back until there are bytes, and leave the length out.
+/** Serves with node:http, whose answers keep their Content-Length whatever they are made of. Faults as those of listen. */
+export function listenHttp(
+  at: Address,
+  serve: (request: IncomingMessage, response: ServerResponse) => void,
+  connectionsMax?: number,
+): Promise<Listener | Fault> {
+  const { promise, resolve } = Promise.withResolvers<Listener | Fault>();
+  const limits = { headersTimeout: REQUEST_MS_MAX, requestTimeout: REQUEST_MS_MAX, keepAliveTimeout: REQUEST_MS_MAX };
+  const server = createServer(limits, serve);
+  if (connectionsMax !== undefined) server.maxConnections = connectionsMax;
+  server.on("error", (error) => {
+    const code = errorCode(error);
+    resolve(fault(LISTEN_FAULTS[code] ?? "HOST_UNAVAILABLE", "ours", `${at.ip}:${at.port} ${code}`));
+  });
+  server.listen(at.port, at.ip, () => {
+    const listening = server.address();
+    const port = typeof listening === "object" && listening !== null ? listening.port : at.port;
+    resolve({
+      address: { ip: at.ip, port },
+      close() {
+        server.close();
+        server.closeAllConnections();
+      },
+    });
+  });
+  return promise;
+}
+
 /** What a request says. `target` is as it came, with its query. */
 export type Asked = {
   readonly method: string;
@@ -64,34 +96,18 @@ export type Answer = {
   readonly body?: Body;
 };
 
-// Bun.serve would keep the head back until there are bytes, and leave the length out.
 /** Serves what `answerTo` says, the head at once and its body when it comes. Port 0 takes any free one; faults as those of listen. */
-export async function serveStreams(at: Address, answerTo: (asked: Asked) => Answer): Promise<Listener | Fault> {
-  const server = http.createServer((request, response) => {
+export function serveStreams(at: Address, answerTo: (asked: Asked) => Answer): Promise<Listener | Fault> {
+  return listenHttp(at, (request, response) => {
     const { method = "", url: target = "", headers } = request;
     const answer = answerTo({ method, target, header: (name) => headers[name] as string | undefined });
     response.writeHead(answer.status, { ...answer.headers, "Content-Length": answer.bytes });
     if (answer.body === undefined) response.end();
     else void sendBody(response, answer.body, answer.bytes);
   });
-  const { promise: listening, resolve } = Promise.withResolvers<Fault | undefined>();
-  server.on("error", (error) => {
-    const code = errorCode(error);
-    resolve(fault(LISTEN_FAULTS[code] ?? "HOST_UNAVAILABLE", "ours", `${at.ip}:${at.port} ${code}`));
-  });
-  server.listen(at.port, at.ip, () => resolve(undefined));
-  const failed = await listening;
-  if (failed !== undefined) return failed;
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : at.port;
-  const close = (): void => {
-    server.close();
-    server.closeAllConnections();
-  };
-  return { address: { ip: at.ip, port }, close };
 }
 
-async function sendBody(response: http.ServerResponse, body: Body, bytes: number): Promise<void> {
+async function sendBody(response: ServerResponse, body: Body, bytes: number): Promise<void> {
   let left = bytes;
   let isGone = false;
   let goOn = (): void => {};

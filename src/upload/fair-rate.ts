@@ -19,6 +19,8 @@ export type Payer = {
 
 export type FairRate = {
   payer(ip: string): Payer;
+  /** Another rate, for what waits too; undefined for none. */
+  setRate(bytesPerSecond: number | undefined): void;
 };
 
 /** What one grant is worth, and how far one that was busy may fall behind and catch up, in seconds of the rate. */
@@ -36,15 +38,17 @@ type Level = { readonly sharers: Map<string, Sharer>; time: number };
 const newLevel = (): Level => ({ sharers: new Map(), time: 0 });
 const NO_LEVEL = newLevel();
 
+/** What follows from a rate: its bucket, what one grant is worth, and how far a sharer may be behind, in bytes. */
+function paceOf(rate: number | undefined, clock: Clock) {
+  const bucket = createTokenBucket(rate, clock);
+  if (rate === undefined) return { isLimited: false, bucket, quantum: Number.MAX_SAFE_INTEGER, behind: 0 };
+  const quantum = Math.max(1, Math.floor(rate * GRANT_SECONDS));
+  return { isLimited: true, bucket, quantum, behind: rate * BEHIND_SECONDS };
+}
+
 /** `bytesPerSecond` undefined: everything may leave at once. */
 export function createFairRate(bytesPerSecond: number | undefined, clock: Clock): FairRate {
-  if (bytesPerSecond === undefined) {
-    const free: Payer = { take: (wanted) => wanted, spend() {}, settled: () => undefined, joins() {} };
-    return { payer: () => free };
-  }
-  const bucket = createTokenBucket(bytesPerSecond, clock);
-  const quantum = Math.max(1, Math.floor(bytesPerSecond * GRANT_SECONDS));
-  const behind = bytesPerSecond * BEHIND_SECONDS;
+  let pace = paceOf(bytesPerSecond, clock);
   const addresses = newLevel();
   let waiting = 0;
   let isWaiting = false;
@@ -57,7 +61,7 @@ export function createFairRate(bytesPerSecond: number | undefined, clock: Clock)
       level.sharers.set(key, sharer);
     }
     // A sharer that asked for nothing saves up nothing, but for the moment that it was busy sending.
-    if (sharer.waiting === 0) sharer.had = Math.max(sharer.had, level.time - behind);
+    if (sharer.waiting === 0) sharer.had = Math.max(sharer.had, level.time - pace.behind);
     return sharer;
   }
 
@@ -85,9 +89,9 @@ export function createFairRate(bytesPerSecond: number | undefined, clock: Clock)
       const { sharer: address, lead } = next(addresses);
       const { sharer: download } = next(address.sharers);
       const { wanted, grant } = download.asks[0] as Ask;
-      const most = Math.floor(Math.min(wanted, quantum + Math.min(lead, behind)));
-      const bytes = wanted === 0 ? 0 : bucket.take(most);
-      if (wanted === 0 ? bucket.spend(0) > 0 : bytes === 0) return later();
+      const most = Math.floor(Math.min(wanted, pace.quantum + Math.min(lead, pace.behind)));
+      const bytes = wanted === 0 ? 0 : pace.bucket.take(most);
+      if (wanted === 0 ? pace.bucket.spend(0) > 0 : bytes === 0) return later();
       addresses.time = address.had;
       address.sharers.time = download.had;
       charge(address, download, bytes);
@@ -101,7 +105,7 @@ export function createFairRate(bytesPerSecond: number | undefined, clock: Clock)
 
   function later(): void {
     isWaiting = true;
-    clock.after(bucket.waitMs(), () => {
+    clock.after(pace.bucket.waitMs(), () => {
       isWaiting = false;
       serve();
     });
@@ -114,6 +118,10 @@ export function createFairRate(bytesPerSecond: number | undefined, clock: Clock)
   let payers = 0;
 
   return {
+    setRate(rate) {
+      pace = paceOf(rate, clock);
+      serve();
+    },
     payer(ip) {
       let download = `connection ${payers++}`;
       let owes = false;
@@ -131,11 +139,12 @@ export function createFairRate(bytesPerSecond: number | undefined, clock: Clock)
           serve();
         });
       return {
-        take: ask,
+        take: (wanted) => (pace.isLimited ? ask(wanted) : wanted),
         spend(bytes) {
+          if (!pace.isLimited) return;
           const [address, of] = sharers();
           charge(address, of, bytes);
-          bucket.spend(bytes);
+          pace.bucket.spend(bytes);
           owes = true;
         },
         settled() {

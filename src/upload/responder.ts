@@ -20,7 +20,18 @@ export type UploadsEvent =
   | { readonly type: "changed"; readonly name: string }
   /** A downloader says that this piece of a whole file came wrong. */
   | { readonly type: "damaged"; readonly name: string; readonly index: number; readonly from: Address }
-  | { readonly type: "uploaded"; readonly name: string; readonly to: Address; readonly bytes: number };
+  | { readonly type: "uploaded"; readonly name: string; readonly to: Address; readonly bytes: number }
+  /** Every download that is being served, once a second while one of them moves, once watched. */
+  | { readonly type: "uploading"; readonly uploads: readonly Uploading[] };
+
+/** A download that is being served. `id` is the same from its beginning to its end. */
+export type Uploading = {
+  readonly id: string;
+  readonly name: string;
+  readonly to: Address;
+  readonly bytes: number;
+  readonly size: number;
+};
 
 /** One granted download: its slot, its file, and the connections that fetch it. */
 export type Upload = {

@@ -48,6 +48,8 @@ export type ShareIndex<Listed = unknown> = {
   removePartial(root: Root): void;
   /** Forgets every whole file. */
   clear(): void;
+  /** Every whole file. */
+  all(): IterableIterator<ShareEntry<Listed>>;
   byName(name: string): ShareEntry<Listed> | undefined;
   /** The whole file where there is one, else the download under way. */
   byRoot(root: Root): ShareEntry<Listed> | undefined;
@@ -91,6 +93,7 @@ export function createShareIndex<Listed>(open: (listed: Listed) => Promise<Reada
       names.clear();
       roots.clear();
     },
+    all: () => names.values(),
     byName: (name) => names.get(name),
     byRoot: (root) => roots.get(root) ?? partials.get(root),
     open: (entry) => open(entry.listed),

@@ -2,29 +2,40 @@
 // Invariant: a connection that waits hears of its position when it changes, and often enough to keep its own deadline away.
 // Never: decides which claim comes next; slots.ts does.
 
+import type { Address } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
 import { QUEUE_MAX, WAIT_SECONDS } from "../protocol/limits.ts";
+import type { Reply } from "../protocol/messages.ts";
 import type { Clock } from "../shared/clock.ts";
 import { type Claim, createSlots } from "./slots.ts";
-import type { UploadConnection } from "./upload-connection.ts";
+
+/** What waits for a slot: a connection, or what stands for one. */
+export type Waiter = {
+  readonly transport: { readonly remote: Address };
+  readonly gone: boolean;
+  reply(message: Reply): void;
+};
 
 export type SlotQueue = {
   /**
    * Enters a claim for the connection. BUSY when even the queue is full. `turn` resolves when it is in, or with BUSY when its
    * position in the queue goes to another address.
    */
-  enter(connection: UploadConnection): { readonly claim: Claim; readonly turn: Promise<Fault | undefined> } | Fault;
+  enter(connection: Waiter): { readonly claim: Claim; readonly turn: Promise<Fault | undefined> } | Fault;
+  /** Another number of slots. */
+  resize(maxUploads: number): void;
   /** The claim whose turn is over, because another address waits that has fewer slots. */
   overdue(): Claim | undefined;
   /** Whether anyone waits. */
   readonly isWanted: boolean;
 };
 
-type Told = { readonly connection: UploadConnection; position: number; at: number };
+type Told = { readonly connection: Waiter; position: number; at: number };
 
 const LOOK_MS = 250;
 
-export function createSlotQueue(maxUploads: number, clock: Clock): SlotQueue {
+export function createSlotQueue(slotsAtFirst: number, clock: Clock): SlotQueue {
+  let maxUploads = slotsAtFirst;
   const slots = createSlots(maxUploads, QUEUE_MAX, () => clock.now());
   const waiting = new WeakMap<Claim, Told>();
   const full = () => fault("BUSY", "ours", `all ${maxUploads} upload slots and the queue are taken`, true);
@@ -63,6 +74,10 @@ export function createSlotQueue(maxUploads: number, clock: Clock): SlotQueue {
         if (!isTelling) tellAll();
       }
       return { claim, turn };
+    },
+    resize(number) {
+      maxUploads = number;
+      slots.resize(number);
     },
     overdue: slots.overdue,
     get isWanted() {

@@ -21,6 +21,8 @@ export type Slots = {
    * free. Undefined when the queue is full and no address waits with more claims than this one would have.
    */
   enter(ip: string, events: ClaimEvents): Claim | undefined;
+  /** Another number of slots. Claims that are in stay in, also where they are more than that. */
+  resize(slots: number): void;
   /** The claim whose turn is over, because another address waits that has fewer slots. */
   overdue(): Claim | undefined;
   readonly taken: number;
@@ -33,7 +35,8 @@ type ClaimState = { readonly claim: Claim; readonly ip: string; readonly events:
 type ClaimsByIp = Map<string, ClaimState[]>;
 
 /** At most `slots` in, and `waitingMax` in the queue beside the first of each address. `now` tells milliseconds. */
-export function createSlots(slots: number, waitingMax: number, now: () => number): Slots {
+export function createSlots(slotsAtFirst: number, waitingMax: number, now: () => number): Slots {
+  let slots = slotsAtFirst;
   // A Map keeps the order of insertion: the first address is the next in turn, and goes to the end after it.
   const queues = new Map<string, ClaimState[]>();
   const holders = new Map<string, ClaimState[]>();
@@ -133,6 +136,10 @@ export function createSlots(slots: number, waitingMax: number, now: () => number
 
   return {
     enter,
+    resize(number) {
+      slots = number;
+      admit();
+    },
     overdue() {
       const next = nextIp();
       return next === undefined ? undefined : overdueFor(next, queues, holders, now());

@@ -17,12 +17,12 @@ import { type Clock, every } from "../shared/clock.ts";
 import { createConnectionLimit } from "../shared/connection-limit.ts";
 import type { Connection, Handlers } from "../transport/connection.ts";
 import { createEviction, type Eviction, UNASKED } from "./eviction.ts";
-import { createFairRate } from "./fair-rate.ts";
+import { createFairRate, type FairRate } from "./fair-rate.ts";
 import { createMinRate } from "./min-rate.ts";
 import { createProbeOnly } from "./probe-only.ts";
-import { createResponder, type Upload, type UploadsEvent, wireFault } from "./responder.ts";
+import { createResponder, type Upload, type Uploading, type UploadsEvent, wireFault } from "./responder.ts";
 import type { MaybeLater, ReadableFile, ShareEntry, ShareIndex } from "./share-index.ts";
-import { createSlotQueue } from "./slot-queue.ts";
+import { createSlotQueue, type SlotQueue } from "./slot-queue.ts";
 import type { Claim } from "./slots.ts";
 import { createUploadConnection, type UploadConnection } from "./upload-connection.ts";
 
@@ -57,9 +57,18 @@ type Conversation = { readonly since: number; state: PeerState; upload: Upload |
 
 const SWEEP_MS = 1000;
 
+export type UploadLimits = Pick<UploadPolicy, "maxUploads" | "maxUploadRate">;
+
 export type UploadServer = {
   /** What the listener calls for each connection. */
   accept(transport: Connection): Handlers;
+  /** Another number of slots, and another rate; uploads under way go on. */
+  setLimits(limits: UploadLimits): void;
+  /** What guests need to count as downloaders do. */
+  readonly queue: SlotQueue;
+  readonly rates: FairRate;
+  /** From now on `uploading` is told whenever something has been sent. */
+  watch(): void;
   /** Ends every upload. */
   close(): void;
 };
@@ -159,11 +168,22 @@ export function createUploadServer(options: UploadServerOptions): UploadServer {
     }
     for (const { connections, why } of grants.verdicts(now))
       for (const connection of connections) expel(connection, why);
+    tellUploads?.();
   }
+  let tellUploads: (() => void) | undefined;
   const stopSweep = every(clock, SWEEP_MS, sweep);
 
   return {
     accept,
+    queue: grants.queue,
+    rates,
+    setLimits(limits) {
+      grants.setLimits(limits);
+      rates.setRate(limits.maxUploadRate);
+    },
+    watch() {
+      tellUploads ??= createUploadsTeller(grants.list, onEvent);
+    },
     close() {
       stopSweep();
       for (const connection of [...conversations.keys()]) connection.transport.destroy();
@@ -185,21 +205,45 @@ function lastOfLargest(
 
 type Granted = Upload & { readonly control: UploadConnection; readonly eviction: Eviction };
 
+/** What our own limit leaves to each download of `ip`; `ips`: the address of every download. */
+function fairShareOf(ip: string, rate: number | undefined, ips: readonly string[]): number {
+  if (rate === undefined) return Number.POSITIVE_INFINITY;
+  const own = Math.max(1, ips.filter((one) => one === ip).length);
+  return rate / Math.max(1, new Set(ips).size) / own;
+}
+
+/** Part of the ticket names a download, and opens nothing. */
+function uploadingOf({ ticket, entry, control, sent }: Granted): Uploading {
+  const { name, size } = entry.share;
+  return { id: ticket.slice(0, 8), name, to: control.transport.remote, bytes: sent, size };
+}
+
+/** Tells what is served now; nothing while nothing of it moves. */
+function createUploadsTeller(list: () => readonly Uploading[], onEvent: (event: UploadsEvent) => void): () => void {
+  let told = "[]";
+  return () => {
+    const uploads = list();
+    const seen = JSON.stringify(uploads);
+    if (seen !== told) onEvent({ type: "uploading", uploads });
+    told = seen;
+  };
+}
+
 /** The downloads that have a slot, by ticket, and which of them are to give it up. */
 function createGrants(
-  { shares, clock, newTicket, policy, onEvent }: UploadServerOptions,
+  { shares, clock, newTicket, policy: first, onEvent }: UploadServerOptions,
   conversations: ReadonlyMap<UploadConnection, Conversation>,
 ) {
+  let policy = first;
   const uploads = new Map<string, Granted>();
   const queue = createSlotQueue(policy.maxUploads, clock);
 
-  /** What our own limit leaves to each download of `ip`. */
-  function fairShare(ip: string): number {
-    if (policy.maxUploadRate === undefined) return Number.POSITIVE_INFINITY;
-    const ips = [...uploads.values()].map(({ control }) => control.transport.remote.ip);
-    const own = Math.max(1, ips.filter((one) => one === ip).length);
-    return policy.maxUploadRate / Math.max(1, new Set(ips).size) / own;
-  }
+  const fairShare = (ip: string): number =>
+    fairShareOf(
+      ip,
+      policy.maxUploadRate,
+      [...uploads.values()].map(({ control }) => control.transport.remote.ip),
+    );
 
   /** Grants the entry that `find` finds, once there is a slot. */
   async function grant(
@@ -235,19 +279,9 @@ function createGrants(
     const ticket = newTicket();
     const now = clock.now();
     const { ip } = connection.transport.remote;
-    const upload = {
-      ticket,
-      entry,
-      file,
-      control: connection,
-      connections: new Set([connection]),
-      minRate: createMinRate(now, () => fairShare(ip), policy.minUploadRate),
-      eviction: createEviction(),
-      sent: 0,
-      movedAt: now,
-      hasLayer: false,
-      damaged: 0,
-    };
+    const minRate = createMinRate(now, () => fairShare(ip), policy.minUploadRate);
+    const begun = { connections: new Set([connection]), sent: 0, movedAt: now, hasLayer: false, damaged: 0 };
+    const upload = { ticket, entry, file, control: connection, minRate, eviction: createEviction(), ...begun };
     conversation.upload = upload;
     uploads.set(ticket, upload);
     connection.joins(ticket);
@@ -303,5 +337,16 @@ function createGrants(
     });
   }
 
-  return { grant, openLane, leave, verdicts };
+  return {
+    grant,
+    openLane,
+    leave,
+    verdicts,
+    queue,
+    setLimits(limits: UploadLimits) {
+      policy = { ...policy, ...limits };
+      queue.resize(limits.maxUploads);
+    },
+    list: (): Uploading[] => [...uploads.values()].map(uploadingOf),
+  };
 }

@@ -6,7 +6,7 @@ import type { Address } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
 import type { Root } from "../protocol/messages.ts";
 import type { ShareEntry } from "./share-index.ts";
-import type { UploadPolicy, UploadsEvent } from "./upload-server.ts";
+import type { UploadLimits, UploadPolicy, UploadsEvent } from "./upload-server.ts";
 import type { Listed, UploadMessage, UploadReport } from "./upload-worker.ts";
 
 export type UploadThread = {
@@ -25,6 +25,11 @@ export type UploadThread = {
    * fault when the address before had to be left for the new one and could not be taken again.
    */
   settle(keep: boolean): Promise<Fault | undefined>;
+  setLimits(limits: UploadLimits): void;
+  /** From now on `uploading` is told. */
+  watch(): void;
+  /** Serves guests there, under a secret path; the port that was taken. Faults as those of listen. */
+  openGuests(at: Address, token: string): Promise<Address | Fault>;
   /** Resolves once no peer can connect any more. */
   close(): Promise<void>;
 };
@@ -38,12 +43,14 @@ export function startUploadThread(
   const worker = new Worker(new URL("./upload-worker.ts", import.meta.url).href);
   const closed = Promise.withResolvers<void>();
   const asked: ((result: Address | Fault) => void)[] = [];
+  const inviting: ((result: Address | Fault) => void)[] = [];
   const settling: ((result: Fault | undefined) => void)[] = [];
   const post = (message: UploadMessage) => worker.postMessage(message);
   worker.onmessage = ({ data: message }: MessageEvent<UploadReport>) => {
     if (message.type === "closed") closed.resolve();
     else if (message.type === "listening") asked.shift()?.(message.result);
     else if (message.type === "settled") settling.shift()?.(message.result);
+    else if (message.type === "guests") inviting.shift()?.(message.result);
     else onEvent(message);
   };
   worker.onerror = (event) => {
@@ -69,6 +76,14 @@ export function startUploadThread(
       const { promise, resolve } = Promise.withResolvers<Fault | undefined>();
       settling.push(resolve);
       post({ type: "settle", keep });
+      return promise;
+    },
+    setLimits: (limits) => post({ type: "limits", limits }),
+    watch: () => post({ type: "watch" }),
+    openGuests(at, token) {
+      const { promise, resolve } = Promise.withResolvers<Address | Fault>();
+      inviting.push(resolve);
+      post({ type: "guests", at, token });
       return promise;
     },
     close() {

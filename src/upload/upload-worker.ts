@@ -6,15 +6,23 @@ import { randomBytes } from "node:crypto";
 import type { PartOf } from "../content/part-workspace.ts";
 import { readable } from "../content/positioned-io.ts";
 import { openPart, openShare, type Stamp } from "../content/safe-files.ts";
-import type { Address } from "../protocol/address.ts";
+import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Root } from "../protocol/messages.ts";
 import { systemClock } from "../shared/clock.ts";
 import { nextDescriptor, SCARCE_FROM } from "../transport/descriptors.ts";
+import { listenHttp } from "../transport/http.ts";
 import { createMovableListener } from "../transport/listener-move.ts";
 import { listen } from "../transport/tcp.ts";
+import { createGuestServer } from "./guests/guests.ts";
 import { createShareIndex, type ShareEntry } from "./share-index.ts";
-import { createUploadServer, type UploadPolicy, type UploadServer, type UploadsEvent } from "./upload-server.ts";
+import {
+  createUploadServer,
+  type UploadLimits,
+  type UploadPolicy,
+  type UploadServer,
+  type UploadsEvent,
+} from "./upload-server.ts";
 
 /** Where a shared file lies: what opens it again. */
 export type Listed = (Stamp & { readonly folder: string; readonly file: string }) | PartOf;
@@ -29,6 +37,12 @@ export type UploadMessage =
   /** A download under way has verified these pieces; it was put before. */
   | { readonly type: "have"; readonly root: Root; readonly indexes: readonly number[] }
   | { readonly type: "removePartial"; readonly root: Root }
+  /** Another number of slots, and another rate. */
+  | { readonly type: "limits"; readonly limits: UploadLimits }
+  /** Tells what is being served, from now on. */
+  | { readonly type: "watch" }
+  /** Serves guests there, under a path that begins with `token`. */
+  | { readonly type: "guests"; readonly at: Address; readonly token: string }
   | { readonly type: "close" };
 
 /** Uploads -> main thread. */
@@ -36,7 +50,8 @@ export type UploadReport =
   | UploadsEvent
   | { readonly type: "closed" }
   | { readonly type: "listening"; readonly result: Address | Fault }
-  | { readonly type: "settled"; readonly result: Fault | undefined };
+  | { readonly type: "settled"; readonly result: Fault | undefined }
+  | { readonly type: "guests"; readonly result: Address | Fault };
 
 declare const self: Worker & { onmessage: (event: MessageEvent<UploadMessage>) => void };
 
@@ -49,6 +64,7 @@ const shares = createShareIndex<Listed>(async (listed) => {
   return isFault(file) ? file : readable(file);
 });
 let uploads: UploadServer | undefined;
+let isRejecting = false;
 const listeners = createMovableListener((at) =>
   listen(at, (connection) => (uploads as UploadServer).accept(connection)),
 );
@@ -62,9 +78,37 @@ function connectionsFor(maxUploads: number): number {
   return Math.max(2, Math.floor(free / 2), free - maxUploads);
 }
 
+/** Of all guests together; a browser has six of them. */
+const GUEST_CONNECTIONS_MAX = 256;
+let closeGuests = (): void => {};
+
+async function openGuests({ at, token }: { readonly at: Address; readonly token: string }): Promise<Address | Fault> {
+  const { queue, rates } = uploads as UploadServer;
+  let host = "";
+  const guests = createGuestServer({
+    shares,
+    queue,
+    rates,
+    clock: systemClock,
+    token,
+    host: () => host,
+    rejectAll: isRejecting,
+    onEvent: report,
+  });
+  const listener = await listenHttp(at, guests.serve, GUEST_CONNECTIONS_MAX);
+  if (isFault(listener)) return listener;
+  host = formatAddress(listener.address);
+  closeGuests = () => {
+    listener.close();
+    guests.close();
+  };
+  return listener.address;
+}
+
 self.onmessage = ({ data: message }) => {
   switch (message.type) {
     case "start":
+      isRejecting = message.policy.rejectAll;
       uploads = createUploadServer({
         shares,
         clock: systemClock,
@@ -94,8 +138,18 @@ self.onmessage = ({ data: message }) => {
     case "removePartial":
       shares.removePartial(message.root);
       return;
+    case "limits":
+      uploads?.setLimits(message.limits);
+      return;
+    case "watch":
+      uploads?.watch();
+      return;
+    case "guests":
+      void openGuests(message).then((result) => report({ type: "guests", result }));
+      return;
     case "close":
       listeners.close();
+      closeGuests();
       uploads?.close();
       report({ type: "closed" });
   }

@@ -294,6 +294,9 @@ function uploadThreadOf(
     removePartial: (root) => later(() => index.removePartial(root)),
     listen: (at) => ask(() => door.take(at)),
     settle: (keep) => ask(() => door.settle(keep)),
+    setLimits: (limits) => later(() => uploads.setLimits(limits)),
+    watch: () => later(() => uploads.watch()),
+    openGuests: async () => fault("UNAVAILABLE", "ours", "no browsers in a simulation"),
     close: () =>
       ask(() => {
         door.close();

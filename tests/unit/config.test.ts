@@ -25,6 +25,8 @@ describe("the peer's command line", () => {
       hashRate: undefined,
       only: false,
       maxWaitSeconds: undefined,
+      webPort: 0,
+      guests: false,
     });
   });
 

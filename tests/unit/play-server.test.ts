@@ -2,12 +2,12 @@
 
 import { afterAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { mediaTypeOf } from "../../src/play/media-types.ts";
 import { createPlayFile } from "../../src/play/play-file.ts";
 import { createPlayServer } from "../../src/play/play-server.ts";
-import { rangeOf } from "../../src/play/range.ts";
 import { createBitfield } from "../../src/shared/bitfield.ts";
 import { systemClock } from "../../src/shared/clock.ts";
+import { mediaTypeOf } from "../../src/shared/media-types.ts";
+import { rangeOf } from "../../src/shared/range.ts";
 import { serveStreams } from "../../src/transport/http.ts";
 import { good } from "../support/good.ts";
 import { until } from "../support/until.ts";

@@ -4,7 +4,7 @@
 
 import { PassThrough, type Writable } from "node:stream";
 import { text } from "@clack/prompts";
-import { type Chooser, createChooser } from "../chooser.ts";
+import { type Choice, type Chooser, createChooser } from "../chooser.ts";
 import { type Complaint, complaintText } from "../text/complaints.ts";
 import { showFolder } from "../text/lines.ts";
 import { type Stop, stopMeant } from "../words.ts";
@@ -39,15 +39,6 @@ export type Asker = {
   idle(help: string): Promise<Stop>;
   /** Takes away what is being asked, which then stops with "leave", and gives the input back. */
   close(): void;
-};
-
-export type Choice<Option> = {
-  /** What Enter alone takes, at a terminal. */
-  readonly marked?: Option;
-  /** The answer to a request for help. */
-  readonly help?: string;
-  /** Piped lines that are no option and are passed over: answers to a command that failed before it asked. */
-  readonly unused?: number;
 };
 
 type Common = { input: PassThrough; output: Writable; signal: AbortSignal; withGuide: false };

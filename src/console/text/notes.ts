@@ -41,6 +41,16 @@ export function hereNote(name: string, folder: string): string {
   return `aviso: o arquivo ${showFile(name)} já está na pasta ${showFolder(folder)}, com o mesmo conteúdo [HERE]`;
 }
 
+/** One line with the page's address, which opens all that this peer does. */
+export function pageNote(url: string): string {
+  return `aviso: a página deste peer está em ${url} [PAGE]; o endereço é só seu`;
+}
+
+/** One line with the address that guests open. */
+export function guestsNote(url: string): string {
+  return `aviso: convidados na mesma rede veem e baixam o que você compartilha em ${url} [GUESTS]; a conexão não é cifrada`;
+}
+
 /** One line under `shown` contents, of `more` others that were counted. */
 export function moreNote(shown: number, more: number, isCut: boolean): string {
   const others = `há ${isCut ? "pelo menos " : ""}mais ${more} ${more === 1 ? "conteúdo" : "conteúdos"}`;

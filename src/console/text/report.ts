@@ -17,7 +17,18 @@ import type { Screen } from "../terminal/screen.ts";
 import { type Complaint, complaintOf, complaintText, type Subject, serverLostComplaint } from "./complaints.ts";
 import { fileLine, verdictLine } from "./hash-lines.ts";
 import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine } from "./lines.ts";
-import { backNote, hereNote, liarNote, localNote, moreNote, noteText, reachNote, returnedNote } from "./notes.ts";
+import {
+  backNote,
+  guestsNote,
+  hereNote,
+  liarNote,
+  localNote,
+  moreNote,
+  noteText,
+  pageNote,
+  reachNote,
+  returnedNote,
+} from "./notes.ts";
 
 export type Report = {
   /** From now on the quiet line says how things stand: the keyboard is ours, so that nothing is echoed into it. */
@@ -55,6 +66,10 @@ export type Report = {
   /** One result of `hash`, and of `hash --verify`. */
   file(file: HashedFile): void;
   verdict(verdict: Verdict): void;
+  /** The page is at this address, which is for this person alone. */
+  page(url: string): void;
+  /** The page for guests is at this address; `code` is the same for a camera, in lines of a terminal. */
+  guests(url: string, code: readonly string[]): void;
   failed(fault: Fault, subject?: Subject): void;
   complain(complaint: Complaint): void;
   /** All goes on, and the person should know. */
@@ -175,6 +190,11 @@ export function createReport(options: ReportOptions): Report {
     uploaded: () => {},
     file: (file) => say(fileLine(file)),
     verdict: (verdict) => say(verdictLine(verdict)),
+    page: (url) => warn(pageNote(url)),
+    guests(url, code) {
+      if (options.errIsTerminal) screen.above(() => output.err(`${code.join("\n")}\n`));
+      warn(guestsNote(url));
+    },
     failed(fault, subject) {
       const complaint = complaintOf(fault, subject);
       warn(fault.fault === "CANCELLED" ? noteText(complaint) : complaintText(complaint));
@@ -209,6 +229,8 @@ export function createReport(options: ReportOptions): Report {
  *   {"event":"hashed","name":"aula1.mp4","path":"videos/aula1.mp4","size":2,"root":"09f0…","pieceBytes":262144}   (hash)
  *   {"event":"verified","name":"aula1.mp4","verdict":"ok","root":"09f0…"}       (hash --verify)
  *     verdict: ok, changed, new, damaged (with "pieces":[0,7], from 0) or unread (with "code", without root)
+ *   {"event":"page","url":"http://127.0.0.1:40123/#…"}                       the page; what stands behind # is its key
+ *   {"event":"guests","url":"http://192.168.0.11:40124/…/"}                  the page for guests, on the local network
  *   {"event":"warning","code":"WIDE_FOLDER","message":"a pasta…","hint":"use…"}   all goes on
  *   {"event":"error","code":"NO_SOURCE","message":"nenhum peer tem…","hint":"confira…"}
  */
@@ -301,6 +323,14 @@ export function createJsonReport(options: ReportOptions): Report {
       if (found.verdict !== "unread") return tell("verified", found);
       const { fault, ...verdict } = found;
       tell("verified", { ...verdict, code: fault.fault });
+    },
+    page(url) {
+      tell("page", { url });
+      people.page(url);
+    },
+    guests(url, code) {
+      tell("guests", { url });
+      people.guests(url, code);
     },
     failed(fault, subject) {
       if (fault.fault !== "CANCELLED") return complain(complaintOf(fault, subject));

@@ -3,7 +3,7 @@
 // Never: orders a piece from a source that does not have it, or from two at once.
 
 import { pieceCount } from "../../content/hashing/merkle.ts";
-import { hasBit } from "../../shared/bitfield.ts";
+import { createBitfield, hasBit, setBit } from "../../shared/bitfield.ts";
 import type { Order } from "../lanes/piece-writer.ts";
 import { createPartialPieces, EARLIER_RUN } from "./partial-pieces.ts";
 import { createPartition } from "./piece-partition.ts";
@@ -65,6 +65,8 @@ export type PiecePicker = {
   /** Of every piece but the last, which may be shorter. */
   readonly pieceBytes: number;
   readonly keptBytes: number;
+  /** The pieces that are kept, as bits. */
+  keptPieces(): Uint8Array;
   /** Pieces that are not whole, and how many bytes of each are there, from its beginning on; all of them together. */
   beginnings(): Iterable<readonly [index: number, bytes: number]>;
   readonly begunBytes: number;
@@ -74,6 +76,14 @@ export type PiecePicker = {
   /** Every piece is at least on the disk, synced or not. */
   readonly allArrived: boolean;
 };
+
+function bitsWhere(states: Uint8Array, state: number): Uint8Array {
+  const bits = createBitfield(states.length);
+  states.forEach((one, index) => {
+    if (one === state) setBit(bits, index);
+  });
+  return bits;
+}
 
 /** In a larger file, what is fetched twice at the beginning is little, and a disk is written faster in order. */
 const SHUFFLED_PIECES_MAX = 1000;
@@ -188,6 +198,7 @@ export function createPiecePicker(size: number, pieceBytes: number, random: () =
       return begun.bytes;
     },
     pieceBytes,
+    keptPieces: () => bitsWhere(states, KEPT),
     get keptBytes() {
       return keptBytes;
     },

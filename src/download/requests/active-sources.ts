@@ -25,6 +25,9 @@ export type Active = {
 /** A lane at work, and the bytes that it has brought. */
 export type Working = { readonly lane: Lane; readonly window: RequestWindow; bytes: number };
 
+/** How much came from a source. */
+export type Brought = { readonly address: Address; readonly bytes: number };
+
 export type ActiveSources = {
   /** Undefined when it is there already, or after the end. */
   add(source: Source, available: Available): Active | undefined;
@@ -33,6 +36,7 @@ export type ActiveSources = {
   /** Removes all of them, and none is added any more. */
   end(): Active[];
   at(address: Address): Active | undefined;
+  brought(): readonly Brought[];
   all(): Active[];
   /** Those that are still downloading it themselves; `idle` says that nothing is on order there. */
   partials(): { readonly source: Source; readonly idle: boolean }[];
@@ -66,6 +70,7 @@ export function createActiveSources(): ActiveSources {
     },
     at: (address) => entries.get(formatAddress(address)),
     all,
+    brought: () => all().map(({ source, bytes }) => ({ address: source.address, bytes })),
     partials: () =>
       all().flatMap(({ source, available, lanes }) =>
         available === "all" ? [] : [{ source, idle: [...lanes.values()].every(({ window }) => window.ordered === 0) }],

@@ -8,7 +8,7 @@ import { BLOCK_BYTES } from "../../protocol/limits.ts";
 import type { Source } from "../peers/source.ts";
 import type { Available, LaneId } from "../pieces/piece-picker.ts";
 import type { Verifier } from "../pieces/verifier.ts";
-import { type Active, createActiveSources, type Working } from "./active-sources.ts";
+import { type Active, type Brought, createActiveSources, type Working } from "./active-sources.ts";
 import { createIncomingPieces } from "./incoming-pieces.ts";
 import { createSourceLanes, type SourceLanesOptions } from "./source-lanes.ts";
 import { takeOverStragglers } from "./stragglers.ts";
@@ -44,6 +44,8 @@ export type Requester = {
   /** Leaves every source, without a word to onSourceLost; resolves when no lane writes any more. */
   stop(): Promise<void>;
   readonly keptBytes: number;
+  /** How many bytes came from each source at work; which pieces are kept, as bits. */
+  detail(): { readonly brought: readonly Brought[]; readonly pieces: Uint8Array };
   /** Of pieces that are not whole. */
   readonly begunBytes: number;
   /** How many pieces were wrong so far. */
@@ -65,13 +67,8 @@ export function createRequester(options: RequesterOptions): Requester {
   const incoming = createIncomingPieces(picker, verifier, partFile, clock);
   const lanes = createSourceLanes(options, active, incoming, { arrived, wrong, over: laneOver });
   // Where our own limit is what holds us up, no lane is slow.
-  const isHeldUp = () => meter.rate() > maxDownloadRate / 2;
-  const stopTakingOver = takeOverStragglers(
-    clock,
-    () => (isHeldUp() ? [] : active.all()),
-    picker.canTakeOver,
-    closeStraggler,
-  );
+  const judged = () => (meter.rate() > maxDownloadRate / 2 ? [] : active.all());
+  const stopTakingOver = takeOverStragglers(clock, judged, picker.canTakeOver, closeStraggler);
 
   function addSource(source: Source, available: Available): void {
     const entry = active.add(source, available);
@@ -165,6 +162,7 @@ export function createRequester(options: RequesterOptions): Requester {
     get keptBytes() {
       return picker.keptBytes;
     },
+    detail: () => ({ brought: active.brought(), pieces: picker.keptPieces() }),
     get begunBytes() {
       return picker.begunBytes;
     },

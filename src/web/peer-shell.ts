@@ -1,0 +1,185 @@
+// The peer as the page uses it: each operation is one call, and what the peer tells becomes what pages hear.
+// Invariant: the standing is made of the peer's own events and of JOIN's answer.
+// Never: holds logic of a download, a share or the network.
+
+import { complaintOf } from "../console/text/complaints.ts";
+import type { JoinAt } from "../peer/requests.ts";
+import type { Peer, PeerEvent } from "../peer.ts";
+import { type Address, formatAddress, parseAddress } from "../protocol/address.ts";
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import type { Change, Limits, Operations, Standing, Upload } from "./contract.ts";
+import { createDownloads } from "./page-downloads.ts";
+import type { Shell } from "./shell.ts";
+
+export type ShellPeer = Pick<Peer, "search" | "find" | "download" | "play" | "files" | "setLimits">;
+
+export type PeerShellOptions = {
+  readonly peer: ShellPeer;
+  readonly server: Address;
+  readonly version: string;
+  readonly limits: Limits;
+  /** Joins and tells it; a fault has been told too. */
+  readonly join: (at: JoinAt) => Promise<Address | Fault>;
+  /** Compares the folder with what was hashed before; each verdict is told. */
+  readonly verify: (folder: string) => Promise<Fault | undefined>;
+  /** A download is done. */
+  readonly onDone: (name: string, folder: string, bytes: number) => void;
+};
+
+export type PeerShell = Shell & {
+  /** What the peer tells. */
+  hear(event: PeerEvent): void;
+  /** The page for guests is open there. */
+  invited(url: string): void;
+};
+
+/** The standing and the uploads as the peer told them last, and those who hear of changes. */
+function createTold(server: string) {
+  const listeners = new Set<(change: Change) => void>();
+  let standing: Standing = { server, away: false };
+  let uploads: readonly Upload[] = [];
+  let self: Address | undefined;
+
+  const tell = (change: Change): void => {
+    for (const listener of listeners) listener(change);
+  };
+  function stand(changes: Partial<Standing>): void {
+    standing = { ...standing, ...changes };
+    tell({ event: "standing", standing });
+  }
+
+  return {
+    tell,
+    stand,
+    subscribe(listener: (change: Change) => void) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    self: () => self,
+    standing: () => standing,
+    uploads: () => uploads,
+    hear(event: PeerEvent): void {
+      if (event.type === "joined") {
+        const { address, folder, reached } = event;
+        self = address;
+        stand({ address: formatAddress(address), folder, reached, away: false });
+      }
+      if (event.type === "server-lost") stand({ away: true });
+      if (event.type === "server-back") stand({ away: false, address: formatAddress(event.address) });
+      if (event.type === "reach") stand({ reached: event.reached });
+      if (event.type === "hashing") {
+        const { type: _, ...hashing } = event;
+        stand({ hashing });
+      }
+      if (event.type !== "uploading") return;
+      uploads = event.uploads.map((one) => ({ ...one, to: formatAddress(one.to) }));
+      tell({ event: "uploads", uploads });
+    },
+  };
+}
+
+/** What is asked of the network and of the folder. */
+function createQuestions(peer: ShellPeer) {
+  return {
+    async search({ name }: Operations["search"]["in"]) {
+      const peers = await peer.search(name);
+      return isFault(peers) ? peers : { peers: peers.map(formatAddress) };
+    },
+    async find({ words, limit = 0 }: Operations["find"]["in"]) {
+      const found = await peer.find(words, limit);
+      if (isFault(found)) return found;
+      const contents = found.found.map(({ name, size, root, sources }) => ({
+        name,
+        size,
+        root: root ?? null,
+        sources,
+      }));
+      return { contents, more: found.more, isCut: found.isCut };
+    },
+    async files({ offset = 0, count = 0, filter = "" }: Operations["files"]["in"]) {
+      const wanted = filter.normalize("NFC").toLowerCase();
+      const all = peer.files().filter(({ name }) => name.toLowerCase().includes(wanted));
+      all.sort((a, b) => a.name.localeCompare(b.name));
+      const files = all
+        .slice(offset, offset + count)
+        .map(({ name, size, root }) => ({ name, size, root: root ?? null }));
+      return { files, total: all.length };
+    },
+  };
+}
+
+export function createPeerShell(options: PeerShellOptions): PeerShell {
+  const { peer, server, version } = options;
+  const told = createTold(formatAddress(server));
+  const { tell, standing } = told;
+  let { limits } = options;
+  let isVerifying = false;
+  const downloads = createDownloads({
+    peer,
+    self: told.self,
+    most: limits.maxDownloads,
+    complaint: (why, name) => complaintOf(why, { name, folder: standing().folder }),
+    onChange: (download) => tell({ event: "download", download }),
+    onRemoved: (name) => tell({ event: "download-removed", name }),
+    onDone: options.onDone,
+  });
+  const answered = async (refused: Fault | undefined): Promise<object | Fault> => refused ?? {};
+
+  async function start({ name, from }: Operations["start"]["in"]): Promise<object | Fault> {
+    const source = from === undefined ? undefined : parseAddress(from);
+    if (isFault(source)) return source;
+    if (standing().folder === undefined) return fault("NOT_JOINED", "ours");
+    return downloads.start(name, source) ?? {};
+  }
+
+  async function setLimits(given: Operations["limits"]["in"]): Promise<Limits> {
+    const before = limits;
+    const entries = Object.entries(given).map(([name, value]) => [name, value ?? undefined]);
+    limits = { ...limits, ...Object.fromEntries(entries) };
+    const { maxUploads, maxUploadRate, maxDownloadRate, maxDownloads } = limits;
+    peer.setLimits({ maxUploads, maxUploadRate, maxDownloadRate });
+    downloads.setMost(maxDownloads);
+    if (maxDownloadRate !== before.maxDownloadRate) downloads.restart();
+    tell({ event: "limits", limits });
+    return limits;
+  }
+
+  async function verify(): Promise<object | Fault> {
+    const { folder } = standing();
+    if (folder === undefined) return fault("NOT_JOINED", "ours");
+    if (isVerifying) return fault("BUSY", "ours");
+    isVerifying = true;
+    const failed = await options.verify(folder);
+    isVerifying = false;
+    return failed ?? {};
+  }
+
+  return {
+    state: () => ({
+      version,
+      standing: standing(),
+      downloads: downloads.list(),
+      uploads: told.uploads(),
+      limits,
+    }),
+    subscribe: told.subscribe,
+    hear: told.hear,
+    complaint: (why, given) => complaintOf(why, { server, ...("name" in given && { name: String(given.name) }) }),
+    async join({ folder, host, port = 0 }) {
+      const joined = await options.join({ folder, host, port });
+      return isFault(joined) ? joined : { address: formatAddress(joined) };
+    },
+    ...createQuestions(peer),
+    verify,
+    start,
+    pause: ({ name }) => answered(downloads.pause(name)),
+    resume: ({ name }) => answered(downloads.resume(name)),
+    cancel: ({ name }) => answered(downloads.cancel(name)),
+    async play({ name }) {
+      const url = await peer.play(name);
+      return isFault(url) ? url : { url };
+    },
+    limits: setLimits,
+    invited: (guests) => told.stand({ guests }),
+  };
+}
