@@ -46,7 +46,7 @@ const SERVER_COMMANDS: Commands<"menu"> = {
   },
 };
 
-const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "web" | "hash"> = {
+const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "play" | "web" | "hash"> = {
   menu: {
     help: "menu com JOIN, SEARCH e DOWNLOAD",
     flags: ["dir", "web-port", "guests", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD],
@@ -65,6 +65,12 @@ const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "we
   get: {
     help: "procura, baixa, avisa o servidor e sai; um arquivo depois do outro",
     operand: { takes: "NOME...", help: "um ou mais nomes de arquivo, cada um com extensão" },
+    flags: ["from", "dir", "play", "json", "share", "no-share", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD],
+    needs: ["dir"],
+  },
+  play: {
+    help: "baixa e abre no player já enquanto chega; o mesmo que get com --play",
+    operand: NAME,
     flags: ["from", "dir", "json", "share", "no-share", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD],
     needs: ["dir"],
   },
@@ -150,6 +156,8 @@ export type PeerConfig = PeerOptions &
         readonly folder: string;
         readonly from: Endpoint | undefined;
         readonly sharing: "folder" | "downloads" | "nothing";
+        /** The first of them is opened in a player. */
+        readonly isPlayed: boolean;
       }
   );
 
@@ -219,10 +227,13 @@ export function parsePeer(
       return { ...options, command: "search", name };
     case "find":
       return { ...options, command: "find", words: name, limit: flags.limit ?? FOUND_DEFAULT };
+    case "play":
     case "get": {
-      if (flags.share && flags["no-share"]) return { usage: "get pede --share ou --no-share, não os dois" };
+      if (flags.share && flags["no-share"]) return { usage: `${read.command} pede --share ou --no-share, não os dois` };
       const sharing = flags.share ? "folder" : flags["no-share"] ? "nothing" : "downloads";
-      return { ...options, command: "get", names: words, folder, from: flags.from, sharing };
+      const isPlayed = read.command === "play" || (flags.play ?? false);
+      const names = read.command === "play" ? [name] : words;
+      return { ...options, command: "get", names, folder, from: flags.from, sharing, isPlayed };
     }
   }
 }

@@ -15,6 +15,7 @@ import { type Session, showSkipped } from "./console/actions.ts";
 import { EXIT, runTask } from "./console/commands.ts";
 import { runHash, runVerify } from "./console/hash.ts";
 import { runMenu } from "./console/menu.ts";
+import { openFileWithSystem } from "./console/player.ts";
 import { answerAndExit, requireDescriptors, runProgram } from "./console/program.ts";
 import { isStop } from "./console/terminal/questions.ts";
 import { damagedComplaint, leftOutComplaint, refusedComplaint, withdrawnComplaint } from "./console/text/complaints.ts";
@@ -25,6 +26,7 @@ import { chosenFault, defaultFolder, isWide } from "./content/default-folder.ts"
 import { createHashCache } from "./content/hashing/hash-cache.ts";
 import { createHasher } from "./content/hashing/hasher.ts";
 import { hashFiles, type Verdict, verifyFolder } from "./content/hashing/verify.ts";
+import { removePlaylists, writePlaylist } from "./content/playlist.ts";
 import { Peer, type PeerEvent, resolveHost } from "./peer.ts";
 import type { Address } from "./protocol/address.ts";
 import { type Fault, isFault } from "./protocol/fault.ts";
@@ -98,6 +100,12 @@ async function web(session: Session, page: Page, config: PeerConfig & { command:
   return EXIT.failed;
 }
 
+/** In whatever program the system has for playlists. */
+async function openPlayer(name: string, address: string): Promise<boolean> {
+  const path = await writePlaylist(name, address);
+  return !isFault(path) && openFileWithSystem(path);
+}
+
 async function main(config: PeerConfig): Promise<never> {
   return runProgram(async ({ output, reportOptions, life, openAsker }) => {
     const { only } = config;
@@ -118,7 +126,7 @@ async function main(config: PeerConfig): Promise<never> {
     const patience = asker?.interactive ? Number.POSITIVE_INFINITY : WAIT_SECONDS_DEFAULT;
     const policy = { only, maxWaitSeconds: config.maxWaitSeconds ?? patience };
     if (asker?.interactive) report.showStanding();
-    const session: Session = { peer, report, life, server, policy, isWide };
+    const session: Session = { peer, report, life, server, policy, isWide, openPlayer, onKey: asker?.hear };
     const opened = pageOf(config, peer, session);
     page = opened;
     let code: number = EXIT.done;
@@ -139,6 +147,7 @@ async function main(config: PeerConfig): Promise<never> {
     }
     opened.close();
     await Promise.race([peer.leave(), Bun.sleep(LEAVE_MS_MAX)]);
+    removePlaylists();
     return code;
   });
 }

@@ -69,6 +69,7 @@ const FLAGS = {
   from: row("IP[:PORTA]", `pede primeiro a este peer; sem porta, ${PEER_PORT}`, readEndpoint(PEER_PORT)),
   share: row("", "compartilha a pasta inteira, e não só o que baixa", yes),
   "no-share": row("", "não compartilha nada, nem o que baixa", yes),
+  play: row("", "abre no player o primeiro arquivo, já enquanto chega", yes),
   only: row("", "baixa só do peer escolhido, ainda que haja outros", yes),
   paranoid: row("", "relê o arquivo antes de dar o nome; 1 a 2 s por GB", yes),
   "max-wait": row(

@@ -8,6 +8,7 @@ import type { Done, JoinAt } from "../peer/requests.ts";
 import type { Peer } from "../peer.ts";
 import { type Address, AS_SEEN, formatAddress } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
+import { play } from "./play.ts";
 import type { Life } from "./shutdown.ts";
 import { isStop, type Stop } from "./terminal/questions.ts";
 import { complaintOf, moreSkippedComplaint, skippedComplaint } from "./text/complaints.ts";
@@ -16,7 +17,7 @@ import type { Report } from "./text/report.ts";
 /** What the console asks of a peer. */
 export type PeerApi = Pick<
   Peer,
-  "localIp" | "freePort" | "join" | "search" | "find" | "download" | "leave" | "lastSearched"
+  "localIp" | "freePort" | "join" | "search" | "find" | "download" | "leave" | "play" | "playedOut" | "lastSearched"
 >;
 
 /** How downloads are made. */
@@ -33,6 +34,10 @@ export type Session = {
   readonly life: Life;
   readonly server: Address;
   readonly policy: Policy;
+  /** Opens the person's player at this address; false where there is none. */
+  readonly openPlayer: (name: string, address: string) => Promise<boolean>;
+  /** Hears a key that is typed while nothing is asked; undefined where no person types. */
+  readonly onKey?: ((key: string, then: () => void) => () => void) | undefined;
   /** Whether that folder holds more than a person means to share: a home folder, a drive's root. */
   readonly isWide: (folder: string) => boolean;
 };
@@ -79,13 +84,22 @@ export async function search(
 /** A download that is cancelled gets this long to write down what has arrived. */
 const CANCEL_MS_MAX = 2000;
 
-export type Wanted = { readonly from: Address; readonly name: string; readonly folder: string };
+/** `isPlayed`: a player is opened as soon as it can be. */
+export type Wanted = {
+  readonly from: Address;
+  readonly name: string;
+  readonly folder: string;
+  readonly isPlayed?: boolean;
+};
+
+const PLAY_KEY = "p";
 
 /** Downloads with progress, cancelled by Ctrl+C. Success or fault has been shown. */
 export async function download(
-  { peer, report, life, policy }: Session,
-  { from, name, folder }: Wanted,
+  session: Session,
+  { from, name, folder, isPlayed = false }: Wanted,
 ): Promise<Done | Fault | Stop> {
+  const { peer, report, life, policy, onKey } = session;
   const abort = new AbortController();
   const release = life.cancellable(() => abort.abort());
   const onProgress = (progress: Progress): void => report.progress(name, progress);
@@ -97,13 +111,20 @@ export async function download(
   let asked = from;
   const onAsk = (address: Address): void => {
     asked = address;
-    report.working(`Pedindo a ${formatAddress(address)}...`, "Ctrl+C cancela");
+    report.working(
+      `Pedindo a ${formatAddress(address)}...`,
+      onKey === undefined ? "Ctrl+C cancela" : "P assiste · Ctrl+C cancela",
+    );
   };
   const onFailed = (peer: Address, why: Fault): void => report.warn(complaintOf(why, { peer, name, folder }));
   onAsk(from);
   const options = { ...policy, name, signal: abort.signal, onProgress, onSourceLost, onAsk, onFailed };
   const downloading = peer.download(from, options);
+  const watch = () => void play(session, name);
+  if (isPlayed) watch();
+  const unhear = onKey?.(PLAY_KEY, watch);
   const ended = await life.during(downloading);
+  unhear?.();
   release();
   if (isStop(ended)) abort.abort();
   // What has arrived is written down before the program leaves, if the disk lets it.

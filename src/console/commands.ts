@@ -6,6 +6,7 @@ import { type Address, sameAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
 import { parseWords } from "../protocol/fields.ts";
 import { download, join, type Session, search } from "./actions.ts";
+import { play, stayForPlayer } from "./play.ts";
 import { isStop } from "./terminal/questions.ts";
 import { nameComplaint, WORDLESS, wideComplaint } from "./text/complaints.ts";
 
@@ -22,6 +23,8 @@ type Wanted = {
   readonly folder: string;
   readonly from: Address | undefined;
   readonly sharing: "folder" | "downloads" | "nothing";
+  /** The first of them is opened in a player. */
+  readonly isPlayed?: boolean;
 };
 
 export type Task = Where &
@@ -114,7 +117,8 @@ function codeOf({ fault }: Fault): number {
   return REJECTIONS.includes(fault) ? EXIT.rejected : EXIT.failed;
 }
 
-async function get(session: Session, where: Where, { names, folder, from, sharing }: Wanted): Promise<number> {
+async function get(session: Session, where: Where, wanted: Wanted): Promise<number> {
+  const { names, folder, from, sharing } = wanted;
   const flaw = names.map(nameComplaint).find((complaint) => complaint !== undefined);
   if (flaw !== undefined) {
     session.report.complain(flaw);
@@ -127,10 +131,12 @@ async function get(session: Session, where: Where, { names, folder, from, sharin
   if (isFault(self) || isStop(self)) return EXIT.failed;
   let worst = 0;
   for (const name of new Set(names)) {
-    const ended = await getOne(session, { name, folder, from, self });
+    const isPlayed = wanted.isPlayed === true && name === names[0];
+    const ended = await getOne(session, { name, folder, from, self, isPlayed });
     worst = Math.max(worst, WORSE.indexOf(ended.code));
     if (ended.isOver) break;
   }
+  if (wanted.isPlayed && !session.life.leaving.aborted) await stayForPlayer(session, names[0] as string);
   return WORSE[worst] ?? EXIT.failed;
 }
 
@@ -139,12 +145,17 @@ type One = {
   readonly folder: string;
   readonly from: Address | undefined;
   readonly self: Address;
+  readonly isPlayed: boolean;
 };
 
 /** `isOver`: the person wants no more, of the files behind it neither. */
 type Ended = { readonly code: number; readonly isOver?: boolean };
 
-async function getOne(session: Session, { name, folder, from, self }: One): Promise<Ended> {
+async function getOne(session: Session, { name, folder, from, self, isPlayed }: One): Promise<Ended> {
+  // What is in the folder is watched as it is.
+  const played = isPlayed ? await play(session, name) : undefined;
+  if (played !== undefined && !isFault(played))
+    return isStop(played) ? { code: EXIT.failed, isOver: true } : { code: EXIT.done };
   const found = await search(session, name);
   if (isStop(found)) return { code: EXIT.failed, isOver: true };
   if (isFault(found)) return { code: EXIT.failed };
@@ -152,7 +163,7 @@ async function getOne(session: Session, { name, folder, from, self }: One): Prom
   // Only this peer has it: asking it says so better (the file is here already) than "no peer has it".
   const source = from ?? others[0] ?? found[0];
   if (source !== undefined) {
-    const done = await download(session, { from: source, name, folder }); // it turns to the others by itself
+    const done = await download(session, { from: source, name, folder, isPlayed }); // it turns to the others by itself
     if (isStop(done)) return { code: EXIT.failed, isOver: true };
     return isFault(done) ? { code: codeOf(done), isOver: done.fault === "CANCELLED" } : { code: EXIT.done };
   }

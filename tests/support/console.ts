@@ -68,6 +68,8 @@ await runProgram(async ({ output, reportOptions, tell, life, openAsker }) => {
       return promise;
     },
     find: async () => ({ found: [], more: 0, isCut: false }),
+    play: async (name) => `http://127.0.0.1:1/token/${name}`,
+    playedOut: async () => {},
     async leave() {
       if (process.env.TELL_LEAVE) tell("saiu");
     },
@@ -78,14 +80,21 @@ await runProgram(async ({ output, reportOptions, tell, life, openAsker }) => {
   const policy = { only: false, maxWaitSeconds: Number.POSITIVE_INFINITY };
   if (get !== undefined) {
     await download(
-      { peer, report, life, server, policy, isWide: () => false },
+      { peer, report, life, server, policy, isWide: () => false, openPlayer: async () => true },
       { from: { ip: "127.0.0.1", port: 8777 }, name: get, folder: "." },
     );
     return 0;
   }
   const asker = openAsker();
   report.showStanding();
-  const folders = { folderFault, defaultFolder: ".", isWide: (folder: string) => folder === ".." };
+  const openPlayer = async () => true;
+  const folders = {
+    openPlayer,
+    onKey: asker.hear,
+    folderFault,
+    defaultFolder: ".",
+    isWide: (folder: string) => folder === "..",
+  };
   await runMenu({ peer, report, life, server, policy, asker, given: {}, ready: output.ready, ...folders });
   asker.close();
   await peer.leave();

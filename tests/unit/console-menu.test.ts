@@ -35,7 +35,10 @@ type World = {
   msPerLook?: number;
   /** What a download goes through before it ends. */
   during?: (options: DownloadRequest) => Fault | undefined;
+  /** Whether the system finds a program for playlists. */
+  hasPlayer?: boolean;
 };
+const ADDRESS = `http://127.0.0.1:4000/${"0".repeat(32)}/x.mp4`;
 /** The folder that the menu offers. */
 const OFFERED = "vídeos/napster";
 const POLICY: Policy = { only: true, maxWaitSeconds: 7 };
@@ -43,7 +46,12 @@ const POLICY: Policy = { only: true, maxWaitSeconds: 7 };
 /** The console around a peer that does what `world` says, and notes what it is asked. */
 function open(world: World = {}) {
   const { json = false, sources = [SOURCE], faults = {}, errIsTerminal = false, msPerLook = 1000, during } = world;
-  const { localIp = "127.0.0.1", isHere = false, contents = { found: [], more: 0, isCut: false } } = world;
+  const {
+    localIp = "127.0.0.1",
+    isHere = false,
+    contents = { found: [], more: 0, isCut: false },
+    hasPlayer = true,
+  } = world;
   const said: { out: string[]; err: string[] } = { out: [], err: [] };
   const asked: string[] = [];
   const joins: unknown[] = [];
@@ -98,13 +106,37 @@ function open(world: World = {}) {
       return code ? fault(code, "theirs") : { name: lastSearched ?? "", folder: "pasta", bytes: 2, isHere };
     },
     find: async () => contents,
+    async play(name) {
+      asked.push(`play ${name}`);
+      const code = asked.some((line) => line.startsWith("download"))
+        ? faults.play
+        : isHere
+          ? undefined
+          : "FILE_MISSING";
+      return code ? fault(code, "ours") : ADDRESS;
+    },
+    async playedOut(name) {
+      asked.push(`playedOut ${name}`);
+    },
     leave: async () => {},
     get lastSearched() {
       return lastSearched;
     },
   };
   const report = (json ? createJsonReport : createReport)(parts);
-  const session = { peer, report, life, server: SERVER, policy: POLICY, isWide: (folder: string) => folder === "~" };
+  const openPlayer = async (name: string, address: string) => {
+    asked.push(`open ${name} ${address}`);
+    return hasPlayer;
+  };
+  const session = {
+    peer,
+    report,
+    life,
+    server: SERVER,
+    policy: POLICY,
+    isWide: (folder: string) => folder === "~",
+    openPlayer,
+  };
   return { session, life, output, report, asked, joins, out: () => said.out.join(""), err: () => said.err.join("") };
 }
 
@@ -436,6 +468,60 @@ describe("subcommands", () => {
       { event: "error", code: "BUSY", message: expect.any(String), hint: expect.any(String) },
     ]);
     expect(err()).toMatch(/^pronto 127\.0\.0\.1:9000\nerro: .* \[BUSY\]\ndica: .*\n$/);
+  });
+});
+
+describe("a file that is played", () => {
+  const where = { host: undefined, port: undefined };
+  const play = {
+    ...where,
+    command: "get" as const,
+    names: ["x.mp4", "y.mp4"],
+    folder: "d",
+    from: undefined,
+    sharing: "downloads" as const,
+    isPlayed: true,
+  };
+
+  async function run(world?: World, task: Task = play) {
+    const opened = open(world);
+    return { ...opened, code: await runTask(opened.session, task) };
+  }
+
+  test("is opened while it arrives, only the first of several, and the program stays for its player", async () => {
+    const { code, asked, err } = await run();
+    expect(code).toBe(0);
+    const played = asked.filter((line) => /^(?:open|play|download)/.test(line));
+    const download = "download 127.0.0.1:8777";
+    expect(played.filter((line) => line !== "play x.mp4")).toEqual([
+      download,
+      `open x.mp4 ${ADDRESS}`,
+      download,
+      "playedOut x.mp4",
+    ]);
+    expect(err()).toContain(`aviso: x.mp4 em ${ADDRESS} [PLAYING]; o player foi aberto\n`);
+  });
+
+  test("has its address told where no player is found, to programs too", async () => {
+    expect((await run({ hasPlayer: false })).err()).toContain(`${ADDRESS} [PLAYING]; abra este endereço`);
+    const events = (await run({ json: true, hasPlayer: false }))
+      .out()
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(events).toContainEqual({ event: "playing", name: "x.mp4", address: ADDRESS, opened: false });
+  });
+
+  test("that is in the folder is watched as it is: no peer is asked", async () => {
+    const { code, asked } = await run({ isHere: true }, { ...play, names: ["x.mp4"] });
+    expect(code).toBe(0);
+    expect(asked).toEqual(["join 127.0.0.1:0 d", "play x.mp4", `open x.mp4 ${ADDRESS}`, "playedOut x.mp4"]);
+  });
+
+  test("that cannot be downloaded fails as any other", async () => {
+    const { code, err } = await run({ faults: { play: "PEER_GONE", "127.0.0.1:8777": "BUSY" } });
+    expect(code).toBe(4);
+    expect(err()).not.toContain("PLAYING");
   });
 });
 

@@ -111,10 +111,23 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     }
   });
 
+  test("a person at a terminal watches what is downloaded by the key P, which types nothing into the next question", async () => {
+    await using session = await open();
+    session.press("JOIN\r\r\r\rSEARCH\rlento.mp4\rDOWNLOAD\r\r\r");
+    await session.shows("P assiste");
+    session.press("p");
+    await session.shows(/lento\.mp4 em http:\/\/127\.0\.0\.1:1\/token\/lento\.mp4 \[PLAYING\]/);
+    session.press(KEY.interrupt);
+    await session.shows("[CANCELLED]");
+    await leave(session);
+  });
+
   test("a person at a terminal sees the position in a peer's queue, the latest one, until Ctrl+C gives it up", async () => {
     await using session = await open();
     session.press("JOIN\r\r\r\rSEARCH\rfila.mp4\rDOWNLOAD\r\r\r");
-    await session.shows(/na fila de 127\.0\.0\.1:8777, posição 1\n127\.0\.0\.1:8776 · 2 arquivos · Ctrl\+C cancela/);
+    await session.shows(
+      /na fila de 127\.0\.0\.1:8777, posição 1\n127\.0\.0\.1:8776 · 2 arquivos · P assiste · Ctrl\+C cancela/,
+    );
     session.press(KEY.interrupt);
     await session.shows("[CANCELLED]");
     expect((await leave(session)).slice(2)).toEqual([

@@ -21,6 +21,11 @@ export const DOWN = "\x1b[B";
 export type Keys = {
   /** Hands over key after key until the returned function is called. One taker at a time. */
   take(taker: (key: string) => void): () => void;
+  /**
+   * Calls `then` for this key, in either case, while there is no taker and nothing was typed before it, until the
+   * returned function is called. One at a time.
+   */
+  hear(key: string, then: () => void): () => void;
   /** Gives the terminal to the shell, and takes it again as the shell left it. */
   pause(): void;
   resume(): void;
@@ -50,6 +55,7 @@ export function createKeys(stdin: ReadStream, { interrupted, suspended, ended }:
   let taker: ((key: string) => void) | undefined;
   let waiting: string[] = [];
   let handing = false;
+  let heard: { readonly key: string; readonly then: () => void } | undefined;
 
   function handOver(): void {
     if (handing) return;
@@ -70,6 +76,7 @@ export function createKeys(stdin: ReadStream, { interrupted, suspended, ended }:
         if (taker === undefined) interrupted();
         else waiting.push(key);
       } else if (key === CTRL_Z) suspended?.();
+      else if (taker === undefined && waiting.length === 0 && key.toLowerCase() === heard?.key) heard.then();
       else if (waiting.length < KEYS_WAITING_MAX) waiting.push(key);
       handOver();
     }
@@ -89,6 +96,13 @@ export function createKeys(stdin: ReadStream, { interrupted, suspended, ended }:
       queueMicrotask(handOver);
       return () => {
         if (taker === next) taker = undefined;
+      };
+    },
+    hear(key, then) {
+      const mine = { key, then };
+      heard = mine;
+      return () => {
+        if (heard === mine) heard = undefined;
       };
     },
     pause() {

@@ -37,6 +37,8 @@ export type Asker = {
   ): Promise<Option | Stop>;
   /** Asks nothing, for as long as the person stays; `help` answers what is typed meanwhile. */
   idle(help: string): Promise<Stop>;
+  /** Calls `then` when this key is typed while nothing is asked, until the returned function is called. A person only. */
+  readonly hear?: (key: string, then: () => void) => () => void;
   /** Takes away what is being asked, which then stops with "leave", and gives the input back. */
   close(): void;
 };
@@ -129,6 +131,7 @@ export function createTerminalAsker(keys: Keys, screen: Screen): Asker {
     },
     choose: (message, options, how = {}) => pick(createChooser(message, options, how)),
     idle: (help) => pick(createChooser<never>("", [], { help })),
+    hear: keys.hear,
     close() {
       closed = true;
       dismiss();

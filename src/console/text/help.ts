@@ -38,8 +38,15 @@ const JSON_EVENTS = `Com --json, cada linha de stdout é um objeto, com "event" 
   hashed (name, root; em hash também path, size, pieceBytes)
   verified (name, verdict, root, pieces, code); verdict é ok, damaged, changed,
     new ou unread
+  preparing (name), playing (name, address, opened): o endereço em que um player
+    desta máquina lê o arquivo, e se algum foi aberto
   cancelled (name): um download, de propósito, com Ctrl+C
   error (code, message, hint)           warning (o mesmo): segue assim mesmo`;
+
+const PLAYING = `play, get --play e a tecla P durante um download abrem o arquivo no player do
+sistema já enquanto chega; o que o player lê é baixado primeiro. Sem player, o
+endereço aparece em stderr. O programa fica até que nenhum player tenha o
+arquivo aberto por um minuto, ou Ctrl+C. O que já está na pasta só é aberto.`;
 
 export function peerHelp(usage: string): string {
   return `napster-peer: compartilha os arquivos de uma pasta e baixa os de outros peers.
@@ -71,6 +78,8 @@ get compartilha o que baixa, desde a primeira parte e até sair, e nenhum outro
 arquivo da pasta; com --share, a pasta inteira; com --no-share, nada. Se a pasta
 tem mais arquivos do que o servidor aceita, entram os primeiros em ordem
 alfabética, e o programa diz quantos ficaram de fora.
+
+${PLAYING}
 
 Vários nomes são vários arquivos, um depois do outro. O que já está na pasta com
 o conteúdo que o peer tem não é baixado de novo, e conta como feito.

@@ -36,6 +36,17 @@ export function returnedNote(name: string): string {
   return `aviso: o arquivo ${showFile(name)} voltou a ser compartilhado [RETURNED]`;
 }
 
+/** A player is wanted before the content is known. */
+export function preparingNote(name: string): string {
+  return `aviso: preparando ${showFile(name)}: dá para assistir assim que a fonte disser como conferi-lo [PREPARING]`;
+}
+
+/** Where a player reads a file. */
+export function playingNote(name: string, address: string, isOpened: boolean): string {
+  const how = isOpened ? "o player foi aberto" : "abra este endereço em um player ou navegador desta máquina";
+  return `aviso: ${showFile(name)} em ${address} [PLAYING]; ${how}`;
+}
+
 /** The file that was to be downloaded is in the folder. */
 export function hereNote(name: string, folder: string): string {
   return `aviso: o arquivo ${showFile(name)} já está na pasta ${showFolder(folder)}, com o mesmo conteúdo [HERE]`;

@@ -26,6 +26,8 @@ import {
   moreNote,
   noteText,
   pageNote,
+  playingNote,
+  preparingNote,
   reachNote,
   returnedNote,
 } from "./notes.ts";
@@ -52,6 +54,10 @@ export type Report = {
   /** The wait is over, whatever came of it. */
   settled(): void;
   downloaded(done: Done): void;
+  /** A player is wanted, and the content is not known yet. */
+  preparing(name: string): void;
+  /** A player reads this file there; whether one was opened. */
+  playing(name: string, address: string, isOpened: boolean): void;
   /** What was to be downloaded is in the folder already. */
   isHere(done: Done): void;
   /** A download has lost a source, for now or for good; one that lied is named to the person, once. */
@@ -177,6 +183,8 @@ export function createReport(options: ReportOptions): Report {
       stand({ files: (standing.files ?? 0) + 1 });
       say(downloadedLine(name, folder));
     },
+    preparing: (name) => warn(preparingNote(name)),
+    playing: (name, address, isOpened) => warn(playingNote(name, address, isOpened)),
     isHere: ({ name, folder }) => warn(hereNote(name, folder)),
     lost(address, why) {
       const note = liarNote(address, why);
@@ -220,6 +228,8 @@ export function createReport(options: ReportOptions): Report {
  *     here, what an earlier run left is read again) or {"for":"disk","full":true} (with "slow":true where it does not refuse)
  *   {"event":"source-lost","from":"127.0.0.1:8776","code":"CORRUPT"}   lost for now or for good; CORRUPT: it sent wrong bytes
  *   {"event":"downloaded","name":"aula1.mp4","folder":"videos","bytes":2}
+ *   {"event":"preparing","name":"aula1.mp4"}                            a player is wanted, and the content is not known yet
+ *   {"event":"playing","name":"aula1.mp4","address":"http://127.0.0.1:1/…","opened":true}   what a player reads, and whether one was opened
  *   {"event":"cancelled","name":"aula1.mp4"}                            on purpose: Ctrl+C
  *   {"event":"here","name":"aula1.mp4","folder":"videos","bytes":2}     in the folder already, with the same content
  *   {"event":"hashed","name":"aula1.mp4","root":"09f0…"}                      a share's root, when it is computed
@@ -301,6 +311,14 @@ export function createJsonReport(options: ReportOptions): Report {
         tellProgress(name, { ...last, bytes, size: bytes, etaSeconds: undefined, waiting: undefined });
       last = undefined;
       tell("downloaded", done);
+    },
+    preparing(name) {
+      tell("preparing", { name });
+      people.preparing(name);
+    },
+    playing(name, address, opened) {
+      tell("playing", { name, address, opened });
+      people.playing(name, address, opened);
     },
     isHere({ isHere: _, ...done }) {
       last = undefined;
