@@ -169,8 +169,8 @@ export class Peer {
       self: () => this.#membership?.published,
       locate: (name) => this.#locate(name),
       fetch: (from, request) => this.download(from, request),
-      wish: async () => undefined,
-      unwish() {},
+      wish: (name) => this.#wish(name),
+      unwish: (name) => void this.#link.call({ verb: "UNWISH", name }),
     });
     this.#link = createServerLink({
       server: options.server,
@@ -297,6 +297,12 @@ export class Peer {
   async #locate(name: string): Promise<readonly Address[] | Fault> {
     const answer = expectReply(await this.#link.call({ verb: "SEARCH", name }), "SEARCH_OK");
     return isFault(answer) ? answer : decodeAddresses(answer.payload);
+  }
+
+  async #wish(name: string): Promise<boolean | undefined> {
+    const onArrived = () => this.downloads.arrived(name);
+    const answer = expectReply(await this.#link.call({ verb: "WISH", name }, { onArrived }), "WISH_OK");
+    return isFault(answer) ? undefined : answer.reply.scope === "all";
   }
 
   /** The contents that have all of these words in a name: at most `most`, and how many others there are. */

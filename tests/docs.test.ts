@@ -116,9 +116,9 @@ describe("docs/PROTOCOL.md", () => {
     expect(nameFlaw("")).toBe("empty");
   });
 
-  test("it has at most 4,750 words besides generated and recorded parts", () => {
+  test("it has at most 4,800 words besides generated and recorded parts", () => {
     const own = read(protocol).replace(/<!-- (generated|recorded)[\s\S]*?<!-- \/\1 -->/g, "");
-    expect(own.split(/\s+/).filter((word) => /[\p{L}\p{N}]/u.test(word)).length).toBeLessThanOrEqual(4750);
+    expect(own.split(/\s+/).filter((word) => /[\p{L}\p{N}]/u.test(word)).length).toBeLessThanOrEqual(4800);
   });
 
   test("every limit of its table is named where it holds", () => {

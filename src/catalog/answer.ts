@@ -75,6 +75,9 @@ export function answer(
         const payload = encodeFound(found);
         return { reply: { verb: "FIND_OK", next, payloadBytes: payload.length }, payload };
       });
+    case "WISH":
+    case "UNWISH":
+      return fault("UNAVAILABLE", "theirs", "no wishes here"); // they are of connections: servidor/wishes.ts
     case "SOURCES":
       return after(catalog.sources(request.root), (found) => {
         const shown = shownTo(

@@ -27,6 +27,8 @@ export type Shares = Iterable<Share> & { readonly length: number };
 export type Span = { bytes: Uint8Array; from: number; to: number };
 
 export type Catalog = {
+  /** Its answers name peers of other servers too, and these join and announce elsewhere. */
+  readonly isShared?: boolean;
   /**
    * A peer enters, or moves when `replacing` is its present membership. ADDRESS_TAKEN when another live peer has the
    * address. A member that the catalog does not know replaces none: what it says changes nothing, here as everywhere.

@@ -135,6 +135,7 @@ export function createRedisCatalog({ url, probe, onEvent, namesMax, budget }: Re
     });
 
   return {
+    isShared: true,
     search,
     sources,
     join: (address, shares, replacing) => kept(memory.join(address, shares, replacing)),

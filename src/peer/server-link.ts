@@ -17,7 +17,7 @@ import {
 } from "../protocol/limits.ts";
 import type { ServerRequest, Share } from "../protocol/messages.ts";
 import { type Clock, createTimer } from "../shared/clock.ts";
-import type { Answer, Caller } from "../transport/caller.ts";
+import type { Answer, Caller, CallOptions } from "../transport/caller.ts";
 import type { Env } from "../transport/env.ts";
 import { createStanding, type Standing } from "./link-state.ts";
 import {
@@ -62,7 +62,7 @@ export type ServerLink = {
    * One request to the server; NOT_JOINED before JOIN, SERVER_GONE while it is away. A question (SEARCH, FIND, SOURCES)
    * is asked again when the server is back within RETURN_SECONDS_MAX.
    */
-  call(request: ServerRequest): Promise<Answer | Fault>;
+  call(request: ServerRequest, options?: Pick<CallOptions, "onArrived">): Promise<Answer | Fault>;
   /** Tells the server goodbye and stops. */
   leave(): Promise<void>;
 };
@@ -173,7 +173,8 @@ export function createServerLink(options: ServerLinkOptions): ServerLink {
         else if (standing.state === "in" && !reached) relistLater(UNREACHED_SECONDS_MIN);
         return entered;
       }),
-    call: (request) => call(request, { standing, connection, clock, isMember: () => plan !== undefined }),
+    call: (request, options) =>
+      call(request, { options, standing, connection, clock, isMember: () => plan !== undefined }),
     leave() {
       const isIn = standing.isIn();
       for (const timer of [returning, pinging, relisting]) timer.cancel();
@@ -240,6 +241,7 @@ function createPause(random: () => number) {
 const QUESTIONS: ReadonlySet<string> = new Set(["SEARCH", "FIND", "SOURCES"]);
 
 type Calling = {
+  readonly options: CallOptions | undefined;
   readonly standing: Standing;
   readonly connection: ServerConnection;
   readonly clock: Clock;
@@ -249,14 +251,14 @@ type Calling = {
 
 async function call(
   request: ServerRequest,
-  { standing, connection, clock, isMember }: Calling,
+  { options, standing, connection, clock, isMember }: Calling,
 ): Promise<Answer | Fault> {
   const mayWait = QUESTIONS.has(request.verb);
   const until = clock.now() + RETURN_SECONDS_MAX * 1000;
   for (;;) {
     const over = standing.isIn() ? connection.caller : mayWait && isMember() ? undefined : connection.joining;
     if (over === undefined && !isMember()) return fault("NOT_JOINED", "ours", `${request.verb} before JOIN`);
-    const answer = (await over?.call(request)) ?? fault("SERVER_GONE", "network", "reconnecting", true);
+    const answer = (await over?.call(request, options)) ?? fault("SERVER_GONE", "network", "reconnecting", true);
     if (!isFault(answer)) return answer;
     await over?.closed;
     const why = asServerFault(answer);

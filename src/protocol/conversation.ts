@@ -24,6 +24,8 @@ export const SERVER_TABLE: Table<ServerState, ServerRequest["verb"]> = {
     WITHDRAW: "joined",
     SOURCES: "joined",
     FIND: "joined",
+    WISH: "joined",
+    UNWISH: "joined",
     PING: "joined",
     LEAVE: "left",
   },

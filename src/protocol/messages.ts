@@ -33,8 +33,12 @@ export type ServerRequest =
   | { readonly verb: "WITHDRAW"; readonly name: string }
   | { readonly verb: "SOURCES"; readonly root: Root }
   | { readonly verb: "FIND"; readonly offset: number; readonly count: number; readonly words: string }
+  | WishRequest
   | { readonly verb: "LEAVE" }
   | { readonly verb: "PING" };
+
+/** Tell me, once, when a peer has a file of that name; or do not. */
+export type WishRequest = { readonly verb: "WISH" | "UNWISH"; readonly name: string };
 
 /** What a downloading peer asks a sharing one. */
 export type PeerRequest =
@@ -72,6 +76,11 @@ export type Reply =
   | { readonly verb: "WITHDRAW_OK" }
   | { readonly verb: "SOURCES_OK"; readonly payloadBytes: number }
   | { readonly verb: "FIND_OK"; readonly next: number; readonly payloadBytes: number }
+  /** `scope`: peers of every server are told of, or only the server's own. */
+  | { readonly verb: "WISH_OK"; readonly scope: "all" | "own" }
+  | { readonly verb: "UNWISH_OK" }
+  /** No reply, though it comes between them: a peer has a file that was wished for. */
+  | { readonly verb: "ARRIVED"; readonly name: string }
   | { readonly verb: "LEAVE_OK" }
   | { readonly verb: "PONG" }
   | { readonly verb: "ACCEPT"; readonly grant: Grant }

@@ -4,7 +4,7 @@
 
 import { formatAddress, isIp, parseAddress } from "./address.ts";
 import { type Fault, fault, isFault, WIRE_CODES, type WireCode } from "./fault.ts";
-import { isRoot, parseCount, splitVerb } from "./fields.ts";
+import { isRoot, parseCount, parseName, splitVerb } from "./fields.ts";
 import {
   FILE_BYTES_MAX,
   FIND_PAYLOAD_BYTES_MAX,
@@ -42,15 +42,8 @@ function parseReply(line: string): Reply | undefined {
       const version = parseCount(rest, Number.MAX_SAFE_INTEGER);
       return version ? { verb, version } : undefined;
     }
-    case "JOIN_OK": {
-      const [where, state, ...more] = rest.split(" ");
-      const address = parseAddress(where ?? "");
-      if (isFault(address)) return undefined;
-      const [localFor = "", ...others] = more;
-      if (state === LOCAL && isIp(localFor) && others.length === 0) return { verb, address, reached: true, localFor };
-      if (more.length > 0 || (state !== undefined && state !== UNREACHABLE)) return undefined;
-      return { verb, address, reached: state === undefined };
-    }
+    case "JOIN_OK":
+      return parseJoined(rest);
     case "SEARCH_OK":
     case "SOURCES_OK":
     case "LAYER_OK":
@@ -66,9 +59,16 @@ function parseReply(line: string): Reply | undefined {
         ? undefined
         : { verb, next, payloadBytes };
     }
+    case "WISH_OK":
+      return rest === "all" || rest === "own" ? { verb, scope: rest } : undefined;
+    case "ARRIVED": {
+      const name = parseName(rest);
+      return isFault(name) ? undefined : { verb, name };
+    }
     case "UPDATE_OK":
     case "OFFER_OK":
     case "WITHDRAW_OK":
+    case "UNWISH_OK":
     case "LEAVE_OK":
     case "LANE_OK":
     case "DAMAGED_OK":
@@ -101,6 +101,17 @@ function parseReply(line: string): Reply | undefined {
     default:
       return undefined;
   }
+}
+
+function parseJoined(rest: string): Reply | undefined {
+  const [where, state, ...more] = rest.split(" ");
+  const address = parseAddress(where ?? "");
+  if (isFault(address)) return undefined;
+  const verb = "JOIN_OK";
+  const [localFor = "", ...others] = more;
+  if (state === LOCAL && isIp(localFor) && others.length === 0) return { verb, address, reached: true, localFor };
+  if (more.length > 0 || (state !== undefined && state !== UNREACHABLE)) return undefined;
+  return { verb, address, reached: state === undefined };
 }
 
 const CODE = /^[A-Z_]{1,64}$/;
@@ -136,6 +147,10 @@ function replyWords(reply: Reply): string {
     case "LAYER_OK":
     case "PIECES_OK":
       return `${reply.verb} ${reply.payloadBytes}`;
+    case "WISH_OK":
+      return `WISH_OK ${reply.scope}`;
+    case "ARRIVED":
+      return `ARRIVED ${reply.name}`;
     case "FIND_OK":
       return `FIND_OK ${reply.next} ${reply.payloadBytes}`;
     case "DATA":

@@ -35,7 +35,9 @@ export function decodeServerRequest(line: string): ServerRequest | Fault {
         : { verb, address, payloadBytes, ...(key !== undefined && { key }) };
     }
     case "SEARCH":
-    case "WITHDRAW": {
+    case "WITHDRAW":
+    case "WISH":
+    case "UNWISH": {
       const name = parseName(rest);
       return isFault(name) ? name : { verb, name };
     }
@@ -124,6 +126,8 @@ function requestWords(request: ServerRequest | PeerRequest): string {
       return `JOIN ${formatAddress(request.address)} ${request.payloadBytes}${request.key === undefined ? "" : ` ${request.key}`}`;
     case "SEARCH":
     case "WITHDRAW":
+    case "WISH":
+    case "UNWISH":
     case "DOWNLOAD":
       return `${request.verb} ${request.name}`;
     case "UPDATE":

@@ -137,7 +137,7 @@ export const SERVER_LIMITS = [
     ...COUNT,
     help: "SEARCH por segundo e conexão",
     reason:
-      "SEARCH and SOURCES of one connection in a second: a twentieth of what a core answers; more wait unread, and one second's worth may come at once",
+      "SEARCH, SOURCES and WISH of one connection in a second: a twentieth of what a core answers; more wait unread, and one second's worth may come at once",
   },
   {
     flag: "max-finds",
@@ -146,6 +146,27 @@ export const SERVER_LIMITS = [
     ...COUNT,
     help: "FIND por segundo e conexão",
     reason: "the same for FIND, of which each may cost milliseconds",
+  },
+  {
+    key: "wishes",
+    usual: 50_000,
+    least: 1,
+    most: 50_000,
+    reason: "names that peers wish for, in all",
+  },
+  {
+    key: "wishesPerAddress",
+    usual: 12_500,
+    least: 1,
+    most: 12_500,
+    reason: "the same of one address",
+  },
+  {
+    key: "wishesPerConnection",
+    usual: 1000,
+    least: 1,
+    most: 1000,
+    reason: "the same of one connection",
   },
   {
     key: "joinBytesHeld",

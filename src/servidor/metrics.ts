@@ -16,6 +16,7 @@ export type Gauges = {
   readonly wordsWaiting: number;
   readonly connections: number;
   readonly unlisted: number;
+  readonly wishes: number;
   readonly listening: boolean;
   /** Whether the shared index is there; undefined when there is none. */
   readonly indexShared: boolean | undefined;
@@ -90,6 +91,7 @@ export function createMetrics(): Metrics {
         gauge("napster_entries", "Files announced by them.", gauges.entries),
         gauge("napster_catalog_bytes", "Memory of the catalog's tables.", gauges.catalogBytes),
         gauge("napster_find_backlog", "Names that FIND does not know yet.", gauges.wordsWaiting),
+        gauge("napster_wishes", "Names that peers wish for.", gauges.wishes),
         gauge("napster_connections", "Open connections, joined or not.", gauges.connections),
         [
           "napster_requests_total",

@@ -28,7 +28,7 @@ export type Index = Catalog &
 /** What an operator reads of it; a catalog that a test hands in need not tell. */
 export function gaugesOf(
   index: Partial<Index>,
-  counts: Pick<Gauges, "connections" | "unlisted">,
+  counts: Pick<Gauges, "connections" | "unlisted" | "wishes">,
   listening: boolean,
 ): Gauges {
   const { peers = 0, entries = 0, bytes = 0, wordsWaiting = 0, shared } = index;

@@ -22,6 +22,7 @@ import type { Metrics } from "./metrics.ts";
 import type { Probes } from "./reachability.ts";
 import type { ReplyBuffer } from "./reply-buffer.ts";
 import { errorLine, FATAL, type Session, stay, takeTurn } from "./session.ts";
+import { createWishes } from "./wishes.ts";
 
 type Parts = {
   readonly options: Pick<ServidorOptions, "onEvent" | "tellSearches">;
@@ -48,8 +49,8 @@ type Outcome = {
 export type RequestHandler = {
   /** Every client that is connected. */
   readonly sessions: Set<Session>;
-  /** How many connections there are, and how many of the peers on them are in no list. */
-  counts(): { readonly connections: number; readonly unlisted: number };
+  /** How many connections there are, how many of the peers on them are in no list, and how many files they wish for. */
+  counts(): { readonly connections: number; readonly unlisted: number; readonly wishes: number };
   /** Whether the peer listed at this address in 127.0.0.0/8 listens to other machines too. */
   isOpen(address: string): boolean;
   /** Answers one order; a promise when that takes a while. */
@@ -72,6 +73,7 @@ export function createRequestHandler(parts: Parts): RequestHandler {
   const isHere = (session: Session): boolean => sessions.has(session);
   const budget = createJoinBudget<Session>(limits, ({ busy, standing }) => !busy || standing.probing !== undefined);
   const takeFindTurn = createFindTurns(clock);
+  const wishes = createWishes({ limits, replies, metrics, seesAll: catalog.isShared !== true });
   const displace = (holder: Session): void => putOut(holder, DISPLACED, "displaced");
   const admission = createAdmission({ probes, peersMax: limits.peers, outside, onProbed: metrics.probed, displace });
 
@@ -114,15 +116,12 @@ export function createRequestHandler(parts: Parts): RequestHandler {
     const next = nextServerState(session.state, request.verb);
     const why =
       (isFault(prepared) && prepared) || (isFault(next) && next) || (joining && admission.clear(session, joining));
-    const answered = why || answer(request, client, catalog, joining);
+    const answered = why || (wishes.answer(session, request) ?? answer(request, client, catalog, joining));
     return settled(after(answered, (result) => finish(asked, joining, { result, next, before: member })));
   }
 
-  function finish(
-    { session, request, at }: Asked,
-    joining: Prepared | undefined,
-    outcome: Outcome,
-  ): MaybePromise<void> {
+  function finish(asked: Asked, joining: Prepared | undefined, outcome: Outcome): MaybePromise<void> {
+    const { session, request, at } = asked;
     const { client, connection } = session;
     const { result, next, before } = outcome;
     // It went away while the catalog was at work: nothing of it may stay behind.
@@ -137,6 +136,7 @@ export function createRequestHandler(parts: Parts): RequestHandler {
     const event = isNews && eventOf(request, joining?.names ?? [], client.member, options);
     if (event) options.onEvent(event);
     replies.put(connection, encodeReply(replyOf(result, joining)), result.payload);
+    wishes.hear(session, request, joining?.names);
     if (request.verb !== "LEAVE") return;
     if (before !== undefined) options.onEvent({ type: "left", address: before.address, reason: "left" });
     replies.flush();
@@ -176,13 +176,14 @@ export function createRequestHandler(parts: Parts): RequestHandler {
     // One that is being answered leaves the catalog once that is done; one that is being dialled, at once.
     const isEntering = session.work !== undefined && session.standing.probing === undefined;
     admission.leave(session);
+    wishes.forget(session);
     budget.set(session, session.connection.remote.ip, 0);
     if (!sessions.delete(session) || member === undefined) return;
     options.onEvent({ type: "left", address: member.address, reason });
     if (!isEntering) void catalog.leave(member);
   }
 
-  const counts = () => ({ connections: sessions.size, unlisted: admission.unlisted });
+  const counts = () => ({ connections: sessions.size, unlisted: admission.unlisted, wishes: wishes.count });
   return { sessions, counts, isOpen: admission.isOpen, serve, refuse, forget, hold };
 }
 

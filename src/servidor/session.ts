@@ -175,7 +175,7 @@ export const searchesOf = (session: Session, clock: Clock, { searchesPerSecond }
 
 /** Takes one request of this verb from what it may ask; how many milliseconds to wait first, if any. */
 export function takeTurn(session: Session, verb: ServerRequest["verb"], clock: Clock, limits: Limits): number {
-  if (verb !== "SEARCH" && verb !== "SOURCES" && verb !== "FIND") return 0;
+  if (verb !== "SEARCH" && verb !== "SOURCES" && verb !== "FIND" && verb !== "WISH") return 0;
   if (verb === "FIND") session.finds ??= createTokenBucket(limits.findsPerSecond, clock, REQUESTS);
   const bucket = (verb === "FIND" && session.finds) || searchesOf(session, clock, limits);
   return bucket.take(1) === 1 ? 0 : bucket.waitMs();

@@ -25,6 +25,8 @@ export type CallOptions = {
   onReply?: (reply: Reply) => void;
   /** What the reply's payload may hold at most, where less is known by then than the limit of its verb. */
   payloadBytesMax?: () => number;
+  /** Told once, later, of the ARRIVED that a WISH may bring. */
+  onArrived?: () => void;
   /** Silence that is allowed before the reply. Default REPLY_SECONDS_MAX. */
   seconds?: number;
 };
@@ -67,6 +69,7 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
   let awaiting: Reply | undefined; // a reply whose payload is still arriving
   let waits = 0; // since `waitsFrom`
   let waitsFrom = 0;
+  const wished = new Map<string, () => void>(); // by name; also what is wished for no more may be on its way
 
   function stop(why: Fault): void {
     if (over !== undefined) return;
@@ -96,6 +99,7 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
 
   function call(request: ServerRequest | PeerRequest, options: CallOptions = {}): Promise<Answer | Fault> {
     if (over !== undefined) return Promise.resolve(over);
+    if (request.verb === "WISH") wished.set(request.name, options.onArrived ?? (() => {}));
     const { promise, resolve } = Promise.withResolvers<Answer | Fault>();
     const entry: Pending = { verb: request.verb, resolve, options, cancel: () => {} };
     pending.push(entry);
@@ -121,7 +125,15 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
     onWait(position);
   }
 
+  function takeArrival(name: string): void {
+    const onArrived = wished.get(name);
+    wished.delete(name);
+    if (onArrived === undefined) stop(fault("BAD_REPLY", "theirs", "ARRIVED without a wish"));
+    else onArrived();
+  }
+
   function deliver(reply: Reply, payload: Uint8Array): void {
+    if (reply.verb === "ARRIVED") return takeArrival(reply.name);
     if (reply.verb === "WAIT") return takeWait(reply.position);
     const entry = pending.shift();
     // An unasked ERROR is the other side's last word: the deadline that we missed, its shutdown.

@@ -46,7 +46,7 @@ export const anyServerRequest: fc.Arbitrary<ServerRequest> = fc.oneof(
     payloadBytes: count(JOIN_PAYLOAD_BYTES_MAX),
     key: fc.oneof(hex(32), always("-")),
   }),
-  fc.record({ verb: fc.constantFrom("SEARCH" as const, "WITHDRAW" as const), name: anyName }),
+  fc.record({ verb: fc.constantFrom("SEARCH", "WITHDRAW", "WISH", "UNWISH"), name: anyName }),
   fc.record({ verb: always("UPDATE" as const), share: anyShare }),
   fc.record({ verb: always("OFFER" as const), share: fc.record({ name: anyName, size: anySize, root: anyRoot }) }),
   fc.record({ verb: always("SOURCES" as const), root: anyRoot }),
@@ -70,7 +70,9 @@ const anyGrant = fc.record({
 });
 
 export const anyReply: fc.Arbitrary<Reply> = fc.oneof(
-  just("UPDATE_OK", "OFFER_OK", "WITHDRAW_OK", "LEAVE_OK", "LANE_OK", "PONG"),
+  fc.record({ verb: always("WISH_OK" as const), scope: fc.constantFrom("all" as const, "own" as const) }),
+  fc.record({ verb: always("ARRIVED" as const), name: anyName }),
+  just("UNWISH_OK", "UPDATE_OK", "OFFER_OK", "WITHDRAW_OK", "LEAVE_OK", "LANE_OK", "PONG"),
   fc.record({ verb: always("HELLO" as const), version }),
   fc.record({ verb: always("JOIN_OK" as const), address: anyAddress, reached: fc.boolean() }),
   fc.record({ verb: always("PROBE_OK" as const), proof: fc.oneof(hex(32), hex(64)) }),

@@ -171,6 +171,18 @@ describe("breaking the protocol", () => {
     expect(codeOf(await caller.closed)).toBe("BAD_REPLY");
   });
 
+  test("what was wished for arrives between two replies, and breaks the protocol where no wish stands behind it", async () => {
+    const arrived: string[] = [];
+    const onArrived = () => void arrived.push("a");
+    const calls = [caller.call({ verb: "WISH", name: "a" }, { onArrived }), caller.call({ verb: "SEARCH", name: "b" })];
+    far.say("WISH_OK all\nARRIVED a\nSEARCH_OK 0\n");
+    expect((await Promise.all(calls)).map((answer) => verbOf(good(answer)))).toEqual(["WISH_OK", "SEARCH_OK"]);
+    expect(arrived).toEqual(["a"]);
+    far.say("ARRIVED a\n");
+    expect(codeOf(await caller.closed)).toBe("BAD_REPLY");
+    expect(arrived).toEqual(["a"]);
+  });
+
   test("breaking the protocol by an unasked ERROR is its last word", async () => {
     far.say("ERROR SHUTTING_DOWN retry bye\n");
     expect(await caller.closed).toMatchObject({ fault: "SHUTTING_DOWN", retry: true });

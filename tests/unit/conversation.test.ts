@@ -15,6 +15,8 @@ const SERVER_VERBS = [
   "WITHDRAW",
   "SOURCES",
   "FIND",
+  "WISH",
+  "UNWISH",
   "LEAVE",
   "PING",
 ] as const;

@@ -17,6 +17,7 @@ const GAUGES = {
   wordsWaiting: 5,
   connections: 4,
   unlisted: 5,
+  wishes: 6,
   listening: true,
   indexShared: undefined,
 };
