@@ -27,11 +27,12 @@ export type PlayServer = {
   answerTo(asked: Asked): Answer;
 };
 
-// The browser believes the type, shows it to pages of this machine only, and keeps nothing of it on its disk.
+// The browser believes the type, and keeps nothing of it on its disk. The path is the secret: to a browser another port of
+// an IP is another site, and this peer's own page is there.
 const HEADERS = {
   "Accept-Ranges": "bytes",
   "Cache-Control": "no-store",
-  "Cross-Origin-Resource-Policy": "same-site",
+  "Cross-Origin-Resource-Policy": "cross-origin",
   "Referrer-Policy": "no-referrer",
   "X-Content-Type-Options": "nosniff",
 } as const;

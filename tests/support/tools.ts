@@ -4,7 +4,7 @@ import { describe, test } from "bun:test";
 import { canFold } from "./folding.ts";
 
 const FOLDING = "a folder that does not tell case apart";
-export type Tool = "ffmpeg" | "tmux" | "wine" | "linux" | "network namespaces" | typeof FOLDING;
+export type Tool = "ffmpeg" | "chromium" | "tmux" | "wine" | "linux" | "network namespaces" | typeof FOLDING;
 
 /** Only root may make them, and not in every container. */
 function hasNamespaces(): boolean {
