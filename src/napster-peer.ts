@@ -38,9 +38,6 @@ import { invite, joinForPage, runWeb, showPage } from "./web/run-web.ts";
 
 const PROGRAM = "napster-peer";
 
-/** Downloads of the page at once. */
-const DOWNLOADS_DEFAULT = 3;
-
 /** A server that does not answer the goodbye learns of it from the closed connection. */
 const LEAVE_MS_MAX = 2000;
 
@@ -83,10 +80,10 @@ function pageOf(config: PeerConfig, peer: Peer, session: Session): Page {
     server,
     port: config.webPort,
     version: PROGRAM_VERSION,
-    limits: { maxUploads, maxUploadRate, maxDownloadRate, maxDownloads: DOWNLOADS_DEFAULT },
+    limits: { maxUploads, maxUploadRate, maxDownloadRate, maxDownloads: peer.downloads.max },
     join: (at) => joinForPage(session, at),
     verify: (folder) => verify(folder, (verdict) => page.report()?.verdict(verdict)),
-    onDone: (name, folder, bytes) => report.downloaded({ name, folder, bytes }),
+    onDone: (done) => (done.isHere ? report.isHere(done) : report.downloaded(done)),
   });
   return page;
 }

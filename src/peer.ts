@@ -167,7 +167,7 @@ export class Peer {
       env,
       max: options.downloads?.maxDownloads,
       self: () => this.#membership?.published,
-      locate: (name) => this.#locate(name),
+      locate: (name) => this.locate(name),
       fetch: (from, request) => this.download(from, request),
       wish: (name) => this.#wish(name),
       unwish: (name) => void this.#link.call({ verb: "UNWISH", name }),
@@ -286,15 +286,16 @@ export class Peer {
   /** SPEC 5.d: the peers that have exactly this file. It becomes the file that DOWNLOAD is about. */
   async search(name: string): Promise<readonly Address[] | Fault> {
     const exact = name.normalize("NFC");
-    const flaw = nameFlaw(exact);
-    if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
-    const peers = await this.#locate(exact);
+    const peers = await this.locate(exact);
     if (!isFault(peers)) this.#found = { name: exact, peers };
     return peers;
   }
 
-  /** SEARCH of which nothing is remembered: a download of the list is not the one that DOWNLOAD is about. */
-  async #locate(name: string): Promise<readonly Address[] | Fault> {
+  /** SEARCH of which nothing is remembered: what the list or the page asks for is not what DOWNLOAD is about. */
+  async locate(given: string): Promise<readonly Address[] | Fault> {
+    const name = given.normalize("NFC");
+    const flaw = nameFlaw(name);
+    if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
     const answer = expectReply(await this.#link.call({ verb: "SEARCH", name }), "SEARCH_OK");
     return isFault(answer) ? answer : decodeAddresses(answer.payload);
   }

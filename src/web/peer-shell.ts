@@ -3,15 +3,16 @@
 // Never: holds logic of a download, a share or the network.
 
 import { complaintOf } from "../console/text/complaints.ts";
-import type { JoinAt } from "../peer/requests.ts";
+import type { Progress } from "../download/progress.ts";
+import type { DownloadsEvent, DownloadView } from "../peer/downloads.ts";
+import type { Done, JoinAt } from "../peer/requests.ts";
 import type { Peer, PeerEvent } from "../peer.ts";
 import { type Address, formatAddress, parseAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import type { Change, Limits, Operations, Standing, Upload } from "./contract.ts";
-import { createDownloads } from "./page-downloads.ts";
+import type { Change, Download, Limits, Operations, Standing, Upload, Waits } from "./contract.ts";
 import type { Shell } from "./shell.ts";
 
-export type ShellPeer = Pick<Peer, "search" | "find" | "download" | "play" | "files" | "setLimits">;
+export type ShellPeer = Pick<Peer, "downloads" | "locate" | "find" | "play" | "files" | "setLimits">;
 
 export type PeerShellOptions = {
   readonly peer: ShellPeer;
@@ -23,7 +24,7 @@ export type PeerShellOptions = {
   /** Compares the folder with what was hashed before; each verdict is told. */
   readonly verify: (folder: string) => Promise<Fault | undefined>;
   /** A download is done. */
-  readonly onDone: (name: string, folder: string, bytes: number) => void;
+  readonly onDone: (done: Done) => void;
 };
 
 export type PeerShell = Shell & {
@@ -78,11 +79,61 @@ function createTold(server: string) {
   };
 }
 
+/** What waits, or failed, and of what; the rest of a download as the peer's list has it. */
+function downloadOf(view: DownloadView): Download {
+  const { name, state, progress, done, fault: why } = view;
+  const { rate = 0, etaSeconds, waiting, detail } = (state === "running" && progress) || {};
+  const picture = progress?.detail?.();
+  const complaint = why && complaintOf(why, { name, peer: view.from });
+  return {
+    name,
+    state,
+    bytes: done?.bytes ?? progress?.bytes ?? 0,
+    size: done?.bytes ?? progress?.size ?? 0,
+    rate: Math.round(rate),
+    etaSeconds,
+    sources:
+      detail === undefined
+        ? []
+        : (picture?.brought ?? []).map(({ address, bytes }) => ({ address: formatAddress(address), bytes })),
+    waiting: waitsOf(waiting),
+    problem: complaint && { code: complaint.code, message: complaint.cause, hint: complaint.hint },
+    pieces: done || !picture ? undefined : Buffer.from(picture.pieces).toString("base64"),
+    pieceCount: done ? undefined : picture?.pieceCount,
+  };
+}
+
+function waitsOf(waiting: Progress["waiting"]): Waits | undefined {
+  if (waiting === undefined) return undefined;
+  return "from" in waiting ? ({ ...waiting, from: formatAddress(waiting.from) } as Waits) : waiting;
+}
+
+/** Often enough to look alive. */
+const PROGRESS_MS = 500;
+
+/** What pages hear of the peer's downloads. */
+function createDownloadsTeller({ onDone }: PeerShellOptions, { tell }: { readonly tell: (change: Change) => void }) {
+  const toldAt = new Map<string, number>();
+  return (event: DownloadsEvent): void => {
+    if (event.type === "removed") {
+      toldAt.delete(event.name);
+      tell({ event: "download-removed", name: event.name });
+    }
+    if (event.type !== "changed" && event.type !== "progress") return;
+    const { download } = event;
+    const now = performance.now();
+    if (event.type === "progress" && now - (toldAt.get(download.name) ?? 0) < PROGRESS_MS) return;
+    toldAt.set(download.name, now);
+    tell({ event: "download", download: downloadOf(download) });
+    if (download.state === "done" && download.done !== undefined) onDone(download.done);
+  };
+}
+
 /** What is asked of the network and of the folder. */
 function createQuestions(peer: ShellPeer) {
   return {
     async search({ name }: Operations["search"]["in"]) {
-      const peers = await peer.search(name);
+      const peers = await peer.locate(name);
       return isFault(peers) ? peers : { peers: peers.map(formatAddress) };
     },
     async find({ words, limit = 0 }: Operations["find"]["in"]) {
@@ -114,22 +165,17 @@ export function createPeerShell(options: PeerShellOptions): PeerShell {
   const { tell, standing } = told;
   let { limits } = options;
   let isVerifying = false;
-  const downloads = createDownloads({
-    peer,
-    self: told.self,
-    most: limits.maxDownloads,
-    complaint: (why, name) => complaintOf(why, { name, folder: standing().folder }),
-    onChange: (download) => tell({ event: "download", download }),
-    onRemoved: (name) => tell({ event: "download-removed", name }),
-    onDone: options.onDone,
-  });
-  const answered = async (refused: Fault | undefined): Promise<object | Fault> => refused ?? {};
+  const { downloads } = peer;
+  downloads.subscribe(createDownloadsTeller(options, told));
+  const found = async (isThere: boolean): Promise<object | Fault> =>
+    isThere ? {} : fault("FILE_MISSING", "ours", "no such download");
 
   async function start({ name, from }: Operations["start"]["in"]): Promise<object | Fault> {
     const source = from === undefined ? undefined : parseAddress(from);
     if (isFault(source)) return source;
     if (standing().folder === undefined) return fault("NOT_JOINED", "ours");
-    return downloads.start(name, source) ?? {};
+    void downloads.start({ name, from: source, keepsTrying: true });
+    return {};
   }
 
   async function setLimits(given: Operations["limits"]["in"]): Promise<Limits> {
@@ -138,8 +184,11 @@ export function createPeerShell(options: PeerShellOptions): PeerShell {
     limits = { ...limits, ...Object.fromEntries(entries) };
     const { maxUploads, maxUploadRate, maxDownloadRate, maxDownloads } = limits;
     peer.setLimits({ maxUploads, maxUploadRate, maxDownloadRate });
-    downloads.setMost(maxDownloads);
-    if (maxDownloadRate !== before.maxDownloadRate) downloads.restart();
+    downloads.max = maxDownloads;
+    // A download obeys the rate with which it began.
+    const isOther = maxDownloadRate !== before.maxDownloadRate;
+    const running = isOther ? downloads.list().filter(({ state }) => state === "running") : [];
+    for (const { name } of running) if (downloads.pause(name)) downloads.resume(name);
     tell({ event: "limits", limits });
     return limits;
   }
@@ -158,7 +207,7 @@ export function createPeerShell(options: PeerShellOptions): PeerShell {
     state: () => ({
       version,
       standing: standing(),
-      downloads: downloads.list(),
+      downloads: downloads.list().map(downloadOf),
       uploads: told.uploads(),
       limits,
     }),
@@ -172,9 +221,9 @@ export function createPeerShell(options: PeerShellOptions): PeerShell {
     ...createQuestions(peer),
     verify,
     start,
-    pause: ({ name }) => answered(downloads.pause(name)),
-    resume: ({ name }) => answered(downloads.resume(name)),
-    cancel: ({ name }) => answered(downloads.cancel(name)),
+    pause: ({ name }) => found(downloads.pause(name)),
+    resume: ({ name }) => found(downloads.resume(name)),
+    cancel: ({ name }) => found(downloads.cancel(name)),
     async play({ name }) {
       const url = await peer.play(name);
       return isFault(url) ? url : { url };

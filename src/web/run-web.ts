@@ -4,13 +4,13 @@
 
 import { join, type Session } from "../console/actions.ts";
 import { EXIT } from "../console/commands.ts";
+import { openFileWithSystem } from "../console/player.ts";
 import { isStop } from "../console/terminal/questions.ts";
 import { wideComplaint } from "../console/text/complaints.ts";
 import type { Report } from "../console/text/report.ts";
 import type { JoinAt } from "../peer/requests.ts";
 import { type Address, LOOPBACK } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import { openBrowser } from "./open-browser.ts";
 import { type Page, uninvitedComplaint } from "./page.ts";
 import { qrLines } from "./qr.ts";
 
@@ -28,7 +28,7 @@ export async function showPage(page: Page, report: Report, isToOpen: boolean, po
   if (isFault(url)) report.failed(url, { at: { ip: LOOPBACK, port } });
   else {
     report.page(url);
-    if (isToOpen) openBrowser(url, process.env);
+    if (isToOpen) void openFileWithSystem(url);
   }
   return !isFault(url);
 }

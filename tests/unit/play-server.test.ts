@@ -151,7 +151,7 @@ describe("a player's request", () => {
     const { ask } = await serving();
     const { headers } = await ask({ Origin: "http://evil.example" });
     expect(headers.get("X-Content-Type-Options")).toBe("nosniff");
-    expect(headers.get("Cross-Origin-Resource-Policy")).toBe("same-site");
+    expect(headers.get("Cross-Origin-Resource-Policy")).toBe("cross-origin");
     expect(headers.get("Cache-Control")).toBe("no-store");
     expect([...headers.keys()].filter((name) => name.startsWith("access-control"))).toEqual([]);
   });

@@ -26,7 +26,7 @@ function sayState({ state, rate, etaSeconds, waiting, problem }: Download): stri
   if (state === "queued") return texts.queued;
   if (state === "paused") return texts.paused;
   if (state === "done") return texts.done;
-  if (problem !== undefined) return state === "failed" ? sayProblem(problem) : problem.message;
+  if (problem !== undefined) return state === "failed" ? sayProblem(problem) : `${problem.message}; ${texts.again}`;
   if (waiting !== undefined) return sayWaits(waiting);
   if (rate === 0) return texts.starting;
   return [sayRate(rate), etaSeconds === undefined ? "" : `${texts.left} ${saySeconds(etaSeconds)}`]
