@@ -18,7 +18,12 @@ import { runMenu } from "./console/menu.ts";
 import { openFileWithSystem } from "./console/player.ts";
 import { answerAndExit, requireDescriptors, runProgram } from "./console/program.ts";
 import { isStop } from "./console/terminal/questions.ts";
-import { damagedComplaint, leftOutComplaint, refusedComplaint, withdrawnComplaint } from "./console/text/complaints.ts";
+import {
+  damagedComplaint,
+  leftOutComplaint,
+  moreRefusedComplaint,
+  refusedComplaint,
+} from "./console/text/complaints.ts";
 import { UNRECORDED } from "./console/text/hash-complaints.ts";
 import { peerHelp } from "./console/text/help.ts";
 import { createJsonReport, createReport, type Report } from "./console/text/report.ts";
@@ -41,6 +46,9 @@ const PROGRAM = "napster-peer";
 /** A server that does not answer the goodbye learns of it from the closed connection. */
 const LEAVE_MS_MAX = 2000;
 
+/** Files that the server does not take are told by name, up to so many at the same time. */
+const REFUSED_SHOWN_MAX = 5;
+
 /** A fault has been shown. */
 async function addressOf({ host, port }: Endpoint, report: Report): Promise<Address | Fault> {
   const ip = await resolveHost(host);
@@ -58,10 +66,13 @@ function tellEvent(report: Report, config: PeerConfig, server: Address, event: P
   if (event.type === "reach" && stays) report.reach(event.address, event.reached);
   if (event.type === "skipped") showSkipped(report, event.files);
   if (event.type === "left-out") report.complain(leftOutComplaint(event.shared, event.count));
-  if (event.type === "withdrawn") report.complain(withdrawnComplaint(event.name));
+  if (event.type === "shared" && stays) report.shared(event.names, event.total);
+  if (event.type === "withdrawn") report.withdrawn(event.names, event.total);
   if (event.type === "damaged") report.complain(damagedComplaint(event.name, event.piece));
-  if (event.type === "returned" && stays) report.returned(event.name);
-  if (event.type === "refused") report.complain(refusedComplaint(event.name, event.why, server));
+  if (event.type === "returned" && stays) report.returned(event.names, event.total);
+  if (event.type === "refused" && event.count <= REFUSED_SHOWN_MAX)
+    report.complain(refusedComplaint(event.name, event.why, server));
+  if (event.type === "refused" && event.count === REFUSED_SHOWN_MAX + 1) report.complain(moreRefusedComplaint());
   if (event.type === "hashing") {
     const { type: _, ...hashing } = event;
     report.hashing(hashing);

@@ -3,6 +3,7 @@
 // Never: prints or asks; the console does. Never moves a file's bytes on this thread (ADR 0007).
 
 import { emptyListing, isDotFile, type Listing, type Skipped } from "./content/folder.ts";
+import type { FolderChange, FolderWatch } from "./content/folder-watch.ts";
 import { createHasher } from "./content/hashing/hasher.ts";
 import { isPieceDamaged } from "./content/hashing/verify.ts";
 import { createLibrary, type Hashing, type Library, type LibraryFile } from "./content/library.ts";
@@ -10,6 +11,7 @@ import { NO_OFFER } from "./content/part-workspace.ts";
 import { finalPath } from "./content/safe-files.ts";
 import { download } from "./download/download.ts";
 import type { LanePolicy } from "./download/lanes/lane-worker.ts";
+import { createAnnouncements } from "./peer/announcements.ts";
 import { createDamage } from "./peer/damage.ts";
 import { createDownloads, type Downloads } from "./peer/downloads.ts";
 import { type PeerEnv, SYSTEM } from "./peer/env.ts";
@@ -18,9 +20,11 @@ import { createRefusals } from "./peer/refusals.ts";
 import type { Done, DownloadRequest, JoinAt, Joined, NotJoined, Sharing } from "./peer/requests.ts";
 import type { Entered } from "./peer/server-connection.ts";
 import { createServerLink, type ServerLink } from "./peer/server-link.ts";
+import { watchSharedFolder } from "./peer/shared-folder.ts";
 import { createPlays } from "./play/plays.ts";
 import { type Address, AS_SEEN, LOOPBACK, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
+import { JOIN_NAMES_MAX } from "./protocol/limits.ts";
 import type { Holder, Root, Share } from "./protocol/messages.ts";
 import { nameFlaw } from "./protocol/names.ts";
 import { decodeAddresses, decodeHolders, fitting } from "./protocol/payloads.ts";
@@ -53,14 +57,16 @@ export type PeerEvent =
   | { readonly type: "skipped"; readonly files: readonly Skipped[] }
   /** The server takes no more than `shared` files of ours: so many others of the folder are not shared. */
   | { readonly type: "left-out"; readonly shared: number; readonly count: number }
-  /** A file that was shared is no longer: it changed, or is gone. */
-  | { readonly type: "withdrawn"; readonly name: string }
+  /** Files have appeared in the folder, and are shared; `total` files are by now. */
+  | { readonly type: "shared"; readonly names: readonly string[]; readonly total: number }
+  /** Files that were shared are no longer: they changed, or are gone. */
+  | { readonly type: "withdrawn"; readonly names: readonly string[]; readonly total: number }
   /** A piece of a file is not on the disk as it was hashed: it is shared no longer. */
   | { readonly type: "damaged"; readonly name: string; readonly piece: number }
-  /** A file that was withdrawn is shared again. */
-  | { readonly type: "returned"; readonly name: string }
-  /** The server did not take what UPDATE told it of this file; told once for each file until it does. */
-  | { readonly type: "refused"; readonly name: string; readonly why: Fault }
+  /** Files that were withdrawn are shared again. */
+  | { readonly type: "returned"; readonly names: readonly string[]; readonly total: number }
+  /** The server did not take what UPDATE told it of this file, and of `count` in all; told once for each file until it does. */
+  | { readonly type: "refused"; readonly name: string; readonly why: Fault; readonly count: number }
   /** How far the hashing of the folder is, once a second and at its end. */
   | ({ readonly type: "hashing" } & Hashing)
   | { readonly type: "uploaded"; readonly name: string; readonly to: Address; readonly bytes: number }
@@ -105,6 +111,9 @@ const JOIN_TELLS: ReadonlySet<string> = new Set(["SERVER_GONE", "SHUTTING_DOWN",
 /** What was to be downloaded is in the folder. */
 const HERE = fault("FILE_EXISTS", "ours", "the folder has this file");
 
+/** Files that are put into the library before other work has a turn: some milliseconds' worth. */
+const TAKEN_AT_ONCE = 256;
+
 /** One thread hashes and writes while the other receives; more gained nothing on two cores. */
 const LANE_THREADS = 2;
 
@@ -121,9 +130,11 @@ export class Peer {
   #found: { readonly name: string | undefined; readonly peers: readonly Address[] } = { name: undefined, peers: [] };
   /** One JOIN at a time; resolves when the last one asked for is over. */
   #joining: Promise<unknown> = Promise.resolve();
-  /** Files that were withdrawn, and files of which the server did not take the UPDATE. */
+  /** Names in this folder that were withdrawn, and files of which the server did not take the UPDATE. */
   readonly #withdrawn = new Set<string>();
   readonly #refused;
+  readonly #announcements;
+  #watch: FolderWatch | undefined;
   /** What downloaders say came wrong from here, and the thread that looks. */
   readonly #damage;
   readonly #checking;
@@ -146,13 +157,18 @@ export class Peer {
     });
     this.#cache = env.createHashCache();
     this.#refused = createRefusals(env.clock);
+    this.#announcements = createAnnouncements(env.clock, (name) => this.#tell(name));
     this.#checking = env.createHashPool(1, { background: true });
     this.#damage = createDamage({
       clock: env.clock,
       isDamaged: (name, index) => this.#isDamaged(name, index),
       onDamaged: (name, piece) => {
         const library = this.#membership?.library;
-        if (library?.remove(name)) this.#withdraw(library, name, { type: "damaged", name, piece });
+        const held = library?.get(name);
+        if (library === undefined || held === undefined) return;
+        library.setAside([held.local]);
+        this.#withdraw(library, [name]);
+        options.onEvent({ type: "damaged", name, piece });
       },
     });
     this.#hasher = createHasher({
@@ -224,7 +240,10 @@ export class Peer {
       const fits = isFault(entered) ? fitting(shares, entered) : shares;
       if (fits === undefined || (isFault(entered) && fits.length === shares.length)) return entered;
       const count = listing.shares.length - shares.length;
-      if (!isFault(entered) && count > 0) this.#options.onEvent({ type: "left-out", shared: shares.length, count });
+      if (!isFault(entered) && count > 0) {
+        this.#membership?.library.setAside(listing.shares.slice(shares.length));
+        this.#options.onEvent({ type: "left-out", shared: shares.length, count });
+      }
       if (!isFault(entered)) return entered;
       shares = fits;
     }
@@ -249,13 +268,16 @@ export class Peer {
     const { folder: typed, sharing = "folder" } = at;
     this.#membership = { typed, sharing, library, listening, published: entered.address };
     before?.library.close();
+    this.#withdrawn.clear();
     // Downloaded, or back, since the folder was listed.
     const news = before?.library.folder === library.folder ? library.adopt(before.library, listed) : [];
     uploads.replaceAll(entriesOf(library));
     await uploads.settle(true);
     this.#offers.renew(); // a JOIN leaves the server with nothing but what it carries
-    for (const held of news) void this.#announce(library, held);
+    for (const held of news) this.#announce(library, held);
     void library.hashAll();
+    this.#watch?.close();
+    this.#watch = this.#follow(library, sharing, listing.skipped);
     const { address, reached } = entered;
     this.#options.onEvent({ type: "joined", address, folder: typed, reached });
     return { ...entered, names: library.names() };
@@ -268,13 +290,50 @@ export class Peer {
       hasher: this.#hasher,
       clock: this.#env.clock,
       stampFile: this.#env.stampFile,
-      onShared: (held) => void this.#announce(library, held),
-      onLost: (name) => this.#withdraw(library, name),
+      onShared: (held) => this.#announce(library, held),
+      onLost: (names) => {
+        if (this.#withdraw(library, names)) this.#tellNames("withdrawn", library, names);
+        this.#watch?.hint(); // it may be there as another file
+      },
       onHashing: (hashing) => {
         if (this.#membership?.library === library) this.#options.onEvent({ type: "hashing", ...hashing });
       },
     });
     return library;
+  }
+
+  /** What appears in the folder, changes or goes is announced without another JOIN; of some folders only downloads are. */
+  #follow(library: Library, sharing: Sharing, skipped: readonly Skipped[]): FolderWatch | undefined {
+    if (library.folder === "" || sharing === "nothing") return undefined;
+    const mayShare = (name: string): boolean =>
+      sharing === "folder" || library.local(name) !== undefined || this.#withdrawn.has(name);
+    const onChange = (change: FolderChange): Promise<void> => this.#take(library, change);
+    return watchSharedFolder({ env: this.#env, library, skipped, mayShare, onChange });
+  }
+
+  async #take(library: Library, { settled, lost, skipped }: FolderChange): Promise<void> {
+    if (skipped.length > 0) this.#options.onEvent({ type: "skipped", files: skipped });
+    library.lose(lost);
+    for (let at = 0; at < settled.length; at += TAKEN_AT_ONCE) {
+      if (at > 0) await Bun.sleep(0); // others have a turn
+      if (this.#membership?.library !== library) return;
+      const held = settled.slice(at, at + TAKEN_AT_ONCE).map((local) => library.put(local));
+      this.#uploads?.putAll(held.map((one) => entryOf(library, one)));
+      for (const { local } of held) this.#announcements.add(local.name);
+    }
+    const names = settled.map(({ name }) => name);
+    const back = new Set(names.filter((name) => this.#withdrawn.delete(name)));
+    this.#tellNames("returned", library, [...back]);
+    this.#tellNames(
+      "shared",
+      library,
+      names.filter((name) => !back.has(name)),
+    );
+    void library.hashAll();
+  }
+
+  #tellNames(type: "shared" | "withdrawn" | "returned", library: Library, names: readonly string[]): void {
+    if (names.length > 0) this.#options.onEvent({ type, names, total: library.names().length });
   }
 
   /** SPEC 5.a: uploads have a thread of their own, so that other peers are answered whatever this one is doing. */
@@ -389,7 +448,8 @@ export class Peer {
     const library = isSilent ? undefined : this.#membership?.library;
     if (library?.folder === membership.library.folder) {
       const held = await library.add(name, downloaded);
-      if (held !== undefined) await this.#announce(library, held);
+      if (held !== undefined) this.#announce(library, held, false);
+      await this.#tell(name);
     }
     return { name, folder: membership.typed, bytes: downloaded.size };
   }
@@ -438,9 +498,11 @@ export class Peer {
   /** Tells the server goodbye and stops serving. */
   async leave(): Promise<void> {
     await Promise.all([this.#link.leave(), this.downloads.close()]);
+    this.#watch?.close();
     this.#membership?.library.close();
     this.#membership = undefined;
     this.#refused.close();
+    this.#announcements.close();
     this.#damage.close();
     this.#checking.close();
     const uploads = this.#uploads;
@@ -466,30 +528,38 @@ export class Peer {
     return isFault(holders) ? [] : holders.filter(({ address }) => ours === undefined || !sameAddress(address, ours));
   }
 
-  /** A file is shared from now on, or more is known of it. While a JOIN is under way the server is told after it. */
-  async #announce(library: Library, file: LibraryFile): Promise<void> {
+  /** A file is shared from now on, or more is known of it. */
+  #announce(library: Library, file: LibraryFile, isNews = true): void {
     if (this.#membership?.library !== library) return;
     this.#uploads?.put(entryOf(library, file));
     const { root } = file;
     const { name } = file.local;
-    if (this.#withdrawn.delete(name)) this.#options.onEvent({ type: "returned", name });
+    if (this.#withdrawn.delete(name)) this.#tellNames("returned", library, [name]);
     if (root !== undefined) this.#options.onEvent({ type: "hashed", name, root });
-    await this.#joining;
-    await this.#update(library, name);
+    if (isNews) this.#announcements.add(name);
   }
 
   /**
    * SPEC 5.c: UPDATE tells the server of a file that is whole here, and of its root once it is known, and waits for
-   * UPDATE_OK. While the server is away the next JOIN tells it.
+   * UPDATE_OK; WITHDRAW, of one that is not. While a JOIN is under way the server is told after it; while the server is
+   * away the next JOIN tells it.
    */
-  async #update(library: Library, name: string): Promise<void> {
-    const held = this.#membership?.library === library ? library.get(name) : undefined;
-    if (held === undefined) return this.#refused.forget(name);
+  async #tell(name: string): Promise<void> {
+    await this.#joining;
+    const library = this.#membership?.library;
+    if (library === undefined) return;
+    const held = library.get(name);
+    if (held === undefined) {
+      this.#refused.forget(name);
+      await this.#link.call({ verb: "WITHDRAW", name });
+      this.#offers.renew(name); // what is downloaded under that name is on offer all the same
+      return this.#refused.nudge(); // there is room for another now
+    }
     const share = { name, size: held.local.size, root: held.root };
     const answer = expectReply(await this.#link.call({ verb: "UPDATE", share }), "UPDATE_OK");
     if (!isFault(answer) || JOIN_TELLS.has(answer.fault)) return this.#refused.forget(name);
-    const isNews = this.#refused.add(name, answer.retry, () => void this.#update(library, name));
-    if (isNews) this.#options.onEvent({ type: "refused", name, why: answer });
+    const isNews = this.#refused.add(name, answer.retry, () => this.#announcements.add(name));
+    if (isNews) this.#options.onEvent({ type: "refused", name, why: answer, count: this.#refused.count });
   }
 
   #hearUploads(event: UploadsEvent): void {
@@ -510,14 +580,15 @@ export class Peer {
     return isPieceDamaged(path, { ...held, layer }, index, this.#checking);
   }
 
-  /** A file is no longer what was announced: the server shall send no other peer here for it. */
-  #withdraw(library: Library, name: string, event: PeerEvent = { type: "withdrawn", name }): void {
-    if (this.#membership?.library !== library) return;
-    this.#uploads?.remove(name);
-    void this.#link.call({ verb: "WITHDRAW", name });
-    this.#refused.forget(name);
-    this.#refused.nudge(); // there is room for another now
-    this.#withdrawn.add(name);
-    this.#options.onEvent(event);
+  /** Files are no longer what was announced: the server shall send no other peer here for them. False when we have moved. */
+  #withdraw(library: Library, names: readonly string[]): boolean {
+    if (this.#membership?.library !== library) return false;
+    for (const name of names) {
+      this.#uploads?.remove(name);
+      this.#refused.forget(name);
+      this.#announcements.add(name);
+      if (this.#withdrawn.size < JOIN_NAMES_MAX) this.#withdrawn.add(name);
+    }
+    return true;
   }
 }

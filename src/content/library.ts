@@ -1,5 +1,5 @@
 // What this peer shares now: its folder's files, and the root of each as soon as it is known.
-// Invariant: a share's root belongs to the file as it was listed; a file that changed is out until it stands still again.
+// Invariant: a share's root belongs to the file as it was listed; a file that changed is out until it is put in again.
 // Never: makes JOIN or a download wait for hashing, or takes a file out because it could not be read just now.
 
 import { type Fault, isFault } from "../protocol/fault.ts";
@@ -9,7 +9,7 @@ import type { Listing, LocalShare } from "./folder.ts";
 import type { HashCache } from "./hashing/hash-cache.ts";
 import type { Hasher } from "./hashing/hasher.ts";
 import { type Hashed, pieceBytesFor } from "./hashing/merkle.ts";
-import { finalPath, isPassing, isUntouched, type Stamp, sameStamp, stampFile as stampHere } from "./safe-files.ts";
+import { finalPath, isPassing, isUntouched, sameStamp, stampFile as stampHere } from "./safe-files.ts";
 
 /** A file of the folder and what is known of its content. The layer is in memory only once it is needed. */
 export type LibraryFile = {
@@ -38,11 +38,17 @@ export type Library = {
   add(name: string, hashed: Hashed): Promise<LibraryFile | undefined>;
   /** Takes over what another library of the same folder holds and this one does not, `but` those. */
   adopt(other: Library, but: ReadonlySet<string>): readonly LibraryFile[];
-  /** Takes it out for good: until the folder is listed again. False when it was not there. */
-  remove(name: string): boolean;
-  /** It may have changed: it is looked at, and taken out if it has (onLost). It comes back by itself (onShared). */
+  /** What is shared under this name, or was set aside. */
+  local(name: string): LocalShare | undefined;
+  /** A file as it stands in the folder now is shared, in the place of what had its name. */
+  put(local: LocalShare): LibraryFile;
+  /** These are no longer what was shared: they are out (onLost). Names that are not there do not count. */
+  lose(names: readonly string[]): void;
+  /** These files stay out as long as they are as they are. False when none of them was shared. */
+  setAside(files: readonly LocalShare[]): boolean;
+  /** It may have changed: it is looked at, and taken out if it has (onLost). */
   doubt(name: string): Promise<void>;
-  /** Begins to hash what the cache does not know. */
+  /** Hashes what the cache does not know. */
   hashAll(): Promise<void>;
   /** It is being downloaded: its root and layer are wanted before those of the others. They come through onShared. */
   want(name: string): void;
@@ -57,10 +63,10 @@ export type LibraryOptions = {
   readonly clock: Clock;
   /** The disk, where it is another than this machine's. */
   readonly stampFile?: typeof stampHere;
-  /** More is known of a file: its root and its layer; or it is shared again. */
+  /** More is known of a file: its root and its layer. */
   readonly onShared: (file: LibraryFile) => void;
-  /** A file is no longer what was listed, and is out. */
-  readonly onLost: (name: string) => void;
+  /** Files are no longer what was listed, and are out. */
+  readonly onLost: (names: readonly string[]) => void;
   /** Told once in HASHING_TOLD_MS, and when all is done. */
   readonly onHashing?: (hashing: Hashing) => void;
 };
@@ -68,10 +74,6 @@ export type LibraryOptions = {
 /** A file that could not be read is tried again after the first of these, then after twice as long, up to the other. */
 export const AGAIN_SECONDS_MIN = 1;
 export const AGAIN_SECONDS_MAX = 300;
-
-/** A file that was lost is looked for so often, more and more seldom; it must be the same in two looks. */
-export const LOOK_SECONDS_MIN = 2;
-export const LOOK_SECONDS_MAX = 60;
 
 /** How often what is due is done, and how much of it at once. */
 const SWEEP_MS = 1000;
@@ -87,22 +89,20 @@ const saysNothing = (why: Fault): boolean => isPassing(why) || why.fault === "IN
 
 const shareOf = ({ local: { name, size }, root }: LibraryFile): Share => ({ name, size, root });
 
-/** A file to come back to: to hash it, or to see whether what was `lost` is there again. */
-type Due = { readonly at: number; readonly seconds: number; readonly lost?: LibraryFile; readonly seen?: Stamp };
+/** A file to be hashed again, after a pause of so many seconds. */
+type Due = { readonly at: number; readonly seconds: number };
 
-/** What is to be done later, `act` by `act`, never more than SWEEP_FILES_MAX at a time. */
-function createAgenda(clock: Clock, signal: AbortSignal, act: (name: string, due: Due) => Promise<void> | undefined) {
+/** What is to be done later, never more than SWEEP_FILES_MAX at a time; `act` is handed the pause after this one. */
+function createAgenda(clock: Clock, signal: AbortSignal, act: (name: string, seconds: number) => void) {
   const all = new Map<string, Due>();
   let cancel: (() => void) | undefined;
   signal.addEventListener("abort", () => cancel?.());
 
-  async function sweep(): Promise<void> {
-    const ready = [...all].filter(([, { at }]) => at <= clock.now()).slice(0, SWEEP_FILES_MAX);
-    for (const [name, due] of ready) {
-      if (signal.aborted) return;
-      if (all.get(name) !== due) continue;
+  function sweep(): void {
+    const ready = all.entries().filter(([, { at }]) => at <= clock.now());
+    for (const [name, due] of [...ready.take(SWEEP_FILES_MAX)]) {
       all.delete(name);
-      await act(name, due);
+      act(name, Math.min(due.seconds * 2, AGAIN_SECONDS_MAX));
     }
     cancel = all.size > 0 && !signal.aborted ? clock.after(SWEEP_MS, sweep) : undefined;
   }
@@ -155,17 +155,23 @@ function createCount(clock: Clock, tell: (hashing: Hashing) => void) {
   };
 }
 
-/** When to look again for what is not there, or does not stand still: soon, unless it goes on changing. */
-function nextLook({ seconds, seen, lost }: Omit<Due, "at">, stamp: Stamp | Fault): Omit<Due, "at"> {
-  const isPatient = isFault(stamp) || seen !== undefined;
-  const next = isPatient ? Math.min(seconds * 2, LOOK_SECONDS_MAX) : LOOK_SECONDS_MIN;
-  return { seconds: next, ...(lost && { lost }), ...(!isFault(stamp) && { seen: stamp }) };
-}
-
-/** What was lost and has the same size and time: known as it was, but read again where it may be another. */
-function knownAgain(lost: LibraryFile, stamp: Stamp): LibraryFile | undefined {
-  if (lost.root === undefined) return undefined;
-  return isUntouched(stamp, lost.local) ? lost : { ...lost, local: { ...lost.local, ...stamp }, layer: undefined };
+/** One file after another, so that a folder of 100,000 does not become 100,000 jobs at once. */
+function createHashRound(
+  files: ReadonlyMap<string, LibraryFile>,
+  signal: AbortSignal,
+  hash: (name: string) => Promise<void>,
+): () => Promise<void> {
+  let isHashing = false;
+  return async () => {
+    if (isHashing) return;
+    isHashing = true;
+    // What is put in meanwhile has its turn at the end.
+    for (const [name, { root }] of files) {
+      if (signal.aborted) break;
+      if (root === undefined) await hash(name);
+    }
+    isHashing = false;
+  };
 }
 
 /** A library of what was listed. */
@@ -175,10 +181,9 @@ export function createLibrary(options: LibraryOptions): Library {
   const files = new Map<string, LibraryFile>();
   const count = createCount(clock, (hashing) => options.onHashing?.(hashing));
   const stop = new AbortController();
-  const agenda = createAgenda(clock, stop.signal, (name, due) => {
-    if (due.lost !== undefined) return lookFor(name, due.lost, due);
-    return void hash(name, { seconds: Math.min(due.seconds * 2, AGAIN_SECONDS_MAX) });
-  });
+  const aside = new Map<string, LocalShare>();
+  const hashAll = createHashRound(files, stop.signal, (name) => hash(name));
+  const agenda = createAgenda(clock, stop.signal, (name, seconds) => void hash(name, { seconds }));
   const pathOf = ({ file }: { readonly file: string }): string => String(finalPath(folder, file));
 
   /** The file as it was listed, with its root where it is known. */
@@ -219,33 +224,25 @@ export function createLibrary(options: LibraryOptions): Library {
     const stamp = await stampFile(pathOf(before.local));
     const now = files.get(name);
     if (stop.signal.aborted || now?.local !== before.local) return;
-    if (isFault(stamp) ? !isPassing(stamp) : !sameStamp(stamp, now.local)) return lose(now);
+    if (isFault(stamp) ? !isPassing(stamp) : !sameStamp(stamp, now.local)) return lose([name]);
     if (isFault(stamp) || isUntouched(stamp, now.local)) return;
     // Touched, or another content with the time set back: what is known of it stands until it is read.
     files.set(name, { ...now, local: { ...now.local, ...stamp }, layer: undefined });
     void hash(name);
   }
 
-  function lose(lost: LibraryFile): void {
-    const { name } = lost.local;
-    files.delete(name);
-    count.end(name, false);
-    onLost(name);
-    agenda.add(name, { seconds: LOOK_SECONDS_MIN, lost });
+  /** Out of what is shared; those that were there. */
+  function take(names: readonly string[]): string[] {
+    return names.filter((name) => {
+      agenda.remove(name);
+      count.end(name, false);
+      return files.delete(name);
+    });
   }
 
-  /** Back it comes as it was; or as it is now, once it stands still. */
-  async function lookFor(name: string, lost: LibraryFile, { seconds, seen }: Due): Promise<void> {
-    const stamp = await stampFile(pathOf(lost.local));
-    if (stop.signal.aborted || files.has(name)) return;
-    const isBack = !isFault(stamp) && sameStamp(stamp, lost.local);
-    if (isBack || (!isFault(stamp) && seen !== undefined && sameStamp(stamp, seen))) {
-      const back = (isBack ? knownAgain(lost, stamp) : undefined) ?? list({ ...lost.local, ...stamp });
-      files.set(name, back);
-      onShared(back);
-      return void hash(name);
-    }
-    agenda.add(name, nextLook({ seconds, seen, lost }, stamp));
+  function lose(names: readonly string[]): void {
+    const lost = take(names);
+    if (lost.length > 0) onLost(lost);
   }
 
   return {
@@ -271,15 +268,19 @@ export function createLibrary(options: LibraryOptions): Library {
       for (const one of news) files.set(one.local.name, one);
       return news;
     },
-    remove: (name) => files.delete(name),
-    doubt,
-    /** One file after another, so that a folder of 100,000 does not become 100,000 jobs at once. */
-    async hashAll() {
-      for (const [name, { root }] of [...files]) {
-        if (stop.signal.aborted) return;
-        if (root === undefined) await hash(name);
-      }
+    local: (name) => files.get(name)?.local ?? aside.get(name),
+    put(local) {
+      take([local.name]);
+      aside.delete(local.name);
+      return list(local);
     },
+    lose,
+    setAside(others) {
+      for (const local of others) aside.set(local.name, local);
+      return take(others.map(({ name }) => name)).length > 0;
+    },
+    doubt,
+    hashAll,
     want(name) {
       const wanted = files.get(name);
       if (wanted?.layer !== undefined) onShared(wanted);

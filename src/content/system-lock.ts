@@ -43,6 +43,45 @@ export function lockOpenFile(fd: number): SystemLock {
   return flock?.(fd) ?? "none";
 }
 
+// Numbers of Linux: fcntl.h, signal.h.
+const F_SETSIG = 10;
+const F_SETLEASE = 1024;
+const F_RDLCK = 0;
+const F_UNLCK = 2;
+const SIGURG = 23;
+const EAGAIN = 11;
+
+type Fcntl = (fd: number, command: number, value: number) => number;
+
+function openLeases(): ((fd: number) => boolean) | undefined {
+  try {
+    const { symbols } = dlopen("libc.so.6", {
+      fcntl: { args: [FFIType.i32, FFIType.i32, FFIType.i32], returns: FFIType.i32 },
+      __errno_location: { args: [], returns: FFIType.ptr },
+    });
+    const fcntl: Fcntl = symbols.fcntl;
+    return (fd) => {
+      // A program that opens the file for writing in this moment makes the system signal us: one that is ignored.
+      if (fcntl(fd, F_SETSIG, SIGURG) !== 0) return false;
+      if (fcntl(fd, F_SETLEASE, F_RDLCK) !== 0) return read.i32(symbols.__errno_location() as never, 0) === EAGAIN;
+      fcntl(fd, F_SETLEASE, F_UNLCK);
+      return false;
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+const leases = process.platform === "linux" ? openLeases() : undefined;
+
+/**
+ * Whether a program has the file open for writing that is open here as `fd`, for reading only. False where the system does
+ * not tell: it tells on Linux, of a local file of the same person.
+ */
+export function isBeingWritten(fd: number): boolean {
+  return leases?.(fd) ?? false;
+}
+
 // Numbers of Windows: winnt.h, winbase.h, winerror.h.
 const GENERIC_READ_WRITE_DELETE = 0xc0010000;
 const OPEN_ALWAYS = 4;

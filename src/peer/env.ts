@@ -3,6 +3,7 @@
 // Never: holds state or logic of its own.
 
 import { listFolder } from "../content/folder.ts";
+import { isFileReady, listenToFolder } from "../content/folder-watch.ts";
 import { createHashCache, type HashCache } from "../content/hashing/hash-cache.ts";
 import { createHashPool } from "../content/hashing/hash-pool.ts";
 import { openPartWorkspace } from "../content/part-workspace.ts";
@@ -18,6 +19,8 @@ export type PeerEnv = Env & {
   /** The date in milliseconds, as files' times are told. */
   readonly now: () => number;
   readonly listFolder: typeof listFolder;
+  readonly listenToFolder: typeof listenToFolder;
+  readonly isFileReady: typeof isFileReady;
   readonly hasFile: typeof hasFile;
   readonly stampFile: typeof stampFile;
   readonly openFile: typeof openFile;
@@ -37,6 +40,8 @@ export const SYSTEM: PeerEnv = {
   random: Math.random,
   connect,
   listFolder,
+  listenToFolder,
+  isFileReady,
   hasFile,
   stampFile,
   openFile,

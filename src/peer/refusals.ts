@@ -17,6 +17,8 @@ export type Refusals = {
   forget(name: string): void;
   /** Something has changed: one that waits to be nudged is told again. */
   nudge(): void;
+  /** Files that are refused now. */
+  readonly count: number;
   close(): void;
 };
 
@@ -38,6 +40,9 @@ export function createRefusals(clock: Clock): Refusals {
     nudge() {
       const [first] = refused.values();
       first?.again();
+    },
+    get count() {
+      return refused.size;
     },
     close() {
       for (const name of [...refused.keys()]) forget(name);

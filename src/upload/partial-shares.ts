@@ -14,8 +14,8 @@ export type Growing = PartOf & { readonly name: string };
 export type PartialShares = {
   /** A .part that grows is of this content, which is to have `name`. */
   begin(uploads: UploadThread, part: Growing, content: Hashed): PartialOffer;
-  /** Tells the server of all of them again: after a reconnection it knows of none. */
-  renew(): void;
+  /** Tells the server of all of them again: after a reconnection it knows of none. Or of those with this name alone. */
+  renew(name?: string): void;
 };
 
 /** `tell` sends one request to the server, which may be away; the answer is not awaited. */
@@ -37,8 +37,9 @@ export function createPartialShares(tell: (request: ServerRequest) => void): Par
         },
       };
     },
-    renew() {
-      for (const share of offered.values()) tell({ verb: "OFFER", share });
+    renew(name) {
+      for (const share of offered.values())
+        if (name === undefined || share.name === name) tell({ verb: "OFFER", share });
     },
   };
 }

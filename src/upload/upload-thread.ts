@@ -14,6 +14,7 @@ export type UploadThread = {
   replaceAll(all: readonly ShareEntry<Listed>[]): void;
   /** Adds one file, or replaces what was known of it. */
   put(entry: ShareEntry<Listed>): void;
+  putAll(entries: readonly ShareEntry<Listed>[]): void;
   remove(name: string): void;
   /** These pieces of a download under way, put before, may be served too. */
   have(root: Root, indexes: readonly number[]): void;
@@ -63,6 +64,7 @@ export function startUploadThread(
   return {
     replaceAll: (entries) => post({ type: "put", fresh: true, entries }),
     put: (entry) => post({ type: "put", fresh: false, entries: [entry] }),
+    putAll: (entries) => post({ type: "put", fresh: false, entries }),
     remove: (name) => post({ type: "remove", name }),
     have: (root, indexes) => post({ type: "have", root, indexes }),
     removePartial: (root) => post({ type: "removePartial", root }),

@@ -102,7 +102,7 @@ export function startPeer(options: SimPeerOptions): SimPeer {
   let joined = false;
 
   function hear(event: PeerEvent): void {
-    if (event.type === "withdrawn") watch.changed(ip, event.name);
+    if (event.type === "withdrawn") for (const name of event.names) watch.changed(ip, name);
     else if (event.type === "refused") watch.refused(ip, event.name, event.why);
   }
   const { maxUploads, maxUploadRate, maxDownloadRate } = options;
@@ -182,6 +182,8 @@ function envOf(
       const shares = names.map((name) => ({ name, file: name, ...stampOf(disk.file(name) as SimFile) }));
       return { folder: path ?? "", shares, skipped: [] };
     },
+    listenToFolder: () => () => {},
+    isFileReady: (path) => soon(() => disk.refusal("open") === undefined && !isFault(at(path))),
     hasFile: async (_, name) => disk.file(name) !== undefined,
     stampFile: (path) => soon(() => stamp(path)),
     openFile: (path) =>
@@ -286,6 +288,10 @@ function uploadThreadOf(
         for (const one of all) index.put(one);
       }),
     put: (one) => later(() => index.put({ ...one, ...(one.pieces && { pieces: one.pieces.slice() }) })),
+    putAll: (all) =>
+      later(() => {
+        for (const one of all) index.put(one);
+      }),
     remove: (name) => later(() => index.remove(name)),
     have(root, indexes) {
       const copy = [...indexes];

@@ -6,18 +6,11 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Listing, listFolder } from "../../src/content/folder.ts";
-import { createHashCache } from "../../src/content/hashing/hash-cache.ts";
+import { type Listing, type LocalShare, listFolder } from "../../src/content/folder.ts";
+import { createHashCache, type HashCache } from "../../src/content/hashing/hash-cache.ts";
 import type { Hasher, HashOptions } from "../../src/content/hashing/hasher.ts";
 import { EMPTY_ROOT, type Hashed, pieceBytesFor } from "../../src/content/hashing/merkle.ts";
-import {
-  AGAIN_SECONDS_MAX,
-  createLibrary,
-  type Hashing,
-  type Library,
-  LOOK_SECONDS_MAX,
-  LOOK_SECONDS_MIN,
-} from "../../src/content/library.ts";
+import { AGAIN_SECONDS_MAX, createLibrary, type Hashing, type Library } from "../../src/content/library.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
 import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
 import { closeAfterTest } from "../support/closing.ts";
@@ -33,6 +26,7 @@ type Asked = { readonly name: string; readonly options: HashOptions };
 type Shop = {
   readonly library: Library;
   readonly clock: VirtualClock;
+  readonly cache: HashCache;
   readonly folder: string;
   readonly asked: Asked[];
   readonly told: string[];
@@ -76,12 +70,13 @@ async function open(files: Record<string, string>): Promise<Shop> {
     hasher,
     clock,
     onShared: ({ local, root }) => told.push(`${root === undefined ? "shared" : "hashed"} ${local.name}`),
-    onLost: (name) => told.push(`lost ${name}`),
+    onLost: (names) => told.push(`lost ${names}`),
     onHashing: (hashing) => hashings.push(hashing),
   });
   const shop: Shop = {
     library,
     clock,
+    cache,
     folder,
     asked,
     told,
@@ -149,22 +144,19 @@ describe("a file that cannot be read", () => {
 });
 
 describe("a file that is gone, or another", () => {
-  test("a file that is gone is lost, and comes back with its root as soon as it is there unchanged, as on a drive that came back", async () => {
+  test("a file that is gone is lost at a doubt, costs nothing while it is away, and is shared with its root once it is put in again", async () => {
     const shop = await open({ "a.mp4": "aaa" });
+    const [local] = good(await listFolder(shop.folder)).shares;
     await shop.library.hashAll();
-    const [path, away] = [join(shop.folder, "a.mp4"), join(root, "away.mp4")];
-    fs.renameSync(path, away);
+    const path = join(shop.folder, "a.mp4");
+    fs.rmSync(path);
     await shop.library.doubt("a.mp4");
     expect(shop.told).toEqual(["hashed a.mp4", "lost a.mp4"]);
     expect(shop.library.names()).toEqual([]);
-    await shop.pass(600);
-    expect(shop.library.names()).toEqual([]);
-    fs.renameSync(away, path);
-    await shop.pass(LOOK_SECONDS_MAX + 2);
-    // With its root at once; and read again, as a rename leaves a trace that a change with its time set back leaves too.
-    expect(shop.told).toEqual(["hashed a.mp4", "lost a.mp4", "hashed a.mp4", "hashed a.mp4"]);
+    expect(shop.clock.pending).toBe(0);
+    shop.cache.store(path, local as LocalShare, hashedAs(3));
+    expect(shop.library.put(local as LocalShare).root).toBe("ab".repeat(32));
     expect([...shop.library.shares()]).toEqual([{ name: "a.mp4", size: 3, root: "ab".repeat(32) }]);
-    expect(shop.asked.length).toBe(2);
   });
 
   test("a file that only looks unchanged, its time set back, is read again, and stays shared meanwhile", async () => {
@@ -183,21 +175,40 @@ describe("a file that is gone, or another", () => {
     expect([...shop.library.shares()]).toEqual([{ name: "a.mp4", size: 3, root: "cd".repeat(32) }]);
   });
 
-  test("a file with another content comes back once it stands still, is hashed anew, and not while it grows", async () => {
+  test("a file with another content that is put in is shared without a root until it is hashed anew", async () => {
     const shop = await open({ "a.mp4": "aaa" });
     await shop.library.hashAll();
-    const path = join(shop.folder, "a.mp4");
-    const grow = () => fs.appendFileSync(path, "more");
-    grow();
-    await shop.library.doubt("a.mp4");
-    for (let i = 0; i < 10; i++) {
-      grow();
-      await shop.pass(1);
-    }
+    fs.appendFileSync(join(shop.folder, "a.mp4"), "more");
+    const [local] = good(await listFolder(shop.folder)).shares;
+    shop.library.lose(["a.mp4", "none.mp4"]);
+    shop.library.lose(["a.mp4"]);
     expect(shop.told).toEqual(["hashed a.mp4", "lost a.mp4"]);
-    await shop.pass(LOOK_SECONDS_MIN * 16);
-    expect(shop.told).toEqual(["hashed a.mp4", "lost a.mp4", "shared a.mp4", "hashed a.mp4"]);
-    expect([...shop.library.shares()][0]?.size).toBe(47);
+    shop.library.put(local as LocalShare);
+    expect([...shop.library.shares()]).toEqual([{ name: "a.mp4", size: 7, root: undefined }]);
+    await shop.library.hashAll();
+    expect(shop.told).toEqual(["hashed a.mp4", "lost a.mp4", "hashed a.mp4"]);
+  });
+
+  test("files that are put in while the others are hashed are hashed in their turn, each once", async () => {
+    const shop = await open({ "a.mp4": "a", "b.mp4": "b" });
+    const hashing = shop.library.hashAll();
+    fs.writeFileSync(join(shop.folder, "c.mp4"), "c");
+    for (const local of good(await listFolder(shop.folder)).shares) if (local.name === "c.mp4") shop.library.put(local);
+    await Promise.all([hashing, shop.library.hashAll()]);
+    expect(shop.told).toEqual(["hashed a.mp4", "hashed b.mp4", "hashed c.mp4"]);
+    expect(shop.asked.map(({ name }) => name)).toEqual(["a.mp4", "b.mp4", "c.mp4"]);
+  });
+
+  test("a file that is set aside is not shared, and is known as it is; another in its place may be put in", async () => {
+    const shop = await open({ "a.mp4": "aaa" });
+    const [local] = good(await listFolder(shop.folder)).shares as [LocalShare];
+    expect(shop.library.setAside([local])).toBe(true);
+    expect(shop.library.setAside([local])).toBe(false);
+    expect([shop.library.names(), shop.library.local("a.mp4")]).toEqual([[], local]);
+    expect(shop.told).toEqual([]);
+    shop.library.put({ ...local, size: 4 });
+    expect(shop.library.names()).toEqual(["a.mp4"]);
+    expect(shop.library.local("a.mp4")?.size).toBe(4);
   });
 
   test("a file that is as it was outlives a mistaken doubt", async () => {
@@ -208,37 +219,24 @@ describe("a file that is gone, or another", () => {
     expect(shop.library.names()).toEqual(["a.mp4"]);
   });
 
-  test("a file found gone by hashing is lost too, a folder in its place stays away", async () => {
+  test("a file found gone by hashing is lost too", async () => {
     const shop = await open({ "a.mp4": "aaa" });
     shop.answer = () => fault("CHANGED", "ours", "changed while it was hashed", true);
     fs.rmSync(join(shop.folder, "a.mp4"));
-    fs.mkdirSync(join(shop.folder, "a.mp4"));
     await shop.library.hashAll();
+    await until("the loss", () => shop.told.length > 0);
     expect(shop.told).toEqual(["lost a.mp4"]);
-    await shop.pass(200);
-    expect(shop.told).toEqual(["lost a.mp4"]);
+    expect(shop.clock.pending).toBe(0);
   });
 
-  test("a file that a download put there again is shared at once, and not looked for any more", async () => {
+  test("a file that a download put there again is shared at once", async () => {
     const shop = await open({ "a.mp4": "aaa" });
     fs.rmSync(join(shop.folder, "a.mp4"));
     await shop.library.doubt("a.mp4");
     fs.writeFileSync(join(shop.folder, "a.mp4"), "");
     await shop.library.add("a.mp4", { ...hashedAs(0), root: EMPTY_ROOT });
-    await shop.pass(100);
     expect(shop.told).toEqual(["lost a.mp4"]);
     expect([...shop.library.shares()]).toEqual([{ name: "a.mp4", size: 0, root: EMPTY_ROOT }]);
-  });
-
-  test("a file that is gone leaves nothing behind once the library is closed", async () => {
-    const shop = await open({ "a.mp4": "aaa" });
-    fs.rmSync(join(shop.folder, "a.mp4"));
-    await shop.library.doubt("a.mp4");
-    shop.library.close();
-    fs.writeFileSync(join(shop.folder, "a.mp4"), "aaa");
-    await shop.pass(100);
-    expect(shop.told).toEqual(["lost a.mp4"]);
-    expect(shop.clock.pending).toBe(0);
   });
 });
 

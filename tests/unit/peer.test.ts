@@ -467,7 +467,7 @@ describe("SEARCH and DOWNLOAD", () => {
       const found = await target.peer.search("a.mp4");
       return Array.isArray(found) && found.length === 1;
     });
-    expect(source.events).toContainEqual({ type: "returned", name: "a.mp4" });
+    expect(source.events).toContainEqual({ type: "returned", names: ["a.mp4"], total: 2 });
     good(await target.peer.download(source.address, { name: "a.mp4" }));
   });
 

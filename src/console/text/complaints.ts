@@ -68,7 +68,7 @@ export function skippedComplaint(name: string, reason: NameFlaw | "duplicate"): 
   return {
     cause: `o arquivo ${showFile(name)} não foi compartilhado: ${why}`,
     code: "BAD_NAME",
-    hint: "renomeie o arquivo e faça JOIN de novo",
+    hint: "renomeie o arquivo: ele passa a ser compartilhado sozinho",
   };
 }
 
@@ -77,7 +77,7 @@ export function moreSkippedComplaint(count: number): Complaint {
   return {
     cause: `mais ${count} ${count === 1 ? "arquivo da pasta ficou" : "arquivos da pasta ficaram"} fora, também pelo nome`,
     code: "BAD_NAME",
-    hint: "renomeie cada um e faça JOIN de novo",
+    hint: "renomeie cada um: ele passa a ser compartilhado sozinho",
   };
 }
 
@@ -102,12 +102,19 @@ export function fewDescriptorsComplaint(granted: number, least: number): Complai
   };
 }
 
-/** A file that was shared and is no longer. */
-export function withdrawnComplaint(name: string): Complaint {
+/** Files that were shared and are no longer: at least one. */
+export function withdrawnComplaint(names: readonly string[]): Complaint {
+  const [first = ""] = names;
+  if (names.length === 1)
+    return {
+      cause: `o arquivo ${showFile(first)} deixou de ser compartilhado: mudou ou foi apagado`,
+      code: "CHANGED",
+      hint: "quando ele estiver pronto na pasta, volta a ser compartilhado sozinho",
+    };
   return {
-    cause: `o arquivo ${showFile(name)} deixou de ser compartilhado: mudou ou foi apagado`,
+    cause: `${names.length} arquivos deixaram de ser compartilhados: mudaram ou foram apagados`,
     code: "CHANGED",
-    hint: "quando ele estiver pronto na pasta, volta a ser compartilhado sozinho",
+    hint: "quando estiverem prontos na pasta, voltam a ser compartilhados sozinhos",
   };
 }
 
@@ -116,7 +123,7 @@ export function damagedComplaint(name: string, piece: number): Complaint {
   return {
     cause: `o arquivo ${showFile(name)} está danificado no disco (pedaço ${piece}) e deixou de ser compartilhado`,
     code: "CORRUPT",
-    hint: "confira a pasta com napster-peer hash --verify, ponha uma cópia boa no lugar e faça JOIN de novo",
+    hint: "confira a pasta com napster-peer hash --verify, ponha uma cópia boa no lugar: ela passa a ser compartilhada sozinha",
   };
 }
 
@@ -129,6 +136,15 @@ export function refusedComplaint(name: string, why: Fault, at: Address): Complai
       ? "tire arquivos da pasta, ou peça a quem cuida do servidor um --max-names maior; o arquivo está na pasta e pode ser aberto"
       : "o arquivo está na pasta e pode ser aberto; faça JOIN de novo para anunciar o que ela tem";
   return { cause: `o servidor não pôs o arquivo ${showFile(name)} na lista: ${cause}`, code, hint };
+}
+
+/** There are so many that those that follow are not named. */
+export function moreRefusedComplaint(): Complaint {
+  return {
+    cause: "o servidor não pôs ainda mais arquivos deste peer na lista, que não são citados",
+    code: "TOO_MANY",
+    hint: FEWER_FILES,
+  };
 }
 
 /** Told when it happens, by a peer that stays: the link joins again by itself. */

@@ -35,6 +35,8 @@ const JSON_EVENTS = `Com --json, cada linha de stdout é um objeto, com "event" 
   source-lost (from, code): uma fonte caiu, por ora ou de vez (CORRUPT: mentiu)
   here (name, folder, bytes): já estava na pasta, com o mesmo conteúdo
   downloaded (name, folder, bytes)      uploaded (name, to, bytes)
+  shared, withdrawn, returned (name): um arquivo chegou à pasta e é
+    compartilhado; mudou ou foi apagado; voltou a ser compartilhado
   hashed (name, root; em hash também path, size, pieceBytes)
   verified (name, verdict, root, pieces, code); verdict é ok, damaged, changed,
     new ou unread

@@ -31,9 +31,18 @@ export function localNote(at: Address, ip: string): string {
   return `aviso: só os peers desta máquina veem seus arquivos em ${formatAddress(at)} [LOCAL_ONLY]; para os outros, faça JOIN com o IP ${ip}`;
 }
 
-/** A file that was withdrawn is shared again. */
-export function returnedNote(name: string): string {
-  return `aviso: o arquivo ${showFile(name)} voltou a ser compartilhado [RETURNED]`;
+/** Files have appeared in the folder, and are shared: at least one. */
+export function sharedNote(names: readonly string[]): string {
+  const [first = ""] = names;
+  if (names.length === 1) return `aviso: o arquivo ${showFile(first)} chegou à pasta e é compartilhado [SHARED]`;
+  return `aviso: ${names.length} arquivos chegaram à pasta e são compartilhados [SHARED]`;
+}
+
+/** Files that were withdrawn are shared again: at least one. */
+export function returnedNote(names: readonly string[]): string {
+  const [first = ""] = names;
+  if (names.length === 1) return `aviso: o arquivo ${showFile(first)} voltou a ser compartilhado [RETURNED]`;
+  return `aviso: ${names.length} arquivos voltaram a ser compartilhados [RETURNED]`;
 }
 
 /** A player is wanted before the content is known. */

@@ -14,7 +14,14 @@ import { type Standing, standingLine } from "../standing.ts";
 import type { Output, Writer } from "../terminal/output.ts";
 import { progressLine, waitingWords } from "../terminal/progress.ts";
 import type { Screen } from "../terminal/screen.ts";
-import { type Complaint, complaintOf, complaintText, type Subject, serverLostComplaint } from "./complaints.ts";
+import {
+  type Complaint,
+  complaintOf,
+  complaintText,
+  type Subject,
+  serverLostComplaint,
+  withdrawnComplaint,
+} from "./complaints.ts";
 import { fileLine, verdictLine } from "./hash-lines.ts";
 import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine } from "./lines.ts";
 import {
@@ -30,6 +37,7 @@ import {
   preparingNote,
   reachNote,
   returnedNote,
+  sharedNote,
 } from "./notes.ts";
 
 export type Report = {
@@ -66,8 +74,12 @@ export type Report = {
   hashed(name: string, root: string): void;
   /** How far the hashing of the folder is. */
   hashing(hashing: Hashing): void;
-  /** A file that was withdrawn is shared again. */
-  returned(name: string): void;
+  /** Files have appeared in the folder and are shared, of `total` that are. */
+  shared(names: readonly string[], total: number): void;
+  /** Files that were shared changed, or are gone. */
+  withdrawn(names: readonly string[], total: number): void;
+  /** Files that were withdrawn are shared again. */
+  returned(names: readonly string[], total: number): void;
   uploaded(name: string, to: Address, bytes: number): void;
   /** One result of `hash`, and of `hash --verify`. */
   file(file: HashedFile): void;
@@ -194,7 +206,18 @@ export function createReport(options: ReportOptions): Report {
     },
     hashed: () => {},
     hashing: (hashing) => stand({ hashing }),
-    returned: (name) => warn(returnedNote(name)),
+    shared(names, total) {
+      stand({ files: total });
+      warn(sharedNote(names));
+    },
+    withdrawn(names, total) {
+      stand({ files: total });
+      warn(noteText(withdrawnComplaint(names)));
+    },
+    returned(names, total) {
+      stand({ files: total });
+      warn(returnedNote(names));
+    },
     uploaded: () => {},
     file: (file) => say(fileLine(file)),
     verdict: (verdict) => say(verdictLine(verdict)),
@@ -234,6 +257,8 @@ export function createReport(options: ReportOptions): Report {
  *   {"event":"here","name":"aula1.mp4","folder":"videos","bytes":2}     in the folder already, with the same content
  *   {"event":"hashed","name":"aula1.mp4","root":"09f0…"}                      a share's root, when it is computed
  *   {"event":"hashing","files":1,"filesTotal":4,"bytes":5,"bytesTotal":9}     once a second, and when files is filesTotal: all is hashed
+ *   {"event":"shared","name":"aula1.mp4"}                                     a file has appeared in the folder and is shared
+ *   {"event":"withdrawn","name":"aula1.mp4"}                                  a file that was shared changed, or is gone
  *   {"event":"returned","name":"aula1.mp4"}                                   a file that was withdrawn is shared again
  *   {"event":"uploaded","name":"aula1.mp4","to":"127.0.0.1:40312","bytes":2}  what one download took, whole or not
  *   {"event":"hashed","name":"aula1.mp4","path":"videos/aula1.mp4","size":2,"root":"09f0…","pieceBytes":262144}   (hash)
@@ -331,10 +356,7 @@ export function createJsonReport(options: ReportOptions): Report {
     },
     hashed: (name, root) => tell("hashed", { name, root }),
     hashing: (hashing) => tell("hashing", hashing),
-    returned(name) {
-      tell("returned", { name });
-      people.returned(name);
-    },
+    ...folderEvents(tell, people),
     uploaded: (name, to, bytes) => tell("uploaded", { name, to: formatAddress(to), bytes }),
     file: (file) => tell("hashed", file),
     verdict(found) {
@@ -361,6 +383,17 @@ export function createJsonReport(options: ReportOptions): Report {
       people.warn(complaint);
     },
   };
+}
+
+/** What becomes of the folder's files, name by name. */
+function folderEvents(tell: (event: string, values: object) => void, people: Report) {
+  const told =
+    (event: "shared" | "withdrawn" | "returned") =>
+    (names: readonly string[], total: number): void => {
+      for (const name of names) tell(event, { name });
+      people[event](names, total);
+    };
+  return { shared: told("shared"), withdrawn: told("withdrawn"), returned: told("returned") };
 }
 
 /** Why nothing moves, with addresses in their one spelling. */
