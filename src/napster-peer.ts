@@ -11,7 +11,7 @@ import {
   peerUsage,
   WAIT_SECONDS_DEFAULT,
 } from "./config.ts";
-import { type Session, showSkipped } from "./console/actions.ts";
+import { type ActionContext, showSkipped } from "./console/actions.ts";
 import { EXIT, runTask } from "./console/commands.ts";
 import { runHash, runVerify } from "./console/hash.ts";
 import { runMenu } from "./console/menu.ts";
@@ -82,8 +82,8 @@ function tellEvent(report: Report, config: PeerConfig, server: Address, event: P
 }
 
 /** The page that this run may open. */
-function pageOf(config: PeerConfig, peer: Peer, session: Session): Page {
-  const { report, server } = session;
+function pageOf(config: PeerConfig, peer: Peer, context: ActionContext): Page {
+  const { report, server } = context;
   const { maxUploads, maxUploadRate } = config.uploads;
   const { maxDownloadRate } = config.downloads;
   const page: Page = createPage({
@@ -92,7 +92,7 @@ function pageOf(config: PeerConfig, peer: Peer, session: Session): Page {
     port: config.webPort,
     version: PROGRAM_VERSION,
     limits: { maxUploads, maxUploadRate, maxDownloadRate, maxDownloads: peer.downloads.max },
-    join: (at) => joinForPage(session, at),
+    join: (at) => joinForPage(context, at),
     verify: (folder) => verify(folder, (verdict) => page.report()?.verdict(verdict)),
     onDone: (done) => (done.isHere ? report.isHere(done) : report.downloaded(done)),
   });
@@ -100,11 +100,11 @@ function pageOf(config: PeerConfig, peer: Peer, session: Session): Page {
 }
 
 /** `web`, with the folder that was given or the one that JOIN offers. */
-async function web(session: Session, page: Page, config: PeerConfig & { command: "web" }): Promise<number> {
+async function web(context: ActionContext, page: Page, config: PeerConfig & { command: "web" }): Promise<number> {
   const folder = config.folder ?? defaultFolder();
   const denied = chosenFault(folder, defaultFolder());
-  if (denied === undefined) return runWeb(session, page, { ...config, folder });
-  session.report.failed(denied, { folder });
+  if (denied === undefined) return runWeb(context, page, { ...config, folder });
+  context.report.failed(denied, { folder });
   return EXIT.failed;
 }
 
@@ -134,14 +134,14 @@ async function main(config: PeerConfig): Promise<never> {
     const patience = asker?.interactive ? Number.POSITIVE_INFINITY : WAIT_SECONDS_DEFAULT;
     const policy = { only, maxWaitSeconds: config.maxWaitSeconds ?? patience };
     if (asker?.interactive) report.showStanding();
-    const session: Session = { peer, report, life, server, policy, isWide, openPlayer, onKey: asker?.hear };
-    const opened = pageOf(config, peer, session);
+    const context: ActionContext = { peer, report, life, server, policy, isWide, openPlayer, onKey: asker?.hear };
+    const opened = pageOf(config, peer, context);
     page = opened;
     let code: number = EXIT.done;
     if (config.guests && !(await invite(opened, report, config.host))) code = EXIT.failed;
-    else if (config.command === "web") code = await web(session, opened, config);
+    else if (config.command === "web") code = await web(context, opened, config);
     else if (config.command !== "menu")
-      code = await runTask(session, config.command === "get" ? { ...config, from: from || undefined } : config);
+      code = await runTask(context, config.command === "get" ? { ...config, from: from || undefined } : config);
     else if (asker) {
       const offered = defaultFolder();
       const folders = {
@@ -149,7 +149,7 @@ async function main(config: PeerConfig): Promise<never> {
         defaultFolder: offered,
       };
       const openPage = () => void showPage(opened, report, true);
-      const isWell = await runMenu({ ...session, ...folders, asker, given: config, ready: output.ready, openPage });
+      const isWell = await runMenu({ ...context, ...folders, asker, given: config, ready: output.ready, openPage });
       // A script is told by the code; a person has seen what failed, and gone on.
       if (!isWell && !asker.interactive) code = EXIT.failed;
     }

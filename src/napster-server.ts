@@ -57,9 +57,9 @@ async function main(config: ServerConfig): Promise<never> {
     }
 
     function listen(host: string, port: number): Address | Fault {
-      const { catalog: redis, probe, limits, trusted } = config;
-      const tellSearches = !config.quiet;
-      const candidate = new Servidor({ host, port, onEvent, tellSearches, redis, probe, limits, trusted });
+      const { catalog, probe, limits, trusted, quiet } = config;
+      const at = { ip: host, port };
+      const candidate = new Servidor({ at, onEvent, tellSearches: !quiet, catalog, probe, limits, trusted });
       const address = candidate.listen();
       if (!isFault(address)) servidor = candidate;
       return address;
@@ -69,13 +69,13 @@ async function main(config: ServerConfig): Promise<never> {
     const ask: Asker["ask"] = (question) => openAsker().ask(question);
     const address = await askServer({ ask, given: config, fallback: SERVER_DEFAULT, report, listen });
     if (isStop(address)) return address.stop === "leave" ? EXIT.done : EXIT.failed;
-    const door = config.metrics && servidor?.serveOperations(config.metrics);
-    if (isFault(door)) {
-      report.failed(door, { at: config.metrics });
+    const operations = config.metrics && servidor?.serveOperations(config.metrics);
+    if (isFault(operations)) {
+      report.failed(operations, { at: config.metrics });
       await servidor?.close();
       return EXIT.failed;
     }
-    if (door !== undefined) log.metrics(door);
+    if (operations !== undefined) log.metrics(operations);
     log.ready(address, config.port !== 0);
     await life.during(stay());
     log.stopping();

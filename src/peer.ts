@@ -70,7 +70,7 @@ export type PeerEvent =
   /** How far the hashing of the folder is, once a second and at its end. */
   | ({ readonly type: "hashing" } & Hashing)
   | { readonly type: "uploaded"; readonly name: string; readonly to: Address; readonly bytes: number }
-  /** Every download that this peer is serving, once a second while one of them moves, after watchUploads. */
+  /** Every download that this peer sends, once a second while one of them moves, after watchUploads. */
   | { readonly type: "uploading"; readonly uploads: readonly Uploading[] }
   | { readonly type: "hashed"; readonly name: string; readonly root: string };
 
@@ -495,7 +495,7 @@ export class Peer {
     return { name, folder: typed, bytes: hashed.size, isHere: true } as const;
   }
 
-  /** Tells the server goodbye and stops serving. */
+  /** Tells the server goodbye and ends the uploads. */
   async leave(): Promise<void> {
     await Promise.all([this.#link.leave(), this.downloads.close()]);
     this.#watch?.close();

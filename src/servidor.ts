@@ -7,7 +7,17 @@ import type { Address } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import { PROBES_MAX, READ_AHEAD_BYTES_MAX } from "./protocol/limits.ts";
 import { type Limits, limitsFor } from "./protocol/server-limits.ts";
-import type { ServidorOptions } from "./servidor/events.ts";
+import {
+  type ClientConnection,
+  type ConnectionGate,
+  createConnectionGate,
+  outsideIp,
+  putOff,
+  readOnLater,
+  setPaused,
+  silence,
+} from "./servidor/client-connection.ts";
+import type { ServidorEnv, ServidorOptions } from "./servidor/events.ts";
 import { createFastSearch, type FastSearch } from "./servidor/fast-search.ts";
 import { createMetrics } from "./servidor/metrics.ts";
 import { gaugesOf, type Index, openIndex } from "./servidor/open-catalog.ts";
@@ -16,23 +26,13 @@ import { createReachability } from "./servidor/reachability.ts";
 import { createReplyBuffer } from "./servidor/reply-buffer.ts";
 import { createRequestHandler, type RequestHandler } from "./servidor/request-handler.ts";
 import { createRequestLoop } from "./servidor/request-loop.ts";
-import {
-  createSessionGate,
-  outsideIp,
-  putOff,
-  readOnLater,
-  type Session,
-  type SessionGate,
-  setPaused,
-  silence,
-} from "./servidor/session.ts";
 import { type Clock, every, systemClock } from "./shared/clock.ts";
-import { type Connection, DEAF, type Handlers, type Listener } from "./transport/connection.ts";
+import { type Connection, DEAF, type Handlers, type Listen, type Listener } from "./transport/connection.ts";
 import { DESCRIPTORS_FOR_CONNECTIONS, DESCRIPTORS_FOR_DIALS } from "./transport/descriptors.ts";
 import { dialProbe } from "./transport/dial-probe.ts";
 import { listen } from "./transport/tcp.ts";
 
-export type { ServidorEvent, ServidorOptions } from "./servidor/events.ts";
+export type { ServidorEnv, ServidorEvent, ServidorOptions } from "./servidor/events.ts";
 
 const SWEEP_MS = 1000;
 const newNonce = (): string => crypto.getRandomValues(new Uint8Array(16)).toHex();
@@ -41,13 +41,14 @@ export class Servidor {
   readonly #options: ServidorOptions;
   readonly #catalog: Catalog & Partial<Index>;
   readonly #clock: Clock;
+  readonly #listen: Listen;
   readonly #limits: Limits;
-  readonly #gate: SessionGate;
+  readonly #gate: ConnectionGate;
   readonly #handler: RequestHandler;
   readonly #metrics = createMetrics();
   readonly #replies = createReplyBuffer(this.#metrics.sent);
   readonly #fastSearch: FastSearch | undefined;
-  readonly #answerNext: (session: Session) => void;
+  readonly #answerNext: (client: ClientConnection) => void;
   #listener: Listener | undefined;
   #operations: Listener | undefined;
   #stopSweep: () => void = () => {};
@@ -55,13 +56,16 @@ export class Servidor {
   constructor(options: ServidorOptions) {
     this.#options = options;
     this.#limits = limitsFor(options.limits ?? {}, DESCRIPTORS_FOR_CONNECTIONS);
-    this.#catalog = options.catalog ?? openIndex(options.redis, this.#limits, options.onEvent);
-    this.#clock = options.clock ?? systemClock;
-    this.#gate = createSessionGate(this.#limits, options.trusted, {
+    const { catalog } = options;
+    this.#catalog = typeof catalog === "object" ? catalog : openIndex(catalog, this.#limits, options.onEvent);
+    const env: ServidorEnv = { clock: systemClock, listen, connect: dialProbe, ...options.env };
+    this.#clock = env.clock;
+    this.#listen = env.listen;
+    this.#gate = createConnectionGate(this.#limits, options.trusted, {
       has: (address) => this.#handler.isOpen(address),
     });
     const most = Math.min(PROBES_MAX, DESCRIPTORS_FOR_DIALS);
-    const dial = { connect: options.connect ?? dialProbe, clock: this.#clock, newNonce, most };
+    const dial = { connect: env.connect, clock: this.#clock, newNonce, most };
     const parts = {
       options,
       limits: this.#limits,
@@ -72,7 +76,7 @@ export class Servidor {
     this.#handler = createRequestHandler({
       ...parts,
       catalog: this.#catalog,
-      outside: outsideIp(options.host),
+      outside: outsideIp(options.at.ip),
       probes: options.probe === false ? undefined : createReachability(dial),
     });
     this.#answerNext = createRequestLoop(this.#handler.serve, this.#replies);
@@ -86,9 +90,8 @@ export class Servidor {
 
   /** Starts to accept peers; the address says which port was taken. Faults: PORT_IN_USE, HOST_UNAVAILABLE, PORT_DENIED. */
   listen(): Address | Fault {
-    const at = { ip: this.#options.host, port: this.#options.port };
     // SPEC 4.a: one event loop serves every peer at once; no request waits for another peer's.
-    const listener = (this.#options.listen ?? listen)(at, (connection) => this.#accept(connection));
+    const listener = this.#listen(this.#options.at, (connection) => this.#accept(connection));
     if (isFault(listener)) {
       void this.#catalog.close?.();
       return listener;
@@ -112,45 +115,45 @@ export class Servidor {
     this.#stopSweep();
     this.#listener?.close();
     this.#listener = undefined;
-    for (const session of [...this.#handler.sessions]) {
-      this.#handler.refuse(session, fault("SHUTTING_DOWN", "ours", "the server is stopping", true));
-      session.connection.end();
+    for (const client of [...this.#handler.clients]) {
+      this.#handler.refuse(client, fault("SHUTTING_DOWN", "ours", "the server is stopping", true));
+      client.connection.end();
     }
     // What was queued leaves with the event loop's next turns; a peer that does not read is not waited for.
     await new Promise<void>((resolve) => this.#clock.after(50, resolve));
-    for (const session of [...this.#handler.sessions]) session.connection.destroy();
+    for (const client of [...this.#handler.clients]) client.connection.destroy();
     await this.#catalog.close?.();
     this.#operations?.close();
   }
 
   #accept(connection: Connection): Handlers {
-    const session = this.#gate.enter(connection, this.#clock.now());
-    if (session === undefined) return DEAF;
-    this.#handler.sessions.add(session);
+    const client = this.#gate.enter(connection, this.#clock.now());
+    if (client === undefined) return DEAF;
+    this.#handler.clients.add(client);
     return {
       data: (chunk) => {
-        if (session.state === "left") return; // what follows a goodbye is not kept
+        if (client.state === "left") return; // what follows a goodbye is not kept
         this.#metrics.received(chunk.length);
         const now = this.#clock.now();
-        const answered = this.#fastSearch?.(session, chunk, now) ?? 0;
+        const answered = this.#fastSearch?.(client, chunk, now) ?? 0;
         if (answered === chunk.length) return this.#replies.flush();
-        session.reader.push(answered === 0 ? chunk : chunk.subarray(answered));
-        const { orders, reader } = session;
-        if (orders.joining) putOff(session, chunk.length, now, this.#limits);
-        if (session.busy && reader.size > READ_AHEAD_BYTES_MAX) setPaused(session, true);
-        this.#answerNext(session);
+        client.reader.push(answered === 0 ? chunk : chunk.subarray(answered));
+        const { orders, reader } = client;
+        if (orders.joining) putOff(client, chunk.length, now, this.#limits);
+        if (client.busy && reader.size > READ_AHEAD_BYTES_MAX) setPaused(client, true);
+        this.#answerNext(client);
         if (!orders.joining) return;
-        this.#handler.hold(session, reader.size);
-        if (chunk.length >= READ_AHEAD_BYTES_MAX) readOnLater(session);
+        this.#handler.hold(client, reader.size);
+        if (chunk.length >= READ_AHEAD_BYTES_MAX) readOnLater(client);
       },
-      drain: () => this.#answerNext(session),
+      drain: () => this.#answerNext(client),
       end: () => {
-        session.ended = true;
-        this.#answerNext(session);
+        client.ended = true;
+        this.#answerNext(client);
       },
       close: () => {
-        this.#gate.leave(session);
-        this.#handler.forget(session, "closed");
+        this.#gate.leave(client);
+        this.#handler.forget(client, "closed");
       },
     };
   }
@@ -158,13 +161,13 @@ export class Servidor {
   /** Closes, once a second, each connection that has been silent past the deadline of its state. */
   #sweep(): void {
     const now = this.#clock.now();
-    for (const session of this.#handler.sessions) {
+    for (const client of this.#handler.clients) {
       // One that waits for our answer is not silent, however long we take.
-      if (now < session.dueAt || session.work !== undefined) continue;
-      this.#handler.refuse(session, silence(session, this.#limits));
+      if (now < client.dueAt || client.work !== undefined) continue;
+      this.#handler.refuse(client, silence(client, this.#limits));
       // One that does not read would never hear it.
-      if (session.connection.queued > 0) session.connection.destroy();
-      this.#handler.forget(session, "silent");
+      if (client.connection.queued > 0) client.connection.destroy();
+      this.#handler.forget(client, "silent");
     }
   }
 }

@@ -98,7 +98,8 @@ export async function record(): Promise<Said[]> {
   const said: Said[] = [];
   const tell = (one: Said) => void said.push(one);
   // The sharer is in a network of its own, so that this one names the relay in its place.
-  const servers = [0, 1].map(() => new Servidor({ host: "127.0.0.1", port: 0, probe: false, onEvent: () => {} }));
+  const at = { ip: "127.0.0.1", port: 0 };
+  const servers = [0, 1].map(() => new Servidor({ at, probe: false, onEvent: () => {} }));
   const [home, away] = servers.map((server) => server.listen());
   if (home === undefined || away === undefined || isFault(home) || isFault(away)) throw new Error("cannot listen");
   const start = (...args: string[]) =>

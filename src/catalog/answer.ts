@@ -159,8 +159,8 @@ function join(
 
 /**
  * The address to hand out for a peer: the observed one. A peer on the server's own machine may name any address of
- * that machine, and one that the operator trusts any at all. An index that repeats all that it is told would be a weapon
- * (DESIGN 9).
+ * that machine, and one that the operator trusts any at all. An index that repeats all that it is told would send
+ * downloaders to any machine that a peer names.
  */
 export function publishedAddress(declared: Address, from: Client): Address | Fault {
   const { observedIp, machineIps, trusted } = from;

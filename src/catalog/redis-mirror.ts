@@ -71,7 +71,7 @@ export function createMirror({ send, keyOf, truthOf, leaseSeconds }: MirrorOptio
       const key = keyOf(shard);
       if (key === undefined) return;
       const some = pairs.slice(at, at + MEMBERS_MAX);
-      const { add, remove } = await runInSlices(judge(shard, some));
+      const { add, remove } = await runInSlices(compare(shard, some));
       const work: Promise<unknown>[] = [];
       if (remove.length > 0) work.push(send("ZREM", [key, ...remove]));
       if (add.length > 0) {
@@ -82,7 +82,10 @@ export function createMirror({ send, keyOf, truthOf, leaseSeconds }: MirrorOptio
     }
   }
 
-  function* judge(shard: string, pairs: readonly string[]): Generator<undefined, { add: string[]; remove: string[] }> {
+  function* compare(
+    shard: string,
+    pairs: readonly string[],
+  ): Generator<undefined, { add: string[]; remove: string[] }> {
     const add: string[] = [];
     const remove: string[] = [];
     for (const [i, pair] of pairs.entries()) {

@@ -166,7 +166,7 @@ function editsBetween(a: string, b: string): number {
   return at(a.length, b.length);
 }
 
-/** The words sorted into command, flags and operand, each judged by its row. */
+/** The words sorted into command, flags and operand, each checked by its row. */
 export function readArgs<Name extends string>(
   args: readonly string[],
   commands: Commands<Name | "menu">,

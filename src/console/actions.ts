@@ -28,7 +28,7 @@ export type Policy = {
   readonly maxWaitSeconds: number;
 };
 
-export type Session = {
+export type ActionContext = {
   readonly peer: PeerApi;
   readonly report: Report;
   readonly life: Life;
@@ -46,7 +46,10 @@ export type Session = {
 export type Refused = Fault & { readonly useIp?: string };
 
 /** Joins and says so. A fault has been shown. */
-export async function join({ peer, report, life, server }: Session, at: JoinAt): Promise<Address | Refused | Stop> {
+export async function join(
+  { peer, report, life, server }: ActionContext,
+  at: JoinAt,
+): Promise<Address | Refused | Stop> {
   report.working(`Entrando na rede por ${formatAddress(server)}...`);
   const joined = await life.during(peer.join(at));
   report.settled();
@@ -70,7 +73,7 @@ export async function join({ peer, report, life, server }: Session, at: JoinAt):
 
 /** Searches and says what was found. A fault has been shown. */
 export async function search(
-  { peer, report, life, server }: Session,
+  { peer, report, life, server }: ActionContext,
   name: string,
 ): Promise<readonly Address[] | Fault | Stop> {
   report.working("Procurando...");
@@ -96,10 +99,10 @@ const PLAY_KEY = "p";
 
 /** Downloads with progress, cancelled by Ctrl+C. Success or fault has been shown. */
 export async function download(
-  session: Session,
+  context: ActionContext,
   { from, name, folder, isPlayed = false }: Wanted,
 ): Promise<Done | Fault | Stop> {
-  const { peer, report, life, policy, onKey } = session;
+  const { peer, report, life, policy, onKey } = context;
   const abort = new AbortController();
   const release = life.cancellable(() => abort.abort());
   const onProgress = (progress: Progress): void => report.progress(name, progress);
@@ -120,7 +123,7 @@ export async function download(
   onAsk(from);
   const options = { ...policy, name, signal: abort.signal, onProgress, onSourceLost, onAsk, onFailed };
   const downloading = peer.download(from, options);
-  const watch = () => void play(session, name);
+  const watch = () => void play(context, name);
   if (isPlayed) watch();
   const unhear = onKey?.(PLAY_KEY, watch);
   const ended = await life.during(downloading);

@@ -5,7 +5,7 @@
 import { type Address, sameAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
 import { parseWords } from "../protocol/fields.ts";
-import { download, join, type Session, search } from "./actions.ts";
+import { type ActionContext, download, join, search } from "./actions.ts";
 import { play, stayForPlayer } from "./play.ts";
 import { isStop } from "./terminal/questions.ts";
 import { nameComplaint, WORDLESS, wideComplaint } from "./text/complaints.ts";
@@ -36,16 +36,16 @@ export type Task = Where &
   );
 
 /** Runs one subcommand to its exit code. */
-export async function runTask(session: Session, task: Task): Promise<number> {
+export async function runTask(context: ActionContext, task: Task): Promise<number> {
   switch (task.command) {
     case "share":
-      return share(session, task, task.folder);
+      return share(context, task, task.folder);
     case "search":
-      return find(session, task, task.name);
+      return find(context, task, task.name);
     case "find":
-      return findByWords(session, task, task);
+      return findByWords(context, task, task);
     case "get":
-      return get(session, task, task);
+      return get(context, task, task);
   }
 }
 
@@ -59,44 +59,44 @@ const at = ({ host, port }: Where, folder: string | undefined) => ({
 /** A command that only asks shares nothing and need not be found, so the server need not dial it back first. */
 const toAsk = (where: Where) => ({ ...at(where, undefined), listing: "never" as const });
 
-function warnOfWide({ isWide, report }: Session, folder: string): void {
+function warnOfWide({ isWide, report }: ActionContext, folder: string): void {
   if (isWide(folder)) report.warn(wideComplaint(folder));
 }
 
-async function share(session: Session, where: Where, folder: string): Promise<number> {
-  warnOfWide(session, folder);
-  const joined = await join(session, at(where, folder));
+async function share(context: ActionContext, where: Where, folder: string): Promise<number> {
+  warnOfWide(context, folder);
+  const joined = await join(context, at(where, folder));
   if (isFault(joined)) return EXIT.failed;
-  if (!isStop(joined)) await session.life.during(new Promise<never>(() => {}));
+  if (!isStop(joined)) await context.life.during(new Promise<never>(() => {}));
   return EXIT.done;
 }
 
-async function find(session: Session, where: Where, name: string): Promise<number> {
+async function find(context: ActionContext, where: Where, name: string): Promise<number> {
   const flaw = nameComplaint(name);
   if (flaw !== undefined) {
-    session.report.complain(flaw);
+    context.report.complain(flaw);
     return EXIT.usage;
   }
   // It has nothing to share, but the server answers only peers that have joined.
-  const joined = await join(session, toAsk(where));
+  const joined = await join(context, toAsk(where));
   if (isFault(joined) || isStop(joined)) return EXIT.failed;
-  const found = await search(session, name);
+  const found = await search(context, name);
   if (isFault(found) || isStop(found)) return EXIT.failed;
   if (found.length > 0) return EXIT.done;
-  session.report.failed(fault("NO_SOURCE", "theirs"), { name });
+  context.report.failed(fault("NO_SOURCE", "theirs"), { name });
   return EXIT.notFound;
 }
 
 type Words = { readonly words: string; readonly limit: number };
 
-async function findByWords(session: Session, where: Where, { words, limit }: Words): Promise<number> {
+async function findByWords(context: ActionContext, where: Where, { words, limit }: Words): Promise<number> {
   if (isFault(parseWords(words))) {
-    session.report.complain(WORDLESS);
+    context.report.complain(WORDLESS);
     return EXIT.usage;
   }
-  const joined = await join(session, toAsk(where));
+  const joined = await join(context, toAsk(where));
   if (isFault(joined) || isStop(joined)) return EXIT.failed;
-  const { peer, report, life, server } = session;
+  const { peer, report, life, server } = context;
   report.working("Procurando...");
   const found = await life.during(peer.find(words, limit));
   report.settled();
@@ -117,26 +117,26 @@ function codeOf({ fault }: Fault): number {
   return REJECTIONS.includes(fault) ? EXIT.rejected : EXIT.failed;
 }
 
-async function get(session: Session, where: Where, wanted: Wanted): Promise<number> {
+async function get(context: ActionContext, where: Where, wanted: Wanted): Promise<number> {
   const { names, folder, from, sharing } = wanted;
   const flaw = names.map(nameComplaint).find((complaint) => complaint !== undefined);
   if (flaw !== undefined) {
-    session.report.complain(flaw);
+    context.report.complain(flaw);
     return EXIT.usage;
   }
   // Its own file comes first; others find what it has as soon as that is asked for.
-  if (sharing === "folder") warnOfWide(session, folder);
+  if (sharing === "folder") warnOfWide(context, folder);
   const listing = sharing === "nothing" ? "never" : "later";
-  const self = await join(session, { ...at(where, folder), listing, sharing });
+  const self = await join(context, { ...at(where, folder), listing, sharing });
   if (isFault(self) || isStop(self)) return EXIT.failed;
   let worst = 0;
   for (const name of new Set(names)) {
     const isPlayed = wanted.isPlayed === true && name === names[0];
-    const ended = await getOne(session, { name, folder, from, self, isPlayed });
+    const ended = await getOne(context, { name, folder, from, self, isPlayed });
     worst = Math.max(worst, WORSE.indexOf(ended.code));
     if (ended.isOver) break;
   }
-  if (wanted.isPlayed && !session.life.leaving.aborted) await stayForPlayer(session, names[0] as string);
+  if (wanted.isPlayed && !context.life.leaving.aborted) await stayForPlayer(context, names[0] as string);
   return WORSE[worst] ?? EXIT.failed;
 }
 
@@ -151,22 +151,22 @@ type One = {
 /** `isOver`: the person wants no more, of the files behind it neither. */
 type Ended = { readonly code: number; readonly isOver?: boolean };
 
-async function getOne(session: Session, { name, folder, from, self, isPlayed }: One): Promise<Ended> {
+async function getOne(context: ActionContext, { name, folder, from, self, isPlayed }: One): Promise<Ended> {
   // What is in the folder is watched as it is.
-  const played = isPlayed ? await play(session, name) : undefined;
+  const played = isPlayed ? await play(context, name) : undefined;
   if (played !== undefined && !isFault(played))
     return isStop(played) ? { code: EXIT.failed, isOver: true } : { code: EXIT.done };
-  const found = await search(session, name);
+  const found = await search(context, name);
   if (isStop(found)) return { code: EXIT.failed, isOver: true };
   if (isFault(found)) return { code: EXIT.failed };
   const others = found.filter((source) => !sameAddress(source, self));
   // Only this peer has it: asking it says so better (the file is here already) than "no peer has it".
   const source = from ?? others[0] ?? found[0];
   if (source !== undefined) {
-    const done = await download(session, { from: source, name, folder, isPlayed }); // it turns to the others by itself
+    const done = await download(context, { from: source, name, folder, isPlayed }); // it turns to the others by itself
     if (isStop(done)) return { code: EXIT.failed, isOver: true };
     return isFault(done) ? { code: codeOf(done), isOver: done.fault === "CANCELLED" } : { code: EXIT.done };
   }
-  session.report.failed(fault("NO_SOURCE", "theirs"), { name });
+  context.report.failed(fault("NO_SOURCE", "theirs"), { name });
   return { code: EXIT.notFound };
 }

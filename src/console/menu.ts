@@ -5,7 +5,7 @@
 
 import { type Address, isIp, parsePort, sameAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
-import { download, join, type Refused, type Session, search } from "./actions.ts";
+import { type ActionContext, download, join, type Refused, search } from "./actions.ts";
 import { type Asker, isStop, type Question, type Stop } from "./terminal/questions.ts";
 import { type Complaint, complaintOf, nameComplaint, wideComplaint } from "./text/complaints.ts";
 import { showFile } from "./text/lines.ts";
@@ -74,7 +74,7 @@ export async function askServer({ ask, given, fallback, report, listen }: Server
   }
 }
 
-type Menu = Session & {
+type Menu = ActionContext & {
   readonly asker: Asker;
   readonly given: Given;
   readonly ready: () => Promise<void>;

@@ -170,7 +170,7 @@ function createWorkspace({ folder, name, work, part, journal, lock }: Opened): P
           const failed = (await files[0].truncate(size)) ?? (await files[0].sync());
           if (failed !== undefined) return failed;
         }
-        know(); // before it is judged: what comes after is found when the name is given
+        know(); // before it is checked: what comes after is found when the name is given
         if (watch !== undefined && isTouched(watch, fd)) return true;
         if (trusted) return false;
         return standing === "gone" || unsure || lock.doubtful || fs.fstatSync(fd).size !== size || hasHole(fd, size);

@@ -1,6 +1,6 @@
 // The piece layer of a download: asked of its sources until one tells it.
 // Invariant: it is learnt once, and leads to the root that the journal names, where it names one.
-// Never: judges a piece.
+// Never: verifies a piece.
 
 import { decodeRoot, EMPTY_ROOT, type Hashed } from "../content/hashing/merkle.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";

@@ -1,5 +1,5 @@
-// Every bound of the wire and of the waits, in one place, with its unit last in the name and its reason beside it.
-// Invariant: nothing is buffered, waited for or counted in this program without one of these.
+// The bounds of the wire, and the waits and counts that documents name: with the unit last in the name, and the reason.
+// Invariant: each stands here once. Bounds that concern one file alone, such as a buffer's size, stand in that file.
 // Never: read from the environment here; a flag that overrides one is parsed in config.ts and handed down.
 
 /** One control line without its newline. A name is at most 255 bytes, so no legal line comes near this. */

@@ -20,7 +20,7 @@ export type Holder = { readonly address: Address; readonly complete: boolean };
 /** A content that FIND has found, under one of its names. Without a root it is one name and size. */
 export type Found = Share & { readonly sources: number };
 
-/** What a peer says with JOIN: 32 hex digits that prove it at its door, or "-" when it is not to be listed. */
+/** What a peer says with JOIN: 32 hex digits that prove it when it is dialled back, or "-" when it is not to be listed. */
 export type Key = string;
 
 /** What a peer asks the server. JOIN's shares arrive as payload and are decoded apart (decodeShares). */

@@ -1,4 +1,4 @@
-// The one judge of file names: what may be announced, searched, requested and written to a disk.
+// The rules for file names: what may be announced, searched, requested and written to a disk.
 // Invariant: the verdict is the same on every system, so a name that one peer may share every peer may store.
 // Never: repairs a name. A bad name is refused with the reason, and only ever shown escaped.
 

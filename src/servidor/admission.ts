@@ -1,4 +1,4 @@
-// Who may be in under which address: a JOIN's address is judged and dialled before it is taken.
+// Who may be in under which address: a JOIN's address is checked and dialled before it is taken.
 // Invariant: an address belongs to one peer that is listed; only the newcomer's own proof takes it from another.
 // Never: answers anything; request-handler.ts does.
 
@@ -8,14 +8,14 @@ import { type Job, runInSlices, runSoon } from "../catalog/time-slices.ts";
 import { type Address, formatAddress, isLoopback, sameAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { ServerRequest } from "../protocol/messages.ts";
+import type { ClientConnection } from "./client-connection.ts";
 import type { Names } from "./events.ts";
 import type { Probed, Probes } from "./reachability.ts";
-import type { Session } from "./session.ts";
 
 export type JoinRequest = Extract<ServerRequest, { verb: "JOIN" }>;
 
 /** What is known of a JOIN before it is taken. */
-export type Judged = {
+export type Checked = {
   readonly address: Address;
   readonly standing: Standing;
   readonly proven: boolean;
@@ -26,7 +26,7 @@ export type Judged = {
 };
 
 /** The same once its payload has been read. */
-export type Prepared = Judged & {
+export type Prepared = Checked & {
   readonly shares: Shares;
   readonly names: Names;
   /** Stands for the names where they are compared with those of an earlier JOIN. */
@@ -34,18 +34,18 @@ export type Prepared = Judged & {
 };
 
 export type Admission = {
-  /** Judges a JOIN's address, and dials it. */
-  judge(session: Session, request: JoinRequest): MaybePromise<Judged | Fault>;
+  /** Checks a JOIN's address, and dials it. */
+  check(client: ClientConnection, request: JoinRequest): MaybePromise<Checked | Fault>;
   /** What is still being answered to the peer that it displaces: until then the catalog would not let go of the address. */
-  departing(session: Session, judged: Judged): Promise<void> | undefined;
+  departing(client: ClientConnection, checked: Checked): Promise<void> | undefined;
   /** Counts it among the peers, or says why not. A peer that holds the address and is proved dead is displaced. */
-  clear(session: Session, judged: Judged): Fault | undefined;
+  clear(client: ClientConnection, checked: Checked): Fault | undefined;
   /** Stands for the names of a JOIN that is in no list, or was not before. */
-  digest(session: Session, judged: Judged, names: Names): MaybePromise<string | undefined>;
+  digest(client: ClientConnection, checked: Checked, names: Names): MaybePromise<string | undefined>;
   /** It has joined, having been `before`. Whether that is news, or one more try of the same names. */
-  enter(session: Session, joined: Prepared, before: Member | undefined): boolean;
+  enter(client: ClientConnection, joined: Prepared, before: Member | undefined): boolean;
   /** It is no member, or has not become one. */
-  leave(session: Session): void;
+  leave(client: ClientConnection): void;
   /** Whether the peer listed at this address in 127.0.0.0/8 listens to other machines too. */
   isOpen(address: string): boolean;
   /** Members that are in no list. */
@@ -59,7 +59,7 @@ type Options = {
   /** The IP at which other machines reach this one; undefined when they do not reach the server. */
   readonly outside?: string | undefined;
   readonly onProbed: (probed: Probed) => void;
-  readonly displace: (holder: Session) => void;
+  readonly displace: (holder: ClientConnection) => void;
 };
 
 /** Names that are hashed without a pause, and between two yields. */
@@ -70,26 +70,26 @@ const TOO_MANY = fault("TOO_MANY", "ours", "peers", true);
 const TAKEN = fault("ADDRESS_TAKEN", "theirs", "a live peer has this address", true);
 
 export function createAdmission({ probes, peersMax, outside, onProbed, displace }: Options): Admission {
-  const holders = new Map<string, Session>(); // the listed ones, by address
+  const holders = new Map<string, ClientConnection>(); // the listed ones, by address
   let members = 0;
 
-  const isFull = ({ standing }: Session): boolean => members >= peersMax && !standing.isMember;
+  const isFull = ({ standing }: ClientConnection): boolean => members >= peersMax && !standing.isMember;
 
-  function count(session: Session, isMember: boolean): void {
-    members += Number(isMember) - Number(session.standing.isMember);
-    session.standing.isMember = isMember;
+  function count(client: ClientConnection, isMember: boolean): void {
+    members += Number(isMember) - Number(client.standing.isMember);
+    client.standing.isMember = isMember;
   }
 
-  function holderOf(session: Session, address: Address): Session | undefined {
+  function holderOf(client: ClientConnection, address: Address): ClientConnection | undefined {
     const holder = holders.get(formatAddress(address));
-    return holder === session ? undefined : holder;
+    return holder === client ? undefined : holder;
   }
 
-  function judge(session: Session, { address: declared, key }: JoinRequest): MaybePromise<Judged | Fault> {
-    const address = publishedAddress(declared, session.client);
+  function check(client: ClientConnection, { address: declared, key }: JoinRequest): MaybePromise<Checked | Fault> {
+    const address = publishedAddress(declared, client.from);
     if (isFault(address)) return address;
-    const isHeld = holderOf(session, address) !== undefined;
-    if (isFull(session) && !isHeld) return TOO_MANY;
+    const isHeld = holderOf(client, address) !== undefined;
+    if (isFull(client) && !isHeld) return TOO_MANY;
     if (key === "-") return { address, standing: "unlisted", proven: false };
     if (probes === undefined) return { address, standing: "listed", proven: false, isOpen: true };
     if (isHeld && key === undefined) return TAKEN; // it could prove nothing
@@ -100,10 +100,10 @@ export function createAdmission({ probes, peersMax, outside, onProbed, displace 
       here.cancel();
       there?.cancel();
     };
-    session.standing.probing = { outcome: here.outcome, cancel };
+    client.standing.probing = { outcome: here.outcome, cancel };
     return Promise.all([here.outcome, there?.outcome]).then(([probed, probedOutside]) => {
-      if (session.standing.probing !== undefined) onProbed(probed);
-      session.standing.probing = undefined;
+      if (client.standing.probing !== undefined) onProbed(probed);
+      client.standing.probing = undefined;
       const standing = probed === "unreached" ? "unreached" : "listed";
       const isOpen = probedOutside === "reached";
       const localFor = asksOutside && !isOpen && standing === "listed" ? outside : undefined;
@@ -111,61 +111,60 @@ export function createAdmission({ probes, peersMax, outside, onProbed, displace 
     });
   }
 
-  function clear(session: Session, { address, standing, proven }: Judged): Fault | undefined {
-    const holder = standing === "unlisted" ? undefined : holderOf(session, address);
+  function clear(client: ClientConnection, { address, standing, proven }: Checked): Fault | undefined {
+    const holder = standing === "unlisted" ? undefined : holderOf(client, address);
     if (holder !== undefined && !proven) return TAKEN;
     if (holder !== undefined) displace(holder);
-    if (isFull(session)) return TOO_MANY;
-    count(session, true);
+    if (isFull(client)) return TOO_MANY;
+    count(client, true);
     return undefined;
   }
 
-  function departing(session: Session, { address, proven }: Judged): Promise<void> | undefined {
-    const holder = proven ? holderOf(session, address) : undefined;
+  function departing(client: ClientConnection, { address, proven }: Checked): Promise<void> | undefined {
+    const holder = proven ? holderOf(client, address) : undefined;
     // No JOIN waits for one that waits itself: two that take each other's address would wait forever.
     if (holder?.work === undefined || holder.standing.probing !== undefined || holder.standing.isWaiting)
       return undefined;
-    session.standing.isWaiting = true;
+    client.standing.isWaiting = true;
     return holder.work.then(() => {
-      session.standing.isWaiting = false;
+      client.standing.isWaiting = false;
     });
   }
 
-  function release(session: Session): void {
-    const { standing } = session;
-    if (standing.listedAt !== undefined && holders.get(standing.listedAt) === session)
-      holders.delete(standing.listedAt);
+  function release(client: ClientConnection): void {
+    const { standing } = client;
+    if (standing.listedAt !== undefined && holders.get(standing.listedAt) === client) holders.delete(standing.listedAt);
     standing.listedAt = undefined;
     standing.isOpen = false;
   }
 
   return {
-    judge,
+    check,
     departing,
     clear,
     digest({ standing: known }, { standing }, names) {
       if (standing === "unlisted" || (standing === "listed" && known.unlistedNames === undefined)) return undefined;
       return (names.length > AT_ONCE_MAX ? runInSlices : runSoon)(digestOf(names));
     },
-    enter(session, { standing, digest: names, isOpen }, before) {
-      const { member } = session.client;
-      const { unlistedNames } = session.standing;
+    enter(client, { standing, digest: names, isOpen }, before) {
+      const { member } = client.from;
+      const { unlistedNames } = client.standing;
       const isSame = before !== undefined && member !== undefined && sameAddress(before.address, member.address);
       // A peer that only asked is announced once it wants to be found.
       const isNews = standing !== "unlisted" && (!isSame || unlistedNames === undefined || unlistedNames !== names);
-      release(session);
-      session.standing.unlistedNames = standing === "unreached" ? names : undefined;
+      release(client);
+      client.standing.unlistedNames = standing === "unreached" ? names : undefined;
       if (standing !== "listed" || member === undefined) return isNews;
-      session.standing.listedAt = formatAddress(member.address);
-      session.standing.isOpen = isOpen === true && isLoopback(member.address.ip);
-      holders.set(session.standing.listedAt, session);
+      client.standing.listedAt = formatAddress(member.address);
+      client.standing.isOpen = isOpen === true && isLoopback(member.address.ip);
+      holders.set(client.standing.listedAt, client);
       return isNews;
     },
-    leave(session) {
-      session.standing.probing?.cancel();
-      session.standing.probing = undefined;
-      release(session);
-      count(session, false);
+    leave(client) {
+      client.standing.probing?.cancel();
+      client.standing.probing = undefined;
+      release(client);
+      count(client, false);
     },
     isOpen: (address) => holders.get(address)?.standing.isOpen === true,
     get unlisted() {

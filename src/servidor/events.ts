@@ -23,26 +23,25 @@ export type ServidorEvent =
   | { readonly type: "fault"; readonly remote: string; readonly fault: Fault }
   | IndexEvent;
 
+/** `connect` dials peers back. */
+export type ServidorEnv = { readonly clock: Clock; readonly listen: Listen; readonly connect: Connect };
+
 export type ServidorOptions = {
-  readonly host: string;
-  /** 0 takes any free port. */
-  readonly port: number;
+  /** Where it listens; port 0 takes any free one. */
+  readonly at: Address;
   readonly onEvent: (event: ServidorEvent) => void;
   /** Whether onEvent hears of each SEARCH; yes when not given. No person reads the lines of a busy server. */
   readonly tellSearches?: boolean;
-  readonly catalog?: Catalog;
-  /** `redis://HOST:PORT[/DB]` of an index that several servers share, in place of `catalog`. */
-  readonly redis?: string | undefined;
-  readonly listen?: Listen;
-  /** How a peer that joins is dialled back. */
-  readonly connect?: Connect;
-  /** Whether it is; yes when not given. */
+  /** A catalog, or `redis://HOST:PORT[/DB]` of an index that several servers share; one in memory when not given. */
+  readonly catalog?: Catalog | string | undefined;
+  /** Whether a peer that joins is dialled back; yes when not given. */
   readonly probe?: boolean;
   /** Those that the operator moved. */
   readonly limits?: Partial<Limits>;
   /** Connections from there may declare any address. */
   readonly trusted?: readonly Range[];
-  readonly clock?: Clock;
+  /** The machine's own where not given. */
+  readonly env?: Partial<ServidorEnv>;
 };
 
 /** What a request that has succeeded tells; `names` are those of a JOIN. */

@@ -1,6 +1,6 @@
 // The request that nearly all requests are, answered from its bytes: SEARCH of a name that some peer has.
 // Invariant: what it answers is, byte for byte, what the long way would (catalog/answer.ts); a test compares them.
-// Never: judges or refuses anything. At the first request that is anything else it stops, and the long way goes on there.
+// Never: refuses anything. At the first request that is anything else it stops, and the long way goes on there.
 
 import { isLocal } from "../catalog/answer.ts";
 import type { Catalog, Span } from "../catalog/contract.ts";
@@ -8,11 +8,11 @@ import { decodeText } from "../protocol/fields.ts";
 import { NAME_BYTES_MAX } from "../protocol/limits.ts";
 import type { Limits } from "../protocol/server-limits.ts";
 import type { Clock } from "../shared/clock.ts";
+import { type ClientConnection, searchesOf, stay } from "./client-connection.ts";
 import type { ServidorOptions } from "./events.ts";
 import type { Metrics } from "./metrics.ts";
 import type { ReplyBuffer } from "./reply-buffer.ts";
 import { TURN_ORDERS } from "./request-loop.ts";
-import { type Session, searchesOf, stay } from "./session.ts";
 
 const VERB = new TextEncoder().encode("SEARCH ");
 const REPLY = new TextEncoder().encode("SEARCH_OK ");
@@ -26,10 +26,10 @@ const DIGITS_MAX = 5;
 const HEAD_BYTES_MAX = REPLY.length + DIGITS_MAX + 1;
 
 /**
- * Answers requests from the start of `chunk`, which has just arrived at `now`, where nothing of the session comes before
+ * Answers requests from the start of `chunk`, which has just arrived at `now`, where nothing of the connection comes before
  * them; where in it the first unanswered byte stands. Their replies wait in the reply buffer.
  */
-export type FastSearch = (session: Session, chunk: Uint8Array, now: number) => number;
+export type FastSearch = (client: ClientConnection, chunk: Uint8Array, now: number) => number;
 
 type Parts = {
   readonly replies: ReplyBuffer;
@@ -48,12 +48,12 @@ export function createFastSearch(
   const name: Span = { bytes: VERB, from: 0, to: 0 };
   const list: Span = { bytes: VERB, from: 0, to: 0 };
   let digits = 2; // as many as the length of the last list had: the next one likely has as many
-  return (session, chunk, now) => {
-    const { connection, client: asker, reader, orders } = session;
+  return (client, chunk, now) => {
+    const { connection, from: asker, reader, orders } = client;
     const { member } = asker;
-    if (member === undefined || session.busy || reader.size > 0 || orders.joining || connection.queued > 0) return 0;
-    const allowance = searchesOf(session, clock, limits);
-    const requestsMax = allowance.available(TURN_ORDERS, now);
+    if (member === undefined || client.busy || reader.size > 0 || orders.joining || connection.queued > 0) return 0;
+    const searches = searchesOf(client, clock, limits);
+    const requestsMax = searches.available(TURN_ORDERS, now);
     const isElsewhere = !isLocal(asker);
     let at = 0;
     let served = 0;
@@ -90,8 +90,8 @@ export function createFastSearch(
     }
     if (served === 0) return 0;
     metrics.answered("SEARCH", "ok", clock.now() - now, served);
-    allowance.spend(served, now);
-    stay(session, now, limits);
+    searches.spend(served, now);
+    stay(client, now, limits);
     return at;
   };
 }

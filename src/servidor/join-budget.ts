@@ -16,27 +16,27 @@ export function createJoinBudget<Holder>(
   limits: Pick<Limits, "joinBytesHeld" | "joinBytesHeldPerAddress">,
   mayGo: (holder: Holder) => boolean,
 ): JoinBudget<Holder> {
-  const holdings = new Map<Holder, { readonly ip: string; bytes: number }>();
+  const joins = new Map<Holder, { readonly ip: string; bytes: number }>();
   const usage = createUsage();
 
   function largest(ip: string | undefined): Holder | undefined {
     let found: Holder | undefined;
     let most = 0;
-    for (const [holder, holding] of holdings) {
-      if ((ip !== undefined && holding.ip !== ip) || holding.bytes <= most || !mayGo(holder)) continue;
+    for (const [holder, join] of joins) {
+      if ((ip !== undefined && join.ip !== ip) || join.bytes <= most || !mayGo(holder)) continue;
       found = holder;
-      most = holding.bytes;
+      most = join.bytes;
     }
     return found;
   }
 
   return {
     set(holder, ip, bytes) {
-      const before = holdings.get(holder)?.bytes ?? 0;
+      const before = joins.get(holder)?.bytes ?? 0;
       const grown = bytes - before;
       if (grown === 0) return undefined;
-      if (bytes === 0) holdings.delete(holder);
-      else holdings.set(holder, { ip, bytes });
+      if (bytes === 0) joins.delete(holder);
+      else joins.set(holder, { ip, bytes });
       usage.add(ip, grown);
       if (grown < 0) return undefined;
       if (usage.at(ip) > limits.joinBytesHeldPerAddress) return largest(ip) ?? holder;

@@ -4,7 +4,7 @@
 
 import type { FaultCode } from "../protocol/fault.ts";
 
-/** Upper bounds of the latency buckets, in seconds: from a quick SEARCH to a JOIN that everyone waits for. */
+/** Upper bounds of the latency buckets, in seconds: from a fast SEARCH to a JOIN that everyone waits for. */
 const BOUNDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 /** The longest lag is that of this window and the one before it. */
 const LAG_WINDOW_MS = 15_000;

@@ -1,6 +1,6 @@
 // The server's dial back: whether a peer that joins can be reached where it says, and whether it is that peer.
 // Invariant: a probe ends within PROBE_SECONDS_MAX of its turn; at most `most` run, and few to one address, in turn.
-// Never: dials an address that was not judged before, or sends anything but one PROBE line.
+// Never: dials an address that was not checked before, or sends anything but one PROBE line.
 
 import type { Address } from "../protocol/address.ts";
 import { isFault } from "../protocol/fault.ts";

@@ -14,6 +14,7 @@ import { encodeReply } from "../protocol/replies.ts";
 import type { Limits } from "../protocol/server-limits.ts";
 import type { Clock } from "../shared/clock.ts";
 import { createAdmission, type JoinRequest, type Prepared } from "./admission.ts";
+import { type ClientConnection, errorLine, FATAL, stay, takeTurn } from "./client-connection.ts";
 import { eventOf, type LeftReason, type ServidorOptions } from "./events.ts";
 import { createFairQueue } from "./fair-queue.ts";
 import { prepareJoin } from "./join.ts";
@@ -21,7 +22,6 @@ import { createJoinBudget } from "./join-budget.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Probes } from "./reachability.ts";
 import type { ReplyBuffer } from "./reply-buffer.ts";
-import { errorLine, FATAL, type Session, stay, takeTurn } from "./session.ts";
 import { createWishes } from "./wishes.ts";
 
 type Parts = {
@@ -38,7 +38,7 @@ type Parts = {
 };
 
 /** A request that is being answered, and when it came. */
-type Asked = { readonly session: Session; readonly request: ServerRequest; readonly at: number };
+type Asked = { readonly client: ClientConnection; readonly request: ServerRequest; readonly at: number };
 /** What the catalog made of it, the state that follows, and the membership that it found. */
 type Outcome = {
   readonly result: Answered | Fault;
@@ -48,95 +48,98 @@ type Outcome = {
 
 export type RequestHandler = {
   /** Every client that is connected. */
-  readonly sessions: Set<Session>;
+  readonly clients: Set<ClientConnection>;
   /** How many connections there are, how many of the peers on them are in no list, and how many files they wish for. */
   counts(): { readonly connections: number; readonly unlisted: number; readonly wishes: number };
   /** Whether the peer listed at this address in 127.0.0.0/8 listens to other machines too. */
   isOpen(address: string): boolean;
   /** Answers one order; a promise when that takes a while. */
-  serve(session: Session, order: Order | Fault): Promise<void> | undefined;
+  serve(client: ClientConnection, order: Order | Fault): Promise<void> | undefined;
   /** An ERROR in the reply's place. */
-  refuse(session: Session, why: Fault): void;
+  refuse(client: ClientConnection, why: Fault): void;
   /** It is gone. */
-  forget(session: Session, reason: LeftReason): void;
+  forget(client: ClientConnection, reason: LeftReason): void;
   /** `bytes` of a JOIN are here. */
-  hold(session: Session, bytes: number): void;
+  hold(client: ClientConnection, bytes: number): void;
 };
 
 const DISPLACED = fault("ADDRESS_TAKEN", "theirs", "another peer has proved that it listens at your address", true);
 const FINDS_TOO_MANY = fault("TOO_MANY", "ours", "FINDs that wait", true);
 const JOINS_TOO_LARGE = fault("TOO_MANY", "theirs", "bytes of JOINs that are under way", true);
 
+/** Whether it may be put out for its JOIN's bytes: not while that JOIN is being answered, unless it still waits for a dial. */
+const mayGo = ({ busy, standing }: ClientConnection): boolean => !busy || standing.probing !== undefined;
+
 export function createRequestHandler(parts: Parts): RequestHandler {
   const { options, limits, catalog, clock, metrics, replies, probes, outside } = parts;
-  const sessions = new Set<Session>();
-  const isHere = (session: Session): boolean => sessions.has(session);
-  const budget = createJoinBudget<Session>(limits, ({ busy, standing }) => !busy || standing.probing !== undefined);
+  const clients = new Set<ClientConnection>();
+  const isHere = (client: ClientConnection): boolean => clients.has(client);
+  const budget = createJoinBudget(limits, mayGo);
   const takeFindTurn = createFindTurns(clock);
   const wishes = createWishes({ limits, replies, metrics, seesAll: catalog.isShared !== true });
-  const displace = (holder: Session): void => putOut(holder, DISPLACED, "displaced");
+  const displace = (holder: ClientConnection): void => putOut(holder, DISPLACED, "displaced");
   const admission = createAdmission({ probes, peersMax: limits.peers, outside, onProbed: metrics.probed, displace });
 
-  function serve(session: Session, order: Order | Fault): Promise<void> | undefined {
+  function serve(client: ClientConnection, order: Order | Fault): Promise<void> | undefined {
     if (isFault(order)) {
       metrics.answered("unknown", order.fault, 0);
-      return refuse(session, order);
+      return refuse(client, order);
     }
     const { request, payload } = order;
-    const asked = { session, request, at: clock.now() };
+    const asked = { client, request, at: clock.now() };
     if (request.verb === "JOIN") return join(asked, request, payload);
-    const waitMs = takeTurn(session, request.verb, clock, limits);
-    if (waitMs > 0) return new Promise<void>((done) => clock.after(waitMs, done)).then(() => serve(session, order));
+    const waitMs = takeTurn(client, request.verb, clock, limits);
+    if (waitMs > 0) return new Promise<void>((done) => clock.after(waitMs, done)).then(() => serve(client, order));
     return request.verb === "FIND" ? find(asked) : answerTo(asked);
   }
 
   async function find(asked: Asked): Promise<void> {
-    const done = await takeFindTurn(asked.session.connection.remote.ip);
+    const done = await takeFindTurn(asked.client.connection.remote.ip);
     await answerTo(asked, done === undefined ? FINDS_TOO_MANY : undefined);
     done?.();
   }
 
   async function join(asked: Asked, request: JoinRequest, payload: Order["payload"]): Promise<void> {
-    const { session } = asked;
-    if (!hold(session, request.payloadBytes)) return;
-    const prepared = await prepareJoin({ admission, namesMax: limits.names, isHere }, session, request, payload);
-    const leaving = prepared && !isFault(prepared) ? admission.departing(session, prepared) : undefined;
+    const { client } = asked;
+    if (!hold(client, request.payloadBytes)) return;
+    const prepared = await prepareJoin({ admission, namesMax: limits.names, isHere }, client, request, payload);
+    const leaving = prepared && !isFault(prepared) ? admission.departing(client, prepared) : undefined;
     if (leaving !== undefined) await leaving;
     if (prepared !== undefined) await answerTo(asked, prepared);
-    hold(session, 0);
+    hold(client, 0);
   }
 
-  /** Answers at once where the catalog does: a promise for each request would cost a tenth of all SEARCHes. */
+  /** Answers at once where the catalog does. */
   function answerTo(asked: Asked, prepared?: Prepared | Fault): Promise<void> | undefined {
-    const { session, request } = asked;
-    const { client } = session;
-    const { member } = client;
-    if (!isHere(session)) return settled(after(member && catalog.leave(member), () => {}));
+    const { client, request } = asked;
+    const { from } = client;
+    const { member } = from;
+    if (!isHere(client)) return settled(after(member && catalog.leave(member), () => {}));
     const joining = isFault(prepared) ? undefined : prepared;
-    const next = nextServerState(session.state, request.verb);
+    const next = nextServerState(client.state, request.verb);
     const why =
-      (isFault(prepared) && prepared) || (isFault(next) && next) || (joining && admission.clear(session, joining));
-    const answered = why || (wishes.answer(session, request) ?? answer(request, client, catalog, joining));
+      (isFault(prepared) && prepared) || (isFault(next) && next) || (joining && admission.clear(client, joining));
+    const answered = why || (wishes.answer(client, request) ?? answer(request, from, catalog, joining));
     return settled(after(answered, (result) => finish(asked, joining, { result, next, before: member })));
   }
 
   function finish(asked: Asked, joining: Prepared | undefined, outcome: Outcome): MaybePromise<void> {
-    const { session, request, at } = asked;
-    const { client, connection } = session;
+    const { client, request, at } = asked;
+    const { from, connection } = client;
     const { result, next, before } = outcome;
     // It went away while the catalog was at work: nothing of it may stay behind.
-    if (!isHere(session)) return client.member && catalog.leave(client.member);
+    if (!isHere(client)) return from.member && catalog.leave(from.member);
     const now = clock.now();
     metrics.answered(request.verb, isFault(result) ? result.fault : "ok", now - at);
-    if (client.member === undefined) admission.leave(session);
-    if (isFault(result)) return refuse(session, result);
-    if (!isFault(next)) session.state = next;
-    if (client.member !== undefined) stay(session, now, limits);
-    const isNews = joining === undefined || admission.enter(session, joining, before);
-    const event = isNews && eventOf(request, joining?.names ?? [], client.member, options);
+    if (from.member === undefined) admission.leave(client);
+    if (isFault(result)) return refuse(client, result);
+    if (!isFault(next)) client.state = next;
+    if (from.member !== undefined) stay(client, now, limits);
+    const isNews = joining === undefined || admission.enter(client, joining, before);
+    const event = isNews && eventOf(request, joining?.names ?? [], from.member, options);
     if (event) options.onEvent(event);
     replies.put(connection, encodeReply(replyOf(result, joining)), result.payload);
-    wishes.hear(session, request, joining?.names);
+    wishes.hear(client, request, joining?.names);
     if (request.verb !== "LEAVE") return;
     if (before !== undefined) options.onEvent({ type: "left", address: before.address, reason: "left" });
     replies.flush();
@@ -144,47 +147,47 @@ export function createRequestHandler(parts: Parts): RequestHandler {
   }
 
   /** `bytes` of a JOIN are here. The largest holder goes when that is too much; false when it is this one. */
-  function hold(session: Session, bytes: number): boolean {
-    const out = budget.set(session, session.connection.remote.ip, bytes);
+  function hold(client: ClientConnection, bytes: number): boolean {
+    const out = budget.set(client, client.connection.remote.ip, bytes);
     if (out !== undefined) putOut(out, JOINS_TOO_LARGE, "closed");
-    return out !== session;
+    return out !== client;
   }
 
   /** Tells it why, and is done with it. */
-  function putOut(session: Session, why: Fault, reason: LeftReason): void {
-    session.state = "left";
-    refuse(session, why);
-    session.reader.clear();
-    forget(session, reason);
+  function putOut(client: ClientConnection, why: Fault, reason: LeftReason): void {
+    client.state = "left";
+    refuse(client, why);
+    client.reader.clear();
+    forget(client, reason);
   }
 
   /** An ERROR in the reply's place; a fault after which the stream cannot be understood ends the connection. */
-  function refuse(session: Session, why: Fault): undefined {
-    const { connection } = session;
+  function refuse(client: ClientConnection, why: Fault): undefined {
+    const { connection } = client;
     metrics.fault(why.fault);
     options.onEvent({ type: "fault", remote: formatAddress(connection.remote), fault: why });
     replies.put(connection, errorLine(why));
-    if (FATAL.has(why.fault) || session.orders.lost) session.state = "left";
-    if (session.state !== "left") return;
+    if (FATAL.has(why.fault) || client.orders.lost) client.state = "left";
+    if (client.state !== "left") return;
     replies.flush();
     connection.end();
   }
 
-  function forget(session: Session, reason: LeftReason): void {
-    const { member } = session.client;
-    session.known();
+  function forget(client: ClientConnection, reason: LeftReason): void {
+    const { member } = client.from;
+    client.known();
     // One that is being answered leaves the catalog once that is done; one that is being dialled, at once.
-    const isEntering = session.work !== undefined && session.standing.probing === undefined;
-    admission.leave(session);
-    wishes.forget(session);
-    budget.set(session, session.connection.remote.ip, 0);
-    if (!sessions.delete(session) || member === undefined) return;
+    const isEntering = client.work !== undefined && client.standing.probing === undefined;
+    admission.leave(client);
+    wishes.forget(client);
+    budget.set(client, client.connection.remote.ip, 0);
+    if (!clients.delete(client) || member === undefined) return;
     options.onEvent({ type: "left", address: member.address, reason });
     if (!isEntering) void catalog.leave(member);
   }
 
-  const counts = () => ({ connections: sessions.size, unlisted: admission.unlisted, wishes: wishes.count });
-  return { sessions, counts, isOpen: admission.isOpen, serve, refuse, forget, hold };
+  const counts = () => ({ connections: clients.size, unlisted: admission.unlisted, wishes: wishes.count });
+  return { clients, counts, isOpen: admission.isOpen, serve, refuse, forget, hold };
 }
 
 /**

@@ -5,32 +5,32 @@
 import type { Fault } from "../protocol/fault.ts";
 import { READ_AHEAD_BYTES_MAX } from "../protocol/limits.ts";
 import type { Order } from "../protocol/orders.ts";
+import { type ClientConnection, setPaused } from "./client-connection.ts";
 import type { ReplyBuffer } from "./reply-buffer.ts";
-import { type Session, setPaused } from "./session.ts";
 
 /** Requests that are answered before others have their turn. */
 export const TURN_ORDERS = 256;
 
 /** `serve` answers one order; a promise when that takes a while. */
 export function createRequestLoop(
-  serve: (session: Session, order: Order | Fault) => Promise<void> | undefined,
+  serve: (client: ClientConnection, order: Order | Fault) => Promise<void> | undefined,
   replies: ReplyBuffer,
-): (session: Session) => void {
-  return function answerNext(session) {
-    if (session.busy) return;
-    session.busy = true;
+): (client: ClientConnection) => void {
+  return function answerNext(client) {
+    if (client.busy) return;
+    client.busy = true;
     const goOn = (): void => {
-      session.busy = false;
-      session.work = undefined;
-      answerNext(session);
+      client.busy = false;
+      client.work = undefined;
+      answerNext(client);
     };
     // Back-pressure: a client that does not read its replies gets no further ones computed.
-    for (let served = 1; session.connection.queued === 0; served++) {
-      const order = session.state === "left" ? undefined : session.orders.next();
+    for (let served = 1; client.connection.queued === 0; served++) {
+      const order = client.state === "left" ? undefined : client.orders.next();
       if (order === undefined) break;
-      const work = serve(session, order);
+      const work = serve(client, order);
       if (work === undefined && served < TURN_ORDERS) continue;
-      session.work = work;
+      client.work = work;
       replies.flush();
       // One that asks a great deal at once must not keep the others from their turn.
       if (work === undefined) setImmediate(goOn);
@@ -38,10 +38,10 @@ export function createRequestLoop(
       return;
     }
     replies.flush();
-    session.busy = false;
-    const { connection, reader, orders } = session;
-    if (session.ended && connection.queued === 0) connection.end();
+    client.busy = false;
+    const { connection, reader, orders } = client;
+    if (client.ended && connection.queued === 0) connection.end();
     // One that sends without reading is read no further: only a JOIN's payload may pile up here.
-    else setPaused(session, connection.queued > 0 && !orders.joining && reader.size > READ_AHEAD_BYTES_MAX);
+    else setPaused(client, connection.queued > 0 && !orders.joining && reader.size > READ_AHEAD_BYTES_MAX);
   };
 }

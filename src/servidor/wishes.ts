@@ -10,18 +10,18 @@ import { type Fault, fault } from "../protocol/fault.ts";
 import type { ServerRequest } from "../protocol/messages.ts";
 import { encodeReply } from "../protocol/replies.ts";
 import type { Limits } from "../protocol/server-limits.ts";
+import type { ClientConnection } from "./client-connection.ts";
 import type { Names } from "./events.ts";
 import type { Metrics } from "./metrics.ts";
 import type { ReplyBuffer } from "./reply-buffer.ts";
-import type { Session } from "./session.ts";
 
 export type Wishes = {
   /** TOO_MANY beyond the limits; undefined for a request that is about no wish. */
-  answer(session: Session, request: ServerRequest): Answered | Fault | undefined;
+  answer(client: ClientConnection, request: ServerRequest): Answered | Fault | undefined;
   /** This request has succeeded, a JOIN with these names: peers that wish for what it brings are told. */
-  hear(session: Session, request: ServerRequest, names?: Names): void;
+  hear(client: ClientConnection, request: ServerRequest, names?: Names): void;
   /** Its connection is gone. */
-  forget(session: Session): void;
+  forget(client: ClientConnection): void;
   readonly count: number;
 };
 
@@ -40,50 +40,50 @@ const TOO_MANY = fault("TOO_MANY", "theirs", "wishes", true);
 const UNWISH_OK: Answered = { reply: { verb: "UNWISH_OK" } };
 
 export function createWishes({ limits, replies, metrics, seesAll }: Options): Wishes {
-  const byName = new Map<string, Set<Session>>();
-  const bySession = new Map<Session, Set<string>>();
+  const byName = new Map<string, Set<ClientConnection>>();
+  const bySession = new Map<ClientConnection, Set<string>>();
   const usage = createUsage();
   const WISH_OK: Answered = { reply: { verb: "WISH_OK", scope: seesAll ? "all" : "own" } };
 
-  function add(session: Session, name: string): Answered | Fault {
-    const { ip } = session.connection.remote;
-    const names = bySession.get(session) ?? new Set();
+  function add(client: ClientConnection, name: string): Answered | Fault {
+    const { ip } = client.connection.remote;
+    const names = bySession.get(client) ?? new Set();
     if (names.has(name)) return WISH_OK;
     const isFull =
       names.size >= limits.wishesPerConnection ||
       usage.at(ip) >= limits.wishesPerAddress ||
       usage.total >= limits.wishes;
     if (isFull) return TOO_MANY;
-    const sessions = byName.get(name) ?? new Set();
-    bySession.set(session, names.add(name));
-    byName.set(name, sessions.add(session));
+    const clients = byName.get(name) ?? new Set();
+    bySession.set(client, names.add(name));
+    byName.set(name, clients.add(client));
     usage.add(ip, 1);
     return WISH_OK;
   }
 
-  function remove(session: Session, name: string): void {
-    const names = bySession.get(session);
-    const sessions = byName.get(name);
+  function remove(client: ClientConnection, name: string): void {
+    const names = bySession.get(client);
+    const clients = byName.get(name);
     if (names?.delete(name) !== true) return;
-    if (names.size === 0) bySession.delete(session);
-    sessions?.delete(session);
-    if (sessions?.size === 0) byName.delete(name);
-    usage.add(session.connection.remote.ip, -1);
+    if (names.size === 0) bySession.delete(client);
+    clients?.delete(client);
+    if (clients?.size === 0) byName.delete(name);
+    usage.add(client.connection.remote.ip, -1);
   }
 
-  function tell({ connection }: Session, name: string): void {
+  function tell({ connection }: ClientConnection, name: string): void {
     replies.flush(); // what is for this connection goes first
     const line = Buffer.from(encodeReply({ verb: "ARRIVED", name }));
     connection.send(line);
     metrics.sent(line.length);
   }
 
-  function* telling(from: Session, names: Names): Job<void> {
+  function* telling(from: ClientConnection, names: Names): Job<void> {
     for (const name of names) {
-      for (const session of byName.get(name) ?? []) {
-        if (session === from) continue;
-        remove(session, name);
-        tell(session, name);
+      for (const client of byName.get(name) ?? []) {
+        if (client === from) continue;
+        remove(client, name);
+        tell(client, name);
         yield;
       }
       if (names.length > AT_ONCE_MAX) yield;
@@ -91,20 +91,20 @@ export function createWishes({ limits, replies, metrics, seesAll }: Options): Wi
   }
 
   return {
-    answer(session, request) {
-      if (request.verb === "WISH") return add(session, request.name);
+    answer(client, request) {
+      if (request.verb === "WISH") return add(client, request.name);
       if (request.verb !== "UNWISH") return undefined;
-      remove(session, request.name);
+      remove(client, request.name);
       return UNWISH_OK;
     },
-    hear(session, request, joined = []) {
+    hear(client, request, joined = []) {
       const names = request.verb === "UPDATE" ? [request.share.name] : joined;
       // What is in no list can be found by no other peer.
-      if (byName.size === 0 || names.length === 0 || session.standing.listedAt === undefined) return;
-      void (names.length <= AT_ONCE_MAX ? runSoon : runInSlices)(telling(session, names));
+      if (byName.size === 0 || names.length === 0 || client.standing.listedAt === undefined) return;
+      void (names.length <= AT_ONCE_MAX ? runSoon : runInSlices)(telling(client, names));
     },
-    forget(session) {
-      for (const name of [...(bySession.get(session) ?? [])]) remove(session, name);
+    forget(client) {
+      for (const name of [...(bySession.get(client) ?? [])]) remove(client, name);
     },
     get count() {
       return usage.total;

@@ -1,4 +1,4 @@
-// Serving files to other peers: who gets a slot, which file a ticket stands for, and what each request is answered.
+// Sends files to other peers: who gets a slot, which file a ticket stands for, and what each request is answered.
 // Invariant: only what is in the share index is served; a slot is held exactly as long as its control connection lives.
 // Never: knows it runs on a thread of its own (upload-worker.ts), or opens a path that came from the network.
 

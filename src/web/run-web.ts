@@ -2,7 +2,7 @@
 // Invariant: what could not be opened has been told; a JOIN that fails leaves the page open, which offers it again.
 // Never: reads the keyboard.
 
-import { join, type Session } from "../console/actions.ts";
+import { type ActionContext, join } from "../console/actions.ts";
 import { EXIT } from "../console/commands.ts";
 import { openFileWithSystem } from "../console/player.ts";
 import { isStop } from "../console/terminal/questions.ts";
@@ -42,18 +42,18 @@ export async function invite(page: Page, report: Report, host: string | undefine
 }
 
 /** A JOIN that the page asked for, told as one of the console's. */
-export async function joinForPage(session: Session, at: JoinAt): Promise<Address | Fault> {
+export async function joinForPage(context: ActionContext, at: JoinAt): Promise<Address | Fault> {
   const { folder } = at;
-  if (folder !== undefined && session.isWide(folder)) session.report.warn(wideComplaint(folder));
-  const joined = await join(session, at);
+  if (folder !== undefined && context.isWide(folder)) context.report.warn(wideComplaint(folder));
+  const joined = await join(context, at);
   return isStop(joined) ? fault("CANCELLED", "ours") : joined;
 }
 
 /** `web`: until the person leaves. */
-export async function runWeb(session: Session, page: Page, task: WebTask): Promise<number> {
+export async function runWeb(context: ActionContext, page: Page, task: WebTask): Promise<number> {
   const { host, port = 0, folder, webPort, open } = task;
-  if (!(await showPage(page, session.report, open, webPort))) return EXIT.failed;
-  await joinForPage(session, { host, port, folder });
-  await session.life.during(new Promise<never>(() => {}));
+  if (!(await showPage(page, context.report, open, webPort))) return EXIT.failed;
+  await joinForPage(context, { host, port, folder });
+  await context.life.during(new Promise<never>(() => {}));
   return EXIT.done;
 }

@@ -420,11 +420,8 @@ export function openStage(cast: Cast): Stage {
     const { clock } = process;
     const { catalog } = server;
     server.servidor = new Servidor({
-      host: SERVER.ip,
-      port: SERVER.port,
-      listen,
-      connect,
-      clock,
+      at: SERVER,
+      env: { listen, connect, clock },
       catalog,
       onEvent() {},
     });

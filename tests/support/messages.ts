@@ -2,9 +2,12 @@
 
 import fc from "fast-check";
 import type { Address } from "../../src/protocol/address.ts";
-import { WIRE_CODES } from "../../src/protocol/fault.ts";
+import { isFault, WIRE_CODES } from "../../src/protocol/fault.ts";
+import { parseWords } from "../../src/protocol/fields.ts";
 import {
   FILE_BYTES_MAX,
+  FIND_COUNT_MAX,
+  FIND_OFFSET_MAX,
   GET_BYTES_MAX,
   JOIN_PAYLOAD_BYTES_MAX,
   LAYER_PAYLOAD_BYTES_MAX,
@@ -50,6 +53,12 @@ export const anyServerRequest: fc.Arbitrary<ServerRequest> = fc.oneof(
   fc.record({ verb: always("UPDATE" as const), share: anyShare }),
   fc.record({ verb: always("OFFER" as const), share: fc.record({ name: anyName, size: anySize, root: anyRoot }) }),
   fc.record({ verb: always("SOURCES" as const), root: anyRoot }),
+  fc.record({
+    verb: always("FIND" as const),
+    offset: count(FIND_OFFSET_MAX),
+    count: fc.integer({ min: 1, max: FIND_COUNT_MAX }),
+    words: anyName.filter((name) => !isFault(parseWords(name))),
+  }),
 );
 
 export const anyPeerRequest: fc.Arbitrary<PeerRequest> = fc.oneof(

@@ -2,7 +2,7 @@
 // Whatever is opened here is closed when the test is over.
 
 import type { Address } from "../../src/protocol/address.ts";
-import { Servidor, type ServidorEvent, type ServidorOptions } from "../../src/servidor.ts";
+import { Servidor, type ServidorEnv, type ServidorEvent, type ServidorOptions } from "../../src/servidor.ts";
 import type { VirtualClock } from "./clock.ts";
 import { closeAfterTest } from "./closing.ts";
 import { good } from "./good.ts";
@@ -13,11 +13,14 @@ export type Running = { readonly address: Address; readonly events: ServidorEven
 /** Listens on port 0 of loopback, unless told otherwise. */
 export function startServidor({
   clock,
+  listen,
+  connect,
   ...options
-}: Partial<ServidorOptions> & { clock?: VirtualClock } = {}): Running {
+}: Partial<ServidorOptions & ServidorEnv> & { clock?: VirtualClock } = {}): Running {
   const events: ServidorEvent[] = [];
   const onEvent = (event: ServidorEvent) => void events.push(event);
-  const servidor = new Servidor({ host: "127.0.0.1", port: 0, onEvent, ...(clock && { clock }), ...options });
+  const env = { ...(clock && { clock }), ...(listen && { listen }), ...(connect && { connect }) };
+  const servidor = new Servidor({ at: { ip: "127.0.0.1", port: 0 }, onEvent, env, ...options });
   const address = good(servidor.listen());
   closeAfterTest(async () => {
     const closed = servidor.close();

@@ -21,13 +21,11 @@ function serve(catalog: Catalog, clients: number): { clients: FarEnd[]; events: 
   const net = createNet();
   const events: ServidorEvent[] = [];
   new Servidor({
-    host: "127.0.0.1",
-    port: 1,
+    at: { ip: "127.0.0.1", port: 1 },
     probe: false,
     catalog,
-    clock: createVirtualClock(),
     onEvent: (event) => events.push(event),
-    listen: net.listen,
+    env: { clock: createVirtualClock(), listen: net.listen },
   }).listen();
   // From one network each 256: there may not be too many strangers of one address.
   const visit = (port: number) => net.visit({ ip: `127.0.${port >> 8}.1`, port });
@@ -125,7 +123,7 @@ describe("whoever asks from another machine", () => {
     const events: ServidorEvent[] = [];
     const probe = dials.length > 0;
     const clock = createVirtualClock();
-    const options = { host: "0.0.0.0", port: 1, catalog, clock, listen, connect, probe };
+    const options = { at: { ip: "0.0.0.0", port: 1 }, catalog, env: { clock, listen, connect }, probe };
     new Servidor({ ...options, onEvent: (event) => events.push(event) }).listen();
     return { visit: (ip: string, port: number) => net.visit({ ip, port }), events };
   }

@@ -31,7 +31,8 @@ afterAll(() => {
   fs.rmSync(root, { recursive: true, force: true });
 });
 
-const startServer = (port = 0, catalog = createMemoryCatalog()): Running => startServidor({ port, catalog });
+const startServer = (port = 0, catalog = createMemoryCatalog()): Running =>
+  startServidor({ at: { ip: "127.0.0.1", port }, catalog });
 
 function folderOf(files: Record<string, string | Uint8Array> = {}): string {
   const folder = join(root, `pasta ${turn++}`);

@@ -7,10 +7,10 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createMemoryCatalog } from "../../src/catalog/memory.ts";
 import { FIND_WAIT_SECONDS_MAX, FINDS_AT_ONCE_PER_ADDRESS_MAX } from "../../src/protocol/limits.ts";
 import { LIMITS, type Limits, limitsFor } from "../../src/protocol/server-limits.ts";
+import { createConnectionGate } from "../../src/servidor/client-connection.ts";
 import { createFairQueue } from "../../src/servidor/fair-queue.ts";
 import { createJoinBudget } from "../../src/servidor/join-budget.ts";
-import { createSessionGate } from "../../src/servidor/session.ts";
-import type { ServidorOptions } from "../../src/servidor.ts";
+import type { ServidorEnv, ServidorOptions } from "../../src/servidor.ts";
 import { createTokenBucket, REQUESTS } from "../../src/shared/token-bucket.ts";
 import { type Connect, type Connection, DEAF, type Listen } from "../../src/transport/connection.ts";
 import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
@@ -26,7 +26,7 @@ const KIB = 1024;
 type Limited = Running & { readonly clock: VirtualClock };
 
 /** A server with limits of its own, on a clock of its own; nobody is dialled back. */
-function start(limits: Partial<Limits>, options: Partial<ServidorOptions> = {}): Limited {
+function start(limits: Partial<Limits>, options: Partial<ServidorOptions & ServidorEnv> = {}): Limited {
   const clock = createVirtualClock();
   return { ...startServidor({ probe: false, limits, ...options, clock }), clock };
 }
@@ -246,7 +246,7 @@ describe("connections", () => {
   test("are counted in all and by address, joined or not; a trusted range counts in all only", () => {
     const { from, told } = farEnds();
     const trusted = [{ ip: "10.9.0.0", bits: 16 }];
-    const gate = createSessionGate({ ...LIMITS, connections: 5, connectionsPerAddress: 2 }, trusted);
+    const gate = createConnectionGate({ ...LIMITS, connections: 5, connectionsPerAddress: 2 }, trusted);
     const enterFrom = (ip: string) => gate.enter(from(ip), 0);
     const first = enterFrom("10.0.0.1");
     first?.known();
@@ -261,7 +261,7 @@ describe("connections", () => {
 
   test("that have not joined are so many of one address and no more; who joined does not count", () => {
     const { from, told } = farEnds();
-    const gate = createSessionGate(LIMITS);
+    const gate = createConnectionGate(LIMITS);
     const first = gate.enter(from("10.0.0.1"), 0);
     for (let i = 1; i < LIMITS.unjoinedPerAddress; i++) expect(gate.enter(from("10.0.0.1"), 0)).toBeDefined();
     expect(gate.enter(from("10.0.0.1"), 0)).toBeUndefined();

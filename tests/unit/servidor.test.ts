@@ -445,7 +445,8 @@ describe("a line or a stream out of bounds", () => {
 describe("listening", () => {
   test("on a port in use is PORT_IN_USE, on a foreign address HOST_UNAVAILABLE", () => {
     const { address } = start();
-    const again = (host: string, port: number) => new Servidor({ host, port, onEvent: () => undefined }).listen();
+    const again = (host: string, port: number) =>
+      new Servidor({ at: { ip: host, port }, onEvent: () => undefined }).listen();
     expect(codeOf(again("127.0.0.1", address.port))).toBe("PORT_IN_USE");
     expect(codeOf(again("203.0.113.1", 0))).toBe("HOST_UNAVAILABLE");
   });
@@ -455,7 +456,7 @@ describe("listening", () => {
     const peer = await enter(first, 5070, "a.mp4");
     await first.servidor.close();
     expect(await peer.rest()).toStartWith("ERROR SHUTTING_DOWN retry");
-    const second = start({ port: first.address.port });
+    const second = start({ at: first.address });
     const back = await enter(second, 5070);
     expect(await search(back, "a.mp4")).toBe("");
   });

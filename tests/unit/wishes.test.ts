@@ -3,20 +3,20 @@ import { createMemoryCatalog } from "../../src/catalog/memory.ts";
 import { runAtOnce } from "../../src/catalog/time-slices.ts";
 import { readShares } from "../../src/protocol/payloads.ts";
 import { LIMITS } from "../../src/protocol/server-limits.ts";
-import type { Session } from "../../src/servidor/session.ts";
+import type { ClientConnection } from "../../src/servidor/client-connection.ts";
 import { createWishes } from "../../src/servidor/wishes.ts";
 import { good } from "../support/good.ts";
 import { dial, enter, joinOf, startServidor } from "../support/servidor.ts";
 import { until } from "../support/until.ts";
 
 /** A listed client, and what it has been told. */
-function client(ip: string): Session & { readonly told: string[] } {
+function client(ip: string): ClientConnection & { readonly told: string[] } {
   const told: string[] = [];
   const connection = {
     remote: { ip, port: 1 },
     send: (line: Uint8Array) => void told.push(Buffer.from(line).toString()),
   };
-  return { connection, standing: { listedAt: "127.0.0.1:1" }, told } as unknown as Session & {
+  return { connection, standing: { listedAt: "127.0.0.1:1" }, told } as unknown as ClientConnection & {
     readonly told: string[];
   };
 }
@@ -38,7 +38,7 @@ describe("wishes", () => {
   test("are told once, to all that have the name among theirs, and not to the peer that brings it", () => {
     const wishes = open();
     const [one, two, other] = [client("1"), client("2"), client("3")];
-    for (const session of [one, two, other]) wishes.answer(session, wish("a"));
+    for (const asker of [one, two, other]) wishes.answer(asker, wish("a"));
     wishes.answer(two, wish("b"));
     wishes.hear(other, JOIN, ["x", "a"]);
     wishes.hear(other, update("a"));

@@ -1,4 +1,4 @@
-// Who has how much of which content: root -> holdings, a linked list; a holding is one member's share in one root.
+// Who has how much of which content: root -> a linked list, where each holding is one member's share in it.
 // Invariant: a holding counts the member's entries with that root, and is gone with the last of them.
 // Never: knows a name; takes time beyond what it adds or removes.
 
@@ -20,7 +20,7 @@ export type ContentIndex = ReturnType<typeof createContentIndex>;
 /** `onHeld` hears of each change of what a member has of a content. */
 export function createContentIndex(onHeld?: (member: number, root: Root) => void) {
   const terms = createRefcounts();
-  const { interner: roots, lists: ofRoot } = terms;
+  const { pool: roots, lists: ofRoot } = terms;
   const rows = createRows(6);
   const byRoot = createLinkedLists(ofRoot, rows, BY_ROOT);
   const table = createHashIndex((h) => pairHash(rows.get(h, OWNER), rows.get(h, ROOT)));

@@ -93,7 +93,7 @@ function createEntryRows(names: Rows, members: Rows) {
 
 export function createEntryTable(watcher?: Watcher) {
   const terms = createRefcounts(watcher?.spelled);
-  const { interner: names, lists: ofName } = terms;
+  const { pool: names, lists: ofName } = terms;
   const members = createRows(HEAD_FIELDS);
   const rows = createEntryRows(ofName, members);
   const contents = createContentIndex(watcher?.held);

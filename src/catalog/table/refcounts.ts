@@ -9,18 +9,18 @@ export type Refcounts = ReturnType<typeof createRefcounts>;
 
 /** `onTerm` hears that a term has its first use, or has lost its last. */
 export function createRefcounts(onTerm?: (id: number) => void) {
-  const interner = createStringPool();
-  const { lists } = interner;
+  const pool = createStringPool();
+  const { lists } = pool;
 
   return {
     /** Where terms are looked up by their bytes, and bytes by their term. */
-    interner,
+    pool,
     lists,
     /** The term of these bytes, used once more. */
     take(bytes: Uint8Array, length: number): number {
-      const before = interner.count;
-      const id = interner.take(bytes, length);
-      if (interner.count > before) {
+      const before = pool.count;
+      const id = pool.take(bytes, length);
+      if (pool.count > before) {
         onTerm?.(id);
         clear(lists, id);
       }
@@ -32,12 +32,12 @@ export function createRefcounts(onTerm?: (id: number) => void) {
       const uses = lists.get(id, USES) - 1;
       lists.set(id, USES, uses);
       if (uses > 0) return;
-      interner.drop(id);
+      pool.drop(id);
       onTerm?.(id);
     },
     /** Memory held, in bytes. */
     get bytes() {
-      return interner.bytes;
+      return pool.bytes;
     },
   };
 }

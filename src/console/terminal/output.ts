@@ -124,7 +124,7 @@ export function createQueue(writeSome: WriteSome): Queue {
       const wrote = await writeSome(fd, bytes.subarray(at, at + WRITE_BYTES_MAX)).catch((error: { code?: string }) =>
         error.code === "EAGAIN" || error.code === "EINTR" ? 0 : undefined,
       );
-      // EPIPE and the like: the reader is gone, which is no reason to stop serving.
+      // EPIPE and the like: the reader is gone, which is no reason to stop.
       if (wrote === undefined) gone.add(fd);
       else if (wrote === 0) {
         await Bun.sleep(retryMs);

@@ -16,7 +16,7 @@ export type { Stop } from "../words.ts";
 
 export type Question = {
   readonly message: string;
-  /** What an empty answer means; without it an empty answer is judged like any other. */
+  /** What an empty answer means; without it an empty answer is checked like any other. */
   readonly fallback: string | undefined;
   readonly check: (answer: string) => Complaint | undefined;
 };
@@ -115,18 +115,18 @@ export function createTerminalAsker(keys: Keys, screen: Screen): Asker {
     interactive: true,
     async ask({ message, fallback, check }) {
       const shown = fallback === undefined ? message : `${message} (Enter = ${showFolder(fallback)})`;
-      const judged = (typed: string | undefined): string | Stop | Complaint => {
+      const checked = (typed: string | undefined): string | Stop | Complaint => {
         const answer = typed?.trimEnd() || fallback || "";
         const why = check(answer);
         return why === undefined ? answer : (stopMeant(answer) ?? why);
       };
       const validate = (typed: string | undefined): string | undefined => {
-        const result = judged(typed);
+        const result = checked(typed);
         return isComplaint(result) ? `${result.cause}; ${result.hint}` : undefined;
       };
       const answer = await prompt((common) => text({ ...common, message: shown, validate }));
       if (isStop(answer)) return answer;
-      const result = judged(answer);
+      const result = checked(answer);
       return isComplaint(result) ? { stop: "back" } : result;
     },
     choose: (message, options, how = {}) => pick(createChooser(message, options, how)),

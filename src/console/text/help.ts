@@ -1,5 +1,5 @@
 // What --help says beyond the tables of flags.
-// Invariant: no line is wider than 80 columns, and what is promised here is what menu.ts and headless.ts do.
+// Invariant: no line is wider than 80 columns, and what is promised here is what menu.ts and commands.ts do.
 // Never: prints.
 
 import { JOIN_DEFAULT } from "../menu.ts";

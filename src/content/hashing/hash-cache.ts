@@ -165,7 +165,7 @@ export function createHashCache(
     }
     db = undefined;
   };
-  // One door for every statement, so that no failure of the database is anyone else's concern.
+  // Every statement goes through here, so that no failure of the database is anyone else's concern.
   const use = <T>(action: (open: Database) => T): T => {
     try {
       return action(opened());

@@ -1,5 +1,5 @@
 // A download's two files: the .part that lanes write, and the journal of what is synced in it.
-// Invariant: sync, THEN journal, THEN "kept": the journal is never ahead of the disk (DESIGN 6), whatever a sync says later.
+// Invariant: sync, THEN journal, THEN "kept": the journal is never ahead of the disk, whatever a sync says later.
 // Never: compares a hash, blocks the thread while the disk works, or touches a file once it is closed.
 
 import type { WorkFile } from "../../content/part-workspace.ts";

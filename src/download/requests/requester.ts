@@ -67,8 +67,8 @@ export function createRequester(options: RequesterOptions): Requester {
   const incoming = createIncomingPieces(picker, verifier, partFile, clock);
   const lanes = createSourceLanes(options, active, incoming, { arrived, wrong, over: laneOver });
   // Where our own limit is what holds us up, no lane is slow.
-  const judged = () => (meter.rate() > maxDownloadRate / 2 ? [] : active.all());
-  const stopTakingOver = takeOverStragglers(clock, judged, picker.canTakeOver, closeStraggler);
+  const compared = () => (meter.rate() > maxDownloadRate / 2 ? [] : active.all());
+  const stopTakingOver = takeOverStragglers(clock, compared, picker.canTakeOver, closeStraggler);
 
   function addSource(source: Source, available: Available): void {
     const entry = active.add(source, available);

@@ -36,11 +36,11 @@ export type PeerStanding = {
 };
 
 /** One connected client. */
-export type Session = {
+export type ClientConnection = {
   readonly connection: Connection;
   readonly reader: Reader;
   readonly orders: Orders;
-  readonly client: Client;
+  readonly from: Client;
   state: ServerState;
   /** A request is being answered; the next waits its turn in the reader. */
   busy: boolean;
@@ -74,21 +74,21 @@ const machineAddresses = (): ReadonlySet<string> =>
 
 type Arrival = {
   readonly connection: Connection;
-  readonly client: Client;
+  readonly from: Client;
   readonly dueAt: number;
   readonly joinBytesMax: number;
   readonly onKnown: () => void;
 };
 
 /** A client that has just connected and may take until `dueAt` to join; `onKnown` is called once. */
-function createSession({ connection, client, dueAt, joinBytesMax, onKnown }: Arrival): Session {
+function createClientConnection({ connection, from, dueAt, joinBytesMax, onKnown }: Arrival): ClientConnection {
   const reader = createReader();
   let isKnown = false;
   return {
     connection,
     reader,
     orders: createOrders(reader, joinBytesMax),
-    client,
+    from,
     state: "new",
     busy: false,
     work: undefined,
@@ -110,20 +110,20 @@ function createSession({ connection, client, dueAt, joinBytesMax, onKnown }: Arr
   };
 }
 
-export type SessionGate = {
+export type ConnectionGate = {
   /** Undefined for one too many, which has been told so. */
-  enter(connection: Connection, now: number): Session | undefined;
+  enter(connection: Connection, now: number): ClientConnection | undefined;
   /** Its connection is closed. */
-  leave(session: Session): void;
+  leave(client: ClientConnection): void;
 };
 
 /** Lets clients in, but not too many at once, and fewer that have not joined. */
-export function createSessionGate(
+export function createConnectionGate(
   limits: Limits,
   trusted: readonly Range[] = [],
   open?: Client["open"],
   machineIps: ReadonlySet<string> = machineAddresses(),
-): SessionGate {
+): ConnectionGate {
   const all = createConnectionLimit(limits.connections, limits.connectionsPerAddress);
   const unjoined = createConnectionLimit(limits.unjoined, limits.unjoinedPerAddress);
 
@@ -141,7 +141,7 @@ export function createSessionGate(
         all.release(ip);
         return refuse(connection, "connections that have not joined");
       }
-      const client: Client = {
+      const from: Client = {
         observedIp: ip,
         machineIps,
         localIp: connection.local.ip,
@@ -151,52 +151,52 @@ export function createSessionGate(
       };
       const dueAt = now + limits.unjoinedSeconds * 1000;
       const onKnown = () => unjoined.release(ip);
-      return createSession({ connection, client, dueAt, joinBytesMax: limits.joinBytes, onKnown });
+      return createClientConnection({ connection, from, dueAt, joinBytesMax: limits.joinBytes, onKnown });
     },
     leave: ({ connection }) => all.release(connection.remote.ip),
   };
 }
 
 /** It is in, and was heard of at `now`. */
-export function stay(session: Session, now: number, { idleSeconds }: Limits): void {
-  session.known();
-  session.dueAt = now + idleSeconds * 1000;
+export function stay(client: ClientConnection, now: number, { idleSeconds }: Limits): void {
+  client.known();
+  client.dueAt = now + idleSeconds * 1000;
 }
 
 /** So many bytes of a JOIN have come by `now`: its deadline moves with them, at most to a whole idle time from now. */
-export function putOff(session: Session, bytes: number, now: number, { idleSeconds }: Limits): void {
+export function putOff(client: ClientConnection, bytes: number, now: number, { idleSeconds }: Limits): void {
   const ms = (bytes / JOIN_BYTES_PER_SECOND_MIN) * 1000;
-  session.dueAt = Math.min(session.dueAt + ms, Math.max(session.dueAt, now + idleSeconds * 1000));
+  client.dueAt = Math.min(client.dueAt + ms, Math.max(client.dueAt, now + idleSeconds * 1000));
 }
 
 /** What it may search now. */
-export const searchesOf = (session: Session, clock: Clock, { searchesPerSecond }: Limits): TokenBucket =>
-  (session.searches ??= createTokenBucket(searchesPerSecond, clock, REQUESTS));
+export const searchesOf = (client: ClientConnection, clock: Clock, { searchesPerSecond }: Limits): TokenBucket =>
+  (client.searches ??= createTokenBucket(searchesPerSecond, clock, REQUESTS));
 
 /** Takes one request of this verb from what it may ask; how many milliseconds to wait first, if any. */
-export function takeTurn(session: Session, verb: ServerRequest["verb"], clock: Clock, limits: Limits): number {
+export function takeTurn(client: ClientConnection, verb: ServerRequest["verb"], clock: Clock, limits: Limits): number {
   if (verb !== "SEARCH" && verb !== "SOURCES" && verb !== "FIND" && verb !== "WISH") return 0;
-  if (verb === "FIND") session.finds ??= createTokenBucket(limits.findsPerSecond, clock, REQUESTS);
-  const bucket = (verb === "FIND" && session.finds) || searchesOf(session, clock, limits);
+  if (verb === "FIND") client.finds ??= createTokenBucket(limits.findsPerSecond, clock, REQUESTS);
+  const bucket = (verb === "FIND" && client.finds) || searchesOf(client, clock, limits);
   return bucket.take(1) === 1 ? 0 : bucket.waitMs();
 }
 
-export function setPaused(session: Session, paused: boolean): void {
-  if (session.paused === paused) return;
-  session.paused = paused;
-  if (paused) session.connection.pause();
-  else session.connection.resume();
+export function setPaused(client: ClientConnection, paused: boolean): void {
+  if (client.paused === paused) return;
+  client.paused = paused;
+  if (paused) client.connection.pause();
+  else client.connection.resume();
 }
 
 /** Ends the reading of a long payload for this turn: the runtime would hand over ten chunks of it, 30 ms, in a row. */
-export function readOnLater(session: Session): void {
-  setPaused(session, true);
-  setImmediate(() => setPaused(session, session.busy && session.reader.size > READ_AHEAD_BYTES_MAX));
+export function readOnLater(client: ClientConnection): void {
+  setPaused(client, true);
+  setImmediate(() => setPaused(client, client.busy && client.reader.size > READ_AHEAD_BYTES_MAX));
 }
 
-/** Why a session whose deadline has passed is closed. */
-export function silence({ client }: Session, { idleSeconds }: Limits): Fault {
-  return fault("TIMEOUT", "theirs", client.member === undefined ? "no JOIN" : `silent for ${idleSeconds} s`, true);
+/** Why a client whose deadline has passed is closed. */
+export function silence({ from }: ClientConnection, { idleSeconds }: Limits): Fault {
+  return fault("TIMEOUT", "theirs", from.member === undefined ? "no JOIN" : `silent for ${idleSeconds} s`, true);
 }
 
 /** What stands in the place of a reply. */
