@@ -104,6 +104,19 @@ describe("keys", () => {
 });
 
 describe("the menu's keys", () => {
+  test("a key of its own acts while nothing is typed, and the question stays", () => {
+    let opened = 0;
+    const keys = { W: () => void opened++ };
+    const made = createChooser("O que fazer?", COMMANDS, { keys });
+    expect(made.press("w")).toBeUndefined();
+    expect(made.press("W")).toBeUndefined();
+    expect(opened).toBe(2);
+    for (const key of "sw") expect(made.press(key)).toBeUndefined();
+    expect(opened).toBe(2);
+    expect(made.press(ENTER)).toBeUndefined();
+    expect(made.press(ENTER)).toBe("SEARCH");
+  });
+
   function chooser(marked?: (typeof COMMANDS)[number]) {
     const made = createChooser("O que fazer?", COMMANDS, { marked, help: "ajuda!" });
     const press = (...keys: string[]) => keys.map((key) => made.press(key)).at(-1);

@@ -4,10 +4,14 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fault, isFault } from "../../src/protocol/fault.ts";
+import { QR_BYTES_MAX, qrCode, qrLines } from "../../src/web/qr.ts";
 import { createStreams, STREAMS_MAX } from "../../src/web/streams.ts";
 import { createWebServer, type WebServer } from "../../src/web/web-server.ts";
 import { rawHttp } from "../support/http.ts";
 import { createFakeShell, DOWNLOAD, type FakeShell } from "../support/web.ts";
+
+/** Of the picture that zbarimg 0.23.92 read. */
+const QR_CRC = 2226449619;
 
 const open: WebServer[] = [];
 afterEach(() => {
@@ -186,6 +190,19 @@ describe("the page's server", () => {
     }
   });
 
+  test("a thousand pages at once leave the last ones open, a thousand without the key none", async () => {
+    const { origin, token, shell } = await serve();
+    const headers = { Authorization: `Bearer ${token}` };
+    const refused = await Promise.all(Array.from({ length: 1000 }, () => fetch(`${origin}/api/events`)));
+    expect(new Set(refused.map(({ status }) => status))).toEqual(new Set([401]));
+    const all = await Promise.all(Array.from({ length: 1000 }, () => fetch(`${origin}/api/events`, { headers })));
+    expect(new Set(all.map(({ status }) => status))).toEqual(new Set([200]));
+    const last = await fetch(`${origin}/api/events`, { headers });
+    shell.tell({ event: "download-removed", name: "x" });
+    expect((await firstEvents(last, 2)).map(({ event }) => event)).toEqual(["state", "download-removed"]);
+    await Promise.all(all.map(({ body }) => body?.cancel()));
+  });
+
   test("a port that is taken is a fault", async () => {
     const taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     expect(await createWebServer(createFakeShell(), taken.port)).toMatchObject({ fault: "PORT_IN_USE" });
@@ -215,6 +232,18 @@ describe("open pages", () => {
     expect((await new Response(stopped).text()).length).toBeLessThan(5 * 1024 * 1024);
     await reader.cancel();
     expect(streams.count).toBe(0);
+  });
+});
+
+describe("the code for a camera", () => {
+  test("is what zbarimg reads as the address", () => {
+    const rows = qrCode("http://192.168.0.12:40123/") ?? [];
+    const picture = rows.map((row) => row.map((dark) => (dark ? "#" : ".")).join("")).join("\n");
+    expect(rows.length).toBe(25);
+    expect(Bun.hash.crc32(picture)).toBe(QR_CRC);
+    expect(qrLines("http://192.168.0.12:40123/").length).toBe(15);
+    expect(qrCode("x".repeat(QR_BYTES_MAX))?.length).toBe(37);
+    expect(qrCode("x".repeat(QR_BYTES_MAX + 1))).toBeUndefined();
   });
 });
 

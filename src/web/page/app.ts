@@ -2,10 +2,10 @@
 // Invariant: one state for all views; a view draws only what it is handed.
 // Never: touches the document, but for the notices.
 
-import type { Operation, Operations, Problem, State } from "../contract.ts";
+import type { Operation, Operations, State } from "../contract.ts";
 import { make } from "./elements.ts";
 import type { Heard, Talk } from "./talk.ts";
-import { texts } from "./texts.ts";
+import { sayProblem, texts } from "./texts.ts";
 
 export type App = {
   readonly state: () => State;
@@ -38,9 +38,6 @@ export function notify(text: string, kind?: "error"): void {
   while (place.children.length > NOTICES_MAX) place.firstElementChild?.remove();
   if (kind === undefined) setTimeout(() => notice.remove(), NOTICE_MS);
 }
-
-export const sayProblem = ({ message, hint, code }: Problem): string =>
-  message === "" ? texts.closed : `${message} [${code}]. ${texts.hint}: ${hint}.`;
 
 export function createAsk(talk: Talk): App["ask"] {
   return async (name, given) => {

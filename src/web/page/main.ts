@@ -2,12 +2,12 @@
 // Invariant: nothing runs while nothing happens: no timer, no animation, no question.
 // Never: keeps anything but the token beyond its window.
 
-import type { State } from "../contract.ts";
+import type { Problem, State } from "../contract.ts";
 import { type App, createAsk, notify, type View } from "./app.ts";
 import { make, setText } from "./elements.ts";
 import { createPlayer } from "./player-dialog.ts";
 import { createTalk, type Heard, type Line, listen, takeToken } from "./talk.ts";
-import { isPortuguese, texts } from "./texts.ts";
+import { isPortuguese, sayProblem, texts } from "./texts.ts";
 import { createDownloadsView } from "./view-downloads.ts";
 import { createFolderView } from "./view-folder.ts";
 import { createNetworkView } from "./view-network.ts";
@@ -133,7 +133,7 @@ function run(token: string): void {
       for (const view of VIEWS) views[view].hear?.(heard);
       const { name, values } = heard;
       if (name === "downloaded") notify(`${values.name}: ${texts.downloaded}`);
-      if (name === "error") notify(`${values.message} [${values.code}]. ${texts.hint}: ${values.hint}.`, "error");
+      if (name === "error") notify(sayProblem(values as unknown as Problem), "error");
     }
     schedule();
   }

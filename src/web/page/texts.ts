@@ -2,6 +2,9 @@
 // Invariant: both languages have the same sentences; one that is missing does not compile.
 // Never: holds a name or an address.
 
+import type { FaultCode } from "../../protocol/fault.ts";
+import type { Problem } from "../contract.ts";
+
 const PORTUGUESE = {
   skip: "Ir para o conteúdo",
   search: "Buscar",
@@ -29,6 +32,8 @@ const PORTUGUESE = {
   retry: "Tentar de novo",
   noDownloads: "Nenhum download. O que você baixar aparece aqui.",
   queued: "na fila",
+  running: "baixando",
+  waiting: "esperando",
   starting: "começando",
   paused: "pausado",
   done: "pronto",
@@ -131,6 +136,8 @@ const ENGLISH: Texts = {
   retry: "Try again",
   noDownloads: "No downloads. What you download appears here.",
   queued: "queued",
+  running: "downloading",
+  waiting: "waiting",
   starting: "starting",
   paused: "paused",
   done: "done",
@@ -203,6 +210,38 @@ const ENGLISH: Texts = {
   cannotPlay: "The browser does not play this file. Open the address in your player:",
   hint: "hint",
 };
+
+/** What the program says in Portuguese, for readers of English; a code that is not here is told by itself. */
+const ENGLISH_PROBLEMS: Partial<Record<FaultCode, string>> = {
+  ADDRESS_TAKEN: "another peer has this address",
+  BAD_NAME: "a file cannot have this name",
+  BUSY: "all slots are taken",
+  CHANGED: "the file has changed",
+  CORRUPT: "a file is damaged on the disk",
+  DISK_FULL: "the disk is full",
+  FILE_EXISTS: "the folder has another file of this name",
+  FILE_MISSING: "it is not here any more",
+  FOLDER_DENIED: "the system does not let the program use this folder",
+  FOLDER_MISSING: "there is no such folder",
+  IN_USE: "another program downloads this file",
+  NOT_JOINED: "join the network first",
+  NO_SOURCE: "no peer has it now",
+  PEER_UNREACHABLE: "the peer does not answer",
+  PORT_IN_USE: "the port is taken",
+  REFUSED: "the peer sends no files",
+  SERVER_GONE: "the server is gone",
+  SERVER_UNREACHABLE: "the server does not answer",
+  TIMEOUT: "it took too long to answer",
+  UNREACHABLE: "other peers cannot connect to you",
+  USAGE: "this was not understood",
+};
+
+/** A failure in the reader's language. */
+export function sayProblem({ code, message, hint }: Problem, isShort = false): string {
+  if (message === "") return texts.closed;
+  if (!isPortuguese) return `${ENGLISH_PROBLEMS[code] ?? "it failed"} [${code}]`;
+  return isShort ? message : `${message} [${code}]. ${texts.hint}: ${hint}.`;
+}
 
 export const isPortuguese = !/^en\b/i.test(navigator.language);
 export const texts: Texts = isPortuguese ? PORTUGUESE : ENGLISH;

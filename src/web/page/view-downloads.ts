@@ -3,9 +3,9 @@
 // Never: counts anything itself; the peer says how it stands.
 
 import type { Download, Operation, Waits } from "../contract.ts";
-import { type App, sayProblem, type View } from "./app.ts";
+import type { App, View } from "./app.ts";
 import { createList, make, type Part, setText } from "./elements.ts";
-import { sayBytes, sayRate, saySeconds, texts } from "./texts.ts";
+import { sayBytes, sayProblem, sayRate, saySeconds, texts } from "./texts.ts";
 
 function sayWaits(waits: Waits): string {
   switch (waits.for) {
@@ -26,7 +26,8 @@ function sayState({ state, rate, etaSeconds, waiting, problem }: Download): stri
   if (state === "queued") return texts.queued;
   if (state === "paused") return texts.paused;
   if (state === "done") return texts.done;
-  if (problem !== undefined) return state === "failed" ? sayProblem(problem) : `${problem.message}; ${texts.again}`;
+  if (problem !== undefined)
+    return state === "failed" ? sayProblem(problem) : `${sayProblem(problem, true)}; ${texts.again}`;
   if (waiting !== undefined) return sayWaits(waiting);
   if (rate === 0) return texts.starting;
   return [sayRate(rate), etaSeconds === undefined ? "" : `${texts.left} ${saySeconds(etaSeconds)}`]

@@ -34,7 +34,8 @@ function makeResult(app: App, first: Result): Part<Result> {
     show(result) {
       const download = app.state().downloads.find((one) => one.name === name);
       const isOn = download !== undefined && download.state !== "failed";
-      setText(detail, download?.state === "done" ? `${result.detail} · ${texts.here}` : result.detail);
+      const where = download === undefined ? "" : download.state === "done" ? texts.here : texts[download.state];
+      setText(detail, [result.detail, where].filter(Boolean).join(" · "));
       button.disabled = isOn;
     },
   };
