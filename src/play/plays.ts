@@ -44,6 +44,10 @@ export type PlaysOptions = {
 
 /** A player that is paused, or was closed to be opened again, may be away for so long. */
 export const IDLE_MS = 60_000;
+/** A player that was opened asks by then. */
+const EXPECTED_MS = 10_000;
+/** Where the index of a video lies that has it at its end. */
+const END_BYTES = 1024 * 1024;
 /** Files that stay open to players after their download; the oldest without a stream goes first. */
 const KEPT_MAX = 64;
 
@@ -59,6 +63,8 @@ type Play = {
   readonly known: PromiseWithResolvers<Fault | undefined>;
   onPositions: OnPositions;
   streams: number;
+  /** A person waits for its address. */
+  isAwaited: boolean;
   over: boolean;
   onIdle?: () => void;
 };
@@ -80,7 +86,16 @@ export function createPlays({ start, newToken, clock }: PlaysOptions): Plays {
   function add(name: string): Play {
     forget(name);
     const known = Promise.withResolvers<Fault | undefined>();
-    const play: Play = { name, token: newToken(), pieces: undefined, known, onPositions() {}, streams: 0, over: false };
+    const play: Play = {
+      name,
+      token: newToken(),
+      pieces: undefined,
+      known,
+      onPositions() {},
+      streams: 0,
+      isAwaited: false,
+      over: false,
+    };
     plays.set(name, play);
     const idle = [...plays.values()].filter(({ over, streams }) => over && streams === 0);
     for (const old of idle.slice(0, Math.max(0, plays.size - KEPT_MAX))) forget(old.name);
@@ -118,6 +133,7 @@ export function createPlays({ start, newToken, clock }: PlaysOptions): Plays {
       if (play.opened !== undefined) void put(play);
     }
     play.known.resolve(undefined);
+    if (play.isAwaited) expectPlayer(play, clock);
     return feedOf(play, () => thread);
   }
 
@@ -146,6 +162,9 @@ export function createPlays({ start, newToken, clock }: PlaysOptions): Plays {
     ofDownload(name) {
       const play = plays.get(name);
       if (play === undefined || play.over) return undefined;
+      thread ??= start(onStreams);
+      play.isAwaited = true;
+      expectPlayer(play, clock);
       return play.known.promise.then((why) => why ?? serve(play));
     },
     ofFile(name, file) {
@@ -159,18 +178,7 @@ export function createPlays({ start, newToken, clock }: PlaysOptions): Plays {
       play.content = { tag, size: file.size, pieceBytes: pieceBytesFor(file.size), file };
       return serve(play);
     },
-    idle(name) {
-      const play = plays.get(name);
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = createTimer(clock);
-      const look = (): void => (play?.streams ? timer.cancel() : timer.set(IDLE_MS, resolve));
-      if (play === undefined) resolve();
-      else {
-        play.onIdle = look;
-        look();
-      }
-      return promise;
-    },
+    idle: (name) => whenIdle(plays.get(name), clock),
     async close() {
       plays.clear();
       await thread?.stop();
@@ -195,4 +203,22 @@ function feedOf(play: Play, thread: () => PlayThread | undefined): PlayFeed {
       if (play.opened !== undefined) thread()?.lost(play.token, indexes);
     },
   };
+}
+
+/** A player is about to come: it reads the beginning and the end first, whatever it is to show. */
+function expectPlayer(play: Play, clock: Clock): void {
+  if (play.content === undefined || play.streams > 0) return;
+  play.onPositions([0, Math.max(0, play.content.size - END_BYTES)]);
+  clock.after(EXPECTED_MS, () => {
+    if (play.streams === 0) play.onPositions([]);
+  });
+}
+
+async function whenIdle(play: Play | undefined, clock: Clock): Promise<void> {
+  if (play === undefined) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = createTimer(clock);
+  play.onIdle = () => (play.streams > 0 ? timer.cancel() : timer.set(IDLE_MS, resolve));
+  play.onIdle();
+  return promise;
 }

@@ -127,6 +127,23 @@ describe("a download under way", () => {
     expect(hasBit(opened[1]?.pieces as Uint8Array, 1)).toBe(false);
   });
 
+  test("is fetched at its beginning and its end as soon as a player is expected, until that says where it reads", async () => {
+    const { clock, plays, streams } = playing();
+    const heard: (readonly number[])[] = [];
+    const download = plays.download("a.mp4");
+    const address = plays.ofDownload("a.mp4");
+    download.begin(content("r"), part(7n), (positions) => heard.push(positions));
+    await address;
+    expect(heard).toEqual([[0, SIZE - 1024 * 1024]]);
+    streams("t1", [5], 1);
+    await clock.advance(60_000);
+    expect(heard.slice(1)).toEqual([[5]]);
+    streams("t1", [], 0);
+    void plays.ofDownload("a.mp4");
+    await clock.advance(60_000);
+    expect(heard.slice(2)).toEqual([[], [0, SIZE - 1024 * 1024], []]);
+  });
+
   test("hears where its players read, and a second download of its name does not disturb it", async () => {
     const { plays, streams } = playing();
     const heard: (readonly number[])[] = [];
@@ -136,7 +153,10 @@ describe("a download under way", () => {
     plays.download("a.mp4").end(fault("IN_USE", "ours"));
     streams("t1", [5, 900_000], 2);
     streams("another", [7], 1);
-    expect(heard).toEqual([[5, 900_000]]);
+    expect(heard).toEqual([
+      [0, SIZE - 1024 * 1024],
+      [5, 900_000],
+    ]);
     expect(await plays.ofDownload("a.mp4")).toBe(address as string);
   });
 });
