@@ -6,6 +6,7 @@
 import {
   type Asked,
   type Commands,
+  type Flags,
   FOUND_DEFAULT,
   readArgs,
   SERVER_PORT,
@@ -24,7 +25,8 @@ export const SERVER_DEFAULT: Address = { ip: "127.0.0.1", port: SERVER_PORT };
 
 const OF_A_PEER = ["host", "port", "server", "max-uploads", "min-rate", "reject-all"] as const;
 const RATES = ["max-upload-rate", "max-download-rate", "hash-rate"] as const;
-const OF_A_DOWNLOAD = ["only", "paranoid", "max-wait", "stall-timeout"] as const;
+const OF_A_DOWNLOAD = ["max-downloads", "only", "paranoid", "max-wait", "stall-timeout"] as const;
+const MANY = ["match", "list", "resume"] as const;
 const NAME = { takes: "NOME", help: "o nome do arquivo com extensão" } as const;
 
 /** `menu` is what runs when no subcommand is named. */
@@ -63,9 +65,23 @@ const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "pl
     flags: ["limit", "json", ...OF_A_PEER],
   },
   get: {
-    help: "procura, baixa, avisa o servidor e sai; um arquivo depois do outro",
+    help: "procura, baixa, avisa o servidor e sai",
     operand: { takes: "NOME...", help: "um ou mais nomes de arquivo, cada um com extensão" },
-    flags: ["from", "dir", "play", "json", "share", "no-share", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD],
+    instead: MANY,
+    flags: [
+      "from",
+      "dir",
+      "words",
+      ...MANY,
+      "wait",
+      "play",
+      "json",
+      "share",
+      "no-share",
+      ...OF_A_PEER,
+      ...RATES,
+      ...OF_A_DOWNLOAD,
+    ],
     needs: ["dir"],
   },
   play: {
@@ -76,12 +92,23 @@ const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "pl
   },
   web: {
     help: "entra na rede e abre uma página no navegador",
-    flags: ["dir", "web-port", "guests", "no-open", "json", ...OF_A_PEER, ...RATES, "paranoid", "stall-timeout"],
+    flags: [
+      "dir",
+      "web-port",
+      "guests",
+      "no-open",
+      "json",
+      ...OF_A_PEER,
+      ...RATES,
+      "max-downloads",
+      "paranoid",
+      "stall-timeout",
+    ],
   },
   hash: {
     help: "mostra a identidade do conteúdo de arquivos; não usa a rede",
     operand: { takes: "ARQUIVO...", help: "um ou mais arquivos, ou --verify e uma pasta" },
-    instead: "verify",
+    instead: ["verify"],
     flags: ["verify", "json"],
   },
 };
@@ -128,6 +155,7 @@ type PeerOptions = {
     readonly stallSeconds: number | undefined;
     readonly maxDownloadRate: number | undefined;
     readonly paranoid: boolean;
+    readonly maxDownloads: number | undefined;
   };
   /** Bytes per second that hashing reads of files that no download waits for. */
   readonly hashRate: number | undefined;
@@ -141,6 +169,23 @@ type PeerOptions = {
   readonly guests: boolean;
 };
 
+export type GetOptions = {
+  readonly command: "get";
+  /** Files, or, `byWords`, words of their names. */
+  readonly names: readonly string[];
+  readonly byWords: boolean;
+  /** What stands in for names: a pattern, a file of names, what the folder has begun. */
+  readonly match: string | undefined;
+  readonly list: string | undefined;
+  readonly resume: boolean;
+  readonly keepsTrying: boolean;
+  readonly folder: string;
+  readonly from: Endpoint | undefined;
+  readonly sharing: "folder" | "downloads" | "nothing";
+  /** The first of them is opened in a player. */
+  readonly isPlayed: boolean;
+};
+
 export type PeerConfig = PeerOptions &
   (
     | { readonly command: "menu"; readonly folder: string | undefined }
@@ -149,16 +194,7 @@ export type PeerConfig = PeerOptions &
     | { readonly command: "web"; readonly folder: string | undefined; readonly open: boolean }
     | { readonly command: "search"; readonly name: string }
     | { readonly command: "find"; readonly words: string; readonly limit: number }
-    | {
-        readonly command: "get";
-        /** One or more files. */
-        readonly names: readonly string[];
-        readonly folder: string;
-        readonly from: Endpoint | undefined;
-        readonly sharing: "folder" | "downloads" | "nothing";
-        /** The first of them is opened in a player. */
-        readonly isPlayed: boolean;
-      }
+    | GetOptions
   );
 
 /** `args` are the words after the program's name. */
@@ -206,6 +242,7 @@ export function parsePeer(
       stallSeconds: flags["stall-timeout"],
       maxDownloadRate: flags["max-download-rate"],
       paranoid: flags.paranoid ?? false,
+      maxDownloads: flags["max-downloads"],
     },
     hashRate: flags["hash-rate"],
     only: flags.only ?? false,
@@ -229,13 +266,32 @@ export function parsePeer(
       return { ...options, command: "find", words: name, limit: flags.limit ?? FOUND_DEFAULT };
     case "play":
     case "get": {
-      if (flags.share && flags["no-share"]) return { usage: `${read.command} pede --share ou --no-share, não os dois` };
-      const sharing = flags.share ? "folder" : flags["no-share"] ? "nothing" : "downloads";
-      const isPlayed = read.command === "play" || (flags.play ?? false);
-      const names = read.command === "play" ? [name] : words;
-      return { ...options, command: "get", names, folder, from: flags.from, sharing, isPlayed };
+      const get = getOf({ command: read.command, flags, words });
+      return isUsage(get) ? get : { ...options, ...get };
     }
   }
+}
+
+type Given = { readonly command: "get" | "play"; readonly flags: Flags; readonly words: readonly string[] };
+
+/** What is peculiar to `get`, and to `play`, which is one. */
+function getOf({ command, flags, words }: Given): GetOptions | Usage {
+  if (flags.share && flags["no-share"]) return { usage: `${command} pede --share ou --no-share, não os dois` };
+  const byWords = flags.words ?? false;
+  if (byWords && words.length === 0) return { usage: "get --words pede palavras do nome" };
+  return {
+    command: "get",
+    names: command === "play" ? [words.join(" ")] : words,
+    byWords,
+    match: flags.match,
+    list: flags.list,
+    resume: flags.resume ?? false,
+    keepsTrying: flags.wait ?? false,
+    folder: flags.dir ?? "",
+    from: flags.from,
+    sharing: flags.share ? "folder" : flags["no-share"] ? "nothing" : "downloads",
+    isPlayed: command === "play" || (flags.play ?? false),
+  };
 }
 
 /** The part of --help that follows from the tables. */

@@ -4,6 +4,7 @@
 
 import {
   type Endpoint,
+  type GetOptions,
   type HashConfig,
   isUsage,
   type PeerConfig,
@@ -12,16 +13,22 @@ import {
   WAIT_SECONDS_DEFAULT,
 } from "./config.ts";
 import { type ActionContext, showSkipped } from "./console/actions.ts";
-import { EXIT, runTask } from "./console/commands.ts";
+import { runTask } from "./console/commands.ts";
+import { createFollower } from "./console/follower.ts";
 import { runHash, runVerify } from "./console/hash.ts";
 import { runMenu } from "./console/menu.ts";
 import { openFileWithSystem } from "./console/player.ts";
 import { answerAndExit, requireDescriptors, runProgram } from "./console/program.ts";
+import { EXIT } from "./console/shutdown.ts";
 import { isStop } from "./console/terminal/questions.ts";
 import {
+  cutNameComplaint,
   damagedComplaint,
   leftOutComplaint,
+  listComplaint,
   moreRefusedComplaint,
+  nothingBegunComplaint,
+  nothingListedComplaint,
   refusedComplaint,
 } from "./console/text/complaints.ts";
 import { UNRECORDED } from "./console/text/hash-complaints.ts";
@@ -31,6 +38,7 @@ import { chosenFault, defaultFolder, isWide } from "./content/default-folder.ts"
 import { createHashCache } from "./content/hashing/hash-cache.ts";
 import { createHasher } from "./content/hashing/hasher.ts";
 import { hashFiles, type Verdict, verifyFolder } from "./content/hashing/verify.ts";
+import { partialNames, readNameList } from "./content/name-list.ts";
 import { removePlaylists, writePlaylist } from "./content/playlist.ts";
 import { Peer, type PeerEvent, resolveHost } from "./peer.ts";
 import type { Address } from "./protocol/address.ts";
@@ -108,6 +116,28 @@ async function web(context: ActionContext, page: Page, config: PeerConfig & { co
   return EXIT.failed;
 }
 
+/** The names that get was given, or that a file or the folder has; where there are none, the exit code. */
+async function namesFor(
+  { names, match, list, resume, folder }: Pick<GetOptions, "names" | "match" | "list" | "resume" | "folder">,
+  report: Report,
+): Promise<readonly string[] | number> {
+  const listed = list === undefined ? [] : await readNameList(list);
+  if (isFault(listed)) {
+    report.complain(listComplaint(listed, list ?? ""));
+    return listed.fault === "USAGE" ? EXIT.usage : EXIT.failed;
+  }
+  const begun = resume ? await partialNames(folder) : { names: [], cut: [] };
+  if (isFault(begun)) {
+    report.failed(begun, { folder });
+    return EXIT.failed;
+  }
+  for (const name of begun.cut) report.warn(cutNameComplaint(name));
+  const all = [...names, ...listed, ...begun.names];
+  if (all.length > 0 || match !== undefined) return all;
+  report.warn(resume ? nothingBegunComplaint(folder) : nothingListedComplaint(list ?? ""));
+  return resume ? EXIT.done : EXIT.usage;
+}
+
 /** In whatever program the system has for playlists. */
 async function openPlayer(name: string, address: string): Promise<boolean> {
   const path = await writePlaylist(name, address);
@@ -130,18 +160,33 @@ async function main(config: PeerConfig): Promise<never> {
     };
     const peer = new Peer({ ...config, server, onEvent });
     const asker = config.command === "menu" ? openAsker() : undefined;
-    // A person at a terminal sees the position in the queue and has Ctrl+C; a script is told to come back.
-    const patience = asker?.interactive ? Number.POSITIVE_INFINITY : WAIT_SECONDS_DEFAULT;
+    // A person at a terminal sees the position in the queue and has Ctrl+C; a script is told to come back, unless it waits.
+    const waits = asker?.interactive || (config.command === "get" && config.keepsTrying);
+    const patience = waits ? Number.POSITIVE_INFINITY : WAIT_SECONDS_DEFAULT;
     const policy = { only, maxWaitSeconds: config.maxWaitSeconds ?? patience };
     if (asker?.interactive) report.showStanding();
-    const context: ActionContext = { peer, report, life, server, policy, isWide, openPlayer, onKey: asker?.hear };
+    const follower = createFollower({ peer, report, server, of: config.command === "get" ? "get" : "menu" });
+    const context: ActionContext = {
+      peer,
+      report,
+      life,
+      server,
+      policy,
+      follower,
+      isWide,
+      openPlayer,
+      onKey: asker?.hear,
+    };
     const opened = pageOf(config, peer, context);
     page = opened;
     let code: number = EXIT.done;
     if (config.guests && !(await invite(opened, report, config.host))) code = EXIT.failed;
     else if (config.command === "web") code = await web(context, opened, config);
-    else if (config.command !== "menu")
-      code = await runTask(context, config.command === "get" ? { ...config, from: from || undefined } : config);
+    else if (config.command === "get") {
+      const names = await namesFor(config, report);
+      if (typeof names === "number") code = names;
+      else code = await runTask(context, { ...config, names, from: from || undefined });
+    } else if (config.command !== "menu") code = await runTask(context, config);
     else if (asker) {
       const offered = defaultFolder();
       const folders = {

@@ -3,10 +3,10 @@
 // Never: holds logic of its own; every step is one call into the part that knows.
 
 import { isUsage, parseServer, SERVER_DEFAULT, type ServerConfig, serverUsage } from "./config.ts";
-import { EXIT } from "./console/commands.ts";
 import { createJsonLog, createLog } from "./console/log.ts";
 import { askServer } from "./console/menu.ts";
 import { answerAndExit, requireDescriptors, runProgram } from "./console/program.ts";
+import { EXIT } from "./console/shutdown.ts";
 import type { Output } from "./console/terminal/output.ts";
 import { type Asker, isStop } from "./console/terminal/questions.ts";
 import { serverHelp } from "./console/text/help.ts";

@@ -14,6 +14,7 @@ import {
   readListenAddress,
   readLog,
   readNumber,
+  readPattern,
   readPort,
   readRanges,
   readRate,
@@ -29,6 +30,10 @@ const PEER_PORT = 8776;
 
 /** More uploads at once than this gain nothing and exhaust the system's descriptors. */
 const UPLOADS_MAX = 1000;
+
+export const DOWNLOADS_DEFAULT = 3;
+/** Each has threads and descriptors of its own. */
+const DOWNLOADS_MAX = 32;
 
 /** Contents that find shows: more than a person reads. */
 export const FOUND_DEFAULT = 200;
@@ -70,6 +75,12 @@ const FLAGS = {
   share: row("", "compartilha a pasta inteira, e não só o que baixa", yes),
   "no-share": row("", "não compartilha nada, nem o que baixa", yes),
   play: row("", "abre no player o primeiro arquivo, já enquanto chega", yes),
+  match: row("PADRÃO", "baixa tudo que tem nome assim, com * e ?: 'aula*.mp4'", readPattern),
+  words: row("", "os nomes são palavras: baixa tudo que as tem no nome", yes),
+  list: row("ARQUIVO", "baixa os nomes de um arquivo de texto, um por linha", readFolder),
+  resume: row("", "retoma todo download incompleto da pasta", yes),
+  wait: row("", "espera quem tenha o arquivo, e tenta até conseguir", yes),
+  "max-downloads": row("N", `downloads ao mesmo tempo; padrão ${DOWNLOADS_DEFAULT}`, readNumber(1, DOWNLOADS_MAX)),
   only: row("", "baixa só do peer escolhido, ainda que haja outros", yes),
   paranoid: row("", "relê o arquivo antes de dar o nome; 1 a 2 s por GB", yes),
   "max-wait": row(
@@ -103,7 +114,7 @@ const FLAGS = {
 } as const;
 
 type FlagName = keyof typeof FLAGS;
-type Flags = { [K in FlagName]?: Exclude<ReturnType<(typeof FLAGS)[K]["read"]>, Usage> };
+export type Flags = { [K in FlagName]?: Exclude<ReturnType<(typeof FLAGS)[K]["read"]>, Usage> };
 
 export type Command = {
   readonly help: string;
@@ -112,8 +123,8 @@ export type Command = {
   readonly needs?: readonly FlagName[];
   /** What its words are. Without it the command takes none. */
   readonly operand?: { readonly takes: string; readonly help: string };
-  /** A flag that stands in for the words: one of both is given. */
-  readonly instead?: FlagName;
+  /** Flags that stand in for the words: those, or one of these, are given. */
+  readonly instead?: readonly FlagName[];
 };
 export type Commands<Name extends string> = Readonly<Record<Name, Command>>;
 
@@ -192,7 +203,7 @@ export function readArgs<Name extends string>(
   const [first, ...others] = positionals;
   const named = first !== undefined && Object.hasOwn(commands, first) && first !== "menu";
   const command = (named ? first : "menu") as Name | "menu";
-  const { operand, instead, needs, flags: allowed } = commands[command];
+  const { operand, instead = [], needs, flags: allowed } = commands[command];
   const words = named ? others : positionals;
   const unknown = given.find(({ name }) => !Object.hasOwn(FLAGS, name));
   if (unknown !== undefined) {
@@ -206,9 +217,11 @@ export function readArgs<Name extends string>(
         ? `${first} não recebe "${words.join(" ")}"`
         : `comando desconhecido: ${first}${meant(String(first), Object.keys(commands))}`,
     };
-  const stands = instead !== undefined && given.some(({ name }) => name === instead);
-  if (stands && words.length > 0) return { usage: `${command} pede ${operand?.takes} ou --${instead}, não os dois` };
-  if (operand !== undefined && !stands && words.every((word) => word === ""))
+  const [stands, other] = instead.filter((flag) => given.some(({ name }) => name === flag));
+  if (stands !== undefined && words.length > 0)
+    return { usage: `${command} pede ${operand?.takes} ou --${stands}, não os dois` };
+  if (other !== undefined) return { usage: `${command} pede --${stands} ou --${other}, não os dois` };
+  if (operand !== undefined && stands === undefined && words.every((word) => word === ""))
     return { usage: `${command} pede ${operand.takes}: ${operand.help}` };
 
   const flags: Record<string, unknown> = {};
@@ -228,20 +241,32 @@ export function readArgs<Name extends string>(
   return { command, flags: flags as Flags, words };
 }
 
+/** Words of a line of --help, broken before a console's window ends. */
+function wrapped(words: readonly string[]): string {
+  const lines = [""];
+  for (const word of words) {
+    const line = lines.at(-1) ?? "";
+    if (line.length + word.length > LINE_COLUMNS) lines.push(word);
+    else lines[lines.length - 1] = line === "" ? word : `${line} ${word}`;
+  }
+  return lines.join("\n      ");
+}
+const LINE_COLUMNS = 70;
+
 /** Where the words begin in --help; a longer flag has a line of its own. */
 const FLAG_COLUMNS = 24;
 
 /** The part of --help that follows from the rows. */
 export function usageOf(program: string, commands: Commands<string>): string {
-  const lines = Object.entries(commands).map(([name, { help, operand, instead, needs = [] }]) => {
+  const lines = Object.entries(commands).map(([name, { help, operand, instead = [], needs = [] }]) => {
     const words = [
       program,
       name === "menu" ? "" : name,
       operand?.takes ?? "",
-      instead === undefined ? "" : `| --${instead} ${FLAGS[instead].takes}`,
+      ...instead.map((flag) => `| --${flag} ${FLAGS[flag].takes}`.trimEnd()),
       ...needs.map((flag) => `--${flag} ${FLAGS[flag].takes}`),
     ];
-    return `  ${[...words.filter(Boolean), "[opções]"].join(" ")}\n      ${help}`;
+    return `  ${wrapped([...words.filter(Boolean), "[opções]"])}\n      ${help}`;
   });
   const used = new Set(Object.values(commands).flatMap(({ flags }) => flags));
   const rows = (Object.keys(FLAGS) as FlagName[]).filter(

@@ -62,6 +62,10 @@ export function readFolder(text: string): string | Usage {
   return folder === "" ? { usage: "pede o caminho de uma pasta" } : folder;
 }
 
+/** A pattern is checked where it is used; nothing is none. */
+export const readPattern = (text: string): string | Usage =>
+  text.trim() === "" ? { usage: "pede um padrão, por exemplo 'aula*.mp4'" } : text;
+
 export const unquote = (text: string): string =>
   text
     .trim()

@@ -3,21 +3,22 @@
 // Never: asks anything.
 
 import type { Skipped } from "../content/folder.ts";
-import type { Progress } from "../download/progress.ts";
 import type { Done, JoinAt } from "../peer/requests.ts";
 import type { Peer } from "../peer.ts";
 import { type Address, AS_SEEN, formatAddress } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
+import type { Follower } from "./follower.ts";
 import { play } from "./play.ts";
 import type { Life } from "./shutdown.ts";
+import { ESCAPE } from "./terminal/keys.ts";
 import { isStop, type Stop } from "./terminal/questions.ts";
-import { complaintOf, moreSkippedComplaint, skippedComplaint } from "./text/complaints.ts";
+import { moreSkippedComplaint, skippedComplaint } from "./text/complaints.ts";
 import type { Report } from "./text/report.ts";
 
 /** What the console asks of a peer. */
 export type PeerApi = Pick<
   Peer,
-  "localIp" | "freePort" | "join" | "search" | "find" | "download" | "leave" | "play" | "playedOut" | "lastSearched"
+  "localIp" | "freePort" | "join" | "search" | "find" | "downloads" | "leave" | "play" | "playedOut" | "lastSearched"
 >;
 
 /** How downloads are made. */
@@ -34,6 +35,7 @@ export type ActionContext = {
   readonly life: Life;
   readonly server: Address;
   readonly policy: Policy;
+  readonly follower: Follower;
   /** Opens the person's player at this address; false where there is none. */
   readonly openPlayer: (name: string, address: string) => Promise<boolean>;
   /** Hears a key that is typed while nothing is asked; undefined where no person types. */
@@ -87,9 +89,10 @@ export async function search(
 /** A download that is cancelled gets this long to write down what has arrived. */
 const CANCEL_MS_MAX = 2000;
 
-/** `isPlayed`: a player is opened as soon as it can be. */
+/** `others`: who else has it. `isPlayed`: a player is opened as soon as it can be. */
 export type Wanted = {
   readonly from: Address;
+  readonly others: readonly Address[];
   readonly name: string;
   readonly folder: string;
   readonly isPlayed?: boolean;
@@ -97,47 +100,33 @@ export type Wanted = {
 
 const PLAY_KEY = "p";
 
-/** Downloads with progress, cancelled by Ctrl+C. Success or fault has been shown. */
+/**
+ * Downloads with progress. Ctrl+C cancels it; Esc leaves it running, and tried again until it is done, and is "back".
+ * Success or fault has been shown, or will be where it goes on.
+ */
 export async function download(
   context: ActionContext,
-  { from, name, folder, isPlayed = false }: Wanted,
+  { from, others, name, folder, isPlayed = false }: Wanted,
 ): Promise<Done | Fault | Stop> {
-  const { peer, report, life, policy, onKey } = context;
-  const abort = new AbortController();
-  const release = life.cancellable(() => abort.abort());
-  const onProgress = (progress: Progress): void => report.progress(name, progress);
-  let lost: { readonly address: Address; readonly why: Fault } | undefined;
-  const onSourceLost = (address: Address, why: Fault): void => {
-    lost = { address, why };
-    report.lost(address, why);
-  };
-  let asked = from;
-  const onAsk = (address: Address): void => {
-    asked = address;
-    report.working(
-      `Pedindo a ${formatAddress(address)}...`,
-      onKey === undefined ? "Ctrl+C cancela" : "P assiste · Ctrl+C cancela",
-    );
-  };
-  const onFailed = (peer: Address, why: Fault): void => report.warn(complaintOf(why, { peer, name, folder }));
-  onAsk(from);
-  const options = { ...policy, name, signal: abort.signal, onProgress, onSourceLost, onAsk, onFailed };
-  const downloading = peer.download(from, options);
+  const { peer, report, life, policy, follower, onKey } = context;
+  const hint = onKey === undefined ? "Ctrl+C cancela" : "P assiste · Esc volta ao menu · Ctrl+C cancela";
+  const release = life.cancellable(() => void peer.downloads.cancel(name));
+  report.working(`Pedindo a ${formatAddress(from)}...`, hint);
+  follower.show(name, hint);
+  const downloading = follower.start({ ...policy, name, from, others }, folder);
   const watch = () => void play(context, name);
   if (isPlayed) watch();
-  const unhear = onKey?.(PLAY_KEY, watch);
-  const ended = await life.during(downloading);
-  unhear?.();
+  const left = Promise.withResolvers<Stop>();
+  const unhear = [onKey?.(PLAY_KEY, watch), onKey?.(ESCAPE, () => left.resolve({ stop: "back" }))];
+  const ended = await life.during(Promise.race([downloading, left.promise]));
+  for (const stop of unhear) stop?.();
   release();
-  if (isStop(ended)) abort.abort();
+  if (isStop(ended) && ended.stop === "back") peer.downloads.keepTrying(name);
+  else if (isStop(ended)) peer.downloads.cancel(name);
   // What has arrived is written down before the program leaves, if the disk lets it.
-  const done = isStop(ended) ? await Promise.race([downloading, Bun.sleep(CANCEL_MS_MAX).then(() => ended)]) : ended;
-  report.settled();
-  if (isStop(done)) return done;
-  // What ended it may be the fault of another source than the chosen one.
-  if (isFault(done)) report.failed(done, { peer: lost?.why === done ? lost.address : asked, name, folder });
-  else if (done.isHere) report.isHere(done);
-  else report.downloaded(done);
+  const isLeaving = isStop(ended) && ended.stop !== "back";
+  const done = isLeaving ? await Promise.race([downloading, Bun.sleep(CANCEL_MS_MAX).then(() => ended)]) : ended;
+  follower.show();
   return done;
 }
 

@@ -4,8 +4,8 @@
 
 import type { HashedFile, UnhashedFile, Verdict } from "../content/hashing/verify.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
-import { EXIT } from "./commands.ts";
 import type { Life } from "./shutdown.ts";
+import { EXIT } from "./shutdown.ts";
 import { isStop } from "./terminal/questions.ts";
 import { damagedComplaint, unreadComplaint } from "./text/hash-complaints.ts";
 import type { Report } from "./text/report.ts";

@@ -272,8 +272,11 @@ async function runDownload(menu: Menu, state: State): Promise<Fault | Stop | und
   const port = await asker.ask(portQuestion(`${file}: porta do peer`, there?.port));
   if (isStop(port)) return broken(menu, port);
   const from = { ip: ip.trim(), port: Number(port) };
-  const done = await download(menu, { from, name, folder: state.self?.folder ?? "" });
-  if (isStop(done)) return done;
+  const done = await download(menu, { from, others: state.sources, name, folder: state.self?.folder ?? "" });
+  if (isStop(done)) {
+    state.next = "SEARCH";
+    return done;
+  }
   state.next = isFault(done) ? "DOWNLOAD" : "SEARCH";
   return isFault(done) ? done : undefined;
 }

@@ -5,8 +5,7 @@
 import { isatty } from "node:tty";
 import { fault } from "../protocol/fault.ts";
 import { showName } from "../protocol/names.ts";
-import { EXIT } from "./commands.ts";
-import { createLife, inForeground, type Life, watchSignals, watchSuspension } from "./shutdown.ts";
+import { createLife, EXIT, inForeground, type Life, watchSignals, watchSuspension } from "./shutdown.ts";
 import { createKeys, type Keys } from "./terminal/keys.ts";
 import { createOutput, errAtOnce, type Output, sharesScreen, type Writer } from "./terminal/output.ts";
 import { type Asker, createPipedAsker, createTerminalAsker, readLines } from "./terminal/questions.ts";

@@ -4,6 +4,9 @@
 
 import type { Stop } from "./terminal/questions.ts";
 
+/** Documented in --help; scripts rely on them. */
+export const EXIT = { done: 0, failed: 1, usage: 2, notFound: 3, rejected: 4, exists: 5 } as const;
+
 export type Life = {
   /** Aborted once the program is to leave. */
   readonly leaving: AbortSignal;

@@ -3,6 +3,7 @@
 // Never: draws.
 
 import type { Hashing } from "../content/library.ts";
+import type { DownloadView } from "../peer/downloads.ts";
 import { type Address, formatAddress } from "../protocol/address.ts";
 
 export type Standing = {
@@ -14,12 +15,30 @@ export type Standing = {
   readonly away?: boolean;
   /** How far the hashing of its files is. */
   readonly hashing?: Hashing;
+  /** Downloads that go on while the person does something else. */
+  readonly downloads?: readonly DownloadView[];
 };
 
-export function standingLine({ address, files = 0, away = false, hashing }: Standing): string {
+export function standingLine({ address, files = 0, away = false, hashing, downloads = [] }: Standing): string {
   if (address === undefined) return "";
   const shared = `${files} ${files === 1 ? "arquivo" : "arquivos"}`;
-  return [formatAddress(address), away ? "sem servidor, voltando" : shared, ...hashingWords(hashing)].join(" · ");
+  const parts = [formatAddress(address), away ? "sem servidor, voltando" : shared];
+  return [...parts, ...downloadWords(downloads), ...hashingWords(hashing)].join(" · ");
+}
+
+function downloadWords(downloads: readonly DownloadView[]): string[] {
+  if (downloads.length === 0) return [];
+  const running = downloads.filter(({ state }) => state === "running");
+  const [bytes, size] = running.reduce(
+    ([bytes, size], { progress }) => [bytes + (progress?.bytes ?? 0), size + (progress?.size ?? 0)],
+    [0, 0],
+  );
+  const part = size > 0 ? `, ${Math.floor((bytes / size) * 100)}%` : "";
+  const others = downloads.length - running.length;
+  return [
+    ...(running.length > 0 ? [`baixando ${running.length}${part}`] : []),
+    ...(others > 0 ? [`${others} na espera`] : []),
+  ];
 }
 
 function hashingWords(hashing: Hashing | undefined): string[] {

@@ -129,6 +129,17 @@ export function nameWithRoot(name: string, root: string): string {
   return `${stemOf(name, STEM_BYTES_MAX - ROOT_DIGITS - 1)}.${root.slice(0, ROOT_DIGITS)}`;
 }
 
+const CUT = new RegExp(`~[0-9a-f]{${STEM_HASH_DIGITS}}$`);
+const ROOTED = new RegExp(`^(.+)\\.[0-9a-f]{${ROOT_DIGITS}}$`);
+
+/** Which download the file of this name is the .part of, whichever content it has; undefined where it is none. `isCut`: not its whole name. */
+export function partStem(file: string): { readonly name: string; readonly isCut: boolean } | undefined {
+  if (!file.endsWith(PART) || file === PART) return undefined;
+  const stem = file.slice(0, -PART.length);
+  const name = ROOTED.exec(stem)?.[1] ?? stem;
+  return { name, isCut: CUT.test(name) };
+}
+
 /** The name of that download's journal, at most 255 bytes. */
 export function journalName(name: string): string {
   return stemOf(name) + PART + JOURNAL;

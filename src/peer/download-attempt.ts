@@ -93,7 +93,7 @@ export async function attempt(
   const { from, others, only, maxWaitSeconds, keepsTrying } = download.wish;
   download.wish = { ...download.wish, others: undefined }; // by the next try it is old
   let found = others ?? (await locate(name));
-  if (!isFault(found) && found.length === 0 && keepsTrying) {
+  if (!isFault(found) && found.length === 0 && keepsTrying && from === undefined) {
     download.isWished = await wish(name);
     found = await locate(name);
   }

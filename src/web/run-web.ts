@@ -3,8 +3,8 @@
 // Never: reads the keyboard.
 
 import { type ActionContext, join } from "../console/actions.ts";
-import { EXIT } from "../console/commands.ts";
 import { openFileWithSystem } from "../console/player.ts";
+import { EXIT } from "../console/shutdown.ts";
 import { isStop } from "../console/terminal/questions.ts";
 import { wideComplaint } from "../console/text/complaints.ts";
 import type { Report } from "../console/text/report.ts";

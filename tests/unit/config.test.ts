@@ -21,7 +21,7 @@ describe("the peer's command line", () => {
         minUploadRate: undefined,
         maxUploadRate: undefined,
       },
-      downloads: { stallSeconds: undefined, maxDownloadRate: undefined, paranoid: false },
+      downloads: { stallSeconds: undefined, maxDownloadRate: undefined, paranoid: false, maxDownloads: undefined },
       hashRate: undefined,
       only: false,
       maxWaitSeconds: undefined,

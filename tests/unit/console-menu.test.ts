@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { type PeerApi, type Policy, showSkipped } from "../../src/console/actions.ts";
 import { runTask, type Task } from "../../src/console/commands.ts";
+import { createFollower } from "../../src/console/follower.ts";
 import { createJsonLog, createLog } from "../../src/console/log.ts";
 import { askServer, runMenu } from "../../src/console/menu.ts";
 import { createLife } from "../../src/console/shutdown.ts";
@@ -9,10 +10,12 @@ import { createPipedAsker, readLines } from "../../src/console/terminal/question
 import { createScreen } from "../../src/console/terminal/screen.ts";
 import { createJsonReport, createReport } from "../../src/console/text/report.ts";
 import type { Waiting } from "../../src/download/progress.ts";
+import { createDownloads } from "../../src/peer/downloads.ts";
 import type { FoundWords } from "../../src/peer/find.ts";
 import type { DownloadRequest } from "../../src/peer/requests.ts";
 import { type Address, formatAddress } from "../../src/protocol/address.ts";
 import { type Fault, type FaultCode, fault, LOCAL_CODES, WIRE_CODES } from "../../src/protocol/fault.ts";
+import { createVirtualClock } from "../support/clock.ts";
 
 const SERVER = { ip: "127.0.0.1", port: 1099 };
 const SOURCE = { ip: "127.0.0.1", port: 8777 };
@@ -89,22 +92,33 @@ function open(world: World = {}) {
       lastSearched = name;
       return sources;
     },
-    async download(from, options = {}) {
-      const { onProgress, signal, only, maxWaitSeconds } = options;
-      expect({ only, maxWaitSeconds }).toEqual(POLICY);
-      const where = formatAddress(from);
-      asked.push(`download ${where}`);
-      onProgress?.({ bytes: 1, size: 2, rate: 1, sources: 1 });
-      const ended = during?.(options);
-      if (ended !== undefined) return ended;
-      const code = faults[where];
-      if (code === "CANCELLED") {
-        const cancelled = Promise.withResolvers<ReturnType<typeof fault>>();
-        signal?.addEventListener("abort", () => cancelled.resolve(fault("CANCELLED", "ours")));
-        return cancelled.promise;
-      }
-      return code ? fault(code, "theirs") : { name: lastSearched ?? "", folder: "pasta", bytes: 2, isHere };
-    },
+    downloads: createDownloads({
+      env: { clock: createVirtualClock(), random: () => 1 },
+      self: () => undefined,
+      async locate(name) {
+        asked.push(`search ${name}`);
+        return faults.search ? fault(faults.search, "network") : sources;
+      },
+      wish: async () => undefined,
+      unwish() {},
+      async fetch(from, options) {
+        const { onProgress, signal, only, maxWaitSeconds, name } = options;
+        expect({ only, maxWaitSeconds }).toEqual(POLICY);
+        const where = formatAddress(from);
+        asked.push(`download ${where}`);
+        options.onAsk?.(from);
+        onProgress?.({ bytes: 1, size: 2, rate: 1, sources: 1 });
+        const ended = during?.(options);
+        if (ended !== undefined) return ended;
+        const code = faults[where];
+        if (code === "CANCELLED") {
+          const cancelled = Promise.withResolvers<ReturnType<typeof fault>>();
+          signal?.addEventListener("abort", () => cancelled.resolve(fault("CANCELLED", "ours")));
+          return cancelled.promise;
+        }
+        return code ? fault(code, "theirs") : { name, folder: "pasta", bytes: 2, isHere };
+      },
+    }),
     find: async () => contents,
     async play(name) {
       asked.push(`play ${name}`);
@@ -128,16 +142,28 @@ function open(world: World = {}) {
     asked.push(`open ${name} ${address}`);
     return hasPlayer;
   };
+  const follower = (of: "menu" | "get") => createFollower({ peer, report, server: SERVER, of });
   const session = {
     peer,
     report,
+    follower: follower("get"),
     life,
     server: SERVER,
     policy: POLICY,
     isWide: (folder: string) => folder === "~",
     openPlayer,
   };
-  return { session, life, output, report, asked, joins, out: () => said.out.join(""), err: () => said.err.join("") };
+  return {
+    session,
+    follower,
+    life,
+    output,
+    report,
+    asked,
+    joins,
+    out: () => said.out.join(""),
+    err: () => said.err.join(""),
+  };
 }
 
 async function menu(text: string, world?: World, given = {}) {
@@ -146,6 +172,7 @@ async function menu(text: string, world?: World, given = {}) {
   const folderFault = (folder: string) => (folder === "nada" ? fault("FOLDER_MISSING", "disk") : undefined);
   const isWell = await runMenu({
     ...opened.session,
+    follower: opened.follower("menu"),
     asker,
     given,
     ready: async () => {},
@@ -260,13 +287,11 @@ describe("the menu", () => {
     };
     const asker = createPipedAsker(source, (said) => opened.output.err(`${said}\n`));
     opened.life.leaving.addEventListener("abort", asker.close);
-    const { download } = opened.session.peer;
-    opened.session.peer.download = (from, options) => {
-      setImmediate(opened.life.interrupt);
-      return download(from, options);
-    };
+    opened.session.peer.downloads.subscribe(({ type }) => {
+      if (type === "progress") setImmediate(opened.life.interrupt);
+    });
     const parts = { asker, given: {}, ready: async () => {}, folderFault: () => undefined, defaultFolder: OFFERED };
-    const running = runMenu({ ...opened.session, ...parts });
+    const running = runMenu({ ...opened.session, follower: opened.follower("menu"), ...parts });
     await menuAgain.promise;
     expect(opened.err()).toContain("[CANCELLED]");
     expect(opened.life.leaving.aborted).toBe(false);
@@ -336,12 +361,16 @@ describe("subcommands", () => {
     expect(await join("nothing")).toEqual([{ listing: "never", sharing: "nothing" }]);
   });
 
-  test("get downloads several files one after the other, and its code is that of the one that went worst", async () => {
+  test("get downloads several files, each once, and its code is that of the one that went worst", async () => {
     const names = ["a.mp4", "b.mp4", "a.mp4", "c.mp4"];
     const all = await run({ ...get, names });
     expect([all.code, all.asked]).toEqual([
       0,
-      ["join 127.0.0.1:0 d", ...["a", "b", "c"].flatMap((x) => [`search ${x}.mp4`, "download 127.0.0.1:8777"])],
+      [
+        "join 127.0.0.1:0 d",
+        ...["a", "b", "c"].map((x) => `search ${x}.mp4`),
+        ...Array<string>(3).fill("download 127.0.0.1:8777"),
+      ],
     ]);
     const ends = async (...codes: (FaultCode | undefined)[]) => {
       let turn = 0;
@@ -355,7 +384,7 @@ describe("subcommands", () => {
     expect(await ends("FILE_EXISTS", undefined)).toEqual([5, 2]);
     expect(await ends("FILE_EXISTS", "BUSY", undefined)).toEqual([4, 3]);
     expect(await ends(undefined, "PEER_GONE", "BUSY")).toEqual([1, 3]);
-    expect(await ends("CANCELLED", undefined)).toEqual([1, 1]);
+    expect(await ends("CANCELLED", undefined)).toEqual([1, 2]);
     const none = await run({ ...get, names: ["a.mp4", "b\u0007.mp4"] });
     expect([none.code, none.asked]).toEqual([2, []]);
   });
@@ -465,7 +494,7 @@ describe("subcommands", () => {
       { event: "joined", ip: "127.0.0.1", port: 9000, files: ["a.mp4"] },
       { event: "found", name: "x.mp4", peers: ["127.0.0.1:8777"] },
       { event: "progress", name: "x.mp4", bytes: 1, size: 2, rate: 1, sources: 1 },
-      { event: "error", code: "BUSY", message: expect.any(String), hint: expect.any(String) },
+      { event: "error", code: "BUSY", message: expect.any(String), hint: expect.any(String), name: "x.mp4" },
     ]);
     expect(err()).toMatch(/^pronto 127\.0\.0\.1:9000\nerro: .* \[BUSY\]\ndica: .*\n$/);
   });
@@ -495,8 +524,8 @@ describe("a file that is played", () => {
     const download = "download 127.0.0.1:8777";
     expect(played.filter((line) => line !== "play x.mp4")).toEqual([
       download,
-      `open x.mp4 ${ADDRESS}`,
       download,
+      `open x.mp4 ${ADDRESS}`,
       "playedOut x.mp4",
     ]);
     expect(err()).toContain(`aviso: x.mp4 em ${ADDRESS} [PLAYING]; o player foi aberto\n`);

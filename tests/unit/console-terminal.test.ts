@@ -122,11 +122,50 @@ describe.skipIf(process.platform === "win32")("a person at a terminal", () => {
     await leave(session);
   });
 
+  test("a person at a terminal leaves a download running with Esc, and its line comes above whatever is asked by then", async () => {
+    await using session = await open();
+    session.press("JOIN\r\r\r\rSEARCH\rdepois.mp4\rDOWNLOAD\r\r\r");
+    await session.shows(/ 41% +500 MB de 1,2 GB/);
+    session.press(KEY.escape);
+    await session.shows(MENU);
+    await session.shows("2 arquivos · baixando 1, 41% · Ctrl+C sai");
+    session.press("SEARCH\r");
+    await session.shows("Nome do arquivo");
+    session.press("aula.mp4\r");
+    await session.shows("Arquivo depois.mp4 baixado");
+    await session.shows(/3 arquivos · Ctrl\+C sai/);
+    session.press("DOWNLOAD\r\r\r");
+    await session.shows("Arquivo aula.mp4 baixado");
+    expect(await leave(session)).toEqual([
+      JOINED,
+      FOUND,
+      FOUND,
+      "Arquivo depois.mp4 baixado com sucesso na pasta videos",
+      "Arquivo aula.mp4 baixado com sucesso na pasta videos",
+    ]);
+  });
+
+  test("a person at a terminal takes up a download that goes on by DOWNLOAD of the same file, and cancels it there with Ctrl+C", async () => {
+    await using session = await open();
+    session.press("JOIN\r\r\r\rSEARCH\rlento.mp4\rDOWNLOAD\r\r\r");
+    await session.shows(/ 41% +500 MB de 1,2 GB/);
+    session.press(KEY.escape);
+    await session.shows("baixando 1, 41%");
+    session.press("DOWNLOAD\r\r\r");
+    await session.shows(/Esc volta ao menu · Ctrl\+C cancela/);
+    session.press(KEY.interrupt);
+    await session.shows("[CANCELLED]");
+    expect((await leave(session)).slice(2)).toEqual([
+      "aviso: o download foi cancelado: lento.mp4 [CANCELLED]; repita o mesmo",
+      "DOWNLOAD: ele continua de onde parou",
+    ]);
+  });
+
   test("a person at a terminal sees the position in a peer's queue, the latest one, until Ctrl+C gives it up", async () => {
     await using session = await open();
     session.press("JOIN\r\r\r\rSEARCH\rfila.mp4\rDOWNLOAD\r\r\r");
     await session.shows(
-      /na fila de 127\.0\.0\.1:8777, posição 1\n127\.0\.0\.1:8776 · 2 arquivos · P assiste · Ctrl\+C cancela/,
+      /na fila de 127\.0\.0\.1:8777, posição 1\n127\.0\.0\.1:8776 · 2 arquivos · P assiste · Esc volta ao menu · Ctrl\+C cancela/,
     );
     session.press(KEY.interrupt);
     await session.shows("[CANCELLED]");

@@ -22,8 +22,8 @@ export type Keys = {
   /** Hands over key after key until the returned function is called. One taker at a time. */
   take(taker: (key: string) => void): () => void;
   /**
-   * Calls `then` for this key, in either case, while there is no taker and nothing was typed before it, until the
-   * returned function is called. One at a time.
+   * Calls `then` for this key, in either case, while there is no taker, until the returned function is called. Not for one
+   * that came with others, or behind others that wait: those were typed or pasted ahead.
    */
   hear(key: string, then: () => void): () => void;
   /** Gives the terminal to the shell, and takes it again as the shell left it. */
@@ -55,7 +55,7 @@ export function createKeys(stdin: ReadStream, { interrupted, suspended, ended }:
   let taker: ((key: string) => void) | undefined;
   let waiting: string[] = [];
   let handing = false;
-  let heard: { readonly key: string; readonly then: () => void } | undefined;
+  const heard = new Map<string, () => void>();
 
   function handOver(): void {
     if (handing) return;
@@ -69,14 +69,16 @@ export function createKeys(stdin: ReadStream, { interrupted, suspended, ended }:
   }
 
   function receive(chunk: string): void {
-    for (const key of splitKeys(chunk)) {
+    const keys = splitKeys(chunk);
+    for (const key of keys) {
+      const hears = keys.length === 1 && taker === undefined && waiting.length === 0 && heard.get(key.toLowerCase());
       if (key === CTRL_C) {
         // What was typed ahead was meant for what is now cancelled.
         waiting = [];
         if (taker === undefined) interrupted();
         else waiting.push(key);
       } else if (key === CTRL_Z) suspended?.();
-      else if (taker === undefined && waiting.length === 0 && key.toLowerCase() === heard?.key) heard.then();
+      else if (hears) hears();
       else if (waiting.length < KEYS_WAITING_MAX) waiting.push(key);
       handOver();
     }
@@ -99,10 +101,9 @@ export function createKeys(stdin: ReadStream, { interrupted, suspended, ended }:
       };
     },
     hear(key, then) {
-      const mine = { key, then };
-      heard = mine;
+      heard.set(key, then);
       return () => {
-        if (heard === mine) heard = undefined;
+        if (heard.get(key) === then) heard.delete(key);
       };
     },
     pause() {

@@ -102,6 +102,45 @@ export function fewDescriptorsComplaint(granted: number, least: number): Complai
   };
 }
 
+/** A download that failed and is tried again by itself: after growing pauses, or when the server tells of a source. */
+export function waitingComplaint(why: Fault, subject: Subject, isTimed: boolean): Complaint {
+  const { cause, code } = complaintOf(why, subject);
+  const named = subject.name === undefined || cause.includes(showFile(subject.name));
+  const hint = isTimed
+    ? "o programa tenta de novo sozinho, com pausas de 5 s a 10 min, até conseguir"
+    : "o download começa assim que um peer trouxer o arquivo";
+  return { cause: named ? cause : `${showFile(subject.name)}: ${cause}`, code, hint };
+}
+
+/** The file of --list cannot be read, or holds no names. */
+export function listComplaint(why: Fault, path: string): Complaint {
+  if (why.fault === "USAGE")
+    return { cause: `${showFolder(path)} não é um arquivo de texto com nomes`, code: "USAGE", hint: ONE_A_LINE };
+  const cause = why.fault === "FILE_MISSING" ? "não existe" : "não pode ser lida";
+  return { cause: `a lista ${showFolder(path)} ${cause}`, code: why.fault, hint: "confira o caminho da lista" };
+}
+
+export const nothingListedComplaint = (path: string): Complaint => ({
+  cause: `a lista ${showFolder(path)} está vazia`,
+  code: "USAGE",
+  hint: ONE_A_LINE,
+});
+
+const ONE_A_LINE = "escreva um nome de arquivo por linha, em UTF-8";
+
+export const nothingBegunComplaint = (path: string): Complaint => ({
+  cause: `a pasta ${showFolder(path)} não tem nenhum download incompleto`,
+  code: "FILE_MISSING",
+  hint: "baixe pelo nome: get NOME",
+});
+
+/** A .part whose name does not tell that of its file. */
+export const cutNameComplaint = (stem: string): Complaint => ({
+  cause: `o nome de ${showFile(stem)}.part é longo demais e não diz o do arquivo inteiro`,
+  code: "BAD_NAME",
+  hint: "retome este pelo nome: get NOME",
+});
+
 /** Files that were shared and are no longer: at least one. */
 export function withdrawnComplaint(names: readonly string[]): Complaint {
   const [first = ""] = names;

@@ -33,6 +33,9 @@ const JSON_EVENTS = `Com --json, cada linha de stdout é um objeto, com "event" 
     que se espera: {for: data ou root, from}, {for: disk, full, slow} ou
     {for: check}
   source-lost (from, code): uma fonte caiu, por ora ou de vez (CORRUPT: mentiu)
+  waiting (name, code, message, hint): falhou, e tenta de novo
+  queue (files, done, here, failed, waiting, running, bytes, rate): de vários
+    arquivos, uma vez por segundo       summary (o mesmo; failed com name, code)
   here (name, folder, bytes): já estava na pasta, com o mesmo conteúdo
   downloaded (name, folder, bytes)      uploaded (name, to, bytes)
   shared, withdrawn, returned (name): um arquivo chegou à pasta e é
@@ -43,12 +46,22 @@ const JSON_EVENTS = `Com --json, cada linha de stdout é um objeto, com "event" 
   preparing (name), playing (name, address, opened): o endereço em que um player
     desta máquina lê o arquivo, e se algum foi aberto
   cancelled (name): um download, de propósito, com Ctrl+C
-  error (code, message, hint)           warning (o mesmo): segue assim mesmo`;
+  error (code, message, hint, e name, se é de um download)
+  warning (code, message, hint): segue assim mesmo`;
 
 const PLAYING = `play, get --play e a tecla P durante um download abrem o arquivo no player do
 sistema já enquanto chega; o que o player lê é baixado primeiro. Sem player, o
 endereço aparece em stderr. O programa fica até que nenhum player tenha o
 arquivo aberto por um minuto, ou Ctrl+C. O que já está na pasta só é aberto.`;
+
+const MANY = `Vários nomes são vários arquivos, até --max-downloads ao mesmo tempo; os outros
+esperam a vez. No lugar dos nomes: --match 'aula*.mp4' (sem contar maiúsculas;
+precisa do começo de uma palavra), --words aula redes (palavras, ou começos
+delas), --list ARQUIVO (um nome por linha) ou --resume (tudo o que tem um .part
+na pasta). No fim, um resumo. O que já está na pasta com o conteúdo que o peer
+tem não é baixado de novo, e conta como feito.
+Com --wait, o que nenhum peer tem é baixado quando um o trouxer, e o que falha é
+tentado de novo, com pausas de 5 s a 10 min, até conseguir ou Ctrl+C.`;
 
 export function peerHelp(usage: string): string {
   return `napster-peer: compartilha os arquivos de uma pasta e baixa os de outros peers.
@@ -61,7 +74,9 @@ procurado. O que veio em opções não é perguntado. Depois da primeira vez, En
 = o que este peer tem agora. Um JOIN recusado só pergunta de novo o que estava
 errado.
 Ctrl+C durante um download o cancela; fora dele, sai, como a palavra sair. Esc
-volta ao menu. Ctrl+Z e fg (fora do Windows) param o programa e o retomam.
+volta ao menu; um download segue assim mesmo, tenta de novo sozinho até
+conseguir, e a linha dele aparece quando termina. Ctrl+Z e fg (fora do Windows)
+param o programa e o retomam.
 
 Se a entrada não é um terminal, cada linha é uma resposta: a palavra JOIN,
 SEARCH ou DOWNLOAD e depois as respostas dela, uma por linha; linha vazia é o
@@ -83,8 +98,7 @@ alfabética, e o programa diz quantos ficaram de fora.
 
 ${PLAYING}
 
-Vários nomes são vários arquivos, um depois do outro. O que já está na pasta com
-o conteúdo que o peer tem não é baixado de novo, e conta como feito.
+${MANY}
 
 --server e --from aceitam nomes (meu-pc.local) e, sem porta, valem 1099 e ${JOIN_DEFAULT.port}.
 Um nome de arquivo que começa com - vem depois de --: get --dir d -- -x.mp4

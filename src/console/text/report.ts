@@ -6,10 +6,12 @@
 import type { HashedFile, Verdict } from "../../content/hashing/verify.ts";
 import type { Hashing } from "../../content/library.ts";
 import type { Progress, Waiting } from "../../download/progress.ts";
+import type { DownloadView } from "../../peer/downloads.ts";
 import type { FoundWords } from "../../peer/find.ts";
 import type { Done } from "../../peer/requests.ts";
 import { type Address, formatAddress } from "../../protocol/address.ts";
 import type { Fault } from "../../protocol/fault.ts";
+import { type QueueView, queueLines, summaryNote } from "../queue-lines.ts";
 import { type Standing, standingLine } from "../standing.ts";
 import type { Output, Writer } from "../terminal/output.ts";
 import { progressLine, waitingWords } from "../terminal/progress.ts";
@@ -23,7 +25,7 @@ import {
   withdrawnComplaint,
 } from "./complaints.ts";
 import { fileLine, verdictLine } from "./hash-lines.ts";
-import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine } from "./lines.ts";
+import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine, showFile } from "./lines.ts";
 import {
   backNote,
   guestsNote,
@@ -58,9 +60,19 @@ export type Report = {
   contents(words: string, found: FoundWords): void;
   /** What the person waits for now, until `settled`. */
   working(what: string, hint?: string): void;
-  progress(name: string, progress: Progress): void;
+  /** `isAlone`: it is drawn, as nothing else is under way that the person looks at. */
+  progress(name: string, progress: Progress, isAlone?: boolean): void;
   /** The wait is over, whatever came of it. */
   settled(): void;
+  /** No more progress of this download, whatever came of it. */
+  ended(name: string): void;
+  /** A download has failed, and is tried again. */
+  waiting(name: string, complaint: Complaint): void;
+  /** Those that go on while the person does something else. */
+  downloading(downloads: readonly DownloadView[]): void;
+  /** How a queue of many downloads stands, and what came of it. */
+  queue(queue: QueueView): void;
+  summary(queue: QueueView): void;
   downloaded(done: Done): void;
   /** A player is wanted, and the content is not known yet. */
   preparing(name: string): void;
@@ -133,7 +145,7 @@ export function createReport(options: ReportOptions): Report {
   const { output, screen } = options;
   const due = every(DRAW_MS, options.now);
   const told = every(POSITION_MS, options.now);
-  const news = createNews();
+  const news = newsByName();
   const warned = new Set<string>();
   const say = (line: string): void => screen.above(() => output.out(`${line}\n`));
   const warn = createTeller(options);
@@ -178,19 +190,28 @@ export function createReport(options: ReportOptions): Report {
       hint = toStop;
       if (options.watched) screen.show([what], 0, hint);
     },
-    progress(_name, progress) {
+    progress(name, progress, isAlone = true) {
       const { waiting } = progress;
       const queued = waiting?.for === "slot";
       // A position comes once in seconds, and each is drawn; lines that stay are told more seldom.
-      if (options.watched && (queued || due())) screen.show([progressLine(progress, options.columns())], 0, hint);
-      if (!options.watched && !options.errIsTerminal && (!queued || told()) && news.isNew(waiting))
-        warn(waitingWords(waiting));
+      if (options.watched && isAlone && (queued || due()))
+        screen.show([progressLine(progress, options.columns())], 0, hint);
+      if (!options.watched && !options.errIsTerminal && (!queued || told()) && news.of(name).isNew(waiting))
+        warn(`${isAlone ? "" : `${showFile(name)}: `}${waitingWords(waiting)}`);
     },
     settled() {
-      news.forget();
-      warned.clear();
       if (options.watched) screen.clear();
     },
+    ended(name) {
+      news.forget(name);
+      warned.clear();
+    },
+    waiting: (_name, complaint) => warn(noteText(complaint)),
+    downloading: (downloads) => stand({ downloads }),
+    queue(queue) {
+      if (options.watched && due()) screen.show(queueLines(queue, options.columns()), 0, "Ctrl+C cancela tudo");
+    },
+    summary: (queue) => warn(summaryNote(queue)),
     downloaded({ name, folder }) {
       stand({ files: (standing.files ?? 0) + 1 });
       say(downloadedLine(name, folder));
@@ -251,6 +272,9 @@ export function createReport(options: ReportOptions): Report {
  *     here, what an earlier run left is read again) or {"for":"disk","full":true} (with "slow":true where it does not refuse)
  *   {"event":"source-lost","from":"127.0.0.1:8776","code":"CORRUPT"}   lost for now or for good; CORRUPT: it sent wrong bytes
  *   {"event":"downloaded","name":"aula1.mp4","folder":"videos","bytes":2}
+ *   {"event":"waiting","name":"aula1.mp4","code":"NO_SOURCE","message":"nenhum peer tem…","hint":"o download começa…"}   it is tried again
+ *   {"event":"queue","files":300,"done":12,"here":3,"failed":1,"waiting":0,"running":3,"bytes":9,"rate":1}   of many, once a second
+ *   {"event":"summary", the same, "failed":[{"name":"aula2.mp4","code":"NO_SOURCE"}]}                       of many, at their end
  *   {"event":"preparing","name":"aula1.mp4"}                            a player is wanted, and the content is not known yet
  *   {"event":"playing","name":"aula1.mp4","address":"http://127.0.0.1:1/…","opened":true}   what a player reads, and whether one was opened
  *   {"event":"cancelled","name":"aula1.mp4"}                            on purpose: Ctrl+C
@@ -267,25 +291,17 @@ export function createReport(options: ReportOptions): Report {
  *   {"event":"page","url":"http://127.0.0.1:40123/#…"}                       the page; what stands behind # is its key
  *   {"event":"guests","url":"http://192.168.0.11:40124/…/"}                  the page for guests, on the local network
  *   {"event":"warning","code":"WIDE_FOLDER","message":"a pasta…","hint":"use…"}   all goes on
- *   {"event":"error","code":"NO_SOURCE","message":"nenhum peer tem…","hint":"confira…"}
+ *   {"event":"error","code":"NO_SOURCE","message":"nenhum peer tem…","hint":"confira…","name":"aula1.mp4"}   the file, of a download
  */
 export function createJsonReport(options: ReportOptions): Report {
   const { output } = options;
   const people = createReport(options);
-  const due = every(PROGRESS_EVENT_MS, options.now);
-  const told = every(POSITION_MS, options.now);
-  const news = createNews();
+  const queueDue = every(PROGRESS_EVENT_MS, options.now);
   const tell = (event: string, values: object): void => output.out(`${jsonLine({ event, ...values })}\n`);
-  const complain = (complaint: Complaint): void => {
-    tell("error", { code: complaint.code, message: complaint.cause, hint: complaint.hint });
+  const events = createProgressEvents(tell, options.now);
+  const complain = (complaint: Complaint, name?: string): void => {
+    tell("error", { ...valuesOf(complaint), name });
     people.complain(complaint);
-  };
-  let untold: (() => void) | undefined;
-  let last: Progress | undefined;
-  const tellProgress = (name: string, { waiting, rate, etaSeconds, ...progress }: Progress): void => {
-    const pace = { rate: Math.round(rate), etaSeconds: etaSeconds && Math.ceil(etaSeconds) };
-    tell("progress", { name, ...progress, ...pace, waiting: waitingValues(waiting) });
-    untold = undefined;
   };
   return {
     showStanding: () => {},
@@ -312,29 +328,28 @@ export function createJsonReport(options: ReportOptions): Report {
     found: (name, peers) => tell("found", { name, peers: peers.map(formatAddress) }),
     contents: (words, { found, ...others }) =>
       tell("contents", { words, contents: found.map((c) => ({ ...c, root: c.root ?? null })), ...others }),
-    progress(name, progress) {
-      const { waiting } = progress;
-      if (waiting?.for === "slot") {
-        const { from, position } = waiting;
-        if (told() && news.isNew(waiting)) tell("queued", { name, from: formatAddress(from), position });
-        return;
-      }
-      last = progress;
-      if (due()) tellProgress(name, progress);
-      else untold = () => tellProgress(name, progress);
-    },
+    progress: events.progress,
     working: () => {},
-    settled() {
-      untold?.();
-      news.forget();
-      people.settled();
+    settled: people.settled,
+    ended(name) {
+      events.flush(name);
+      people.ended(name);
+    },
+    waiting(name, complaint) {
+      tell("waiting", { name, ...valuesOf(complaint) });
+      people.waiting(name, complaint);
+    },
+    downloading: () => {},
+    queue(queue) {
+      if (queueDue()) tell("queue", queueValues(queue));
+      people.queue(queue);
+    },
+    summary(queue) {
+      tell("summary", { ...queueValues(queue), failed: queue.failed });
+      people.summary(queue);
     },
     downloaded(done) {
-      // The last word on a download is never an old one.
-      const { name, bytes } = done;
-      if (last !== undefined && last.bytes !== bytes)
-        tellProgress(name, { ...last, bytes, size: bytes, etaSeconds: undefined, waiting: undefined });
-      last = undefined;
+      events.finish(done);
       tell("downloaded", done);
     },
     preparing(name) {
@@ -346,7 +361,7 @@ export function createJsonReport(options: ReportOptions): Report {
       people.playing(name, address, opened);
     },
     isHere({ isHere: _, ...done }) {
-      last = undefined;
+      events.forget(done.name);
       tell("here", done);
       people.isHere(done);
     },
@@ -373,13 +388,14 @@ export function createJsonReport(options: ReportOptions): Report {
       people.guests(url, code);
     },
     failed(fault, subject) {
-      if (fault.fault !== "CANCELLED") return complain(complaintOf(fault, subject));
+      if (subject?.name !== undefined) events.forget(subject.name);
+      if (fault.fault !== "CANCELLED") return complain(complaintOf(fault, subject), subject?.name);
       tell("cancelled", { name: subject?.name });
       people.failed(fault, subject);
     },
-    complain,
+    complain: (complaint) => complain(complaint),
     warn(complaint) {
-      tell("warning", { code: complaint.code, message: complaint.cause, hint: complaint.hint });
+      tell("warning", valuesOf(complaint));
       people.warn(complaint);
     },
   };
@@ -394,6 +410,77 @@ function folderEvents(tell: (event: string, values: object) => void, people: Rep
       people[event](names, total);
     };
   return { shared: told("shared"), withdrawn: told("withdrawn"), returned: told("returned") };
+}
+
+const valuesOf = ({ code, cause, hint }: Complaint): object => ({ code, message: cause, hint });
+
+const queueValues = ({ files, done, here, failed, waiting, bytes, running }: QueueView): object => ({
+  files,
+  done,
+  here,
+  failed: failed.length,
+  waiting,
+  running: running.length,
+  bytes: running.reduce((sum, { progress }) => sum + (progress?.bytes ?? 0), bytes),
+  rate: Math.round(running.reduce((sum, { progress }) => sum + (progress?.rate ?? 0), 0)),
+});
+
+/** What was told of one download, and what is still to be told. */
+type Told = {
+  readonly due: () => boolean;
+  readonly news: ReturnType<typeof createNews>;
+  last: Progress | undefined;
+  isBehind: boolean;
+};
+
+/** `queued` and `progress` of each download, seldom enough; the last one is never left out. */
+function createProgressEvents(tell: (event: string, values: object) => void, now: () => number) {
+  const positionDue = every(POSITION_MS, now);
+  const byName = new Map<string, Told>();
+  const of = (name: string): Told => {
+    const told = byName.get(name) ?? {
+      due: every(PROGRESS_EVENT_MS, now),
+      news: createNews(),
+      last: undefined,
+      isBehind: false,
+    };
+    byName.set(name, told);
+    return told;
+  };
+
+  function tellProgress(name: string, { waiting, rate, etaSeconds, ...progress }: Progress): void {
+    const pace = { rate: Math.round(rate), etaSeconds: etaSeconds && Math.ceil(etaSeconds) };
+    tell("progress", { name, ...progress, ...pace, waiting: waitingValues(waiting) });
+    of(name).isBehind = false;
+  }
+
+  return {
+    progress(name: string, progress: Progress): void {
+      const told = of(name);
+      const { waiting } = progress;
+      if (waiting?.for === "slot") {
+        const { from, position } = waiting;
+        if (positionDue() && told.news.isNew(waiting)) tell("queued", { name, from: formatAddress(from), position });
+        return;
+      }
+      told.last = progress;
+      if (told.due()) tellProgress(name, progress);
+      else told.isBehind = true;
+    },
+    flush(name: string): void {
+      const told = byName.get(name);
+      if (told?.isBehind && told.last !== undefined) tellProgress(name, told.last);
+      told?.news.forget();
+    },
+    /** The last word on a download is never an old one. */
+    finish({ name, bytes }: Done): void {
+      const last = byName.get(name)?.last;
+      if (last !== undefined && last.bytes !== bytes)
+        tellProgress(name, { ...last, bytes, size: bytes, etaSeconds: undefined, waiting: undefined });
+      byName.delete(name);
+    },
+    forget: (name: string): void => void byName.delete(name),
+  };
 }
 
 /** Why nothing moves, with addresses in their one spelling. */
@@ -414,6 +501,19 @@ function createNews() {
     forget(): void {
       last = "";
     },
+  };
+}
+
+/** The same of each download. */
+function newsByName() {
+  const byName = new Map<string, ReturnType<typeof createNews>>();
+  return {
+    of(name: string): ReturnType<typeof createNews> {
+      const news = byName.get(name) ?? createNews();
+      byName.set(name, news);
+      return news;
+    },
+    forget: (name: string): void => void byName.delete(name),
   };
 }
 
