@@ -20,7 +20,7 @@ import { createRefusals } from "./peer/refusals.ts";
 import type { Done, DownloadRequest, JoinAt, Joined, NotJoined, Sharing } from "./peer/requests.ts";
 import type { Entered } from "./peer/server-connection.ts";
 import { createServerLink, type ServerLink } from "./peer/server-link.ts";
-import { watchSharedFolder } from "./peer/shared-folder.ts";
+import { watchSharedFolder, withoutWritten } from "./peer/shared-folder.ts";
 import { createPlays } from "./play/plays.ts";
 import { type Address, AS_SEEN, LOOPBACK, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
@@ -232,8 +232,9 @@ export class Peer {
     const isWhole = (at.sharing ?? "folder") === "folder";
     // What was there before and is in the folder's listing no more is gone; of what a listing never held, nothing is known.
     const listed = new Set(isWhole ? this.#membership?.library.names() : []);
-    const listing = isWhole ? await this.#env.listFolder(at.folder) : emptyListing(at.folder);
-    if (isFault(listing)) return listing;
+    const found = isWhole ? await this.#env.listFolder(at.folder) : emptyListing(at.folder);
+    if (isFault(found)) return found;
+    const listing = await withoutWritten(this.#env, found);
     if (isWhole) this.#options.onEvent({ type: "skipped", files: listing.skipped });
     for (let { shares } = listing; ; ) {
       const entered = await this.#enterWith({ ...listing, shares }, listed, at);

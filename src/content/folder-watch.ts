@@ -186,7 +186,7 @@ export function createFolderWatch({ clock, folder, shared, skipped, onChange }: 
   async function listAll(): Promise<void> {
     isDue = false;
     hintedAt = undefined;
-    later.set(LIST_SECONDS * 1000, due);
+    later.cancel();
     // The folder may be another one under the same name by now.
     unlisten();
     unlisten = folder.listen(hint);
@@ -194,11 +194,12 @@ export function createFolderWatch({ clock, folder, shared, skipped, onChange }: 
     const listing = await folder.list();
     const isMissing = isFault(listing) && listing.fault === "FOLDER_MISSING";
     missingSeconds = isMissing ? Math.min(Math.max(missingSeconds * 2, STILL_SECONDS), LIST_SECONDS) : 0;
-    if (isMissing) later.set(missingSeconds * 1000, due);
     // What cannot be listed just now says nothing of its files; a folder that is gone has none.
     if (!isFault(listing)) await compare(listing);
     else if (isMissing) await compare({ folder: "", shares: [], skipped: [] });
-    restUntil = clock.now() + (clock.now() - began) * REST_FACTOR;
+    const restMs = (clock.now() - began) * REST_FACTOR;
+    restUntil = clock.now() + restMs;
+    if (!isClosed) later.set(Math.max((missingSeconds || LIST_SECONDS) * 1000, restMs), due);
   }
 
   async function compare(listing: Listing): Promise<void> {
@@ -254,12 +255,12 @@ export function listenToFolder(folder: string, onHint: () => void): () => void {
 
 /**
  * Whether the file at `path` is the one that was listed, can be read, and is open for writing in no program; the last
- * only where the system tells (Linux).
+ * only where the system tells (Linux, Windows).
  */
 export async function isFileReady(path: string, listed: Stamp): Promise<boolean> {
   const file = await openFile(path, listed);
   if (isFault(file)) return false;
-  const isReady = !isBeingWritten(file.fd);
+  const isReady = !isBeingWritten(path, file.fd);
   await file.close();
   return isReady;
 }

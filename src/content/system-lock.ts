@@ -1,4 +1,4 @@
-// The system's own lock on an open file: flock, and on Windows a handle that lets no second one be made.
+// The system's own lock on an open file: flock, and on Windows a handle that lets no second one be made; and who writes.
 // Invariant: what is held here is given back by the system when the process ends, however it ends.
 // Never: waits, or says "held" where the system has no such lock.
 
@@ -74,16 +74,11 @@ function openLeases(): ((fd: number) => boolean) | undefined {
 
 const leases = process.platform === "linux" ? openLeases() : undefined;
 
-/**
- * Whether a program has the file open for writing that is open here as `fd`, for reading only. False where the system does
- * not tell: it tells on Linux, of a local file of the same person.
- */
-export function isBeingWritten(fd: number): boolean {
-  return leases?.(fd) ?? false;
-}
-
 // Numbers of Windows: winnt.h, winbase.h, winerror.h.
+const GENERIC_READ = 0x80000000;
 const GENERIC_READ_WRITE_DELETE = 0xc0010000;
+const SHARE_READ_DELETE = 1 | 4;
+const OPEN_EXISTING = 3;
 const OPEN_ALWAYS = 4;
 const DELETE_ON_CLOSE_NOT_THROUGH_LINKS = 0x04000000 | 0x00200000;
 const INVALID_HANDLE = 0xffff_ffff_ffff_ffffn;
@@ -94,7 +89,13 @@ export type HandleLock = { release(): void };
 /** The handle, "taken" where another has it, "refused" where the file cannot be opened at all. */
 export type OpenAlone = (path: string) => HandleLock | "taken" | "refused";
 
-function openKernel32(): OpenAlone | undefined {
+type Kernel32 = {
+  readonly openAlone: OpenAlone;
+  /** Opens `path` for reading, so that no other handle may write; false when it cannot be opened so. */
+  readonly canReadAlone: (path: string) => boolean;
+};
+
+function openKernel32(): Kernel32 | undefined {
   const { i32, u32, u64, ptr: pointer } = FFIType;
   try {
     const { CreateFileW, CloseHandle, GetLastError } = dlopen("kernel32.dll", {
@@ -102,14 +103,19 @@ function openKernel32(): OpenAlone | undefined {
       CloseHandle: { args: [u64], returns: i32 },
       GetLastError: { args: [], returns: u32 },
     }).symbols;
-    return (path) => {
-      const wide = Buffer.from(`${toNamespacedPath(path)}\0`, "utf16le");
+    const wideOf = (path: string): Buffer => Buffer.from(`${toNamespacedPath(path)}\0`, "utf16le");
+    const openAlone: OpenAlone = (path) => {
       const flags = DELETE_ON_CLOSE_NOT_THROUGH_LINKS;
-      const handle = CreateFileW(ptr(wide), GENERIC_READ_WRITE_DELETE, 0, null, OPEN_ALWAYS, flags, null);
+      const handle = CreateFileW(ptr(wideOf(path)), GENERIC_READ_WRITE_DELETE, 0, null, OPEN_ALWAYS, flags, null);
       if (handle !== INVALID_HANDLE) return { release: () => void CloseHandle(handle) };
       const why = GetLastError();
       return why === SHARING_VIOLATION || why === LOCK_VIOLATION || isBusy(path) ? "taken" : "refused";
     };
+    function canReadAlone(path: string): boolean {
+      const handle = CreateFileW(ptr(wideOf(path)), GENERIC_READ, SHARE_READ_DELETE, null, OPEN_EXISTING, 0, null);
+      return handle !== INVALID_HANDLE && CloseHandle(handle) !== 0;
+    }
+    return { openAlone, canReadAlone };
   } catch {
     return undefined;
   }
@@ -125,8 +131,19 @@ function isBusy(path: string): boolean {
   }
 }
 
+const kernel32 = process.platform === "win32" ? openKernel32() : undefined;
+
 /**
  * Windows only, undefined elsewhere: opens `path`, made where it is missing, for this process alone. The system removes
  * it with the handle, after kill -9 too, and a network drive's server holds to it for all its clients.
  */
-export const openAlone: OpenAlone | undefined = process.platform === "win32" ? openKernel32() : undefined;
+export const openAlone: OpenAlone | undefined = kernel32?.openAlone;
+
+/**
+ * Whether a program has the file at `path` open for writing, which is open here as `fd`, for reading only. False where the
+ * system does not tell: it tells on Windows, and on Linux of a local file of the same person.
+ */
+export function isBeingWritten(path: string, fd: number): boolean {
+  if (kernel32 !== undefined) return !kernel32.canReadAlone(path);
+  return leases?.(fd) ?? false;
+}

@@ -2,12 +2,28 @@
 // Invariant: what the library has of the folder is what the last look at it found.
 // Never: tells anyone; it calls what it was handed.
 
-import type { Skipped } from "../content/folder.ts";
+import type { Listing, Skipped } from "../content/folder.ts";
 import { createFolderWatch, type FolderChange, type FolderWatch } from "../content/folder-watch.ts";
 import type { Library } from "../content/library.ts";
 import { finalPath } from "../content/safe-files.ts";
 import { isFault } from "../protocol/fault.ts";
 import type { PeerEnv } from "./env.ts";
+
+/** A copy under way changes its file all the time, and there are never many of them. */
+const WRITTEN_SECONDS = 10;
+const WRITTEN_FILES_MAX = 64;
+
+/** The listing without the files that are being written: those that changed a moment ago and are not ready. */
+export async function withoutWritten(env: PeerEnv, listing: Listing): Promise<Listing> {
+  const since = BigInt(Math.floor(env.now()) - WRITTEN_SECONDS * 1000) * 1_000_000n;
+  const recent = listing.shares.filter(({ mtimeNs }) => mtimeNs >= since).slice(0, WRITTEN_FILES_MAX);
+  const looks = recent.map(async (file) => {
+    const isReady = await env.isFileReady(String(finalPath(listing.folder, file.file)), file);
+    return isReady ? [] : [file.name];
+  });
+  const written = new Set((await Promise.all(looks)).flat());
+  return written.size === 0 ? listing : { ...listing, shares: listing.shares.filter(({ name }) => !written.has(name)) };
+}
 
 export type SharedFolderOptions = {
   readonly env: PeerEnv;

@@ -1,10 +1,11 @@
 // The .exe files under Wine: the dictated session, mixed with Linux peers, a giant video each way, the real console.
 
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { freePorts, sha256 } from "../support/folders.ts";
 import { type Machine, openNative, openWindows, type Place, search, share, startServer } from "../support/napster.ts";
+import { startProgram } from "../support/program.ts";
 import { openPane, type Pane } from "../support/tmux.ts";
 import { describeWith } from "../support/tools.ts";
 import { until } from "../support/until.ts";
@@ -110,6 +111,30 @@ describeWith(["linux", "wine", "tmux", "ffmpeg"], "the Windows executables", () 
     const fourth = windows.place("destino3");
     expect(await fetch(windows, nativeAt, fourth)).toBe(sum);
   }, 300_000);
+
+  test("the folder of the .exe lives: a file that is copied into it is shared when the program that writes it is done", async () => {
+    const { server, at } = await startServer(linux);
+    await using _server = server;
+    const place = windows.place("viva");
+    const { peer } = await share(windows, at, place);
+    await using _peer = peer;
+    // It writes what it is told until its input ends.
+    await using writer = startProgram({
+      command: ["wine", "cmd", "/c", `set /p line= > ${place.typed}copia.mp4`],
+      env: windows.env,
+    });
+    await until("the file", () => existsSync(join(place.path, "copia.mp4")));
+    writeFileSync(join(place.path, "inteiro.mp4"), "inteiro");
+    await peer.complains(/inteiro\.mp4 .*\[SHARED\]/);
+    expect(await search(linux, at, "inteiro.mp4")).not.toEqual([]);
+    expect(await search(linux, at, "copia.mp4")).toEqual([]);
+    await writer.type("done");
+    writer.endInput();
+    await writer.exit();
+    await peer.complains(/copia\.mp4 .*\[SHARED\]/, 90);
+    rmSync(join(place.path, "inteiro.mp4"));
+    await peer.complains(/inteiro\.mp4 .*\[CHANGED\]/, 90);
+  });
 
   test(
     "the menu of the .exe works in a real console, and leaves the dictated lines",

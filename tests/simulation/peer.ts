@@ -183,7 +183,7 @@ function envOf(
       return { folder: path ?? "", shares, skipped: [] };
     },
     listenToFolder: () => () => {},
-    isFileReady: (path) => soon(() => disk.refusal("open") === undefined && !isFault(at(path))),
+    isFileReady: async (path) => !isFault(at(path)),
     hasFile: async (_, name) => disk.file(name) !== undefined,
     stampFile: (path) => soon(() => stamp(path)),
     openFile: (path) =>

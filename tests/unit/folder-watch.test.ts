@@ -237,6 +237,7 @@ describe("a file that changes, or goes", () => {
     await pass(LIST_SECONDS);
     await until("the loss", () => shares.size === 0);
     expect(told).toEqual([`lost ${names}`]);
+    await pass(LIST_SECONDS * 2);
     const { stamps, listings } = script;
     await pass(600);
     expect(script.stamps - stamps).toBe(0);
@@ -249,7 +250,7 @@ describe("a file that changes, or goes", () => {
 });
 
 describe("what it costs", () => {
-  test("a listing that takes long makes the next one wait twenty times as long, whatever hints there are", async () => {
+  test("a listing that takes long makes the next one wait twenty times as long, whatever hints there are, and without any", async () => {
     const { script, pass } = open(["a.mp4"]);
     script.listSeconds = 1;
     for (let i = 0; i < 120; i++) {
@@ -257,6 +258,11 @@ describe("what it costs", () => {
       await pass(1 / 2);
     }
     expect(script.listings).toBeLessThan(5);
+    script.listSeconds = 10;
+    await pass(100);
+    const { listings } = script;
+    await pass(2 * 21 * 10);
+    expect(script.listings - listings).toBe(2);
   });
 
   test("the folder is listened to anew at each listing, once, for it may have been replaced; closed, nothing is left", async () => {

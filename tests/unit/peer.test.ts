@@ -363,6 +363,28 @@ describe("what is shared", () => {
     good(await stranger.peer.download(address, { name: "a.mp4" }));
   });
 
+  test("of a folder that downloads go to follows the downloads: one that is deleted is withdrawn, no other file joins them", async () => {
+    const server = startServer();
+    const source = await enter(server.address, { "a.mp4": "a", "b.mp4": "b" });
+    const folder = folderOf();
+    const { peer, events } = makePeer(server.address);
+    const { address } = good(await peer.join({ host: "127.0.0.1", port: 0, folder, sharing: "downloads" }));
+    for (const name of ["a.mp4", "b.mp4"]) good(await peer.download(source.address, { name }));
+    fs.writeFileSync(join(folder, PRIVATE), "segredo");
+    fs.rmSync(join(folder, "a.mp4"));
+    fs.appendFileSync(join(folder, "b.mp4"), "more");
+    await until("b.mp4 to be back", () => events.some(({ type }) => type === "returned"));
+    const told = events.flatMap((one) => ("names" in one ? [[one.type, ...one.names]] : []));
+    expect(told).toEqual([
+      ["withdrawn", "b.mp4", "a.mp4"],
+      ["returned", "b.mp4"],
+    ]);
+    const stranger = await enter(server.address);
+    await until("a.mp4 to be withdrawn", async () => good(await stranger.peer.search("a.mp4")).length === 1);
+    expect(await stranger.peer.search(PRIVATE)).toEqual([]);
+    good(await stranger.peer.download(address, { name: "b.mp4" }));
+  });
+
   test("is never a dot file, downloaded or not", async () => {
     const server = startServer();
     const sharer = startSharer(contentOf(1000));
