@@ -91,7 +91,7 @@ function tellEvent(report: Report, config: PeerConfig, server: Address, event: P
 
 /** The page that this run may open. */
 function pageOf(config: PeerConfig, peer: Peer, context: ActionContext): Page {
-  const { report, server } = context;
+  const { server } = context;
   const { maxUploads, maxUploadRate } = config.uploads;
   const { maxDownloadRate } = config.downloads;
   const page: Page = createPage({
@@ -102,7 +102,7 @@ function pageOf(config: PeerConfig, peer: Peer, context: ActionContext): Page {
     limits: { maxUploads, maxUploadRate, maxDownloadRate, maxDownloads: peer.downloads.max },
     join: (at) => joinForPage(context, at),
     verify: (folder) => verify(folder, (verdict) => page.report()?.verdict(verdict)),
-    onDone: (done) => (done.isHere ? report.isHere(done) : report.downloaded(done)),
+    start: (wish, folder) => void context.follower.start(wish, folder),
   });
   return page;
 }

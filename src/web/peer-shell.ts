@@ -4,8 +4,8 @@
 
 import { complaintOf } from "../console/text/complaints.ts";
 import type { Progress } from "../download/progress.ts";
-import type { DownloadsEvent, DownloadView } from "../peer/downloads.ts";
-import type { Done, JoinAt } from "../peer/requests.ts";
+import type { DownloadsEvent, DownloadView, DownloadWish } from "../peer/downloads.ts";
+import type { JoinAt } from "../peer/requests.ts";
 import type { Peer, PeerEvent } from "../peer.ts";
 import { type Address, formatAddress, parseAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
@@ -23,8 +23,8 @@ export type PeerShellOptions = {
   readonly join: (at: JoinAt) => Promise<Address | Fault>;
   /** Compares the folder with what was hashed before; each verdict is told. */
   readonly verify: (folder: string) => Promise<Fault | undefined>;
-  /** A download is done. */
-  readonly onDone: (done: Done) => void;
+  /** Starts a download into that folder, and tells how it ended. */
+  readonly start: (wish: DownloadWish, folder: string) => void;
 };
 
 export type PeerShell = Shell & {
@@ -112,7 +112,7 @@ function waitsOf(waiting: Progress["waiting"]): Waits | undefined {
 const PROGRESS_MS = 500;
 
 /** What pages hear of the peer's downloads. */
-function createDownloadsTeller({ onDone }: PeerShellOptions, { tell }: { readonly tell: (change: Change) => void }) {
+function createDownloadsTeller(tell: (change: Change) => void) {
   const toldAt = new Map<string, number>();
   return (event: DownloadsEvent): void => {
     if (event.type === "removed") {
@@ -125,7 +125,6 @@ function createDownloadsTeller({ onDone }: PeerShellOptions, { tell }: { readonl
     if (event.type === "progress" && now - (toldAt.get(download.name) ?? 0) < PROGRESS_MS) return;
     toldAt.set(download.name, now);
     tell({ event: "download", download: downloadOf(download) });
-    if (download.state === "done" && download.done !== undefined) onDone(download.done);
   };
 }
 
@@ -166,15 +165,18 @@ export function createPeerShell(options: PeerShellOptions): PeerShell {
   let { limits } = options;
   let isVerifying = false;
   const { downloads } = peer;
-  downloads.subscribe(createDownloadsTeller(options, told));
+  downloads.subscribe(createDownloadsTeller(tell));
   const found = async (isThere: boolean): Promise<object | Fault> =>
     isThere ? {} : fault("FILE_MISSING", "ours", "no such download");
 
   async function start({ name, from }: Operations["start"]["in"]): Promise<object | Fault> {
     const source = from === undefined ? undefined : parseAddress(from);
     if (isFault(source)) return source;
-    if (standing().folder === undefined) return fault("NOT_JOINED", "ours");
-    void downloads.start({ name, from: source, keepsTrying: true });
+    const { folder } = standing();
+    if (folder === undefined) return fault("NOT_JOINED", "ours");
+    const { state = "done" } = downloads.get(name) ?? {};
+    if (state === "done" || state === "failed") options.start({ name, from: source, keepsTrying: true }, folder);
+    else downloads.resume(name);
     return {};
   }
 

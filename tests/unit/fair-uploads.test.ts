@@ -157,6 +157,19 @@ describe("slots and queue", () => {
     for (const claim of claims) claim?.leave();
     expect(slots.taken).toBe(0);
   });
+
+  test("another number of slots lets in who waits, and puts out none that is in", () => {
+    const slots = createSlots(1, 100, () => 0);
+    const claims = ["a", "b", "c", "d"].map((peer) => slots.enter(peer, { onIn() {}, onOut() {} }));
+    slots.resize(3);
+    expect(claims.map((claim) => claim?.position())).toEqual([0, 0, 0, 1]);
+    slots.resize(1);
+    expect(slots.taken).toBe(3);
+    for (const claim of claims.slice(0, 2)) claim?.leave();
+    expect(claims[3]?.position()).toBe(1);
+    claims[2]?.leave();
+    expect(claims[3]?.position()).toBe(0);
+  });
 });
 
 /** Each asks for 8 KiB and takes them at each call, as one that keeps to the rules does. */
@@ -380,6 +393,32 @@ describe("the upload rate", () => {
     await clock.advance(2000);
     expect(second).toBeGreaterThan(950_000);
     expect(second).toBeLessThan(1_250_000);
+  });
+
+  test("another upload rate holds from then on, for what waits too, and none lets everything pass", async () => {
+    const clock = createVirtualClock();
+    const rates = createFairRate(1000, clock);
+    let [got, asks] = [0, 0];
+    const payer = rates.payer("10.0.0.1");
+    const goOn = async () => {
+      for (; asks < 20_000; asks++) got += await payer.take(512 * 1024);
+    };
+    void goOn();
+    await clock.advance(10_000);
+    expect(got).toBeLessThan(11_000);
+    rates.setRate(1_000_000);
+    await clock.advance(2000);
+    expect(got).toBeGreaterThan(1_900_000);
+    expect(got).toBeLessThan(2_300_000);
+    rates.setRate(undefined);
+    await clock.advance(1000);
+    expect(asks).toBe(20_000);
+    rates.setRate(1000);
+    const before = got;
+    asks = 0;
+    void goOn();
+    await clock.advance(10_000);
+    expect(got - before).toBeLessThan(11_000);
   });
 
   const floods: readonly (readonly [string, string])[] = [
