@@ -82,9 +82,6 @@ const newsOf = ({ name, reason }: Skipped): string | undefined => (reason === "o
 type Candidates = {
   /** It was listed so. */
   see(file: LocalShare): void;
-  delete(name: string): void;
-  /** Forgets all but these. */
-  keep(names: ReadonlySet<string>): void;
   /** Those that are due and stand still; they are candidates no more. */
   settle(): Promise<LocalShare[]>;
   /** When the next one is due, in the clock's milliseconds. */
@@ -115,10 +112,6 @@ function createCandidates(clock: Clock, folder: WatchedFolder): Candidates {
 
   return {
     see,
-    delete: (name) => void all.delete(name),
-    keep(names) {
-      for (const name of all.keys()) if (!names.has(name)) all.delete(name);
-    },
     async settle() {
       const due = [...all.values()].filter(({ dueAt }) => dueAt <= clock.now());
       const looked = await inBatches(due, look);
@@ -207,7 +200,6 @@ export function createFolderWatch({ clock, folder, shared, skipped, onChange }: 
     const others = listing.shares.filter((file) => !isShared(file));
     const changed = others.filter(({ name }) => shared.local(name) !== undefined).map(({ name }) => name);
     const absent = shared.names().flatMap((name) => (there.has(name) ? [] : (shared.local(name) ?? [])));
-    candidates.keep(new Set(others.map(({ name }) => name)));
     for (const file of others) candidates.see(file);
     // A listing leaves out what it could not look at: only a file that is not there is gone.
     const looked = await inBatches(absent, async (file) => ({ file, stamp: await folder.stamp(file) }));

@@ -41,6 +41,7 @@ function open(names: readonly string[] = []) {
     listings: 0,
     stamps: 0,
     listens: 0,
+    listened: 0,
     listSeconds: 0,
     hint: (): void => {},
   };
@@ -75,6 +76,7 @@ function open(names: readonly string[] = []) {
       listen(onHint) {
         script.hint = onHint;
         script.listens += 1;
+        script.listened += 1;
         return () => {
           script.listens -= 1;
         };
@@ -249,6 +251,19 @@ describe("a file that changes, or goes", () => {
   });
 });
 
+test("a folder that is away for a moment is found again soon, though nothing tells of it", async () => {
+  const { told, script, pass } = open(["a.mp4"]);
+  const gone = fault("FOLDER_MISSING", "disk", "no such folder");
+  script.fault = gone;
+  script.stampFault = MISSING;
+  await pass(HINT_SECONDS);
+  expect(told).toEqual(["lost a.mp4"]);
+  script.fault = undefined;
+  script.stampFault = undefined;
+  await pass(2 * STILL_SECONDS);
+  expect(told).toEqual(["lost a.mp4", "settled a.mp4:1"]);
+});
+
 describe("what it costs", () => {
   test("a listing that takes long makes the next one wait twenty times as long, whatever hints there are, and without any", async () => {
     const { script, pass } = open(["a.mp4"]);
@@ -269,6 +284,7 @@ describe("what it costs", () => {
     const { script, watch, clock, write, told, pass } = open(["a.mp4"]);
     await pass(600);
     expect(script.listens).toBe(1);
+    expect(script.listened).toBe(script.listings + 1);
     write("b.mp4");
     script.hint();
     await pass(HINT_SECONDS);

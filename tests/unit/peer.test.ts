@@ -434,6 +434,20 @@ describe("what is shared", () => {
   });
 });
 
+test("a file that appears where the server takes no more is refused, told once; those that were left out at JOIN are not told again", async () => {
+  const server = startServidor({ limits: { names: 2 }, catalog: createMemoryCatalog(undefined, 2) });
+  const one = await enter(server.address, { "a.mp4": "a", "b.mp4": "b", "c.mp4": "c" });
+  expect(one.events).toContainEqual({ type: "left-out", shared: 2, count: 1 });
+  fs.writeFileSync(inFolder(one, "d.mp4"), "d");
+  await until("the refusal", () => one.events.some(({ type }) => type === "refused"));
+  const names = one.events.flatMap((event) =>
+    event.type === "refused" ? [event.name] : event.type === "shared" ? event.names : [],
+  );
+  expect([...names].sort()).toEqual(["d.mp4", "d.mp4"]);
+  fs.rmSync(inFolder(one, "a.mp4"));
+  await until("d.mp4 to be listed", async () => good(await one.peer.search("d.mp4")).length === 1);
+});
+
 describe("SEARCH and DOWNLOAD", () => {
   test("find a file by its exact name and bring it whole; UPDATE follows by itself (SPEC 5.c, 5.d, 5.f, 5.h)", async () => {
     const server = startServer();
