@@ -3,7 +3,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { playFolder } from "./folder.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 test("two contents of one name in one folder never become a mixture, whichever cache their programs have", async () => {
   let published = 0;

@@ -4,7 +4,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { HOGS } from "./hog.ts";
 import { CONTENT, code, expectArrived, tell } from "./story.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 /** Nobody waits longer for an honest peer than this, whatever others do. */
 const PATIENCE_MS = 180_000;

@@ -10,7 +10,7 @@ import type { SimFile } from "./disk.ts";
 import type { Weather } from "./network.ts";
 import { BOUND_MS, CONTENT, code, expectArrived, type Part, QUICK, tell } from "./story.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 const ODD = contentOf(7); // the last piece is not whole
 

@@ -3,7 +3,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { catchMutant, MUTANTS, SUITES } from "./mutants.ts";
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 for (const mutant of MUTANTS) {
   test(`a bug planted in the ${mutant.where} is caught: ${mutant.bug}`, async () => {

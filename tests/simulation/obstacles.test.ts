@@ -8,7 +8,7 @@ import type { Refusal } from "./disk.ts";
 import type { Weather } from "./network.ts";
 import { CONTENT, code, expectArrived, QUICK, tell } from "./story.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 /** Nobody waits longer for an honest peer than this, whatever others do. */
 const PATIENCE_MS = 180_000;

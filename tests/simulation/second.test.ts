@@ -6,7 +6,7 @@ import type { SimFile } from "./disk.ts";
 import type { Lie } from "./liar.ts";
 import { CONTENT, code, expectArrived, tell } from "./story.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 /** Nobody waits longer for an honest peer than this, whatever others do. */
 const PATIENCE_MS = 60_000;

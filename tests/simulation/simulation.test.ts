@@ -4,7 +4,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { play } from "./scenario.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 // SIMULATION_SEEDS="FIRST COUNT" plays others than those of every day.
 const [first = 1, count = 240] = (process.env.SIMULATION_SEEDS ?? "").split(" ").filter(Boolean).map(Number);
