@@ -45,14 +45,23 @@ const JSON_EVENTS = `Com --json, cada linha de stdout é um objeto, com "event" 
     new ou unread
   preparing (name), playing (name, address, opened): o endereço em que um player
     desta máquina lê o arquivo, e se algum foi aberto
+  page (url), guests (url): os endereços da página e da página de convidados
   cancelled (name): um download, de propósito, com Ctrl+C
   error (code, message, hint, e name, se é de um download)
   warning (code, message, hint): segue assim mesmo`;
 
+const PAGE = `web, e a tecla W no menu, abrem no navegador desta máquina uma página com a
+busca, os downloads, os envios, a pasta e os limites; o endereço é só seu.
+--guests mostra outro endereço, e um código QR: na mesma rede, quem não tem o
+programa vê, toca e baixa o que você compartilha, sem cifra, contando nas vagas
+e taxas de envio.`;
+
 const PLAYING = `play, get --play e a tecla P durante um download abrem o arquivo no player do
 sistema já enquanto chega; o que o player lê é baixado primeiro. Sem player, o
 endereço aparece em stderr. O programa fica até que nenhum player tenha o
-arquivo aberto por um minuto, ou Ctrl+C. O que já está na pasta só é aberto.`;
+arquivo aberto por um minuto, ou Ctrl+C. O que já está na pasta só é aberto.
+
+${PAGE}`;
 
 const MANY = `Vários nomes são vários arquivos, até --max-downloads ao mesmo tempo; os outros
 esperam a vez. No lugar dos nomes: --match 'aula*.mp4' (sem contar maiúsculas;

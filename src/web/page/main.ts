@@ -70,10 +70,11 @@ function run(token: string): void {
     state: () => state,
     ask,
     notice: notify,
-    async play(name) {
-      const found = await ask("play", { name });
-      if (found !== undefined) player.open(name, found.url);
-    },
+    play: (name) =>
+      void player.open(
+        name,
+        ask("play", { name }).then((found) => found?.url),
+      ),
   };
   const views: Record<ViewName, View> = {
     search: createSearchView(app),

@@ -5,7 +5,10 @@
 import { make, setText } from "./elements.ts";
 import { texts } from "./texts.ts";
 
-export type Player = { open(name: string, url: string): void };
+export type Player = {
+  /** Opens at once, and plays when the address is there; without one it closes. */
+  open(name: string, address: Promise<string | undefined>): Promise<void>;
+};
 
 export function createPlayer(): Player {
   const title = make("h2", { id: "player-title" });
@@ -23,7 +26,9 @@ export function createPlayer(): Player {
     video,
     trouble,
   );
+  let opened = 0;
   dialog.addEventListener("close", () => {
+    opened++;
     video.removeAttribute("src");
     video.load(); // ends its request
   });
@@ -34,11 +39,18 @@ export function createPlayer(): Player {
   });
   document.body.append(dialog);
   return {
-    open(name, url) {
+    async open(name, address) {
+      opened++;
+      const mine = opened;
       setText(title, name);
+      setText(trouble, texts.preparing);
+      trouble.hidden = false;
+      if (!dialog.open) dialog.showModal();
+      const url = await address;
+      if (mine !== opened) return;
+      if (url === undefined) return dialog.close();
       trouble.hidden = true;
       video.src = url;
-      if (!dialog.open) dialog.showModal();
     },
   };
 }
