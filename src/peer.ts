@@ -411,6 +411,7 @@ export class Peer {
     const others = found.filter((peer) => !sameAddress(peer, membership.published));
     const play = this.#plays.download(name);
     if (await env.hasFile(membership.library.folder, name)) {
+      await env.removeLeftovers(membership.library.folder, name);
       play.end(HERE);
       return this.#alreadyHere(membership, name, [from, ...others], request.signal);
     }

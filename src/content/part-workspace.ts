@@ -16,9 +16,11 @@ import {
   finalPath,
   hasFile,
   type Identity,
+  isSame,
   nameWithRoot,
   type OpenFile,
   openWorkFile,
+  workPath,
 } from "./safe-files.ts";
 
 const fdatasync = promisify(fs.fdatasync);
@@ -237,4 +239,20 @@ function workFile(file: OpenFile, watch?: Watch): WorkFile {
       open = false;
     },
   };
+}
+
+/**
+ * A run that was killed while it gave a file its name leaves the .part as a second name of the whole file, or a lock: they
+ * go, unless another program is at work there.
+ */
+export async function removeLeftovers(folder: string, name: string): Promise<void> {
+  const final = finalPath(folder, name);
+  const [part, left] = [workPath(folder, name, "part"), workPath(folder, name, "lock")];
+  if (isFault(final) || isFault(part) || isFault(left) || !(fs.existsSync(part) || fs.existsSync(left))) return;
+  const lock = await takeLock(folder, name);
+  if (isFault(lock)) return;
+  const look = (path: string) => fs.promises.lstat(path, { bigint: true }).catch(() => undefined);
+  const [whole, second] = [await look(final), await look(part)];
+  if (whole !== undefined && second !== undefined && isSame(whole, second)) await discard(folder, name);
+  await lock.release();
 }

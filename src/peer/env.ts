@@ -6,7 +6,7 @@ import { listFolder } from "../content/folder.ts";
 import { isFileReady, listenToFolder } from "../content/folder-watch.ts";
 import { createHashCache, type HashCache } from "../content/hashing/hash-cache.ts";
 import { createHashPool } from "../content/hashing/hash-pool.ts";
-import { openPartWorkspace } from "../content/part-workspace.ts";
+import { openPartWorkspace, removeLeftovers } from "../content/part-workspace.ts";
 import { hasFile, openFile, stampFile } from "../content/safe-files.ts";
 import { createLaneThreads } from "../download/lanes/lane-threads.ts";
 import { startPlayThread } from "../play/play-thread.ts";
@@ -22,6 +22,7 @@ export type PeerEnv = Env & {
   readonly listenToFolder: typeof listenToFolder;
   readonly isFileReady: typeof isFileReady;
   readonly hasFile: typeof hasFile;
+  readonly removeLeftovers: typeof removeLeftovers;
   readonly stampFile: typeof stampFile;
   readonly openFile: typeof openFile;
   readonly openPartWorkspace: typeof openPartWorkspace;
@@ -43,6 +44,7 @@ export const SYSTEM: PeerEnv = {
   listenToFolder,
   isFileReady,
   hasFile,
+  removeLeftovers,
   stampFile,
   openFile,
   openPartWorkspace,

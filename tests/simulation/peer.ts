@@ -185,6 +185,7 @@ function envOf(
     listenToFolder: () => () => {},
     isFileReady: async (path) => !isFault(at(path)),
     hasFile: async (_, name) => disk.file(name) !== undefined,
+    removeLeftovers: async () => {},
     stampFile: (path) => soon(() => stamp(path)),
     openFile: (path) =>
       soon(() => {

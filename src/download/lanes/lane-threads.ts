@@ -18,12 +18,13 @@ export type LaneThreads = {
 type Thread = { readonly worker: Worker; readonly lanes: Map<LaneId, (event: LaneEvent) => void> };
 
 /**
- * Starts `threadCount` threads at once; lanes are dealt to them in turn. With `maxDownloadRate` (bytes
+ * Up to `threadCount` threads, the first at once and others with the lanes that need them, which are dealt to them in turn. With `maxDownloadRate` (bytes
  * per second for all lanes together) there is one thread only: two cannot share a rate without waste.
  */
 export function createLaneThreads(threadCount: number, { maxDownloadRate, stallSeconds }: LanePolicy): LaneThreads {
   const count = maxDownloadRate === undefined ? threadCount : 1;
-  const threads = Array.from({ length: count }, startThread);
+  // A small file has one lane: of many of them a second thread each would cost more than the files.
+  const threads: Thread[] = [startThread()];
   let opened = 0;
 
   function startThread(): Thread {
@@ -45,7 +46,10 @@ export function createLaneThreads(threadCount: number, { maxDownloadRate, stallS
 
   function open(start: LaneStart, onEvent: (event: LaneEvent) => void): Lane {
     const lane = opened++;
-    const { worker, lanes } = threads[lane % count] as Thread;
+    const at = lane % count;
+    const thread = threads[at] ?? startThread();
+    threads[at] = thread;
+    const { worker, lanes } = thread;
     const post = (message: LaneMessage) => worker.postMessage(message);
     lanes.set(lane, onEvent);
     post({ type: "open", lane, start });
