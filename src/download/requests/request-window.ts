@@ -17,7 +17,7 @@ export type RequestWindow = {
   waitedSeconds(): number;
   /** Bytes per second when something last came. */
   rate(): number;
-  /** Whether `bytes` more may be ordered now; while something is played, only behind the one piece under way. */
+  /** Whether `bytes` more may be ordered now; while something is played, behind one piece or PLAYED_SECONDS of them. */
   hasRoom(bytes: number, isPlayed?: boolean): boolean;
   order(bytes: number): void;
   /** Bytes of what is on order have come. */
@@ -32,6 +32,8 @@ const WINDOW_SECONDS = 0.25;
 const WINDOW_ROUND_TRIPS = 4;
 /** A lane reports what has come up to so much later. */
 const REPORT_SECONDS = 0.25;
+/** What a player jumps to waits so long for what is on order before it, or for the piece under way. */
+const PLAYED_SECONDS = 0.1;
 /** The first window of a far lane: its link takes so much in before the first piece is whole. */
 const FAR_LEAST_BYTES = 512 * 1024;
 
@@ -85,11 +87,11 @@ export function createRequestWindow(pieceBytes: number, roundTripMs: number, clo
     waitedSeconds: () => (ordered === 0 ? 0 : (clock.now() - since) / 1000),
     secondsLeft: () => (any ? (ordered - came) / Math.max(1, meter.rate()) : Number.POSITIVE_INFINITY),
     rate: () => lastRate,
-    // What a player jumps to waits for all that is on order before it.
     // The next is ordered before the only one is whole: what is left of it lasts until the order is there.
     hasRoom: (bytes, isPlayed = false) =>
       ordered === 0 ||
-      (ordered + bytes <= limit && (!isPlayed || ordered <= pieceBytes)) ||
+      (ordered + bytes <= limit &&
+        (!isPlayed || ordered <= pieceBytes || ordered + bytes <= lastRate * PLAYED_SECONDS)) ||
       (ordered <= pieceBytes && ordered - came <= lastRate * (windowSeconds + REPORT_SECONDS)),
     order(bytes) {
       if (ordered === 0) since = clock.now();
