@@ -45,6 +45,8 @@ export type ShareOptions = {
 export type GetOptions = {
   readonly from?: string;
   readonly only?: boolean;
+  /** With --play, for a machine without a player. */
+  readonly isPlayed?: boolean;
   readonly maxUploadRate?: number;
   readonly command?: readonly string[];
   readonly host?: string;
@@ -117,7 +119,13 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
 
   function get(name: string, folder: string, given: GetOptions = {}): Child {
     const rate = flag("max-upload-rate", given.maxUploadRate);
-    const more = [...flag("from", given.from), ...(given.only ? ["--only"] : []), ...rate, ...flag("host", given.host)];
+    const more = [
+      ...flag("from", given.from),
+      ...(given.only ? ["--only"] : []),
+      ...(given.isPlayed ? ["--play"] : []),
+      ...rate,
+      ...flag("host", given.host),
+    ];
     return start([...(given.command ?? []), ...peer(["get", name, "--dir", folder, "--json", ...more])], {});
   }
 

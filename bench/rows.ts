@@ -11,6 +11,7 @@ import { far } from "./rows/far.ts";
 import { hashing } from "./rows/hashing.ts";
 import { memory } from "./rows/memory.ts";
 import { parallel } from "./rows/parallel.ts";
+import { play } from "./rows/play.ts";
 import { resume } from "./rows/resume.ts";
 import { sources } from "./rows/sources.ts";
 import { unhashed } from "./rows/unhashed.ts";
@@ -33,4 +34,16 @@ export type Row = {
   readonly run: (context: RowContext) => Promise<Found>;
 };
 
-export const ROWS: readonly Row[] = [copy, memory, unhashed, resume, sources, crowd, parallel, far, hashing, busy];
+export const ROWS: readonly Row[] = [
+  copy,
+  memory,
+  unhashed,
+  resume,
+  sources,
+  crowd,
+  parallel,
+  far,
+  hashing,
+  busy,
+  play,
+];
