@@ -29,6 +29,8 @@ export function serveText(at: Address, pageOf: (path: string) => Page | undefine
       port: at.port,
       // The runtime's own page for an error shows paths, source lines and a stack.
       development: false,
+      // Without this, and outside of development, another program of this user may take the same port too.
+      reusePort: false,
       error: () => respond(BROKEN),
       fetch(request) {
         if (request.method !== "GET" && request.method !== "HEAD") return respond(NOT_ALLOWED);

@@ -32,7 +32,9 @@ const answer = (status: number, body: object | string = ""): Response =>
 async function api({ shell, streams }: Site, path: string, request: Request): Promise<Response> {
   if (path === "events" && request.method === "GET") {
     const first = JSON.stringify({ event: "state", ...shell.state() });
-    return new Response(streams.open(first), { headers: { ...SAFE_HEADERS, "Content-Type": "text/event-stream" } });
+    // A stream that is ended takes its connection along: nothing else ends one that has no timeout.
+    const headers = { ...SAFE_HEADERS, "Content-Type": "text/event-stream", Connection: "close" };
+    return new Response(streams.open(first), { headers });
   }
   if (!isOperation(path)) return answer(404);
   if (request.method !== "POST") return answer(405);
@@ -61,6 +63,8 @@ export async function createWebServer(shell: Shell, port: number): Promise<WebSe
       hostname: LOOPBACK,
       port,
       development: false,
+      // Outside of development the runtime would share the port with another of the person's programs, old pages among them.
+      reusePort: false,
       maxRequestBodySize: BODY_BYTES_MAX,
       error: () => answer(500),
       fetch(request, here) {

@@ -107,6 +107,8 @@ describe("a server", () => {
   test("that cannot have its door says which fault", () => {
     const { servidor, address } = startServidor({ probe: false });
     expect(codeOf(servidor.serveOperations(address))).toBe("PORT_IN_USE");
+    const other = good(servidor.serveOperations({ ip: "127.0.0.1", port: 0 }));
+    expect(codeOf(servidor.serveOperations(other))).toBe("PORT_IN_USE");
   });
 });
 

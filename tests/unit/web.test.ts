@@ -8,6 +8,7 @@ import { QR_BYTES_MAX, qrCode, qrLines } from "../../src/web/qr.ts";
 import { createStreams, STREAMS_MAX } from "../../src/web/streams.ts";
 import { createWebServer, type WebServer } from "../../src/web/web-server.ts";
 import { rawHttp } from "../support/http.ts";
+import { until } from "../support/until.ts";
 import { createFakeShell, DOWNLOAD, type FakeShell } from "../support/web.ts";
 
 /** Of the picture that zbarimg 0.23.92 read. */
@@ -207,6 +208,26 @@ describe("the page's server", () => {
     const taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     expect(await createWebServer(createFakeShell(), taken.port)).toMatchObject({ fault: "PORT_IN_USE" });
     taken.stop(true);
+    const { host } = await serve();
+    expect(await createWebServer(createFakeShell(), Number(host.split(":")[1]))).toMatchObject({
+      fault: "PORT_IN_USE",
+    });
+  });
+
+  test("a page that is ended for a newer one is hung up on", async () => {
+    const { origin, host, token } = await serve();
+    const headers = `Host: ${host}\r\nAuthorization: Bearer ${token}`;
+    const oldest = rawHttp(host, `GET /api/events HTTP/1.1\r\n${headers}\r\n\r\n`, Number.POSITIVE_INFINITY);
+    const page = () => fetch(`${origin}/api/events`, { headers: { Authorization: `Bearer ${token}` } });
+    const pages: Response[] = [];
+    let heard: string | undefined;
+    void oldest.then((text) => (heard = text));
+    await until("the end of the oldest", async () => {
+      pages.push(await page());
+      return heard;
+    });
+    expect(heard).toEndWith("0\r\n\r\n");
+    await Promise.all(pages.map(({ body }) => body?.cancel()));
   });
 });
 
