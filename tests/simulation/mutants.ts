@@ -55,6 +55,13 @@ export const MUTANTS: readonly Mutant[] = [
     put: "  layer !== null || Buffer.compare(",
   },
   {
+    where: "play",
+    bug: "a player gets bytes of pieces that are not there yet",
+    file: "src/play/play-file.ts",
+    find: "    return has(index) ?",
+    put: "    return index >= 0 ?",
+  },
+  {
     where: "catalog",
     bug: "a peer that is gone stays listed",
     file: "src/catalog/members.ts",
