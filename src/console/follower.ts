@@ -2,7 +2,7 @@
 // Invariant: the end of each that was started here is told once; progress is drawn only of what is on the screen.
 // Never: starts or cancels one by itself.
 
-import type { DownloadView, DownloadWish } from "../peer/downloads.ts";
+import type { DownloadsEvent, DownloadView, DownloadWish } from "../peer/downloads.ts";
 import type { Done } from "../peer/requests.ts";
 import type { Peer } from "../peer.ts";
 import { type Address, formatAddress } from "../protocol/address.ts";
@@ -48,7 +48,7 @@ export function createFollower({ peer, report, server, of }: Options): Follower 
   downloads.subscribe((event) => {
     const name = "download" in event ? event.download.name : event.name;
     const one = followed.get(name);
-    if (one === undefined) return;
+    if (one === undefined) return tellOther(event);
     const isShown = shown?.name === name;
     const { folder } = one;
     if (event.type === "found" && of === "get") report.found(name, event.peers);
@@ -68,6 +68,14 @@ export function createFollower({ peer, report, server, of }: Options): Follower 
     }
     if (event.type === "changed") tellChange(one, event.download, isShown);
   });
+
+  /** A page may have started it: its line is due all the same. */
+  function tellOther(event: DownloadsEvent): void {
+    if (of === "get" || event.type !== "changed" || event.download.state !== "done") return;
+    const { done } = event.download;
+    if (done?.isHere) report.isHere(done);
+    else if (done !== undefined) report.downloaded(done);
+  }
 
   function tellChange(one: Followed, download: DownloadView, isShown: boolean): void {
     const { name, state, fault: why, retryAt } = download;

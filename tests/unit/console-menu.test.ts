@@ -500,6 +500,16 @@ describe("subcommands", () => {
   });
 });
 
+test("a download that something else than the menu started has its line told, once", async () => {
+  const { session, follower, out } = open();
+  const menu = follower("menu");
+  await session.peer.downloads.start({ name: "página.mp4", from: SOURCE, others: [], only: true, maxWaitSeconds: 7 });
+  await menu.start({ name: "x.mp4", from: SOURCE, others: [], only: true, maxWaitSeconds: 7 }, "pasta");
+  expect(out()).toBe(
+    "Arquivo página.mp4 baixado com sucesso na pasta pasta\nArquivo x.mp4 baixado com sucesso na pasta pasta\n",
+  );
+});
+
 describe("a file that is played", () => {
   const where = { host: undefined, port: undefined };
   const play = {
