@@ -15,6 +15,8 @@ export type Payer = {
   settled(): Promise<void> | undefined;
   /** From now on it sends for this download. */
   joins(download: string): void;
+  /** What it waits for is granted at once as 0 bytes, and nothing is charged. */
+  leave(): void;
 };
 
 export type FairRate = {
@@ -29,7 +31,7 @@ const BEHIND_SECONDS = 0.1;
 /** Addresses or downloads that are remembered although they ask for nothing. */
 const REMEMBERED_MAX = 256;
 
-type Ask = { readonly wanted: number; readonly grant: (bytes: number) => void };
+type Ask = { readonly payer: object; readonly wanted: number; readonly grant: (bytes: number) => void };
 /** An address or a download: what it had, and what of it waits. */
 type Sharer = { had: number; waiting: number; readonly sharers: Level; readonly asks: Ask[] };
 /** Sharers that share by turns. `time` is what the sharer that was served last had had. */
@@ -44,6 +46,29 @@ function paceOf(rate: number | undefined, clock: Clock) {
   if (rate === undefined) return { isLimited: false, bucket, quantum: Number.MAX_SAFE_INTEGER, behind: 0 };
   const quantum = Math.max(1, Math.floor(rate * GRANT_SECONDS));
   return { isLimited: true, bucket, quantum, behind: rate * BEHIND_SECONDS };
+}
+
+function forget({ sharers, time }: Level): void {
+  for (const [key, { waiting, had }] of sharers) if (waiting === 0 && had <= time) sharers.delete(key);
+}
+
+/** The sharer that waits and has had the least, and how much it may have before another has had less. */
+function next(level: Level): { sharer: Sharer; lead: number } {
+  let sharer: Sharer | undefined;
+  let second = Number.POSITIVE_INFINITY;
+  for (const one of level.sharers.values()) {
+    if (one.waiting === 0) continue;
+    if (sharer === undefined || one.had < sharer.had) {
+      second = sharer?.had ?? second;
+      sharer = one;
+    } else second = Math.min(second, one.had);
+  }
+  return { sharer: sharer as Sharer, lead: second - (sharer as Sharer).had };
+}
+
+function charge(address: Sharer, download: Sharer, bytes: number): void {
+  address.had += bytes;
+  download.had += bytes;
 }
 
 /** `bytesPerSecond` undefined: everything may leave at once. */
@@ -63,24 +88,6 @@ export function createFairRate(bytesPerSecond: number | undefined, clock: Clock)
     // A sharer that asked for nothing saves up nothing, but for the moment that it was busy sending.
     if (sharer.waiting === 0) sharer.had = Math.max(sharer.had, level.time - pace.behind);
     return sharer;
-  }
-
-  function forget({ sharers, time }: Level): void {
-    for (const [key, { waiting, had }] of sharers) if (waiting === 0 && had <= time) sharers.delete(key);
-  }
-
-  /** The sharer that waits and has had the least, and how much it may have before another has had less. */
-  function next(level: Level): { sharer: Sharer; lead: number } {
-    let sharer: Sharer | undefined;
-    let second = Number.POSITIVE_INFINITY;
-    for (const one of level.sharers.values()) {
-      if (one.waiting === 0) continue;
-      if (sharer === undefined || one.had < sharer.had) {
-        second = sharer?.had ?? second;
-        sharer = one;
-      } else second = Math.min(second, one.had);
-    }
-    return { sharer: sharer as Sharer, lead: second - (sharer as Sharer).had };
   }
 
   /** Serves the asks that wait, one after another, until nothing may pass. */
@@ -111,10 +118,6 @@ export function createFairRate(bytesPerSecond: number | undefined, clock: Clock)
     });
   }
 
-  function charge(address: Sharer, download: Sharer, bytes: number): void {
-    address.had += bytes;
-    download.had += bytes;
-  }
   let payers = 0;
 
   return {
@@ -132,13 +135,13 @@ export function createFairRate(bytesPerSecond: number | undefined, clock: Clock)
       const ask = (wanted: number): Promise<number> =>
         new Promise((grant) => {
           const [address, of] = sharers();
-          of.asks.push({ wanted, grant });
+          of.asks.push({ payer, wanted, grant });
           waiting++;
           of.waiting++;
           address.waiting++;
           serve();
         });
-      return {
+      const payer: Payer = {
         take: (wanted) => (pace.isLimited ? ask(wanted) : wanted),
         spend(bytes) {
           if (!pace.isLimited) return;
@@ -155,7 +158,18 @@ export function createFairRate(bytesPerSecond: number | undefined, clock: Clock)
         joins(name) {
           download = name;
         },
+        leave() {
+          const [address, of] = sharers();
+          for (const ask of of.asks.filter((one) => one.payer === payer)) {
+            of.asks.splice(of.asks.indexOf(ask), 1);
+            waiting--;
+            of.waiting--;
+            address.waiting--;
+            ask.grant(0);
+          }
+        },
       };
+      return payer;
     },
   };
 }

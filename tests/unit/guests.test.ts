@@ -4,7 +4,6 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { isPrivate } from "../../src/protocol/address.ts";
 import { isFault } from "../../src/protocol/fault.ts";
-import { systemClock } from "../../src/shared/clock.ts";
 import type { Listener } from "../../src/transport/connection.ts";
 import { listenHttp } from "../../src/transport/http.ts";
 import { createFairRate } from "../../src/upload/fair-rate.ts";
@@ -14,6 +13,7 @@ import { createSlotQueue } from "../../src/upload/slot-queue.ts";
 import type { UploadsEvent } from "../../src/upload/upload-server.ts";
 import { createVirtualClock } from "../support/clock.ts";
 import { rawHttp } from "../support/http.ts";
+import { openRaw } from "../support/raw.ts";
 import { until } from "../support/until.ts";
 
 const TOKEN = "0123456789abcdef0123456789abcdef";
@@ -29,20 +29,26 @@ type Given = {
   readonly files?: Readonly<Record<string, Uint8Array>>;
   readonly slots?: number;
   readonly rejectAll?: boolean;
+  /** In bytes per second of the virtual clock. */
+  readonly rate?: number;
   /** Whether a file stays as it was listed. */
   readonly unchanged?: () => boolean;
 };
 
-async function serve({ files = {}, slots = 4, rejectAll = false, unchanged = () => true }: Given = {}) {
-  const shares = createShareIndex<Uint8Array>(async (bytes) => ({
-    read(into, offset) {
-      const part = bytes.subarray(offset, offset + into.length);
-      into.set(part);
-      return part.length;
-    },
-    look: () => ({ unchanged: unchanged(), named: true }),
-    close() {},
-  }));
+async function serve({ files = {}, slots = 4, rejectAll = false, rate, unchanged = () => true }: Given = {}) {
+  let filesOpen = 0;
+  const shares = createShareIndex<Uint8Array>(async (bytes) => {
+    filesOpen++;
+    return {
+      read(into, offset) {
+        const part = bytes.subarray(offset, offset + into.length);
+        into.set(part);
+        return part.length;
+      },
+      look: () => ({ unchanged: unchanged(), named: true }),
+      close: () => void filesOpen--,
+    };
+  });
   for (const [name, listed] of Object.entries(files))
     shares.put({ share: { name, size: listed.length, root: ROOT }, pieceBytes: 16384, layer: undefined, listed });
   const clock = createVirtualClock();
@@ -52,7 +58,7 @@ async function serve({ files = {}, slots = 4, rejectAll = false, unchanged = () 
   const guests = createGuestServer({
     shares,
     queue,
-    rates: createFairRate(undefined, systemClock),
+    rates: createFairRate(rate, clock),
     clock,
     token: TOKEN,
     host: () => host,
@@ -66,7 +72,7 @@ async function serve({ files = {}, slots = 4, rejectAll = false, unchanged = () 
   const at = `http://${host}/${TOKEN}`;
   const get = (path: string, headers: Record<string, string> = {}, method = "GET") =>
     fetch(`${at}/${path}`, { method, headers: { Connection: "close", ...headers } });
-  return { host, at, get, events, queue, clock };
+  return { host, at, get, events, queue, clock, filesOpen: () => filesOpen };
 }
 
 const bytes = (length: number): Uint8Array => Uint8Array.from({ length }, (_, index) => index * 7 + (index >> 8));
@@ -192,5 +198,19 @@ describe("a guest's download", () => {
     await clock.advance(61_000);
     await clock.advance(1000);
     await until("the slot", () => isIn);
+  });
+
+  test("a guest that leaves while it waits for its part of the rate leaves no file open", async () => {
+    const { host, filesOpen } = await serve({ files: { "a.mp4": bytes(1_000_000) }, rate: 1000 });
+    const [ip = "", port = ""] = host.split(":");
+    const seeks = Array.from({ length: RESPONSES_PER_GUEST_MAX }, async () => {
+      const raw = await openRaw({ ip, port: Number(port) });
+      raw.send(`GET /${TOKEN}/a.mp4 HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+      return raw;
+    });
+    const raws = await Promise.all(seeks);
+    await until("the files open", () => filesOpen() === raws.length);
+    for (const raw of raws) raw.destroy();
+    await until("the files closed", () => filesOpen() === 0, 5);
   });
 });

@@ -216,8 +216,11 @@ function createGuestList({ queue, rates, clock, onEvent }: GuestOptions) {
     const guest = find(ip);
     if (guest === undefined || guest.responses.size >= RESPONSES_PER_GUEST_MAX) return undefined;
     guest.responses.add(response);
-    response.on("close", () => leave(ip, guest, response));
     const payer = rates.payer(ip);
+    response.on("close", () => {
+      payer.leave();
+      leave(ip, guest, response);
+    });
     return {
       /** Undefined once it is its turn; a fault, or true, when that has taken too long. */
       async isIn(): Promise<Fault | true | undefined> {
@@ -232,6 +235,7 @@ function createGuestList({ queue, rates, clock, onEvent }: GuestOptions) {
       async send(file: ReadableFile, name: string, range: Range): Promise<void> {
         for (let at = range.start; at < range.end && !response.destroyed; ) {
           const chunk = new Uint8Array(await payer.take(Math.min(CHUNK_BYTES, range.end - at)));
+          if (response.destroyed) break;
           const read = await file.read(chunk, at);
           const look = await file.look();
           if (isFault(read) || read < chunk.length || isFault(look) || !look.unchanged) return void response.destroy();
