@@ -242,7 +242,8 @@ export function parsePeer(
       stallSeconds: flags["stall-timeout"],
       maxDownloadRate: flags["max-download-rate"],
       paranoid: flags.paranoid ?? false,
-      maxDownloads: flags["max-downloads"],
+      // The rate is that of one download: so it holds for all of them, unless a number is asked for.
+      maxDownloads: flags["max-downloads"] ?? (flags["max-download-rate"] === undefined ? undefined : 1),
     },
     hashRate: flags["hash-rate"],
     only: flags.only ?? false,
