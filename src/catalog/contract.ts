@@ -40,7 +40,7 @@ export type Catalog = {
    * The answer to the same question as bytes, for a catalog that can: the lines `ip:port` of everyone who has `name`,
    * written into `into`. How many bytes were written; -1 when no peer has that name or they do not fit.
    */
-  writeHolders?(name: Span, into: Span): number;
+  writeHolders?(bytes: Uint8Array, from: number, to: number, into: Span): number;
   /**
    * The member now has this file whole; a new root or size replaces what it said of that name before. TOO_MANY for one
    * name more than a JOIN may hold.

@@ -66,13 +66,14 @@ export function createMemoryCatalog(
     return found;
   }
 
-  function writeHolders({ bytes, from, to }: Span, into: Span): number {
-    let end = into.from;
+  function writeHolders(bytes: Uint8Array, from: number, to: number, into: Span): number {
+    const { bytes: list, from: start, to: most } = into;
+    let end = start;
     for (let entry = store.firstOfBytes(bytes, from, to); entry !== NONE; entry = store.nextOf(entry)) {
-      end = lines.copy(store.memberOf(entry), into.bytes, end, into.to);
+      end = lines.copy(store.memberOf(entry), list, end, most);
       if (end < 0) return -1;
     }
-    return end === into.from ? -1 : end - into.from;
+    return end === start ? -1 : end - start;
   }
 
   function sources(root: Root): Holder[] {

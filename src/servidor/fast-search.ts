@@ -45,7 +45,6 @@ export function createFastSearch(
   { replies, options: { onEvent, tellSearches }, limits, metrics, clock }: Parts,
 ): FastSearch | undefined {
   if (writeHolders === undefined) return undefined;
-  const name: Span = { bytes: VERB, from: 0, to: 0 };
   const list: Span = { bytes: VERB, from: 0, to: 0 };
   let digits = 2; // as many as the length of the last list had: the next one likely has as many
   return (client, chunk, now) => {
@@ -69,13 +68,10 @@ export function createFastSearch(
       if (start === 0 && served > 0 && connection.queued > 0) break; // it does not read its replies
       // The list is written first, where it will most likely stand once its length is known.
       const first = start + REPLY.length + digits + 1;
-      name.bytes = chunk;
-      name.from = from;
-      name.to = to;
-      list.bytes = buffer;
+      if (list.bytes !== buffer) list.bytes = buffer;
       list.from = first;
       list.to = first + LIST_BYTES_MAX;
-      const written = writeHolders(name, list);
+      const written = writeHolders(chunk, from, to, list);
       if (written < 0 || (isElsewhere && namesLoopback(buffer, first, first + written))) break;
       digits = written < 10 ? 1 : written < 100 ? 2 : written < 1000 ? 3 : written < 10_000 ? 4 : DIGITS_MAX;
       const after = start + REPLY.length + digits + 1;

@@ -83,7 +83,7 @@ function createEntryRows(names: Rows, members: Rows) {
       (rows.get(entry, SIZE_HIGH) & ~COMPLETE) * LOW + (rows.get(entry, SIZE_LOW) >>> 0),
     holdingOf: (entry: number): number => rows.get(entry, HOLDING),
     setHolding: (entry: number, holding: number): void => rows.set(entry, HOLDING, holding),
-    nextOfName: ofName.next,
+    nextOfName: (entry: number): number => rows.get(entry, BY_NAME),
     nextOfMember: ofMember.next,
     get bytes() {
       return rows.bytes + table.bytes;
@@ -182,8 +182,11 @@ export function createEntryTable(watcher?: Watcher) {
     },
     /** The first complete entry of that name, or NONE. */
     firstOf: (text: string): number => firstOfName(names.find(scratch, 0, encode(text))),
-    /** The same for a name as it stands in `bytes`, from `from` up to `to`. */
-    firstOfBytes: (bytes: Uint8Array, from: number, to: number): number => firstOfName(names.find(bytes, from, to)),
+    /** The same for a name as it stands in `bytes`, from `from` up to `to`; written out, as each SEARCH comes here. */
+    firstOfBytes(bytes: Uint8Array, from: number, to: number): number {
+      const name = names.find(bytes, from, to);
+      return name < 0 ? NONE : ofName.get(name, HEAD);
+    },
     nextOf: rows.nextOfName,
     memberOf: rows.memberOf,
     contents,
