@@ -242,17 +242,19 @@ function workFile(file: OpenFile, watch?: Watch): WorkFile {
 }
 
 /**
- * A run that was killed while it gave a file its name leaves the .part as a second name of the whole file, or a lock: they
- * go, unless another program is at work there.
+ * A run that was killed while it gave a file its name leaves the .part as a second name of the whole file, the journal of a
+ * .part that is gone, or a lock: they go, unless another program is at work there.
  */
 export async function removeLeftovers(folder: string, name: string): Promise<void> {
   const final = finalPath(folder, name);
-  const [part, left] = [workPath(folder, name, "part"), workPath(folder, name, "lock")];
-  if (isFault(final) || isFault(part) || isFault(left) || !(fs.existsSync(part) || fs.existsSync(left))) return;
+  const part = workPath(folder, name, "part");
+  const others = (["journal", "lock"] as const).map((work) => workPath(folder, name, work));
+  if (isFault(final) || isFault(part)) return;
+  if (![part, ...others].some((path) => !isFault(path) && fs.existsSync(path))) return;
   const lock = await takeLock(folder, name);
   if (isFault(lock)) return;
   const look = (path: string) => fs.promises.lstat(path, { bigint: true }).catch(() => undefined);
   const [whole, second] = [await look(final), await look(part)];
-  if (whole !== undefined && second !== undefined && isSame(whole, second)) await discard(folder, name);
+  if (whole !== undefined && (second === undefined || isSame(whole, second))) await discard(folder, name);
   await lock.release();
 }

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { folderFault, type Listing, type LocalShare, listFolder } from "../../src/content/folder.ts";
+import { removeLeftovers } from "../../src/content/part-workspace.ts";
 import { type Disk, publish } from "../../src/content/publish.ts";
 import {
   discard,
@@ -301,6 +302,31 @@ describe("a download's file", () => {
     expect(await discard(folder, "v.mp4")).toBeUndefined();
     expect(await discard(folder, "v.mp4")).toBeUndefined();
     expect(fs.readdirSync(folder)).toEqual([]);
+  });
+});
+
+describe("what a run leaves that was killed while it gave a file its name", () => {
+  const killed = [
+    ["the .part is a second name, and the journal is there", ["v.mp4.part", "v.mp4.part.journal", "v.mp4.part.lock"]],
+    ["the .part is gone, and the journal is there", ["v.mp4.part.journal", "v.mp4.part.lock"]],
+    ["the journal alone is there", ["v.mp4.part.journal"]],
+  ] as const;
+  for (const [when, left] of killed)
+    test(`goes with the next look at the file, where ${when}`, async () => {
+      put("v.mp4", "whole");
+      for (const name of left)
+        if (name === "v.mp4.part") fs.linkSync(join(folder, "v.mp4"), join(folder, name));
+        else put(name, "");
+      await removeLeftovers(folder, "v.mp4");
+      expect(fs.readdirSync(folder)).toEqual(["v.mp4"]);
+    });
+
+  test("stays where the .part is another file than the one that has the name", async () => {
+    put("v.mp4", "whole");
+    put("v.mp4.part", "other");
+    put("v.mp4.part.journal", "");
+    await removeLeftovers(folder, "v.mp4");
+    expect(fs.readdirSync(folder).sort()).toEqual(["v.mp4", "v.mp4.part", "v.mp4.part.journal"]);
   });
 });
 
