@@ -1,4 +1,4 @@
-// Records what `napster-peer get` says and hears, through relays, and writes it into docs/PROTOCOL.md: `bun docs/tools/trace.ts`.
+// Records what `napster-peer get` says and hears, through relays, and writes it into docs/EXCHANGE.md: `bun docs/tools/trace.ts`.
 // The programs run from the source, on loopback, at free ports; ports, tickets and long roots are written in short.
 
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { decodeReply } from "../../src/protocol/replies.ts";
 import { Servidor } from "../../src/servidor.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
-const DOCUMENT = join(ROOT, "docs", "PROTOCOL.md");
+const DOCUMENT = join(ROOT, "docs", "EXCHANGE.md");
 const BLOCK = /(<!-- recorded: trace -->\n```\n)[\s\S]*?(```\n<!-- \/recorded -->)/;
 const NAME = "maior.mp4";
 const SIZE = 300_000;
