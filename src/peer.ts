@@ -10,6 +10,7 @@ import { createLibrary, type Hashing, type Library, type LibraryFile } from "./c
 import { NO_OFFER } from "./content/part-workspace.ts";
 import { finalPath } from "./content/safe-files.ts";
 import { download } from "./download/download.ts";
+import type { LaneThreads } from "./download/lanes/lane-threads.ts";
 import type { LanePolicy } from "./download/lanes/lane-worker.ts";
 import { createAnnouncements } from "./peer/announcements.ts";
 import { createDamage } from "./peer/damage.ts";
@@ -138,6 +139,8 @@ export class Peer {
   /** What downloaders say came wrong from here, and the thread that looks. */
   readonly #damage;
   readonly #checking;
+  /** Of the downloads under way. */
+  readonly #lanes = new Set<LaneThreads>();
   readonly #plays;
   /** Many downloads at a time, each tried again where that is wanted. */
   readonly downloads: Downloads;
@@ -376,13 +379,14 @@ export class Peer {
     return [...(this.#membership?.library.shares() ?? [])];
   }
 
-  /** Other limits from now on: uploads under way obey them at once, downloads from their next start on. */
+  /** Other limits from now on, for uploads and downloads under way too. */
   setLimits({ maxDownloadRate, ...uploads }: PeerLimits): void {
     this.#policy = {
       uploads: { ...this.#policy.uploads, ...uploads },
       downloads: { ...this.#policy.downloads, maxDownloadRate },
     };
     this.#uploads?.setLimits(uploads);
+    for (const threads of this.#lanes) threads.setRate(maxDownloadRate);
   }
 
   /** From now on `uploading` is told. */
@@ -417,6 +421,7 @@ export class Peer {
     }
     const isSilent = membership.sharing === "nothing" || isDotFile(name);
     const threads = env.createLaneThreads(LANE_THREADS, downloads);
+    this.#lanes.add(threads);
     const rechecking = env.createHashPool(1);
     const downloaded = await download({
       name,
@@ -439,10 +444,11 @@ export class Peer {
             : this.#offers.begin(uploads, { folder: membership.library.folder, name, ...part }, content),
         play: (content, part, onPositions) =>
           play.begin(content, { folder: membership.library.folder, ...part }, onPositions),
-        maxDownloadRate: downloads.maxDownloadRate,
+        maxDownloadRate: () => this.#policy.downloads.maxDownloadRate,
       },
     });
     threads.close();
+    this.#lanes.delete(threads);
     rechecking.close();
     play.end(isFault(downloaded) ? downloaded : undefined);
     if (isFault(downloaded)) return downloaded;

@@ -34,7 +34,7 @@ export type PeerListOptions = {
   /** Keeps to the chosen peer. */
   readonly only: boolean;
   /** Sources at once, SOURCES_MAX at most. */
-  readonly sourcesMax?: number;
+  readonly sourcesMax?: () => number;
 };
 
 export type PeerList = {
@@ -57,7 +57,7 @@ const HOLDERS_FIRST_TURNS = 4;
 const HOLDERS_EVERY_TURNS = 6;
 
 export function createPeerList(options: PeerListOptions): PeerList {
-  const { requester, chosen, holders, starvation, sourcesMax = SOURCES_MAX } = options;
+  const { requester, chosen, holders, starvation, sourcesMax = () => SOURCES_MAX } = options;
   const { clock, random } = options.env;
   const backoff = createBackoff(clock, random);
   const openings = createOpenings(clock);
@@ -72,7 +72,7 @@ export function createPeerList(options: PeerListOptions): PeerList {
   let crowded = false; // too many download it to look at all of them often
   let stopped = false;
 
-  const room = (): number => sourcesMax - requester.sources.length;
+  const room = (): number => sourcesMax() - requester.sources.length;
   const roomToAsk = (): number => openings.roomToAsk(room(), SOURCES_MAX);
 
   async function ask(address: Address, root: Root): Promise<void> {

@@ -206,6 +206,6 @@ function createPeers(parts: Parts): PeerList {
     }),
     onStarved: (why) => progress.go("fail", why),
     only: request.only ?? false,
-    sourcesMax: sourcesWithin(maxDownloadRate, SOURCES_MAX),
+    sourcesMax: () => sourcesWithin(maxDownloadRate(), SOURCES_MAX),
   });
 }

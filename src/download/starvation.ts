@@ -24,8 +24,8 @@ export type StarvationOptions = {
   readonly meter: RateMeter;
   readonly size: number;
   readonly patienceMs: Patience;
-  /** Our own limit, in bytes per second. */
-  readonly maxDownloadRate?: number | undefined;
+  /** Our own limit, in bytes per second; it may change. */
+  readonly maxDownloadRate: () => number | undefined;
   /** The disk refuses or is slow, or has all that it needs: no source is to blame that nothing comes. */
   readonly waitsForDisk: () => boolean;
   /** Every byte is here, verified or not. */
@@ -65,8 +65,8 @@ function createAdvance(requester: Requester): { isOn(): boolean } {
 
 /** Why to leave all sources, which give nothing or next to nothing, for other peers that have a file of the same name. */
 function createImpatience(options: StarvationOptions): () => Fault | undefined {
-  const { clock, meter, maxDownloadRate = Number.POSITIVE_INFINITY, patienceMs, isAllHere, waitsForDisk } = options;
-  const least = Math.min(SLOW_BYTES_PER_SECOND, maxDownloadRate / 4);
+  const { clock, meter, maxDownloadRate, patienceMs, isAllHere, waitsForDisk } = options;
+  const least = (): number => Math.min(SLOW_BYTES_PER_SECOND, (maxDownloadRate() ?? Number.POSITIVE_INFINITY) / 4);
   let since = clock.now();
   let before = meter.total;
   const restart = () => {
@@ -81,7 +81,7 @@ function createImpatience(options: StarvationOptions): () => Fault | undefined {
     if (waited <= SLOW_FACTOR * ms) return undefined;
     const rate = (meter.total - before) / (waited / 1000);
     restart();
-    return rate < least ? LEFT.byte : undefined;
+    return rate < least() ? LEFT.byte : undefined;
   };
 }
 

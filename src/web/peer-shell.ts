@@ -181,16 +181,11 @@ export function createPeerShell(options: PeerShellOptions): PeerShell {
   }
 
   async function setLimits(given: Operations["limits"]["in"]): Promise<Limits> {
-    const before = limits;
     const entries = Object.entries(given).map(([name, value]) => [name, value ?? undefined]);
     limits = { ...limits, ...Object.fromEntries(entries) };
     const { maxUploads, maxUploadRate, maxDownloadRate, maxDownloads } = limits;
     peer.setLimits({ maxUploads, maxUploadRate, maxDownloadRate });
     downloads.max = maxDownloads;
-    // A download obeys the rate with which it began.
-    const isOther = maxDownloadRate !== before.maxDownloadRate;
-    const running = isOther ? downloads.list().filter(({ state }) => state === "running") : [];
-    for (const { name } of running) if (downloads.pause(name)) downloads.resume(name);
     tell({ event: "limits", limits });
     return limits;
   }

@@ -13,7 +13,7 @@ import type { PeerEnv } from "../../src/peer/env.ts";
 import { type Done, Peer, type PeerEvent } from "../../src/peer.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import { type Fault, fault, isFault } from "../../src/protocol/fault.ts";
-import { createTokenBucket } from "../../src/shared/token-bucket.ts";
+import { createAdjustableBucket } from "../../src/shared/token-bucket.ts";
 import { createMovableListener } from "../../src/transport/listener-move.ts";
 import { createShareIndex, type ReadableFile } from "../../src/upload/share-index.ts";
 import { createUploadServer } from "../../src/upload/upload-server.ts";
@@ -331,7 +331,7 @@ function lanesOf(
   maxDownloadRate: number | undefined,
 ): LaneThreads {
   const { clock } = process;
-  const bucket = createTokenBucket(maxDownloadRate, clock);
+  const bucket = createAdjustableBucket(maxDownloadRate, clock);
   const open: LaneThreads["open"] = ({ source, ticket, size, pieceBytes, fd }, onEvent) => {
     const file = disk.byFd(fd);
     const name = disk.names.find((one) => disk.file(one) === file)?.replace(WORK, "") ?? "a file without a name";
@@ -359,7 +359,7 @@ function lanesOf(
       close: () => void clock.after(0, () => lane.close()),
     };
   };
-  return { open, close() {} };
+  return { open, setRate: bucket.setRate, close() {} };
 }
 
 export function hashRange(disk: SimDisk, file: SimFile, { size, pieceBytes }: Head, first: number, pieces: number) {

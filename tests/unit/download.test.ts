@@ -114,6 +114,7 @@ function fetchFrom(from: Address, fields: Partial<Fields> = {}): Promise<Hashed 
       self: { ip: "127.0.0.1", port: 9 },
       openLane,
       findHolders: async () => [],
+      maxDownloadRate: () => undefined,
       offer: () => ({ have() {}, end() {} }),
       ...fields,
     },

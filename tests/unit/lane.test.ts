@@ -7,7 +7,7 @@ import { createPieceHasher, HASH_BYTES } from "../../src/content/hashing/merkle.
 import { createLane, type Lane, type LaneEvent } from "../../src/download/lanes/lane.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
 import { STALL_SECONDS_MAX } from "../../src/protocol/limits.ts";
-import { createTokenBucket } from "../../src/shared/token-bucket.ts";
+import { type AdjustableBucket, createAdjustableBucket } from "../../src/shared/token-bucket.ts";
 import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
 import { createNet, type FarEnd, type Net } from "../support/net.ts";
 import { contentOf, data, hashOf } from "../support/sharer.ts";
@@ -32,6 +32,7 @@ let written: Uint8Array;
 let refuse: Fault | undefined;
 let events: LaneEvent[];
 let lane: Lane;
+let bucket: AdjustableBucket;
 let far: FarEnd;
 
 const pieces = () => events.filter((event) => event.type === "piece");
@@ -44,12 +45,13 @@ async function open(stallSeconds?: number, rate?: number): Promise<void> {
   written = new Uint8Array(CONTENT.length);
   refuse = undefined;
   events = [];
+  bucket = createAdjustableBucket(rate, clock);
   lane = createLane({
     source: { ip: "127.0.0.1", port: 1 },
     ticket: TICKET,
     connect: net.connect,
     clock,
-    bucket: createTokenBucket(rate, clock),
+    bucket,
     part: {
       hasher: createPieceHasher(CONTENT.length, PIECE),
       write(chunk, offset) {
@@ -213,6 +215,31 @@ describe("our own limit", () => {
       expect(Buffer.compare(written, CONTENT)).toBe(0);
     });
   }
+
+  test("another limit is kept from then on, and one that is lifted holds nothing up", async () => {
+    await open(undefined, 1024);
+    for (const index of [0, 1, 2]) lane.fetch(order(index));
+    far.say("HELLO 1\nLANE_OK\n");
+    const moved = () => events.reduce((sum, event) => sum + (event.type === "moved" ? event.bytes : 0), 0);
+    const forSeconds = async (seconds: number): Promise<number> => {
+      const before = moved();
+      for (let left = seconds * 20; left > 0 && pieces().length < 3; left--) {
+        answerGets();
+        await clock.advance(50);
+      }
+      return (moved() - before) / seconds;
+    };
+    expect(await forSeconds(10)).toBeLessThan(1.1 * 1024);
+    bucket.setRate(20 * 1024);
+    expect((await forSeconds(10)) / (20 * 1024)).toBeWithin(0.9, 1.1);
+    bucket.setRate(4096);
+    await forSeconds(1);
+    expect((await forSeconds(20)) / 4096).toBeWithin(0.9, 1.1);
+    bucket.setRate(undefined);
+    await forSeconds(1);
+    expect([pieces().length, over()]).toEqual([3, []]);
+    expect(Buffer.compare(written, CONTENT)).toBe(0);
+  });
 
   test("our own limit does not lose what came right before the source hung up", async () => {
     await open(undefined, 16 * 1024);

@@ -38,6 +38,7 @@ function createQuiet(clock: Clock, requesterFields: object, fields: Fields): Pee
       meter: { add() {}, rate: () => 0, total: 0, quietMs: fields.quietMs ?? (() => 0) },
       size: 10,
       patienceMs: () => Number.POSITIVE_INFINITY,
+      maxDownloadRate: () => undefined,
       waitsForDisk: () => false,
       isAllHere: () => false,
     }),

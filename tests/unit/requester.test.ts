@@ -61,7 +61,7 @@ function scene(pieces = PIECES, maxDownloadRate?: number) {
     picker,
     verifier,
     partFile,
-    maxDownloadRate,
+    maxDownloadRate: () => maxDownloadRate,
     clock,
     meter: createRateMeter(clock),
     openLane({ address }, tell) {

@@ -35,8 +35,8 @@ const PIPELINE_BYTES_FIRST = 256 * 1024;
 /** The same, in seconds of our own limit. */
 const PIPELINE_LIMIT_SECONDS = 4;
 
-/** `rateMax` is our own limit in bytes per second, or Infinity. */
-export function createGetPipeline(clock: Clock, rateMax: number, send: (get: Range) => void): GetPipeline {
+/** `rateMax` is our own limit now, in bytes per second, or Infinity. */
+export function createGetPipeline(clock: Clock, rateMax: () => number, send: (get: Range) => void): GetPipeline {
   const unsent: Range[] = [];
   const sent: Range[] = [];
   let coming = 0; // bytes of `sent`
@@ -47,7 +47,7 @@ export function createGetPipeline(clock: Clock, rateMax: number, send: (get: Ran
     ask() {
       if (unsent.length === 0) return;
       const worth = tested ? Math.max(PIPELINE_BYTES_MIN, meter.rate() * PIPELINE_SECONDS) : PIPELINE_BYTES_FIRST;
-      const most = blocksOf(Math.min(worth, rateMax * PIPELINE_LIMIT_SECONDS));
+      const most = blocksOf(Math.min(worth, rateMax() * PIPELINE_LIMIT_SECONDS));
       for (let range = unsent[0]; range !== undefined && coming < most; range = unsent[0]) {
         const get = { offset: range.offset, length: Math.min(range.length, most) };
         range.offset += get.length;

@@ -11,6 +11,8 @@ export type OpenLane = (start: LaneStart, onEvent: (event: LaneEvent) => void) =
 
 export type LaneThreads = {
   readonly open: OpenLane;
+  /** Another rate for the lanes that are open, and those to come. */
+  setRate(maxDownloadRate: number | undefined): void;
   /** Ends the threads and with them every lane. */
   close(): void;
 };
@@ -18,11 +20,15 @@ export type LaneThreads = {
 type Thread = { readonly worker: Worker; readonly lanes: Map<LaneId, (event: LaneEvent) => void> };
 
 /**
- * Up to `threadCount` threads, the first at once and others with the lanes that need them, which are dealt to them in turn. With `maxDownloadRate` (bytes
- * per second for all lanes together) there is one thread only: two cannot share a rate without waste.
+ * Up to `threadCount` threads, the first at once and others with the lanes that need them, which are dealt to them in
+ * turn. While there is a rate (bytes per second for all lanes together) no other thread is started: two cannot share it
+ * without waste. Those that run have equal parts of it.
  */
-export function createLaneThreads(threadCount: number, { maxDownloadRate, stallSeconds }: LanePolicy): LaneThreads {
-  const count = maxDownloadRate === undefined ? threadCount : 1;
+export function createLaneThreads(
+  threadCount: number,
+  { maxDownloadRate: first, stallSeconds }: LanePolicy,
+): LaneThreads {
+  let maxDownloadRate = first;
   // A small file has one lane: of many of them a second thread each would cost more than the files.
   const threads: Thread[] = [startThread()];
   let opened = 0;
@@ -46,7 +52,7 @@ export function createLaneThreads(threadCount: number, { maxDownloadRate, stallS
 
   function open(start: LaneStart, onEvent: (event: LaneEvent) => void): Lane {
     const lane = opened++;
-    const at = lane % count;
+    const at = lane % (maxDownloadRate === undefined ? threadCount : threads.length);
     const thread = threads[at] ?? startThread();
     threads[at] = thread;
     const { worker, lanes } = thread;
@@ -58,6 +64,12 @@ export function createLaneThreads(threadCount: number, { maxDownloadRate, stallS
 
   return {
     open,
+    setRate(rate) {
+      maxDownloadRate = rate;
+      const part = rate && rate / threads.length;
+      for (const { worker } of threads)
+        worker.postMessage({ type: "rate", maxDownloadRate: part } satisfies LaneMessage);
+    },
     close() {
       for (const { worker } of threads) worker.terminate();
     },

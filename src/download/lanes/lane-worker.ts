@@ -7,7 +7,7 @@ import { type Watch, watched } from "../../content/overwrite-watch.ts";
 import { readAt, writeAt } from "../../content/positioned-io.ts";
 import type { Address } from "../../protocol/address.ts";
 import { systemClock } from "../../shared/clock.ts";
-import { createTokenBucket, type TokenBucket } from "../../shared/token-bucket.ts";
+import { createAdjustableBucket } from "../../shared/token-bucket.ts";
 import { connect } from "../../transport/tcp.ts";
 import type { LaneId } from "../pieces/piece-picker.ts";
 import { createLane, type Lane, type LaneEvent } from "./lane.ts";
@@ -31,6 +31,7 @@ export type LanePolicy = {
 /** Main thread -> lanes. */
 export type LaneMessage =
   | { readonly type: "start"; readonly policy: LanePolicy }
+  | { readonly type: "rate"; readonly maxDownloadRate: number | undefined }
   | { readonly type: "open"; readonly lane: LaneId; readonly start: LaneStart }
   | { readonly type: "fetch"; readonly lane: LaneId; readonly order: Order }
   | { readonly type: "close"; readonly lane: LaneId };
@@ -41,7 +42,7 @@ export type LaneReport = { readonly lane: LaneId; readonly event: LaneEvent };
 declare const self: Worker & { onmessage: (event: MessageEvent<LaneMessage>) => void };
 
 const lanes = new Map<LaneId, Lane>();
-let bucket: TokenBucket = createTokenBucket(undefined, systemClock);
+const bucket = createAdjustableBucket(undefined, systemClock);
 let stallSeconds: number | undefined;
 
 function open(id: LaneId, { source, ticket, size, pieceBytes, fd, watch }: LaneStart): void {
@@ -67,9 +68,10 @@ function open(id: LaneId, { source, ticket, size, pieceBytes, fd, watch }: LaneS
 
 self.onmessage = ({ data: message }) => {
   if (message.type === "start") {
-    bucket = createTokenBucket(message.policy.maxDownloadRate, systemClock);
+    bucket.setRate(message.policy.maxDownloadRate);
     stallSeconds = message.policy.stallSeconds;
-  } else if (message.type === "open") open(message.lane, message.start);
+  } else if (message.type === "rate") bucket.setRate(message.maxDownloadRate);
+  else if (message.type === "open") open(message.lane, message.start);
   else if (message.type === "fetch") lanes.get(message.lane)?.fetch(message.order);
   else lanes.get(message.lane)?.close();
 };

@@ -51,7 +51,11 @@ export function createLane(options: LaneOptions): Lane {
   const { clock, bucket, onEvent, stallSeconds = STALL_SECONDS_MAX } = options;
   const reader = createReader();
   const pieces = createPieceWriter(options.part);
-  const gets = createGetPipeline(clock, bucket.rate, (get) => connection?.send(encodeRequest({ verb: "GET", ...get })));
+  const gets = createGetPipeline(
+    clock,
+    () => bucket.rate,
+    (get) => connection?.send(encodeRequest({ verb: "GET", ...get })),
+  );
   let connection: Connection | undefined;
   let input: LimitedInput | undefined;
   let opened = false;

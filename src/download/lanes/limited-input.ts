@@ -33,7 +33,7 @@ const SLICE_SECONDS = 0.25;
 
 export function createLimitedInput(options: LimitedInputOptions): LimitedInput {
   const { connection, clock, bucket, receive } = options;
-  const sliceBytes = Math.max(1, Math.floor(bucket.rate * SLICE_SECONDS));
+  const sliceBytes = (): number => Math.max(1, Math.floor(bucket.rate * SLICE_SECONDS));
   let direct = new Uint8Array(READ_ON_BYTES);
   let held: Uint8Array | undefined; // has come, and waits for our own limit
   let streaming = false;
@@ -61,8 +61,9 @@ export function createLimitedInput(options: LimitedInputOptions): LimitedInput {
 
   /** Takes in what our own limit lets pass; false when the rest is held until it does. */
   function admit(chunk: Uint8Array): boolean {
-    for (let at = 0; at < chunk.length && !stopped; at += sliceBytes) {
-      const slice = chunk.subarray(at, Math.min(at + sliceBytes, chunk.length));
+    const most = sliceBytes();
+    for (let at = 0; at < chunk.length && !stopped; at += most) {
+      const slice = chunk.subarray(at, Math.min(at + most, chunk.length));
       const waitMs = bucket.spend(slice.length);
       if (waitMs > 0) {
         hold(chunk.subarray(at), slice.length, waitMs);

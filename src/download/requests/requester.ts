@@ -62,12 +62,12 @@ const FAILURES_MAX = 3;
 export const FRUIT_BYTES_MIN = 4 * BLOCK_BYTES;
 
 export function createRequester(options: RequesterOptions): Requester {
-  const { picker, verifier, partFile, events, meter, clock, maxDownloadRate = Number.POSITIVE_INFINITY } = options;
+  const { picker, verifier, partFile, events, meter, clock, maxDownloadRate } = options;
   const active = createActiveSources();
   const incoming = createIncomingPieces(picker, verifier, partFile, clock);
   const lanes = createSourceLanes(options, active, incoming, { arrived, wrong, over: laneOver });
   // Where our own limit is what holds us up, no lane is slow.
-  const compared = () => (meter.rate() > maxDownloadRate / 2 ? [] : active.all());
+  const compared = () => (meter.rate() > (maxDownloadRate() ?? Number.POSITIVE_INFINITY) / 2 ? [] : active.all());
   const stopTakingOver = takeOverStragglers(clock, compared, picker.canTakeOver, closeStraggler);
 
   function addSource(source: Source, available: Available): void {

@@ -20,8 +20,8 @@ export type SourceLanesOptions = {
   readonly openLane: (source: Source, onEvent: (event: LaneEvent) => void) => Lane;
   readonly meter: RateMeter;
   readonly clock: Clock;
-  /** Our own limit, in bytes per second. */
-  readonly maxDownloadRate?: number | undefined;
+  /** Our own limit, in bytes per second; it may change. */
+  readonly maxDownloadRate: () => number | undefined;
 };
 
 export type SourceLanes = {
@@ -69,7 +69,7 @@ export function createSourceLanes(
   function open(entry: Active): void {
     const { source, lanes } = entry;
     const rate = Math.max(0, ...[...lanes.values()].map(({ window }) => window.rate()));
-    const wanted = lanesWithin(maxDownloadRate, lanesWanted(source.roundTripMs, active.size === 1, rate));
+    const wanted = lanesWithin(maxDownloadRate(), lanesWanted(source.roundTripMs, active.size === 1, rate));
     while (lanes.size < Math.min(wanted, entry.lanesMost) && paused === undefined && !stopped) {
       const id = opened++;
       const lane = options.openLane(source, (event) => hear(entry, id, event));
