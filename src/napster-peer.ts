@@ -145,7 +145,7 @@ async function openPlayer(name: string, address: string): Promise<boolean> {
 }
 
 async function main(config: PeerConfig): Promise<never> {
-  return runProgram(async ({ output, reportOptions, life, openAsker }) => {
+  return runProgram(async ({ output, screen, reportOptions, life, openAsker, openIfOurs }) => {
     const { only } = config;
     let page: Page | undefined;
     const onConsole = config.json ? createJsonReport(reportOptions) : createReport(reportOptions);
@@ -160,10 +160,13 @@ async function main(config: PeerConfig): Promise<never> {
     };
     const peer = new Peer({ ...config, server, onEvent });
     const asker = config.command === "menu" ? openAsker() : undefined;
-    // A person at a terminal sees the position in the queue and has Ctrl+C; a script is told to come back, unless it waits.
-    const waits = asker?.interactive || (config.command === "get" && config.keepsTrying);
+    // A person at a terminal sees the position in the queue and has Ctrl+C, and get goes on by itself; a script at the
+    // menu is told to come back.
+    const waits = asker?.interactive || config.command === "get";
     const patience = waits ? Number.POSITIVE_INFINITY : WAIT_SECONDS_DEFAULT;
     const policy = { only, maxWaitSeconds: config.maxWaitSeconds ?? patience };
+    const keyboard = config.command === "get" && process.stdin.isTTY ? await openIfOurs() : undefined;
+    if (keyboard !== undefined) screen.quiet(() => ""); // its keys are told below the progress
     if (asker?.interactive) report.showStanding();
     const follower = createFollower({ peer, report, server, of: config.command === "get" ? "get" : "menu" });
     const context: ActionContext = {
@@ -175,7 +178,7 @@ async function main(config: PeerConfig): Promise<never> {
       follower,
       isWide,
       openPlayer,
-      onKey: asker?.hear,
+      onKey: (asker ?? keyboard)?.hear,
     };
     const opened = pageOf(config, peer, context);
     page = opened;

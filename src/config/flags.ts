@@ -89,7 +89,7 @@ const FLAGS = {
   paranoid: row("", "relê o arquivo antes de dar o nome; 1 a 2 s por GB", yes),
   "max-wait": row(
     "SEGUNDOS",
-    `espera na fila de um peer sem avançar; padrão ${WAIT_SECONDS_DEFAULT}`,
+    `espera sem avançar; padrão ${WAIT_SECONDS_DEFAULT}, em get sem limite`,
     readSeconds(0, WAIT_SECONDS_MAX),
   ),
   "max-uploads": row("N", `envios ao mesmo tempo; padrão ${UPLOADS_DEFAULT}`, readNumber(0, UPLOADS_MAX)),

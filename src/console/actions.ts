@@ -98,7 +98,8 @@ export type Wanted = {
   readonly isPlayed?: boolean;
 };
 
-const PLAY_KEY = "p";
+/** Opens a player on what is being downloaded. */
+export const PLAY_KEY = "p";
 
 /**
  * Downloads with progress. Ctrl+C cancels it; Esc leaves it running, and tried again until it is done, and is "back".

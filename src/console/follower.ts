@@ -21,6 +21,9 @@ type Followed = {
   readonly folder: string;
   asked: Address | undefined;
   lost: { readonly address: Address; readonly why: Fault } | undefined;
+  /** What SEARCH found, and why candidates were left, as it was told: tries that follow find and fail the same for hours. */
+  found: string | undefined;
+  readonly left: Set<string>;
   /** Why it waits, as it was told. */
   waitsFor: string | undefined;
   readonly ended: Promise<Done | Fault>;
@@ -51,23 +54,34 @@ export function createFollower({ peer, report, server, of }: Options): Follower 
     if (one === undefined) return tellOther(event);
     const isShown = shown?.name === name;
     const { folder } = one;
-    if (event.type === "found" && of === "get") report.found(name, event.peers);
+    if (event.type === "found" && of === "get") tellFound(one, name, event.peers);
     if (event.type === "source-lost") {
       one.lost = event;
       report.lost(event.address, event.why);
     }
-    if (event.type === "left") report.warn(complaintOf(event.why, { peer: event.address, name, folder }));
+    if (event.type === "left") {
+      const what = `${formatAddress(event.address)} ${event.why.fault}`;
+      if (!one.left.has(what)) report.warn(complaintOf(event.why, { peer: event.address, name, folder }));
+      one.left.add(what);
+    }
     if (event.type === "asking") {
       one.asked = event.address;
       if (isShown) report.working(`Pedindo a ${formatAddress(event.address)}...`, shown?.hint);
     }
     if (event.type === "progress") {
       one.waitsFor = undefined;
+      if (event.progress.rate > 0) one.left.clear();
       report.progress(name, event.progress, isShown);
       if (!isShown) tellStanding();
     }
     if (event.type === "changed") tellChange(one, event.download, isShown);
   });
+
+  function tellFound(one: Followed, name: string, peers: readonly Address[]): void {
+    const found = peers.map(formatAddress).join(" ");
+    if (one.found !== found) report.found(name, peers);
+    one.found = found;
+  }
 
   /** A page may have started it: its line is due all the same. */
   function tellOther(event: DownloadsEvent): void {
@@ -119,7 +133,8 @@ export function createFollower({ peer, report, server, of }: Options): Follower 
         return before.ended;
       }
       const { promise: ended, resolve } = Promise.withResolvers<Done | Fault>();
-      const one: Followed = { folder, asked: wish.from, lost: undefined, waitsFor: undefined, ended };
+      const untold = { lost: undefined, found: undefined, left: new Set<string>(), waitsFor: undefined };
+      const one: Followed = { folder, asked: wish.from, ...untold, ended };
       followed.set(name, one);
       void downloads.start(wish).then((how) => resolve(tellEnd(name, one, how)));
       return ended;

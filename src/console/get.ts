@@ -7,7 +7,7 @@ import type { Address } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
 import { parseWords } from "../protocol/fields.ts";
 import { FIND_COUNT_MAX, FIND_OFFSET_MAX } from "../protocol/limits.ts";
-import type { ActionContext } from "./actions.ts";
+import { type ActionContext, PLAY_KEY } from "./actions.ts";
 import { parsePattern } from "./name-pattern.ts";
 import { play, stayForPlayer } from "./play.ts";
 import type { QueueView } from "./queue-lines.ts";
@@ -90,15 +90,17 @@ const CANCEL_MS_MAX = 2000;
 
 /** Downloads them all, and says what came of it; the exit code. */
 export async function getAll(context: ActionContext, names: readonly string[], wanted: Wanted): Promise<number> {
-  const { peer, report, life, policy, follower } = context;
+  const { peer, report, life, policy, follower, onKey } = context;
   const { downloads } = peer;
-  const { folder, from, keepsTrying, isPlayed } = wanted;
+  const { folder, from, isPlayed } = wanted;
+  const keepsTrying = wanted.keepsTrying || ("found" as const);
   const [first = ""] = names;
   // What is in the folder is watched as it is.
   const played = isPlayed ? await play(context, first) : undefined;
   if (isStop(played)) return EXIT.failed;
   const isWatched = played !== undefined && !isFault(played);
   const isAlone = names.length === 1;
+  const keys = onKey === undefined ? "" : "P assiste · ";
   const count = createCount(names.length);
   const cancelAll = (): void => {
     for (const name of names) downloads.cancel(name);
@@ -111,11 +113,19 @@ export async function getAll(context: ActionContext, names: readonly string[], w
       void play(context, first);
     }
     if (event.type === "changed" || event.type === "progress") count.see(event.download);
-    if (!isAlone) report.queue(count.view());
+    if (!isAlone) report.queue(count.view(), `${keys}Ctrl+C cancela tudo`);
+  });
+  let watched = isPlayed ? first : undefined;
+  const unhear = onKey?.(PLAY_KEY, () => {
+    const isOn = names.find((name) => downloads.get(name)?.state === "running");
+    if (isOn === undefined) return;
+    watched = isOn;
+    void play(context, isOn);
   });
   if (isAlone && !isWatched) {
-    report.working("Procurando...", "Ctrl+C cancela");
-    follower.show(first, "Ctrl+C cancela");
+    const hint = `${keys}Ctrl+C cancela`;
+    report.working("Procurando...", hint);
+    follower.show(first, hint);
   }
   const getting = names.map(async (name) => {
     if (isWatched && name === first) return count.end(name, "watched");
@@ -128,13 +138,14 @@ export async function getAll(context: ActionContext, names: readonly string[], w
     await Promise.race([all, Bun.sleep(CANCEL_MS_MAX)]);
   }
   release();
+  unhear?.();
   unsubscribe();
   follower.show();
   if (!isAlone) {
     report.settled();
     report.summary(count.view());
   }
-  if (isPlayed && !life.leaving.aborted) await stayForPlayer(context, first);
+  if (watched !== undefined && !life.leaving.aborted) await stayForPlayer(context, watched);
   return isStop(ended) ? EXIT.failed : (WORSE[count.worst()] ?? EXIT.failed);
 }
 

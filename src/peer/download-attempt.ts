@@ -5,6 +5,7 @@
 import type { Progress } from "../download/progress.ts";
 import { type Address, sameAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import type { Env } from "../transport/env.ts";
 import type { Done, DownloadRequest } from "./requests.ts";
 
 /**
@@ -38,8 +39,11 @@ export type DownloadWish = {
   readonly others?: readonly Address[] | undefined;
   readonly only?: boolean | undefined;
   readonly maxWaitSeconds?: number | undefined;
-  /** Tried again after growing pauses until it is done, cancelled, or fails of what no other try cures. */
-  readonly keepsTrying?: boolean | undefined;
+  /**
+   * Tried again after growing pauses until it is done, cancelled, or fails of what no other try cures. "found": once a
+   * peer is known that has it; it ends at what a source has said with `final`, and after `maxWaitSeconds` without a byte.
+   */
+  readonly keepsTrying?: boolean | "found" | undefined;
 };
 
 export type DownloadsEvent =
@@ -55,6 +59,7 @@ export type DownloadsEvent =
 
 /** What a try needs of the network. */
 export type AttemptOptions = {
+  readonly env: Pick<Env, "clock" | "random">;
   /** SEARCH, of which nothing is remembered. */
   readonly locate: (name: string) => Promise<readonly Address[] | Fault>;
   /** One DOWNLOAD from beginning to end. */
@@ -73,13 +78,22 @@ export type Tried = {
   progress: Progress | undefined;
   from: Address | undefined;
   isWished: boolean | undefined;
+  /** A peer that may be asked for it has, or had, it. */
+  wasFound: boolean;
+  /** When it last got on: a byte more came. In the clock's milliseconds. */
+  advancedAt: number;
 };
 
 export const CANCELLED_DOWNLOAD: Fault = fault("CANCELLED", "ours", "by the person");
 const NO_SOURCE = fault("NO_SOURCE", "theirs", "no other peer has it", true);
 
-/** Whether another try may succeed where this one failed. */
-export function isCurable(why: Fault): boolean {
+/** Whether it is tried again after a failure that another try may cure. */
+export const goesOn = ({ wish, wasFound }: Pick<Tried, "wish" | "wasFound">): boolean =>
+  wish.keepsTrying === "found" ? wasFound : wish.keepsTrying === true;
+
+/** Whether another try may succeed where this one failed; without `always`, with nothing changed by a person. */
+export function isCurable(why: Fault, always: boolean): boolean {
+  if (!always && !why.retry) return false;
   if (why.fault === "BAD_NAME" || why.fault === "CANCELLED") return false;
   return why.whose === "network" || why.whose === "theirs" || why.fault === "DISK_FULL";
 }
@@ -87,13 +101,13 @@ export function isCurable(why: Fault): boolean {
 export async function attempt(
   download: Tried,
   signal: AbortSignal,
-  { locate, fetch, self, wish, tell }: AttemptOptions,
+  { env, locate, fetch, self, wish, tell }: AttemptOptions,
 ): Promise<Done | Fault> {
   const { name } = download;
-  const { from, others, only, maxWaitSeconds, keepsTrying } = download.wish;
+  const { from, others, only, maxWaitSeconds } = download.wish;
   download.wish = { ...download.wish, others: undefined }; // by the next try it is old
   let found = others ?? (await locate(name));
-  if (!isFault(found) && found.length === 0 && keepsTrying && from === undefined) {
+  if (!isFault(found) && found.length === 0 && goesOn(download) && from === undefined) {
     download.isWished = await wish(name);
     found = await locate(name);
   }
@@ -102,6 +116,7 @@ export async function attempt(
   if (others === undefined) tell({ type: "found", name, peers: found });
   const ours = self();
   const theirs = found.filter((peer) => ours === undefined || !sameAddress(peer, ours));
+  if (theirs.length > 0 && !only) download.wasFound = true;
   // Where only this peer has it, the asking says so best: the file is here already.
   const first = from ?? theirs[0] ?? found[0];
   if (first === undefined) return NO_SOURCE;
@@ -116,6 +131,8 @@ export async function attempt(
       tell({ type: "asking", name, address });
     },
     onProgress(progress) {
+      download.wasFound = true;
+      if (progress.rate > 0) download.advancedAt = env.clock.now();
       // A wait in a queue is told of no bytes: those of an earlier try are counted later.
       const { bytes = 0, size = 0 } = (progress.size === 0 && download.progress) || progress;
       download.progress = { ...progress, bytes, size };

@@ -6,7 +6,6 @@
 import type { Progress } from "../download/progress.ts";
 import type { Address } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
-import type { Env } from "../transport/env.ts";
 import {
   type AttemptOptions,
   attempt,
@@ -15,6 +14,7 @@ import {
   type DownloadsEvent,
   type DownloadView,
   type DownloadWish,
+  goesOn,
   isCurable,
   viewOf,
 } from "./download-attempt.ts";
@@ -51,7 +51,6 @@ export type Downloads = {
 };
 
 export type DownloadsOptions = Omit<AttemptOptions, "tell"> & {
-  readonly env: Pick<Env, "clock" | "random">;
   readonly max?: number | undefined;
   readonly unwish: (name: string) => void;
 };
@@ -73,6 +72,8 @@ type Download = {
   fault: Fault | undefined;
   retryAt: number | undefined;
   isWished: boolean | undefined;
+  wasFound: boolean;
+  advancedAt: number;
   /** Tries since bytes last arrived. */
   tries: number;
   /** Bytes that were here when the last try began. */
@@ -85,7 +86,7 @@ type Download = {
 const isOver = ({ state }: DownloadView): boolean => state === "done" || state === "failed";
 const foldOf = ({ name }: DownloadView): string => name.toLowerCase();
 
-function createDownload(wish: DownloadWish): Download {
+function createDownload(wish: DownloadWish, now: number): Download {
   const unknown = { progress: undefined, from: undefined, done: undefined, fault: undefined };
   return {
     name: wish.name,
@@ -94,6 +95,8 @@ function createDownload(wish: DownloadWish): Download {
     ...unknown,
     retryAt: undefined,
     isWished: undefined,
+    wasFound: false,
+    advancedAt: now,
     tries: 0,
     bytesBefore: 0,
     abort: new AbortController(),
@@ -103,7 +106,7 @@ function createDownload(wish: DownloadWish): Download {
 }
 
 export function createDownloads(options: DownloadsOptions): Downloads {
-  const { unwish } = options;
+  const { unwish, env } = options;
   const listeners = new Set<(event: DownloadsEvent) => void>();
   const tell = (event: DownloadsEvent): void => {
     for (const listener of listeners) listener(event);
@@ -123,12 +126,12 @@ export function createDownloads(options: DownloadsOptions): Downloads {
       const name = wish.name.normalize("NFC");
       const before = downloads.get(name);
       if (before !== undefined && !isOver(before)) {
-        if (wish.keepsTrying) all.keepTrying(name);
+        if (wish.keepsTrying === true) all.keepTrying(name);
         if (before.state === "paused" || before.state === "waiting") queue.put(before);
         return before.ended.promise;
       }
       downloads.delete(name); // from its old place in the list
-      const download = createDownload({ ...wish, name });
+      const download = createDownload({ ...wish, name }, env.clock.now());
       downloads.set(name, download);
       queue.put(download);
       return download.ended.promise;
@@ -236,7 +239,9 @@ function createQueue(options: DownloadsOptions & { readonly tell: (event: Downlo
   }
 
   function settle(download: Download, ended: Done | Fault): void {
-    if (isFault(ended) && download.wish.keepsTrying && isCurable(ended)) return retry(download, ended);
+    const always = download.wish.keepsTrying === true;
+    if (isFault(ended) && goesOn(download) && isCurable(ended, always) && leftMs(download) > 0)
+      return retry(download, ended);
     if (download.isWished !== undefined) unwish(download.name);
     const outcome = isFault(ended) ? { fault: ended } : { done: ended };
     change(download, isFault(ended) ? "failed" : "done", { ...outcome, isWished: undefined });
@@ -245,13 +250,21 @@ function createQueue(options: DownloadsOptions & { readonly tell: (event: Downlo
     for (const old of over.slice(0, Math.max(0, over.length - OVER_MAX))) remove(old);
   }
 
+  /** How long it may go on without a byte; Infinity for as long as it takes. */
+  function leftMs({ wish, advancedAt }: Download): number {
+    if (wish.keepsTrying === true) return Number.POSITIVE_INFINITY;
+    return (wish.maxWaitSeconds ?? Number.POSITIVE_INFINITY) * 1000 - (env.clock.now() - advancedAt);
+  }
+
   function retry(download: Download, why: Fault): void {
     if ((download.progress?.bytes ?? 0) > download.bytesBefore) download.tries = 0;
+    const left = leftMs(download);
     // Where the server tells us of every peer that comes with it there is nothing to ask for meanwhile.
-    if (why.fault === "NO_SOURCE" && download.isWished) return change(download, "waiting", { fault: why });
+    if (why.fault === "NO_SOURCE" && download.isWished && left === Number.POSITIVE_INFINITY)
+      return change(download, "waiting", { fault: why });
     const seconds = Math.min(RETRY_SECONDS_MAX, RETRY_SECONDS_MIN * 2 ** download.tries);
     download.tries += 1;
-    const ms = (seconds / 2) * (1 + env.random()) * 1000;
+    const ms = Math.min(left, (seconds / 2) * (1 + env.random()) * 1000);
     change(download, "waiting", { fault: why, retryAt: env.clock.now() + ms });
     download.cancelRetry = env.clock.after(ms, () => put(download));
   }

@@ -38,7 +38,7 @@ export function createSlotQueue(slotsAtFirst: number, clock: Clock): SlotQueue {
   let maxUploads = slotsAtFirst;
   const slots = createSlots(maxUploads, QUEUE_MAX, () => clock.now());
   const waiting = new WeakMap<Claim, Told>();
-  const full = () => fault("BUSY", "ours", `all ${maxUploads} upload slots and the queue are taken`, true);
+  const full = () => fault("BUSY", "ours", `all ${maxUploads} upload slots and the queue are taken`, maxUploads > 0);
 
   function tell(told: Told, position: number): void {
     if (position === told.position && clock.now() - told.at <= WAIT_SECONDS * 1000) return;

@@ -178,6 +178,22 @@ describe("exit codes", () => {
     expect(getting.stderr()).toContain("[BUSY]");
   });
 
+  test("0: get goes on by itself when its source dies, says what it waits for, and ends when another brings the file", async () => {
+    const first = machine.place("dies");
+    sparse(join(first.path, "volta.mp4"), 40_000_000);
+    const { peer } = await share(machine, at, first, "--max-upload-rate", "10M");
+    await using dying = peer;
+    const here = machine.place("dies-here");
+    await using getting = get("volta.mp4", here.typed);
+    await until("the .part", () => visible(here.path).includes("volta.mp4.part"));
+    dying.signal("SIGKILL");
+    await until("what it waits for", () => /^aviso: .*\[[A-Z_]+\]; .*tenta de novo sozinho/m.test(getting.stderr()));
+    const { peer: other } = await share(machine, at, first);
+    await using _other = other;
+    expect(await getting.exit(), getting.stderr()).toBe(EXIT.done);
+    expect(getting.stderr()).not.toContain("erro:");
+  });
+
   test("--help and --version say so and end well", async () => {
     for (const program of ["napster-server", "napster-peer"] as const) {
       await using help = machine.start(program, ["--help"]);
@@ -263,7 +279,7 @@ describe("a transfer that breaks", () => {
     const { peer } = await share(machine, at, from);
     await using _peer = peer;
     const here = machine.place("breaks-here");
-    await using getting = get("longo.mp4", here.typed);
+    await using getting = get("longo.mp4", here.typed, "--max-wait", "0");
     await until("bytes to arrive", () => visible(here.path).some((name) => name.includes("longo.mp4")));
     peer.signal("SIGKILL");
     expect(await getting.exit(30)).toBe(EXIT.failed);

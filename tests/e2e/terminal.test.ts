@@ -172,6 +172,29 @@ describe("a person at the terminal", () => {
     expect(peer.screen().join("\n")).not.toContain("baixado com sucesso");
   });
 
+  test("P at get's progress bar tells a player where to read, and Ctrl+C ends it with the terminal as it was", async () => {
+    const { server, at } = await startServer(machine);
+    await using _server = server;
+    const from = machine.place("t6");
+    writeFileSync(join(from.path, "longo.mp4"), "");
+    truncateSync(join(from.path, "longo.mp4"), 2 ** 30);
+    const { peer: sender } = await share(machine, at, from, "--max-upload-rate", "5M");
+    await using _sender = sender;
+    const words = ["get", "longo.mp4", "--server", at, "--dir", machine.place("t7").typed];
+    const get = machine.command("napster-peer", ...words).join(" ");
+    // The shell says at the end how the program left the terminal.
+    const command = ["sh", "-c", `before=$(stty -g); ${get}; [ "$before" = "$(stty -g)" ] && echo igual`];
+    await using getting = openTerminal(command, { env: { DISPLAY: undefined, WAYLAND_DISPLAY: undefined } });
+    await asks(getting, /\d+ ?%/);
+    await getting.endsWith("P assiste · Ctrl+C cancela");
+    getting.press("p");
+    await getting.shows("http://127.0.0.1:");
+    getting.press(KEY.interrupt);
+    await getting.shows("CANCELLED");
+    getting.press(KEY.interrupt); // its player may still be reading
+    await getting.endsWith("igual");
+  });
+
   test.skipIf(process.platform === "win32")(
     "a server from flags shows its quiet line, and goes on without the terminal in the background",
     async () => {

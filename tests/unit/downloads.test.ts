@@ -191,6 +191,65 @@ describe("a download that keeps trying", () => {
     expect(await ended).toMatchObject({ fault: "FILE_EXISTS" });
   });
 
+  test('"found" ends at once where no peer has it, and at what a source says is final', async () => {
+    const { downloads, found, fetches } = open();
+    found.set("none", []);
+    expect(await downloads.start({ name: "none", keepsTrying: "found" })).toMatchObject({ fault: "NO_SOURCE" });
+    const ended = downloads.start({ name: "a", keepsTrying: "found" });
+    await turn();
+    fetches[0]?.end(fault("REFUSED", "theirs"));
+    expect(await ended).toMatchObject({ fault: "REFUSED" });
+    // The peer of --from did not answer, and no other was found.
+    found.set("b", []);
+    const asked = downloads.start({ name: "b", from: OTHER, keepsTrying: "found" });
+    await turn();
+    fetches[1]?.end(fault("PEER_UNREACHABLE", "network", "", true));
+    expect(await asked).toMatchObject({ fault: "PEER_UNREACHABLE" });
+  });
+
+  test('"found" goes on once a peer had it, also when no peer has it any more', async () => {
+    const { downloads, clock, found, fetches, wishes } = open();
+    const ended = downloads.start({ name: "a", keepsTrying: "found" });
+    await turn();
+    fetches[0]?.request.onProgress?.(progress(4));
+    found.set("a", []);
+    fetches[0]?.end(GONE);
+    await turn();
+    expect(downloads.get("a")).toMatchObject({ state: "waiting", fault: GONE });
+    await clock.advance(5000);
+    await turn();
+    expect(downloads.get("a")).toMatchObject({ state: "waiting", fault: { fault: "NO_SOURCE" }, isWished: true });
+    expect([...wishes]).toEqual(["a"]);
+    found.set("a", [PEER]);
+    downloads.arrived("a");
+    await turn();
+    fetches[1]?.end(done("a"));
+    expect(await ended).toEqual(done("a"));
+  });
+
+  test('"found" is given up after maxWaitSeconds without a byte, after a last try, and at once with 0', async () => {
+    const { downloads, clock, fetches } = open();
+    const none = downloads.start({ name: "b", keepsTrying: "found", maxWaitSeconds: 0 });
+    await turn();
+    fetches[0]?.end(GONE);
+    expect(await none).toEqual(GONE);
+    const began = clock.now();
+    const ended = downloads.start({ name: "a", keepsTrying: "found", maxWaitSeconds: 12 });
+    let tries = 1;
+    await turn();
+    await clock.advance(2000);
+    fetches[tries]?.request.onProgress?.(progress(1));
+    for (; downloads.get("a")?.state !== "failed"; tries += 1) {
+      fetches[tries]?.end(GONE);
+      await turn();
+      const { retryAt } = downloads.get("a") ?? {};
+      if (retryAt !== undefined) await clock.advance(retryAt - clock.now());
+      await turn();
+    }
+    expect(await ended).toEqual(GONE);
+    expect([tries, clock.now() - began]).toEqual([4, 14_000]);
+  });
+
   test("of a file that no peer has waits until the server says that one has it, without asking again", async () => {
     const { downloads, clock, found, wishes, asked, fetches } = open();
     found.set("a", []);

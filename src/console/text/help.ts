@@ -70,7 +70,12 @@ delas), --list ARQUIVO (um nome por linha) ou --resume (tudo o que tem um .part
 na pasta). No fim, um resumo. O que já está na pasta com o conteúdo que o peer
 tem não é baixado de novo, e conta como feito.
 Com --wait, o que nenhum peer tem é baixado quando um o trouxer, e o que falha é
-tentado de novo, com pausas de 5 s a 10 min, até conseguir ou Ctrl+C.`;
+tentado de novo, com pausas de 5 s a 10 min, até conseguir ou Ctrl+C.
+
+get de um arquivo que algum peer tinha tenta de novo sozinho, com pausas de 5 s
+a 10 min, quando a fonte some, não responde ou está ocupada, e diz o que espera;
+--max-wait limita o tempo sem chegar nada. O que nenhum peer tem no começo sai
+logo com 3, salvo com --wait.`;
 
 export function peerHelp(usage: string): string {
   return `napster-peer: compartilha os arquivos de uma pasta e baixa os de outros peers.
@@ -122,8 +127,8 @@ TAXA é em bytes por segundo: 800000; 500K, 5M, 1G (mil, milhão, bilhão); ou
 Um peer com todas as vagas de envio ocupadas põe o download na fila, e aparece
 "na fila de IP:PORTA, posição N" (uma linha de stderr a cada mudança, se stderr
 não é um terminal). Se a posição não muda por --max-wait segundos, o download
-é dado por rejeitado; no menu de um terminal isso não tem limite, salvo se a
-opção é dada, e Ctrl+C desiste.
+é dado por rejeitado; no menu de um terminal e em get isso não tem limite, salvo
+se a opção é dada, e Ctrl+C desiste.
 
 hash mostra "ROOT TAMANHO PARTE NOME" de cada arquivo: a raiz BEP 52 do conteúdo
 (SHA-256, 64 dígitos) e os tamanhos do arquivo e da parte em bytes. Com

@@ -71,7 +71,7 @@ export type Report = {
   /** Those that go on while the person does something else. */
   downloading(downloads: readonly DownloadView[]): void;
   /** How a queue of many downloads stands, and what came of it. */
-  queue(queue: QueueView): void;
+  queue(queue: QueueView, hint: string): void;
   summary(queue: QueueView): void;
   downloaded(done: Done): void;
   /** A player is wanted, and the content is not known yet. */
@@ -208,8 +208,8 @@ export function createReport(options: ReportOptions): Report {
     },
     waiting: (_name, complaint) => warn(noteText(complaint)),
     downloading: (downloads) => stand({ downloads }),
-    queue(queue) {
-      if (options.watched && due()) screen.show(queueLines(queue, options.columns()), 0, "Ctrl+C cancela tudo");
+    queue(queue, hint) {
+      if (options.watched && due()) screen.show(queueLines(queue, options.columns()), 0, hint);
     },
     summary: (queue) => warn(summaryNote(queue)),
     downloaded({ name, folder }) {
@@ -340,9 +340,9 @@ export function createJsonReport(options: ReportOptions): Report {
       people.waiting(name, complaint);
     },
     downloading: () => {},
-    queue(queue) {
+    queue(queue, hint) {
       if (queueDue()) tell("queue", queueValues(queue));
-      people.queue(queue);
+      people.queue(queue, hint);
     },
     summary(queue) {
       tell("summary", { ...queueValues(queue), failed: queue.failed });
