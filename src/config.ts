@@ -39,6 +39,8 @@ const SERVER_COMMANDS: Commands<"menu"> = {
       "catalog",
       "trust-addresses",
       "no-probe",
+      "name",
+      "no-discovery",
       ...FLAGGED_LIMITS.map(({ flag }) => flag),
       "metrics",
       "log",
@@ -127,6 +129,8 @@ export type ServerConfig = {
   readonly trusted: readonly Range[];
   /** Whether a peer that joins is dialled back. */
   readonly probe: boolean;
+  /** Whether peers of its networks that look for a server are answered, and by what name; undefined for the machine's. */
+  readonly discovery: { readonly isOn: boolean; readonly name: string | undefined };
   /** Those that the operator moved. */
   readonly limits: Partial<Limits>;
 };
@@ -138,7 +142,8 @@ export type HashConfig = { readonly command: "hash"; readonly json: boolean } & 
 );
 
 type PeerOptions = {
-  readonly server: Endpoint;
+  /** Undefined when not given: SERVER_DEFAULT, or one that is found in the network. */
+  readonly server: Endpoint | undefined;
   /** Undefined when not given: the menu asks, a subcommand takes the IP that reaches the server, and port 0. */
   readonly host: string | undefined;
   readonly port: number | undefined;
@@ -207,7 +212,8 @@ export function parseServer(args: readonly string[]): ServerConfig | Asked | Usa
     FLAGGED_LIMITS.flatMap(({ flag, key }) => (flags[flag] === undefined ? [] : [[key, flags[flag]]])),
   );
   const trusted = flags["trust-addresses"] ?? [];
-  return { host, port, quiet, verbose, catalog, metrics, log, trusted, probe: !flags["no-probe"], limits };
+  const discovery = { isOn: !flags["no-discovery"], name: flags.name };
+  return { host, port, quiet, verbose, catalog, metrics, log, trusted, probe: !flags["no-probe"], discovery, limits };
 }
 
 /** `args` are the words after the program's name; `environment` may name the server. */
@@ -223,9 +229,7 @@ export function parsePeer(
     return { command: "hash", json, ...(flags.verify === undefined ? { files: words } : { verify: flags.verify }) };
   }
   const variable = environment[SERVER_VARIABLE];
-  const server =
-    flags.server ??
-    (variable ? readEndpoint(SERVER_PORT)(variable) : { host: SERVER_DEFAULT.ip, port: SERVER_DEFAULT.port });
+  const server = flags.server ?? (variable ? readEndpoint(SERVER_PORT)(variable) : undefined);
   if (isUsage(server)) return { usage: `${SERVER_VARIABLE} ${server.usage}` };
   const options: PeerOptions = {
     server,

@@ -10,6 +10,7 @@ import {
   type PeerConfig,
   parsePeer,
   peerUsage,
+  SERVER_DEFAULT,
   WAIT_SECONDS_DEFAULT,
 } from "./config.ts";
 import { type ActionContext, showSkipped } from "./console/actions.ts";
@@ -19,8 +20,9 @@ import { runHash, runVerify } from "./console/hash.ts";
 import { runMenu } from "./console/menu.ts";
 import { openFileWithSystem } from "./console/player.ts";
 import { answerAndExit, requireDescriptors, runProgram } from "./console/program.ts";
-import { EXIT } from "./console/shutdown.ts";
-import { isStop } from "./console/terminal/questions.ts";
+import { chooseServer } from "./console/server-choice.ts";
+import { EXIT, type Life } from "./console/shutdown.ts";
+import { type Asker, isStop, type Stop } from "./console/terminal/questions.ts";
 import {
   cutNameComplaint,
   damagedComplaint,
@@ -40,10 +42,15 @@ import { createHasher } from "./content/hashing/hasher.ts";
 import { hashFiles, type Verdict, verifyFolder } from "./content/hashing/verify.ts";
 import { partialNames, readNameList } from "./content/name-list.ts";
 import { removePlaylists, writePlaylist } from "./content/playlist.ts";
+import { SYSTEM_NET } from "./discovery/discovery-net.ts";
+import { searchServers } from "./discovery/discovery-search.ts";
+import { locateServer } from "./discovery/locate-server.ts";
 import { Peer, type PeerEvent, resolveHost } from "./peer.ts";
 import type { Address } from "./protocol/address.ts";
 import { type Fault, isFault } from "./protocol/fault.ts";
+import { systemClock } from "./shared/clock.ts";
 import { DESCRIPTORS_MAX, DESCRIPTORS_MIN } from "./transport/descriptors.ts";
+import { connect } from "./transport/tcp.ts";
 import { PROGRAM_VERSION, versionLine } from "./version.ts";
 import { createPage, type Page } from "./web/page.ts";
 import { both } from "./web/page-report.ts";
@@ -62,6 +69,22 @@ async function addressOf({ host, port }: Endpoint, report: Report): Promise<Addr
   const ip = await resolveHost(host);
   if (isFault(ip)) report.failed(ip, { name: host });
   return isFault(ip) ? ip : { ip, port };
+}
+
+type Asking = { readonly report: Report; readonly life: Life; readonly asker: Asker | undefined };
+
+/** The server that was named, the one of this machine, or one of its networks. A fault has been shown. */
+async function serverOf(
+  { server }: PeerConfig,
+  { report, life, asker }: Asking,
+): Promise<Address | Stop | Fault | undefined> {
+  if (server !== undefined) return life.during(addressOf(server, report));
+  report.working("Procurando um servidor...");
+  const search = (signal: AbortSignal) => searchServers(SYSTEM_NET, systemClock, signal);
+  const found = await life.during(locateServer({ usual: SERVER_DEFAULT, connect, clock: systemClock, search }));
+  report.settled();
+  if (isStop(found)) return found;
+  return found === "usual" ? SERVER_DEFAULT : chooseServer(found, { report, asker });
 }
 
 /** Tells what the peer tells: to a run that stays all of it, to one that ends what it needs. */
@@ -150,16 +173,16 @@ async function main(config: PeerConfig): Promise<never> {
     let page: Page | undefined;
     const onConsole = config.json ? createJsonReport(reportOptions) : createReport(reportOptions);
     const report = both(onConsole, () => page?.report());
-    const found = await life.during(addressOf(config.server, report));
+    const asker = config.command === "menu" ? openAsker() : undefined;
+    const server = await serverOf(config, { report, life, asker });
+    if (isStop(server) && asker !== undefined) return EXIT.done; // as Ctrl+C at the menu
     const from = config.command === "get" && config.from && (await life.during(addressOf(config.from, report)));
-    if (isStop(found) || isFault(found) || isStop(from) || isFault(from)) return EXIT.failed;
-    const server = found;
+    if (server === undefined || isStop(server) || isFault(server) || isStop(from) || isFault(from)) return EXIT.failed;
     const onEvent = (event: PeerEvent): void => {
       page?.hear(event);
       tellEvent(report, config, server, event);
     };
     const peer = new Peer({ ...config, server, onEvent });
-    const asker = config.command === "menu" ? openAsker() : undefined;
     // A person at a terminal sees the position in the queue and has Ctrl+C, and get goes on by itself; a script at the
     // menu is told to come back.
     const waits = asker?.interactive || config.command === "get";

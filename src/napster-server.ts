@@ -2,6 +2,7 @@
 // Invariant: what Servidor tells becomes the dictated lines, and nothing else reaches stdout.
 // Never: holds logic of its own; every step is one call into the part that knows.
 
+import { hostname } from "node:os";
 import { isUsage, parseServer, SERVER_DEFAULT, type ServerConfig, serverUsage } from "./config.ts";
 import { createJsonLog, createLog } from "./console/log.ts";
 import { askServer } from "./console/menu.ts";
@@ -12,9 +13,13 @@ import { type Asker, isStop } from "./console/terminal/questions.ts";
 import { serverHelp } from "./console/text/help.ts";
 import { addedLine, addedLineParts, searchedLine } from "./console/text/lines.ts";
 import { createReport } from "./console/text/report.ts";
+import { createDiscoveryAnswers, type DiscoveryAnswers } from "./discovery/discovery-answers.ts";
+import { SYSTEM_NET } from "./discovery/discovery-net.ts";
 import type { Address } from "./protocol/address.ts";
+import { isServerName, SERVER_NAME_BYTES_MAX } from "./protocol/discovery.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import { Servidor, type ServidorEvent } from "./servidor.ts";
+import { systemClock } from "./shared/clock.ts";
 import { DESCRIPTORS_MAX, DESCRIPTORS_MIN } from "./transport/descriptors.ts";
 import { versionLine } from "./version.ts";
 
@@ -76,11 +81,29 @@ async function main(config: ServerConfig): Promise<never> {
       return EXIT.failed;
     }
     if (operations !== undefined) log.metrics(operations);
+    const answers = await answerSearches(address, config);
+    if (isFault(answers)) log.unfound(answers);
     log.ready(address, config.port !== 0);
     await life.during(stay());
     log.stopping();
+    if (!isFault(answers)) answers?.close();
     await servidor?.close();
     return EXIT.done;
+  });
+}
+
+/** Peers of the server's networks that look for one are answered; undefined where they are not to be, or cannot reach it. */
+async function answerSearches(
+  listening: Address,
+  { discovery }: ServerConfig,
+): Promise<DiscoveryAnswers | Fault | undefined> {
+  const name = discovery.name ?? hostname().slice(0, SERVER_NAME_BYTES_MAX);
+  if (!discovery.isOn) return undefined;
+  return createDiscoveryAnswers({
+    net: SYSTEM_NET,
+    clock: systemClock,
+    listening,
+    name: isServerName(name) ? name : PROGRAM,
   });
 }
 

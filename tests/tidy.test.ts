@@ -69,7 +69,19 @@ const matches = (file: SourceFile, pattern: RegExp): string[] =>
 
 // Who may import whom; a layer may always import itself. A worker is the main of its own thread.
 const LAYERS: Record<string, readonly string[]> = {
-  main: ["console", "web", "servidor", "peer", "content", "config", "version", "transport", "protocol"],
+  main: [
+    "console",
+    "web",
+    "discovery",
+    "shared",
+    "servidor",
+    "peer",
+    "content",
+    "config",
+    "version",
+    "transport",
+    "protocol",
+  ],
   version: [],
   console: ["protocol"],
   // A second shell beside the console, with its texts; the part of it that runs in a browser is src/web/page/.
@@ -83,6 +95,7 @@ const LAYERS: Record<string, readonly string[]> = {
   download: ["content", "transport", "shared", "protocol"],
   upload: ["content", "transport", "shared", "protocol"],
   play: ["content", "transport", "shared", "protocol"],
+  discovery: ["transport", "shared", "protocol"],
   content: ["shared", "protocol"],
   transport: ["shared", "protocol"],
   shared: ["protocol"],
@@ -90,7 +103,7 @@ const LAYERS: Record<string, readonly string[]> = {
 };
 // The console shows what these find, and calls nothing of theirs.
 const TYPES_OF: Record<string, readonly string[]> = {
-  console: ["peer", "download", "content"],
+  console: ["peer", "download", "content", "discovery"],
   web: ["peer", "download"],
 };
 

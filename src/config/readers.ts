@@ -3,6 +3,7 @@
 // Never: knows which flag it reads for.
 
 import { type Address, isIp, parsePort, parseRange, type Range } from "../protocol/address.ts";
+import { isServerName, SERVER_NAME_BYTES_MAX } from "../protocol/discovery.ts";
 import { isFault } from "../protocol/fault.ts";
 import { FILE_BYTES_MAX } from "../protocol/limits.ts";
 
@@ -87,6 +88,10 @@ export function readRate(text: string): number | Usage {
     ? rate
     : { usage: "pede bytes por segundo, por exemplo 800000, 500K, 5M ou 2Mi" };
 }
+
+/** How a server calls itself to those that look for one. */
+export const readServerName = (text: string): string | Usage =>
+  isServerName(text) ? text : { usage: `pede um nome de até ${SERVER_NAME_BYTES_MAX} bytes, sem barras nem controles` };
 
 export const readSeconds = (least: number, most: number) => readNumber(least, most, "segundos,");
 

@@ -5,14 +5,14 @@
 import type { Skipped } from "../content/folder.ts";
 import type { Done, JoinAt } from "../peer/requests.ts";
 import type { Peer } from "../peer.ts";
-import { type Address, AS_SEEN, formatAddress } from "../protocol/address.ts";
-import { type Fault, isFault } from "../protocol/fault.ts";
+import { type Address, AS_SEEN, formatAddress, isLoopback } from "../protocol/address.ts";
+import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { Follower } from "./follower.ts";
 import { play } from "./play.ts";
 import type { Life } from "./shutdown.ts";
 import { ESCAPE } from "./terminal/keys.ts";
 import { isStop, type Stop } from "./terminal/questions.ts";
-import { moreSkippedComplaint, skippedComplaint } from "./text/complaints.ts";
+import { loopbackComplaint, moreSkippedComplaint, skippedComplaint } from "./text/complaints.ts";
 import type { Report } from "./text/report.ts";
 
 /** What the console asks of a peer. */
@@ -47,11 +47,19 @@ export type ActionContext = {
 /** `useIp`: the IP that the server would take. */
 export type Refused = Fault & { readonly useIp?: string };
 
+/** Whether no other machine reaches this one at `ip`, though the server is reached by another address. */
+export const isOnlyHere = (ip: string, server: Address): boolean => isLoopback(ip) && !isLoopback(server.ip);
+
 /** Joins and says so. A fault has been shown. */
 export async function join(
   { peer, report, life, server }: ActionContext,
   at: JoinAt,
 ): Promise<Address | Refused | Stop> {
+  if (at.host !== undefined && isOnlyHere(at.host, server)) {
+    const useIp = await peer.localIp();
+    report.complain(loopbackComplaint(at.host, server, useIp));
+    return { ...fault("ADDRESS_MISMATCH", "ours"), useIp };
+  }
   report.working(`Entrando na rede por ${formatAddress(server)}...`);
   const joined = await life.during(peer.join(at));
   report.settled();

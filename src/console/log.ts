@@ -6,13 +6,16 @@ import { type Address, formatAddress } from "../protocol/address.ts";
 import type { Fault, FaultCode } from "../protocol/fault.ts";
 import { showName } from "../protocol/names.ts";
 import type { Output, Writer } from "./terminal/output.ts";
-import { complaintOf, complaintText } from "./text/complaints.ts";
+import { complaintOf, complaintText, unfoundComplaint } from "./text/complaints.ts";
 import { jsonLine, readyLine } from "./text/lines.ts";
+import { noteText } from "./text/notes.ts";
 
 export type Log = {
   /** Peers are served. A person at a terminal is told only of a port that they have not `chosen`. */
   ready(address: Address, chosen?: boolean): void;
   metrics(address: Address): void;
+  /** Peers that look for a server do not find this one; all else works. */
+  unfound(why: Fault): void;
   /** Something is wrong with us or what we stand on. */
   failed(fault: Fault): void;
   /** What was wrong is not any more. */
@@ -59,6 +62,7 @@ export function createLog({ tell: say, errIsTerminal }: LogOptions): Log {
       else if (!chosen) say(`aviso: este servidor atende em ${formatAddress(address)} [READY]`);
     },
     metrics: (address) => say(`métricas em http://${formatAddress(address)}/metrics`),
+    unfound: (why) => say(noteText(unfoundComplaint(why))),
     failed: (fault) => say(complaintText(complaintOf(fault))),
     indexBack: () => say("o índice compartilhado voltou: os peers de todos os servidores são encontrados"),
     refused: (remote, fault) => say(`${showName(remote)}: ${deedOf(fault)} [${fault.fault}]`),
@@ -78,6 +82,7 @@ export function createJsonLog({ output, now }: LogOptions): Log {
   return {
     ready: (address) => say("info", "ready", address),
     metrics: (address) => say("info", "metrics", address),
+    unfound: (why) => say("warn", "unfound", { ...values(why), message: unfoundComplaint(why).cause }),
     failed: (fault) => say("error", "failed", values(fault)),
     indexBack: () => say("info", "index-back"),
     refused: (remote, fault) =>

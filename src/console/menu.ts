@@ -5,9 +5,9 @@
 
 import { type Address, isIp, parsePort, sameAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
-import { type ActionContext, download, join, type Refused, search } from "./actions.ts";
+import { type ActionContext, download, isOnlyHere, join, type Refused, search } from "./actions.ts";
 import { type Asker, isStop, type Question, type Stop } from "./terminal/questions.ts";
-import { type Complaint, complaintOf, nameComplaint, wideComplaint } from "./text/complaints.ts";
+import { type Complaint, complaintOf, loopbackComplaint, nameComplaint, wideComplaint } from "./text/complaints.ts";
 import { showFile } from "./text/lines.ts";
 import type { Report } from "./text/report.ts";
 
@@ -170,13 +170,14 @@ async function runJoin(menu: Menu, state: State): Promise<Refused | Stop | undef
   const { asker, given, peer } = menu;
   // A script's empty line always means the same.
   const last = asker.interactive ? state.answers : undefined;
-  let at: JoinAnswers = last ?? { ...JOIN_DEFAULT, host: await peer.localIp(), folder: menu.defaultFolder };
+  const ownIp = await peer.localIp();
+  let at: JoinAnswers = last ?? { ...JOIN_DEFAULT, host: ownIp, folder: menu.defaultFolder };
   let fields: readonly Field[] = FIELDS.filter((field) => given[field] === undefined);
   const { host = at.host, port = at.port, folder = at.folder } = given;
   at = { host, port, folder };
   for (;;) {
     for (const field of fields) {
-      const answer = await asker.ask(joinQuestion(field, at, menu));
+      const answer = await asker.ask(joinQuestion(field, at, menu, ownIp));
       if (isStop(answer)) return broken(menu, answer);
       at = { ...at, [field]: READ[field](answer) };
       state.answers = at;
@@ -220,8 +221,17 @@ const READ: { readonly [F in Field]: (answer: string) => JoinAnswers[F] } = {
   folder: unquote,
 };
 
-function joinQuestion(field: Field, at: JoinAnswers, { folderFault, isWide, asker }: Menu): Question {
-  if (field === "host") return ipQuestion("IP deste peer", at.host);
+function joinQuestion(field: Field, at: JoinAnswers, menu: Menu, ownIp: string): Question {
+  const { folderFault, isWide, asker, server } = menu;
+  if (field === "host") {
+    const question = ipQuestion("IP deste peer", at.host);
+    // A script is told when it joins: its next line is the answer to the next question.
+    const elsewhere = (answer: string): Complaint | undefined =>
+      asker.interactive && isOnlyHere(answer.trim(), server)
+        ? loopbackComplaint(answer.trim(), server, ownIp)
+        : undefined;
+    return { ...question, check: (answer) => question.check(answer) ?? elsewhere(answer) };
+  }
   if (field === "port") return portQuestion("Porta deste peer", at.port);
   let warnedOf: string | undefined;
   const check = (answer: string): Complaint | undefined => {

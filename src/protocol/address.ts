@@ -80,4 +80,15 @@ export function isIn(ip: string, { ip: first, bits }: Range): boolean {
   return Math.floor(numberOf(ip) / rest) === Math.floor(numberOf(first) / rest);
 }
 
+/** The range that `ip` is in, of which all addresses have the same first `bits`. */
+export function rangeOf(ip: string, bits: number): Range {
+  const size = 2 ** (32 - bits);
+  return { ip: ipOf(Math.floor(numberOf(ip) / size) * size), bits };
+}
+
+/** Its last address: of an interface's range the one that means all machines there. */
+export const lastOf = ({ ip, bits }: Range): string => ipOf(numberOf(ip) + 2 ** (32 - bits) - 1);
+
+const ipOf = (number: number): string => [24, 16, 8, 0].map((shift) => (number >>> shift) & 255).join(".");
+
 const numberOf = (ip: string): number => ip.split(".").reduce((sum, octet) => sum * 256 + Number(octet), 0);

@@ -32,6 +32,7 @@ export const WIRE_CODES = [
 export const LOCAL_CODES = [
   "USAGE",
   "SERVER_UNREACHABLE",
+  "SEVERAL_SERVERS", // the network has more than one, and none was named
   "UNREACHABLE", // the server could not connect to us, so that it lists us nowhere
   "SERVER_GONE",
   "PEER_UNREACHABLE",

@@ -21,8 +21,11 @@ export function temporaryFolder(label: string): Folder {
   };
 }
 
-/** What every program that a test starts has in its environment: no server of the person's, and no cache of theirs. */
-export const TEST_ENV = { NAPSTER_SERVER: undefined, NAPSTER_CACHE: join(tmpdir(), "napster-tests-cache") } as const;
+/** What every program that a test starts has in its environment: no search for servers in the machine's own networks, and no cache of the person's. */
+export const TEST_ENV = {
+  NAPSTER_SERVER: "127.0.0.1:1099",
+  NAPSTER_CACHE: join(tmpdir(), "napster-tests-cache"),
+} as const;
 
 /** Ports that were free a moment ago, all different; for prompts, which do not take port 0. */
 export function freePorts(count: number): number[] {

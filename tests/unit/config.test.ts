@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { parsePeer, parseServer, peerUsage, SERVER_DEFAULT, serverUsage } from "../../src/config.ts";
+import { parsePeer, parseServer, peerUsage, serverUsage } from "../../src/config.ts";
 import { UPLOADS_DEFAULT } from "../../src/protocol/limits.ts";
 
 const peer = (line: string, environment: Record<string, string> = {}) =>
@@ -10,7 +10,7 @@ describe("the peer's command line", () => {
   test("no words mean the menu, and the server at its default", () => {
     expect(peer("")).toEqual({
       command: "menu",
-      server: { host: SERVER_DEFAULT.ip, port: SERVER_DEFAULT.port },
+      server: undefined,
       host: undefined,
       port: undefined,
       folder: undefined,
@@ -97,7 +97,7 @@ describe("the peer's command line", () => {
     const environment = { NAPSTER_SERVER: "10.0.0.1:5" };
     expect(peer("", environment)).toMatchObject({ server: { host: "10.0.0.1", port: 5 } });
     expect(peer("--server 10.0.0.2:6", environment)).toMatchObject({ server: { host: "10.0.0.2", port: 6 } });
-    expect(peer("", { NAPSTER_SERVER: "" })).toMatchObject({ server: { host: "127.0.0.1", port: 1099 } });
+    expect(peer("", { NAPSTER_SERVER: "" })).toMatchObject({ server: undefined });
     expect(peer("", { NAPSTER_SERVER: "bem aqui" })).toMatchObject({
       usage: expect.stringContaining("NAPSTER_SERVER"),
     });
@@ -275,8 +275,15 @@ test("the server takes no words", () => {
     log: "lines",
     trusted: [],
     probe: true,
+    discovery: { isOn: true, name: undefined },
     limits: {},
   });
+});
+
+test("a server's name is one that can be shown", () => {
+  expect(server("--name sala-3 --no-discovery")).toMatchObject({ discovery: { isOn: false, name: "sala-3" } });
+  const usage = "--name pede um nome de até 63 bytes, sem barras nem controles";
+  for (const name of ["a/b", "x".repeat(64), "a\u202eb"]) expect(parseServer(["--name", name])).toEqual({ usage });
 });
 
 describe("the server's limits", () => {

@@ -2,6 +2,7 @@
 // Invariant: every FaultCode and every NameFlaw has its sentence; a missing one does not compile.
 // Never: shows a text from the wire raw, or anything of a stack trace.
 
+import type { FoundServer } from "../../discovery/discovery-search.ts";
 import { type Address, AS_SEEN, formatAddress } from "../../protocol/address.ts";
 import { type Fault, type FaultCode, fault, limitIn } from "../../protocol/fault.ts";
 import { NAME_BLANKS_MAX, NAME_BYTES_MAX } from "../../protocol/limits.ts";
@@ -192,6 +193,27 @@ export function serverLostComplaint(at: Address): Complaint {
   return { cause, code, hint: "o peer volta à rede sozinho assim que o servidor voltar" };
 }
 
+/** An IP of 127.0.0.0/8 was given to a peer whose server is reached by another. */
+export const loopbackComplaint = (ip: string, at: Address, useIp: string): Complaint => ({
+  cause: `${ip} só vale dentro desta máquina, e ela chega ao servidor ${formatAddress(at)} por outro IP`,
+  code: "ADDRESS_MISMATCH",
+  hint: `use o IP ${useIp}, por onde os outros chegam aqui`,
+});
+
+/** No server was named, and these were found: two or more. */
+export function severalServersComplaint(found: readonly FoundServer[]): Complaint {
+  const shown = found.map(({ address, name }) => `${formatAddress(address)} (${showFile(name)})`).join(", ");
+  const { code, hint } = complaintOf(fault("SEVERAL_SERVERS", "ours"));
+  return { cause: `a rede tem ${found.length} servidores: ${shown}`, code, hint };
+}
+
+/** The port by which peers find a server in their network cannot be opened. */
+export const unfoundComplaint = ({ fault: code }: Fault): Complaint => ({
+  cause: "os peers da rede não acham este servidor sozinhos: a porta UDP 1099 não abre",
+  code,
+  hint: "diga a eles o IP e a porta, para --server, ou feche o programa que usa a porta",
+});
+
 const address = (prefix: string, value: Address | undefined): string =>
   value === undefined ? prefix : `${prefix} ${formatAddress(value)}`;
 const server = (s: Subject): string => address("o servidor", s.server);
@@ -261,6 +283,7 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `${server(s)} não responde`,
     "confira se napster-server está no ar e se --server tem o IP e a porta dele",
   ],
+  SEVERAL_SERVERS: () => ["a rede tem mais de um servidor", "escolha um com --server IP:PORTA"],
   SERVER_GONE: (s) => [`a conexão com ${server(s)} caiu`, "confira se napster-server está no ar e tente de novo"],
   UNREACHABLE: (s) => [
     `outros peers não conseguem conectar a${s.at ? ` ${formatAddress(s.at)}` : " esta máquina"}, então ninguém verá seus arquivos`,

@@ -23,6 +23,7 @@ Saída: 0 terminou a pedido; 1 falhou; 2 uso errado.
 }
 
 const JSON_EVENTS = `Com --json, cada linha de stdout é um objeto, com "event" entre:
+  server (ip, port, name): achado na rede, quando nenhum é dado
   joined (ip, port, files)              ready (ip, port): de volta à rede
   unreachable (ip, port, code): outros não conseguem conectar a este peer, e não
     veem seus arquivos                  reachable (ip, port): agora conseguem

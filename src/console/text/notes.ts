@@ -2,6 +2,7 @@
 // Invariant: each ends or goes on with a stable code in brackets, as complaints do.
 // Never: about anything that has failed; that is a complaint.
 
+import type { FoundServer } from "../../discovery/discovery-search.ts";
 import { type Address, formatAddress } from "../../protocol/address.ts";
 import { type Fault, type FaultCode, fault } from "../../protocol/fault.ts";
 import { type Complaint, complaintOf } from "./complaints.ts";
@@ -9,6 +10,10 @@ import { showFile, showFolder } from "./lines.ts";
 
 /** What is no error: the person wanted it so, or all goes on. */
 export const noteText = ({ cause, code, hint }: Complaint): string => `aviso: ${cause} [${code}]; ${hint}`;
+
+/** No server was named, and this one was found in the network. */
+export const foundServerNote = ({ address, name }: FoundServer): string =>
+  `aviso: servidor ${formatAddress(address)} (${showFile(name)}) encontrado na rede [SERVER_FOUND]; outro se escolhe com --server`;
 
 /** The server is back, after a complaint that it was gone. */
 export const backNote = (at: Address): string => `aviso: de volta à rede, em ${formatAddress(at)} [SERVER_BACK]`;

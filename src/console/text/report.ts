@@ -5,6 +5,7 @@
 
 import type { HashedFile, Verdict } from "../../content/hashing/verify.ts";
 import type { Hashing } from "../../content/library.ts";
+import type { FoundServer } from "../../discovery/discovery-search.ts";
 import type { Progress, Waiting } from "../../download/progress.ts";
 import type { DownloadView } from "../../peer/downloads.ts";
 import type { FoundWords } from "../../peer/find.ts";
@@ -28,6 +29,7 @@ import { fileLine, verdictLine } from "./hash-lines.ts";
 import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine, showFile } from "./lines.ts";
 import {
   backNote,
+  foundServerNote,
   guestsNote,
   hereNote,
   liarNote,
@@ -43,6 +45,8 @@ import {
 } from "./notes.ts";
 
 export type Report = {
+  /** The server that this run turns to was found in the network. */
+  server(found: FoundServer): void;
   /** From now on the quiet line says how things stand: the keyboard is ours, so that nothing is echoed into it. */
   showStanding(): void;
   /** Resolves once the line is out, or unread for LINE_MS_MAX: a script waits for readiness, then looks for the line. */
@@ -163,6 +167,7 @@ export function createReport(options: ReportOptions): Report {
       drawStanding = () => screen.quiet(() => standingLine(standing));
       drawStanding();
     },
+    server: (found) => warn(foundServerNote(found)),
     async joined(address, names) {
       stand({ address, files: names.length });
       say(joinedLine(address, names));
@@ -258,6 +263,7 @@ export function createReport(options: ReportOptions): Report {
 
 /**
  * One JSON object a line on stdout (--json), in place of the dictated lines; stderr stays as it is without it.
+ *   {"event":"server","ip":"192.168.0.10","port":1099,"name":"sala-3"}  found in the network, as none was named
  *   {"event":"joined","ip":"127.0.0.1","port":8776,"files":["aula1.mp4"]}
  *   {"event":"ready","ip":"127.0.0.1","port":8776}                      back in the network after the server returned
  *   {"event":"unreachable","ip":"127.0.0.1","port":8776,"code":"UNREACHABLE"}   others cannot connect to us, nor find our files
@@ -305,6 +311,10 @@ export function createJsonReport(options: ReportOptions): Report {
   };
   return {
     showStanding: () => {},
+    server(found) {
+      tell("server", { ...found.address, name: found.name, id: found.id });
+      people.server(found);
+    },
     async joined(address, names) {
       tell("joined", { ...address, files: names });
       await output.flush(LINE_MS_MAX);
