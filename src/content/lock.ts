@@ -23,7 +23,7 @@ export type Lock = {
 };
 
 /** In milliseconds; arguments, so that a test need not wait. */
-export type Pace = {
+export type LockTiming = {
   /** Longer than a program takes from its look at a lock to its own record in it. */
   readonly settleMs: number;
   /** A holder shows so often that it lives, where no lock of the system shows it. */
@@ -34,7 +34,7 @@ export type Pace = {
   readonly system: typeof lockOpenFile;
 };
 
-const PACE: Pace = { settleMs: 300, beatMs: 5000, watchMs: 20_000, system: lockOpenFile };
+const TIMING: LockTiming = { settleMs: 300, beatMs: 5000, watchMs: 20_000, system: lockOpenFile };
 const TRIES_MAX = 50; // a FUSE or a network drive may show a file for a second after it was removed
 const TRY_MS = 50;
 const RECORD_BYTES = 256;
@@ -57,15 +57,17 @@ const ours = new Set<string>();
  * Takes the lock on `name` in `folder`. IN_USE when another has it, PART_BLOCKED when no regular file is in its place,
  * FOLDER_DENIED, FILE_MISSING (no folder), DISK_FULL, DISK_ERROR. What a dead holder left is taken over, and garbage.
  */
-export async function takeLock(folder: string, name: string, given: Partial<Pace> = {}): Promise<Lock | Fault> {
-  const pace = { ...PACE, ...given };
+export async function takeLock(folder: string, name: string, given: Partial<LockTiming> = {}): Promise<Lock | Fault> {
+  const timing = { ...TIMING, ...given };
   const path = workPath(folder, name, "lock");
   if (isFault(path)) return path;
   if (openAlone !== undefined) return takeAlone(openAlone, path);
   try {
+    let doubted = false;
     for (let tries = 0; tries < TRIES_MAX; tries++) {
-      const lock = await takeFile(path, pace);
-      if (lock !== "again") return lock;
+      const lock = await takeFile(path, timing);
+      if (lock === "late") doubted = true;
+      else if (lock !== "again") return isFault(lock) || !doubted ? lock : { ...lock, doubtful: true };
       await Bun.sleep(TRY_MS);
     }
     return IN_USE;
@@ -83,25 +85,30 @@ function takeAlone(open: NonNullable<typeof openAlone>, path: string): Lock | Fa
   return { doubtful: false, exact: true, lost, check: async () => "held", release: async () => handle.release() };
 }
 
-/** "again" when the file was removed or replaced while we looked at it. */
-async function takeFile(path: string, pace: Pace): Promise<Lock | Fault | "again"> {
+/**
+ * "again" when the file was removed or replaced while we looked at it. "late" when its holder is taken for dead with a
+ * doubt and our record came too late to count: the next try finds that record, and the doubt stays.
+ */
+type Taken = Lock | Fault | "again" | "late";
+
+async function takeFile(path: string, timing: LockTiming): Promise<Taken> {
   const since = performance.now();
   const file = await openLock(path);
   if (file === "again" || isFault(file)) return file;
   let keep = false;
   try {
-    const system = pace.system(file.handle.fd);
+    const system = timing.system(file.handle.fd);
     if (system === "taken") return IN_USE;
     if (!(await isAt(path, file.handle))) return "again";
     const sure = system === "held" && isLocal(file.handle.fd);
-    const verdict = file.fresh || sure ? { doubtful: false, at: since } : await takeOver(path, pace);
+    const verdict = file.fresh || sure ? { doubtful: false, at: since } : await takeOver(path, timing);
     if (verdict === "again" || isFault(verdict)) return verdict;
     if (!file.writable) {
       await fs.promises.unlink(path); // another person's, whose program died
       return "again";
     }
-    const lock = await claim(path, file, { pace, sure, ...verdict });
-    keep = lock !== "again" && !isFault(lock);
+    const lock = await claim(path, file, { timing, sure, ...verdict });
+    keep = typeof lock === "object" && !isFault(lock);
     return lock;
   } finally {
     if (!keep) await file.handle.close();
@@ -143,7 +150,7 @@ async function isAt(path: string, handle: fs.promises.FileHandle): Promise<boole
 type Verdict = { readonly doubtful: boolean /** When it was looked at last. */; readonly at: number };
 
 /** Whether a lock that was there before us, and that the system does not know to be held, can be taken over. */
-async function takeOver(path: string, pace: Pace): Promise<Verdict | Fault | "again"> {
+async function takeOver(path: string, timing: LockTiming): Promise<Verdict | Fault | "again"> {
   const first = await look(path);
   if (first === undefined) return "again";
   const { holder } = first;
@@ -151,12 +158,12 @@ async function takeOver(path: string, pace: Pace): Promise<Verdict | Fault | "ag
     return isAlive(holder) ? IN_USE : { doubtful: false, at: first.at };
   }
   // Another machine's, or of no process that can be asked; an empty one may be about to be written, or seen late.
-  for (let waited = 0; ; waited += pace.settleMs) {
+  for (let waited = 0; ; waited += timing.settleMs) {
     const now = await look(path);
     if (now === undefined) return "again";
     if (now.text !== first.text) return holder === undefined ? "again" : IN_USE;
-    if (waited >= pace.watchMs) return { doubtful: true, at: now.at };
-    await Bun.sleep(pace.settleMs);
+    if (waited >= timing.watchMs) return { doubtful: true, at: now.at };
+    await Bun.sleep(timing.settleMs);
   }
 }
 
@@ -190,14 +197,10 @@ function decode(text: string): Holder | undefined {
   return { id, machine: where, pid: Number(pid), since: since === "-" ? "" : since };
 }
 
-type Claim = Verdict & { readonly pace: Pace; readonly sure: boolean };
+type Claim = Verdict & { readonly timing: LockTiming; readonly sure: boolean };
 
 /** Puts our record in the file. Two programs that do so at once see, after a while in which both are there, which one is the last. */
-async function claim(
-  path: string,
-  file: LockFile,
-  { pace, sure, at, doubtful }: Claim,
-): Promise<Lock | Fault | "again"> {
+async function claim(path: string, file: LockFile, { timing, sure, at, doubtful }: Claim): Promise<Taken> {
   const { handle } = file;
   const id = randomBytes(16).toString("hex");
   const holder = { id, machine: machine(), pid: process.pid, since: startOf(process.pid) };
@@ -208,10 +211,10 @@ async function claim(
   };
   await write();
   await handle.truncate(RECORD_BYTES);
-  const isLate = performance.now() - at > pace.settleMs / 2;
-  if (!sure && isLate && !file.fresh) return "again";
+  const isLate = performance.now() - at > timing.settleMs / 2;
+  if (!sure && isLate && !file.fresh) return doubtful ? "late" : "again";
   if (!sure && (isLate || !file.fresh)) {
-    await Bun.sleep(pace.settleMs);
+    await Bun.sleep(timing.settleMs);
     if ((await look(path))?.holder?.id !== id) return IN_USE;
   }
 
@@ -240,7 +243,7 @@ async function claim(
         beating ??= show().finally(() => {
           beating = undefined;
         });
-      }, pace.beatMs);
+      }, timing.beatMs);
   timer?.unref();
 
   return {

@@ -7,10 +7,11 @@ import { createConnection } from "node:net";
 import { join } from "node:path";
 import { LEASE_SECONDS } from "../../src/catalog/redis.ts";
 import { parseAddress } from "../../src/protocol/address.ts";
+import { freePorts } from "../support/folders.ts";
 import { good } from "../support/good.ts";
 import { type Program, startProgram } from "../support/program.ts";
 import { openRaw, type Raw } from "../support/raw.ts";
-import { freePort, hasRedis, startRedis } from "../support/redis.ts";
+import { hasRedis, startRedis } from "../support/redis.ts";
 import { askList, joinOf } from "../support/servidor.ts";
 import { until } from "../support/until.ts";
 
@@ -58,7 +59,7 @@ describe("flags", () => {
       "--metrics",
       "0",
       "--catalog",
-      `redis://127.0.0.1:${freePort()}`,
+      `redis://127.0.0.1:${freePorts(1)[0]}`,
     );
     await server.complains('"event":"ready"');
     const { port } = JSON.parse(
@@ -204,7 +205,7 @@ describe("napster-peer find", () => {
   });
 
   test("on a shared index is told to be unavailable", async () => {
-    await using server = start("--quiet", "--catalog", `redis://127.0.0.1:${freePort()}`);
+    await using server = start("--quiet", "--catalog", `redis://127.0.0.1:${freePorts(1)[0]}`);
     await using asked = find(await server.ready(), "aula");
     expect(await asked.exit()).toBe(1);
     expect(asked.stderr()).toContain("[UNAVAILABLE]");

@@ -21,20 +21,31 @@ export function temporaryFolder(label: string): Folder {
   };
 }
 
-/** What every program that a test starts has in its environment: no search for servers in the machine's own networks, and no cache of the person's. */
-export const TEST_ENV = {
-  NAPSTER_SERVER: "127.0.0.1:1099",
-  NAPSTER_CACHE: join(tmpdir(), "napster-tests-cache"),
-} as const;
+const CACHE = join(tmpdir(), `napster-tests-cache-${process.env.BUN_TEST_WORKER_ID ?? 0}`);
 
-/** Ports that were free a moment ago, all different; for prompts, which do not take port 0. */
+/**
+ * What every program that a test starts has in its environment: no search for servers in the machine's own networks, no
+ * cache of the person's, nor that of a test file which runs beside this one.
+ */
+export const TEST_ENV = { NAPSTER_SERVER: "127.0.0.1:1099", NAPSTER_CACHE: CACHE } as const;
+
+// Below those that Linux, macOS and Windows give to port 0 and to connections that go out.
+const FREE_PORTS = { least: 16_384, most: 32_767 } as const;
+
+/**
+ * Ports that were free a moment ago, all different; for prompts, which do not take port 0. No listener at port 0 gets
+ * them meanwhile, of this or of another process.
+ */
 export function freePorts(count: number): number[] {
-  const listeners = Array.from({ length: count }, () =>
-    Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } }),
-  );
-  const ports = listeners.map((listener) => listener.port);
+  const listeners: { port: number; stop(force: boolean): void }[] = [];
+  while (listeners.length < count) {
+    const port = FREE_PORTS.least + Math.floor(Math.random() * (FREE_PORTS.most - FREE_PORTS.least + 1));
+    try {
+      listeners.push(Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } }));
+    } catch {} // taken
+  }
   for (const listener of listeners) listener.stop(true);
-  return ports;
+  return listeners.map(({ port }) => port);
 }
 
 export async function sha256(path: string): Promise<string> {

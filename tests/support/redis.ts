@@ -3,6 +3,7 @@
 // Never: used when the program is not installed: tests then skip by name, or fail where CI says that it must be there.
 
 import { afterAll } from "bun:test";
+import { freePorts } from "./folders.ts";
 
 export const hasRedis = Bun.which("redis-server") !== null || process.env.CI === "true";
 
@@ -18,14 +19,10 @@ afterAll(() => {
   for (const child of running) child.kill("SIGKILL");
 });
 
-/** A port that was free a moment ago: redis-server takes no port 0. */
-export function freePort(): number {
-  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  probe.stop(true);
-  return probe.port;
-}
-
-export async function startRedis({ port = freePort(), flags = [] as readonly string[] } = {}): Promise<Redis> {
+export async function startRedis({
+  port = freePorts(1)[0] as number,
+  flags = [] as readonly string[],
+} = {}): Promise<Redis> {
   const child = Bun.spawn(
     ["redis-server", "--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", ...flags],
     { stdin: "ignore", stdout: "pipe", stderr: "ignore" },

@@ -7,8 +7,9 @@ import type { Catalog } from "../../src/catalog/contract.ts";
 import { createRedisCatalog, LEASE_SECONDS, type RedisCatalog, type RedisEvent } from "../../src/catalog/redis.ts";
 import type { Share } from "../../src/protocol/messages.ts";
 import { askFirstLine } from "../../src/transport/first-line.ts";
+import { freePorts } from "../support/folders.ts";
 import { good } from "../support/good.ts";
-import { freePort, hasRedis, type Redis, startRedis } from "../support/redis.ts";
+import { hasRedis, type Redis, startRedis } from "../support/redis.ts";
 import { until } from "../support/until.ts";
 import { at, describeCatalog, ROOT, share } from "./catalog-contract.ts";
 
@@ -179,7 +180,7 @@ describe.skipIf(!hasRedis)("with redis-server (skipped where it is not installed
   const why = (event: RedisEvent | undefined) => (event?.type === "away" ? event.trouble.why : event?.type);
 
   test("nobody at the address is unreachable", async () => {
-    expect(why(await trouble(`redis://127.0.0.1:${freePort()}`))).toBe("unreachable");
+    expect(why(await trouble(`redis://127.0.0.1:${freePorts(1)[0]}`))).toBe("unreachable");
   });
 
   test("a missing or wrong password is denied, the right one is let in", async () => {

@@ -1,9 +1,9 @@
 // The lock on a name in a folder: two processes, two caches, two people, two spellings, two machines; and what the dead leave.
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, setDefaultTimeout, spyOn, test } from "bun:test";
 import * as fs from "node:fs";
 import { join } from "node:path";
-import { type Lock, type Pace, takeLock } from "../../src/content/lock.ts";
+import { type Lock, type LockTiming, takeLock } from "../../src/content/lock.ts";
 import { openPartWorkspace, type PartWorkspace } from "../../src/content/part-workspace.ts";
 import { type Folder, temporaryFolder } from "../support/folders.ts";
 import { type FoldingFolder, openFoldingFolder } from "../support/folding.ts";
@@ -18,7 +18,7 @@ const root = process.getuid?.() === 0;
 const NAME = "v.mp4";
 const LOCK = `${NAME}.part.lock`;
 // A drive without locks, as an old NFS or an SMB share can be, and a holder that is given up soon.
-const NO_SYSTEM: Partial<Pace> = { system: () => "none", settleMs: 20, beatMs: 20, watchMs: 200 };
+const NO_SYSTEM: Partial<LockTiming> = { system: () => "none", settleMs: 20, beatMs: 20, watchMs: 200 };
 
 let temporary: Folder;
 let folder: string;
@@ -243,6 +243,21 @@ describe.skipIf(windows)("a lock where the system has none", () => {
     clearInterval(alive);
     put(beats[0] as string); // where this machine was too busy to beat, it was taken over meanwhile
     const lock = good(await take());
+    expect(lock.doubtful).toBe(true);
+    await lock.release();
+  });
+
+  test("without the system's own, a lock that a busy machine takes over too late keeps its doubt in the next try", async () => {
+    put(
+      await record((fields) => {
+        fields[3] = "f".repeat(32);
+      }),
+    );
+    let looks = 0;
+    const now = performance.now.bind(performance);
+    using _busy = spyOn(performance, "now").mockImplementation(() => now() + (++looks === 4 ? 1000 : 0));
+    const lock = good(await takeLock(folder, NAME, { ...NO_SYSTEM, watchMs: 0 }));
+    expect(looks).toBeGreaterThan(4);
     expect(lock.doubtful).toBe(true);
     await lock.release();
   });
