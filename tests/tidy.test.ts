@@ -85,7 +85,7 @@ const LAYERS: Record<string, readonly string[]> = {
   version: [],
   console: ["protocol"],
   // A second shell beside the console, with its texts; the part of it that runs in a browser is src/web/page/.
-  web: ["console", "protocol"],
+  web: ["console", "transport", "protocol"],
   config: ["protocol"],
   servidor: ["catalog", "transport", "shared", "protocol"],
   peer: ["download", "upload", "play", "worker", "content", "transport", "shared", "protocol"],

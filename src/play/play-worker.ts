@@ -47,11 +47,14 @@ declare const self: Worker & { onmessage: (event: MessageEvent<PlayMessage>) => 
 /** A person plays one or two; each stream holds a descriptor's share and half a megabyte. */
 const STREAMS_MAX = 32;
 
+/** More than streams: each refusal needs one too. All come from this machine. */
+const CONNECTIONS = { connections: 2 * STREAMS_MAX, ofAddress: 2 * STREAMS_MAX };
+
 const report = (message: PlayReport) => self.postMessage(message);
 
 let host = "";
 const players = createPlayServer({ host: () => host, streamsMax: STREAMS_MAX });
-const listening = serveStreams({ ip: LOOPBACK, port: 0 }, players.answerTo);
+const listening = serveStreams({ ip: LOOPBACK, port: 0 }, players.answerTo, CONNECTIONS);
 void listening.then((listener) => {
   if (!isFault(listener)) host = `${LOOPBACK}:${listener.address.port}`;
   report({ type: "listening", port: isFault(listener) ? listener : listener.address.port });

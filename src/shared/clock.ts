@@ -26,6 +26,24 @@ export function every(clock: Clock, ms: number, action: () => void): () => void 
   return () => cancel();
 }
 
+/** Runs `action` every `ms` milliseconds while `isOn`, from each `wake` on: what has nothing to do wakes no thread. */
+export function whileOn(clock: Clock, ms: number, isOn: () => boolean, action: () => void) {
+  let cancel: (() => void) | undefined;
+  function again(): void {
+    action();
+    cancel = isOn() ? clock.after(ms, again) : undefined;
+  }
+  return {
+    wake(): void {
+      cancel ??= clock.after(ms, again);
+    },
+    stop(): void {
+      cancel?.();
+      cancel = undefined;
+    },
+  };
+}
+
 /** One timer of which only the last setting counts. */
 export function createTimer(clock: Clock): { set(ms: number, then: () => void): void; cancel(): void } {
   let cancel = (): void => {};

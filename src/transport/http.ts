@@ -2,10 +2,13 @@
 // Invariant: an answer has as many bytes as it promised, or its connection breaks.
 // Never: serves a peer.
 
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { Address } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import { createConnectionLimit } from "../shared/connection-limit.ts";
 import type { Listener } from "./connection.ts";
+import { nextDescriptor, SCARCE_FROM } from "./descriptors.ts";
 import { errorCode, LISTEN_FAULTS } from "./tcp.ts";
 
 export type Page = { readonly status: number; readonly type: string; readonly text: string };
@@ -51,17 +54,71 @@ export function serveText(at: Address, pageOf: (path: string) => Page | undefine
 /** How long a connection may take to say what it wants, or may be open without asking. */
 const REQUEST_MS_MAX = 10_000;
 
+/** Connections that are open at once, in all and from each address. */
+export type HttpLimits = { readonly connections: number; readonly ofAddress: number };
+
+const isScarce = (): boolean => (nextDescriptor() ?? SCARCE_FROM) >= SCARCE_FROM;
+
+/**
+ * Keeps the connections of `server` within the limits, and the last descriptors free: for one more, the one that has been
+ * without a request for longest is ended, of the same address where that has too many. With none such the new one is ended.
+ */
+function limitConnections(server: Server, { connections, ofAddress }: HttpLimits): void {
+  const limit = createConnectionLimit(connections, ofAddress);
+  const open = new Map<Socket, string>();
+  const idle = new Set<Socket>();
+
+  function forget(socket: Socket): void {
+    const ip = open.get(socket);
+    if (ip === undefined) return;
+    open.delete(socket);
+    idle.delete(socket);
+    limit.release(ip);
+  }
+
+  function evict(ip: string | undefined): void {
+    for (const socket of idle) {
+      if (ip !== undefined && open.get(socket) !== ip) continue;
+      forget(socket);
+      return void socket.destroy();
+    }
+  }
+
+  server.on("connection", (socket: Socket) => {
+    const ip = socket.remoteAddress ?? "";
+    if (isScarce()) evict(undefined);
+    if (!limit.admit(ip)) {
+      evict(limit.size < connections ? ip : undefined);
+      if (!limit.admit(ip)) return void socket.destroy();
+    }
+    open.set(socket, ip);
+    idle.add(socket);
+    socket.on("close", () => forget(socket));
+    if (isScarce()) {
+      forget(socket);
+      socket.destroy();
+    }
+  });
+  server.on("request", ({ socket }: IncomingMessage, response: ServerResponse) => {
+    idle.delete(socket);
+    response.on("close", () => {
+      if (open.has(socket)) idle.add(socket);
+    });
+  });
+}
+
 // Bun.serve would keep the head back until there are bytes, and leave the length out.
 /** Serves with node:http, whose answers keep their Content-Length whatever they are made of. Faults as those of listen. */
 export function listenHttp(
   at: Address,
   serve: (request: IncomingMessage, response: ServerResponse) => void,
-  connectionsMax?: number,
+  limits: HttpLimits,
 ): Promise<Listener | Fault> {
   const { promise, resolve } = Promise.withResolvers<Listener | Fault>();
-  const limits = { headersTimeout: REQUEST_MS_MAX, requestTimeout: REQUEST_MS_MAX, keepAliveTimeout: REQUEST_MS_MAX };
-  const server = createServer(limits, serve);
-  if (connectionsMax !== undefined) server.maxConnections = connectionsMax;
+  const times = { headersTimeout: REQUEST_MS_MAX, requestTimeout: REQUEST_MS_MAX, keepAliveTimeout: REQUEST_MS_MAX };
+  const server = createServer(times);
+  limitConnections(server, limits);
+  server.on("request", serve);
   server.on("error", (error) => {
     const code = errorCode(error);
     resolve(fault(LISTEN_FAULTS[code] ?? "HOST_UNAVAILABLE", "ours", `${at.ip}:${at.port} ${code}`));
@@ -99,13 +156,76 @@ export type Answer = {
 };
 
 /** Serves what `answerTo` says, the head at once and its body when it comes. Port 0 takes any free one; faults as those of listen. */
-export function serveStreams(at: Address, answerTo: (asked: Asked) => Answer): Promise<Listener | Fault> {
-  return listenHttp(at, (request, response) => {
+export function serveStreams(
+  at: Address,
+  answerTo: (asked: Asked) => Answer,
+  limits: HttpLimits,
+): Promise<Listener | Fault> {
+  function serve(request: IncomingMessage, response: ServerResponse): void {
     const { method = "", url: target = "", headers } = request;
     const answer = answerTo({ method, target, header: (name) => headers[name] as string | undefined });
     response.writeHead(answer.status, { ...answer.headers, "Content-Length": answer.bytes });
     if (answer.body === undefined) response.end();
     else void sendBody(response, answer.body, answer.bytes);
+  }
+  return listenHttp(at, serve, limits);
+}
+
+export type PageServerOptions = {
+  /** A request without its body, and what reads that: undefined when it is longer than `bodyBytesMax`. */
+  readonly answerTo: (request: Request, body: () => Promise<string | undefined>) => Response | Promise<Response>;
+  readonly bodyBytesMax: number;
+  readonly limits: HttpLimits;
+};
+
+/** Serves a page, its operations and its events. Port 0 takes any free one; faults as those of listen. */
+export function servePage(at: Address, options: PageServerOptions): Promise<Listener | Fault> {
+  const { answerTo, bodyBytesMax, limits } = options;
+
+  async function serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method = "", url = "", headers } = incoming;
+    const at = new URL(url, `http://${headers.host}`).href;
+    const request = new Request(at, { method, headers: new Headers(headers as Record<string, string>) });
+    const answer = await answerTo(request, () => bodyOf(incoming, bodyBytesMax));
+    response.writeHead(answer.status, Object.fromEntries(answer.headers));
+    response.flushHeaders();
+    const reader = answer.body?.getReader();
+    response.on("close", () => void reader?.cancel());
+    for (;;) {
+      const { value, done } = (await reader?.read()) ?? { done: true };
+      if (done || response.destroyed) break;
+      if (!response.write(value)) await drained(response);
+    }
+    response.end();
+  }
+  const refuse = (response: ServerResponse): void => {
+    if (!response.headersSent) response.writeHead(400, { Connection: "close" });
+    response.end();
+  };
+  return listenHttp(at, (incoming, response) => void serve(incoming, response).catch(() => refuse(response)), limits);
+}
+
+async function bodyOf(incoming: IncomingMessage, bytesMax: number): Promise<string | undefined> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of incoming as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length;
+    if (bytes > bytesMax) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+/** Until the system takes more of the answer, or its reader is gone. */
+export function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      response.off("close", end);
+      response.off("drain", end);
+      resolve();
+    };
+    response.on("close", end);
+    response.on("drain", end);
   });
 }
 

@@ -160,8 +160,9 @@ export const LISTEN_FAULTS: Record<string, FaultCode> = {
 
 export const errorCode = (error: unknown): string => String((error as { code?: unknown })?.code ?? error);
 
-/** How often a listener looks whether descriptors are out, or back. */
+/** How often a listener looks whether descriptors are out, or back; and while less than half of them are in use. */
 const DESCRIPTOR_CHECK_MS = 250;
+const DESCRIPTOR_CHECK_MS_MAX = 5000;
 
 /**
  * Listens until it is closed. While the system has no descriptor left it does not: a socket that cannot be accepted
@@ -172,7 +173,8 @@ export const listen: Listen = (at, accept) => {
   if (isFault(opened)) return opened;
   const address = { ip: at.ip, port: opened.port };
   let listener: TCPSocketListener<Wire> | undefined = opened;
-  const check = setInterval(() => {
+  let check = setTimeout(look, DESCRIPTOR_CHECK_MS).unref();
+  function look(): void {
     const next = nextDescriptor();
     if (listener !== undefined && next === undefined) {
       listener.stop();
@@ -181,12 +183,13 @@ export const listen: Listen = (at, accept) => {
       const again = open(address, accept);
       if (!isFault(again)) listener = again;
     }
-  }, DESCRIPTOR_CHECK_MS);
-  check.unref();
+    const isPlenty = next !== undefined && next < SCARCE_FROM / 2;
+    check = setTimeout(look, isPlenty ? DESCRIPTOR_CHECK_MS_MAX : DESCRIPTOR_CHECK_MS).unref();
+  }
   return {
     address,
     close() {
-      clearInterval(check);
+      clearTimeout(check);
       listener?.stop();
     },
   };

@@ -13,7 +13,7 @@ import {
 } from "../protocol/limits.ts";
 import { type PeerRequest, VERSION } from "../protocol/messages.ts";
 import { proofOf } from "../protocol/proof.ts";
-import { type Clock, every } from "../shared/clock.ts";
+import { type Clock, whileOn } from "../shared/clock.ts";
 import { createConnectionLimit } from "../shared/connection-limit.ts";
 import type { Connection, Handlers } from "../transport/connection.ts";
 import { createEviction, type Eviction, UNASKED } from "./eviction.ts";
@@ -98,6 +98,7 @@ export function createUploadServer(options: UploadServerOptions): UploadServer {
       onClose: leave,
     });
     conversations.set(connection, { since: clock.now(), state: "new", upload: undefined, claim: undefined });
+    sweeping.wake();
     return handlers;
   }
 
@@ -171,7 +172,7 @@ export function createUploadServer(options: UploadServerOptions): UploadServer {
     tellUploads?.();
   }
   let tellUploads: (() => void) | undefined;
-  const stopSweep = every(clock, SWEEP_MS, sweep);
+  const sweeping = whileOn(clock, SWEEP_MS, () => conversations.size > 0, sweep);
 
   return {
     accept,
@@ -185,7 +186,7 @@ export function createUploadServer(options: UploadServerOptions): UploadServer {
       tellUploads ??= createUploadsTeller(grants.list, onEvent);
     },
     close() {
-      stopSweep();
+      sweeping.stop();
       for (const connection of [...conversations.keys()]) connection.transport.destroy();
     },
   };

@@ -78,8 +78,8 @@ function connectionsFor(maxUploads: number): number {
   return Math.max(2, Math.floor(free / 2), free - maxUploads);
 }
 
-/** Of all guests together; a browser has six of them. */
-const GUEST_CONNECTIONS_MAX = 256;
+/** A browser has six of them, and its player some more. */
+const GUEST_CONNECTIONS = { connections: 256, ofAddress: 16 };
 let closeGuests = (): void => {};
 
 async function openGuests({ at, token }: { readonly at: Address; readonly token: string }): Promise<Address | Fault> {
@@ -95,7 +95,7 @@ async function openGuests({ at, token }: { readonly at: Address; readonly token:
     rejectAll: isRejecting,
     onEvent: report,
   });
-  const listener = await listenHttp(at, guests.serve, GUEST_CONNECTIONS_MAX);
+  const listener = await listenHttp(at, guests.serve, GUEST_CONNECTIONS);
   if (isFault(listener)) return listener;
   host = formatAddress(listener.address);
   closeGuests = () => {

@@ -3,8 +3,9 @@
 // Never: listens at any other address.
 
 import { randomBytes } from "node:crypto";
-import { LOOPBACK } from "../protocol/address.ts";
-import { type Fault, fault } from "../protocol/fault.ts";
+import { formatAddress, LOOPBACK } from "../protocol/address.ts";
+import { type Fault, isFault } from "../protocol/fault.ts";
+import { servePage } from "../transport/http.ts";
 import { isAuthorized, refusalOf, SAFE_HEADERS } from "./guard.ts";
 import { type PageFiles, pageFiles } from "./page-files.ts";
 import { isOperation, operate, type Shell } from "./shell.ts";
@@ -13,6 +14,8 @@ import { createStreams, type Streams } from "./streams.ts";
 /** Of one request: the longest that an operation needs is a name or a folder. */
 const BODY_BYTES_MAX = 32 * 1024;
 const TOKEN_BYTES = 16;
+/** A browser has six of them for all its windows. All come from this machine. */
+const CONNECTIONS = { connections: 64, ofAddress: 64 };
 
 export type WebServer = {
   /** What the person opens: it carries the token behind #, which no browser sends. */
@@ -29,7 +32,9 @@ const answer = (status: number, body: object | string = ""): Response =>
     ? new Response(body, { status, headers: { ...SAFE_HEADERS, "Content-Type": "text/plain; charset=utf-8" } })
     : Response.json(body, { status, headers: SAFE_HEADERS });
 
-async function api({ shell, streams }: Site, path: string, request: Request): Promise<Response> {
+type ReadBody = () => Promise<string | undefined>;
+
+async function api({ shell, streams }: Site, path: string, request: Request, read: ReadBody): Promise<Response> {
   if (path === "events" && request.method === "GET") {
     const first = JSON.stringify({ event: "state", ...shell.state() });
     // A stream that is ended takes its connection along: nothing else ends one that has no timeout.
@@ -40,9 +45,18 @@ async function api({ shell, streams }: Site, path: string, request: Request): Pr
   if (request.method !== "POST") return answer(405);
   const type = request.headers.get("content-type") ?? "";
   if (!/^application\/json\s*(?:;|$)/i.test(type)) return answer(415);
-  const given: unknown = await request.json().catch(() => undefined);
-  const result = await operate(shell, path, given);
+  const body = await read();
+  if (body === undefined) return answer(413);
+  const result = await operate(shell, path, parse(body));
   return "done" in result ? answer(200, result.done) : answer(422, result.problem);
+}
+
+function parse(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
 }
 
 function serveFile(files: PageFiles, path: string, method: string): Response {
@@ -57,30 +71,23 @@ export async function createWebServer(shell: Shell, port: number): Promise<WebSe
   const token = randomBytes(TOKEN_BYTES).toString("hex");
   const site: Site = { shell, files: await pageFiles(), token, streams: createStreams() };
   let origin = "";
-  let server: Bun.Server<undefined>;
-  try {
-    server = Bun.serve({
-      hostname: LOOPBACK,
-      port,
-      development: false,
-      // Outside of development the runtime would share the port with another of the person's programs, old pages among them.
-      reusePort: false,
-      maxRequestBodySize: BODY_BYTES_MAX,
-      error: () => answer(500),
-      fetch(request, here) {
+  const listener = await servePage(
+    { ip: LOOPBACK, port },
+    {
+      bodyBytesMax: BODY_BYTES_MAX,
+      limits: CONNECTIONS,
+      answerTo(request, body) {
         const refusal = refusalOf(request.headers, origin);
         if (refusal !== undefined) return answer(refusal);
         const { pathname } = new URL(request.url);
         if (!pathname.startsWith("/api/")) return serveFile(site.files, pathname, request.method);
         if (!isAuthorized(request.headers, token)) return answer(401);
-        here.timeout(request, 0);
-        return api(site, pathname.slice("/api/".length), request);
+        return api(site, pathname.slice("/api/".length), request, body);
       },
-    });
-  } catch (error) {
-    return fault("PORT_IN_USE", "ours", String(error));
-  }
-  origin = `http://${LOOPBACK}:${server.port}`;
+    },
+  );
+  if (isFault(listener)) return listener;
+  origin = `http://${formatAddress(listener.address)}`;
   const unsubscribe = shell.subscribe((change) => site.streams.tell(JSON.stringify(change)));
   return {
     url: `${origin}/#${token}`,
@@ -88,7 +95,7 @@ export async function createWebServer(shell: Shell, port: number): Promise<WebSe
     close() {
       unsubscribe();
       site.streams.close();
-      void server.stop(true);
+      listener.close();
     },
   };
 }

@@ -2,13 +2,14 @@
 
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { isFault } from "../../src/protocol/fault.ts";
 import { createWebServer } from "../../src/web/web-server.ts";
 import { type Browser, openBrowser, type Tab } from "../support/browser.ts";
 import { sha256 } from "../support/folders.ts";
-import { type Machine, openNative, type Sharing, share, startServer } from "../support/napster.ts";
-import type { Program } from "../support/program.ts";
+import { type Machine, openNative, type Sharing, search, share, startServer } from "../support/napster.ts";
+import { type Program, startProgram } from "../support/program.ts";
 import { run } from "../support/run.ts";
 import { describeWith } from "../support/tools.ts";
 import { until } from "../support/until.ts";
@@ -164,6 +165,32 @@ describeWith(["chromium", "ffmpeg", "linux"], "the page", () => {
     expect(await peer.exit()).toBe(0);
     await tab.holds(`${text("#standing")}.startsWith("O programa foi fechado")`);
     expect(origin).toStartWith("http://127.0.0.1:");
+  });
+
+  test("is there with few descriptors while other programs flood its port, and the files stay shared", async () => {
+    const place = machine.place("few", { "few.mp4": "few" });
+    const args = ["web", "--server", at, "--dir", place.typed, "--no-open"];
+    const limited = ["bash", "-c", 'ulimit -n 60; exec "$0" "$@"', ...machine.command("napster-peer", ...args)];
+    await using peer = startProgram({ command: limited, env: machine.env });
+    await peer.ready();
+    const url = /http:\S+#[0-9a-f]{32}/.exec(peer.stderr())?.[0] ?? "";
+    using tab = await browser.tab();
+    await tab.open(url);
+    let closed = 0;
+    const port = Number(new URL(url).port);
+    const flood = Array.from({ length: 200 }, () =>
+      connect(port, "127.0.0.1")
+        .on("error", () => {})
+        .on("close", () => closed++),
+    );
+    for (const socket of flood) socket.write("GET / HT");
+    await until("most of the flood turned away", () => closed > 140);
+    await find(tab, "few");
+    await tab.holds(`${listed("few.mp4")} !== undefined`);
+    await tab.holds("document.querySelector('#standing').className === 'good'");
+    expect(await search(machine, at, "few.mp4")).toHaveLength(1);
+    for (const socket of flood) socket.destroy();
+    expect(peer.stderr()).not.toContain("erro:");
   });
 
   test("plays for a guest without the program, by the guests' address", async () => {

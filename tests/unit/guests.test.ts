@@ -65,7 +65,7 @@ async function serve({ files = {}, slots = 4, rejectAll = false, rate, unchanged
     rejectAll,
     onEvent: (event) => events.push(event),
   });
-  const listener = await listenHttp({ ip: "127.0.0.1", port: 0 }, guests.serve);
+  const listener = await listenHttp({ ip: "127.0.0.1", port: 0 }, guests.serve, { connections: 1000, ofAddress: 1000 });
   if (isFault(listener)) throw new Error(listener.detail);
   open.push(guests, listener);
   host = `127.0.0.1:${listener.address.port}`;

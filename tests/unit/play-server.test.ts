@@ -69,12 +69,13 @@ const CONTENT = crypto.getRandomValues(new Uint8Array(65_536));
 const NAME = `O que é? 100% #1 "<aula>".mp4`;
 const TOKEN = "0123456789abcdef0123456789abcdef";
 const STREAMS_MAX = 4;
+const LIMITS = { connections: 2000, ofAddress: 2000 };
 
 async function serving(there: Uint8Array | undefined = undefined) {
   let host = "";
   let open = 0;
   const players = createPlayServer({ host: () => host, streamsMax: STREAMS_MAX });
-  const listener = good(await serveStreams({ ip: "127.0.0.1", port: 0 }, players.answerTo));
+  const listener = good(await serveStreams({ ip: "127.0.0.1", port: 0 }, players.answerTo, LIMITS));
   host = `127.0.0.1:${listener.address.port}`;
   const reads: number[] = [];
   const file = createPlayFile({

@@ -4,13 +4,13 @@
 // Never: changes anything, or answers a machine with a public address.
 
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isPrivate } from "../../protocol/address.ts";
 import { type Fault, isFault } from "../../protocol/fault.ts";
-import { type Clock, every } from "../../shared/clock.ts";
+import { type Clock, whileOn } from "../../shared/clock.ts";
 import { mediaTypeOf } from "../../shared/media-types.ts";
 import { type Range, rangeOf } from "../../shared/range.ts";
+import { drained } from "../../transport/http.ts";
 import type { FairRate } from "../fair-rate.ts";
 import type { UploadsEvent } from "../responder.ts";
 import type { ReadableFile, ShareEntry, ShareIndex } from "../share-index.ts";
@@ -200,6 +200,7 @@ function createGuestList({ queue, rates, clock, onEvent }: GuestOptions) {
       movedAt: clock.now(),
     };
     guests.set(ip, guest);
+    sweeping.wake();
     return guest;
   }
 
@@ -257,22 +258,13 @@ function createGuestList({ queue, rates, clock, onEvent }: GuestOptions) {
       if (isIdle || guest.claim === overdue) for (const response of [...guest.responses]) response.destroy();
     }
   }
-  const stopSweep = every(clock, SWEEP_MS, sweep);
+  const sweeping = whileOn(clock, SWEEP_MS, () => guests.size > 0, sweep);
 
   return {
     enter,
     close() {
-      stopSweep();
+      sweeping.stop();
       for (const guest of [...guests.values()]) for (const response of [...guest.responses]) response.destroy();
     },
   };
-}
-
-/** Until the system takes more, or its reader is gone. */
-async function drained(response: ServerResponse): Promise<void> {
-  const gone = new AbortController();
-  const end = (): void => gone.abort();
-  response.on("close", end);
-  await once(response, "drain", { signal: gone.signal }).catch(() => undefined);
-  response.off("close", end);
 }
