@@ -13,7 +13,6 @@ import {
   createConnectionGate,
   outsideIp,
   putOff,
-  readOnLater,
   setPaused,
   silence,
 } from "./servidor/client-connection.ts";
@@ -22,6 +21,7 @@ import { createFastSearch, type FastSearch } from "./servidor/fast-search.ts";
 import { createMetrics } from "./servidor/metrics.ts";
 import { gaugesOf, type Index, openIndex } from "./servidor/open-catalog.ts";
 import { serveOperations } from "./servidor/operations.ts";
+import { createPayloadTurns } from "./servidor/payload-turns.ts";
 import { createReachability } from "./servidor/reachability.ts";
 import { createReplyBuffer } from "./servidor/reply-buffer.ts";
 import { createRequestHandler, type RequestHandler } from "./servidor/request-handler.ts";
@@ -47,6 +47,7 @@ export class Servidor {
   readonly #handler: RequestHandler;
   readonly #metrics = createMetrics();
   readonly #replies = createReplyBuffer(this.#metrics.sent);
+  readonly #payloadTurns = createPayloadTurns();
   readonly #fastSearch: FastSearch | undefined;
   readonly #answerNext: (client: ClientConnection) => void;
   #listener: Listener | undefined;
@@ -139,12 +140,13 @@ export class Servidor {
         if (answered === chunk.length) return this.#replies.flush();
         client.reader.push(answered === 0 ? chunk : chunk.subarray(answered));
         const { orders, reader } = client;
-        if (orders.joining) putOff(client, chunk.length, now, this.#limits);
+        const isPayload = orders.joining;
+        if (isPayload) putOff(client, chunk.length, now, this.#limits);
         if (client.busy && reader.size > READ_AHEAD_BYTES_MAX) setPaused(client, true);
         this.#answerNext(client);
-        if (!orders.joining) return;
-        this.#handler.hold(client, reader.size);
-        if (chunk.length >= READ_AHEAD_BYTES_MAX) readOnLater(client);
+        if (orders.joining) this.#handler.hold(client, reader.size);
+        else if (!isPayload && chunk.length < READ_AHEAD_BYTES_MAX) return;
+        this.#payloadTurns.came(client, chunk.length);
       },
       drain: () => this.#answerNext(client),
       end: () => {
@@ -153,6 +155,7 @@ export class Servidor {
       },
       close: () => {
         this.#gate.leave(client);
+        this.#payloadTurns.forget(client);
         this.#handler.forget(client, "closed");
       },
     };

@@ -7,7 +7,7 @@ import type { Client } from "../catalog/answer.ts";
 import { isIn, isLoopback, type Range } from "../protocol/address.ts";
 import type { ServerState } from "../protocol/conversation.ts";
 import { type Fault, fault, type WireCode } from "../protocol/fault.ts";
-import { JOIN_BYTES_PER_SECOND_MIN, READ_AHEAD_BYTES_MAX } from "../protocol/limits.ts";
+import { JOIN_BYTES_PER_SECOND_MIN } from "../protocol/limits.ts";
 import type { ServerRequest } from "../protocol/messages.ts";
 import { createOrders, type Orders } from "../protocol/orders.ts";
 import { createReader, type Reader } from "../protocol/reader.ts";
@@ -53,6 +53,8 @@ export type ClientConnection = {
   finds?: TokenBucket;
   /** We do not read it for now. */
   paused: boolean;
+  /** The payload that is arriving waits for its turn (payload-turns.ts); it is paused until then. */
+  waits: boolean;
   /** The client will send no more: goodbye once everything is answered. */
   ended: boolean;
   /** When it will have been silent for too long. Only whole requests, and a JOIN's payload that makes way, put it off. */
@@ -101,6 +103,7 @@ function createClientConnection({ connection, from, dueAt, joinBytesMax, onKnown
       unlistedNames: undefined,
     },
     paused: false,
+    waits: false,
     ended: false,
     dueAt,
     known() {
@@ -186,12 +189,6 @@ export function setPaused(client: ClientConnection, paused: boolean): void {
   client.paused = paused;
   if (paused) client.connection.pause();
   else client.connection.resume();
-}
-
-/** Ends the reading of a long payload for this turn: the runtime would hand over ten chunks of it, 30 ms, in a row. */
-export function readOnLater(client: ClientConnection): void {
-  setPaused(client, true);
-  setImmediate(() => setPaused(client, client.busy && client.reader.size > READ_AHEAD_BYTES_MAX));
 }
 
 /** Why a client whose deadline has passed is closed. */

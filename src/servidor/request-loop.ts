@@ -42,6 +42,7 @@ export function createRequestLoop(
     const { connection, reader, orders } = client;
     if (client.ended && connection.queued === 0) connection.end();
     // One that sends without reading is read no further: only a JOIN's payload may pile up here.
-    else setPaused(client, connection.queued > 0 && !orders.joining && reader.size > READ_AHEAD_BYTES_MAX);
+    else if (!client.waits)
+      setPaused(client, connection.queued > 0 && !orders.joining && reader.size > READ_AHEAD_BYTES_MAX);
   };
 }

@@ -12,6 +12,7 @@ import {
 } from "../../src/protocol/limits.ts";
 import type { Share } from "../../src/protocol/messages.ts";
 import { encodeShares } from "../../src/protocol/payloads.ts";
+import { PAYLOAD_TURN_BYTES } from "../../src/servidor/payload-turns.ts";
 import { TURN_ORDERS } from "../../src/servidor/request-loop.ts";
 import { Servidor } from "../../src/servidor.ts";
 import { listen } from "../../src/transport/tcp.ts";
@@ -344,6 +345,37 @@ describe("nobody stays for nothing", () => {
     }
     expect(await drip.rest()).toStartWith("ERROR TIMEOUT retry");
     expect(await steady.line()).toBe("JOIN_OK 127.0.0.1:5051");
+  });
+
+  test("of all payloads that have begun about PAYLOAD_TURN_BYTES are read in a turn, and each JOIN is answered", async () => {
+    let [inTurn, most, largest, isOver] = [0, 0, 0, false];
+    const nextTurn = (): void => {
+      most = Math.max(most, inTurn);
+      inTurn = 0;
+      if (!isOver) setImmediate(nextTurn);
+    };
+    const server = start({
+      listen: (at, accept) =>
+        listen(at, (connection) => {
+          const handlers = accept(connection);
+          let hasBegun = false;
+          const data = (chunk: Uint8Array) => {
+            inTurn += hasBegun ? chunk.length : 0;
+            largest = Math.max(largest, chunk.length);
+            hasBegun = true;
+            handlers.data(chunk);
+          };
+          return { ...handlers, data };
+        }),
+    });
+    const peers = await Promise.all(Array.from({ length: 8 }, () => dial(server)));
+    const names = Array.from({ length: 6000 }, (_, i) => `${i}${"x".repeat(240)}`);
+    nextTurn();
+    for (const [i, peer] of peers.entries()) peer.send(join(5100 + i, ...names));
+    for (const [i, peer] of peers.entries()) expect(await peer.line()).toBe(`JOIN_OK 127.0.0.1:${5100 + i}`);
+    isOver = true;
+    // The chunk with which the bound is reached is the last one of its turn.
+    expect(most).toBeLessThan(PAYLOAD_TURN_BYTES + largest);
   });
 
   test("one that does not read is read no further, and is closed at its deadline although its answers wait", async () => {
