@@ -3,8 +3,10 @@
 // Never: resolves a host name.
 
 import { type Fault, fault } from "./fault.ts";
+import type { Id } from "./id.ts";
 
-export type Address = { readonly ip: string; readonly port: number };
+/** `id`: the program that is there, as far as it is known. It is no part of the address: sameAddress does not look at it. */
+export type Address = { readonly ip: string; readonly port: number; readonly id?: Id | undefined };
 
 const OCTET = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
 const IPV4 = new RegExp(`^${OCTET}(?:\\.${OCTET}){3}$`);

@@ -36,6 +36,9 @@ export const LOCAL_CODES = [
   "UNREACHABLE", // the server could not connect to us, so that it lists us nowhere
   "SERVER_GONE",
   "PEER_UNREACHABLE",
+  "NOT_ENCRYPTED", // what answers there speaks no TLS 1.3, or shows no key
+  "WRONG_ID", // another program than the one that is expected there
+  "KEY_UNUSABLE", // identity.key cannot be read, written or understood
   "PEER_GONE",
   "STALLED",
   "BAD_REPLY", // the other side broke the protocol

@@ -19,8 +19,8 @@ export const JOIN_PAYLOAD_BYTES_MAX = 64 * 1024 * 1024;
 /** An answer to SEARCH or SOURCES names at most this many peers: beyond it more sources do not help. */
 export const SEARCH_PEERS_MAX = 100_000;
 
-/** The answer that carries a list of addresses, as its reader bounds it: SEARCH_PEERS_MAX lines of 32 bytes. */
-export const LIST_PAYLOAD_BYTES_MAX = SEARCH_PEERS_MAX * 32;
+/** The answer that carries a list of addresses, as its reader bounds it: SEARCH_PEERS_MAX lines of 96 bytes. */
+export const LIST_PAYLOAD_BYTES_MAX = SEARCH_PEERS_MAX * 96;
 
 /** Contents in one answer to FIND, and how far its pages go: who has not found it by then needs other words. */
 export const FIND_COUNT_MAX = 100;
@@ -87,6 +87,14 @@ export const UNJOINED_SECONDS_MAX = 15;
 
 /** Dialling another machine: a SYN and two retries. */
 export const CONNECT_SECONDS_MAX = 7;
+
+/** A TLS handshake that was accepted: a dialler has given up by then. */
+export const HANDSHAKE_SECONDS_MAX = 10;
+/** Handshakes under way at one listening thread, in all and of one address: some tens of KB each. */
+export const HANDSHAKES_MAX = 1024;
+export const HANDSHAKES_PER_ADDRESS_MAX = 128;
+/** Handshakes of one address in a second: each costs half a millisecond of processor. */
+export const HANDSHAKES_PER_SECOND_MAX = 500;
 
 /** Waiting for the answer to one request. A JOIN of 100,000 names is answered well within it. */
 export const REPLY_SECONDS_MAX = 20;

@@ -4,21 +4,24 @@
 
 import type { Address } from "../protocol/address.ts";
 import { type Fault, fault, type Whose } from "../protocol/fault.ts";
+import type { Id } from "../protocol/id.ts";
 
 export type Connection = {
   readonly remote: Address;
   readonly local: Address;
+  /** Of the key that the other side has proved; undefined where the connection is plain. */
+  readonly id?: Id;
   /** Sends now or as soon as the other side reads. The bytes must not be changed before they have left. */
   send(bytes: string | Uint8Array): void;
   /**
    * What has arrived by now and was not told through `data`, into a buffer of the caller's: how many bytes, 0 for none.
-   * Only inside `data`, and only where the system has it; it spares the copy of each chunk into memory of its own.
+   * Only inside `data`, and only on a plain connection, where the system has it; it spares the copy of each chunk into memory of its own.
    */
   readNow?(into: Uint8Array): number;
   /**
    * Bytes of an open file, sent without passing through here: how many of `length` from `offset` on, 0 for none now,
    * CANNOT_SEND where the caller must read them itself. It waits for the disk where the bytes are not in memory. Only
-   * while nothing is queued, and only where the system has it.
+   * while nothing is queued, on a plain connection, where the system has it.
    */
   sendFile?(fd: number, offset: number, length: number): number;
   /** What the other side has taken of all that was sent, where the system tells; undefined once it tells no more. */
@@ -66,7 +69,8 @@ export type Listener = { readonly address: Address; close(): void };
 export type Listen = (at: Address, accept: (connection: Connection) => Handlers) => Listener | Fault;
 
 /**
- * Dials; PEER_UNREACHABLE without an answer within CONNECT_SECONDS_MAX, "ours" when the dial cannot have left this
+ * Dials. Where the address has an ID, only the program with that key is taken for it: WRONG_ID. NOT_ENCRYPTED for one
+ * that is no TLS 1.3, or shows no key, where that is asked. PEER_UNREACHABLE without an answer within CONNECT_SECONDS_MAX, "ours" when the dial cannot have left this
  * machine. `signal` says that the answer is not wanted any more; where it can, the dial then gives back at once what it holds.
  */
 export type Connect = (

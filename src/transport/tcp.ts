@@ -1,154 +1,19 @@
-// The real network: Bun's TCP sockets behind the contract of connection.ts.
-// Invariant: `socket.write` may take a part only; the rest waits in the queue and leaves on `drain`, in order.
-// Never: reads what it carries.
+// The real network: Bun's sockets behind the contract of connection.ts, plain or encrypted as the address says.
+// Invariant: at 127.0.0.0/8 the bytes are plain, at every other address TLS 1.3 from the first one (security.ts).
+// Never: hands over a connection whose other side has not been verified.
 
 import * as fs from "node:fs";
 import type { Socket, TCPSocketListener } from "bun";
-import type { Address } from "../protocol/address.ts";
+import { type Address, AS_SEEN } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
-import { CONNECT_SECONDS_MAX, LINGER_SECONDS_MAX } from "../protocol/limits.ts";
+import { CONNECT_SECONDS_MAX } from "../protocol/limits.ts";
 import { type Connect, type Connection, DEAF, type Handlers, type Listen, unreachable } from "./connection.ts";
 import { nextDescriptor, SCARCE_FROM } from "./descriptors.ts";
+import { listenEverywhere } from "./every-address.ts";
+import { createHandshakes, type Handshakes, plain, type Verified, verify } from "./handshake.ts";
 import { ownTrouble } from "./route.ts";
-import { sendFile } from "./sendfile.ts";
-import { followTaken } from "./tcp-info.ts";
-
-/** What one socket carries: its owner's handlers, and what has not left yet. */
-type Wire = {
-  handlers: Handlers;
-  queue: Uint8Array[];
-  queued: number;
-  /** We have said end(): nothing more is queued after it. */
-  ending: boolean;
-  /** The other side has said it sends no more. */
-  ended: boolean;
-  lingering?: ReturnType<typeof setTimeout>;
-};
-
-const encoder = new TextEncoder();
-
-// SPEC 5.e: TCP loses and repeats nothing, and neither do we: what a write did not take waits its turn in the queue.
-function flush(socket: Socket<Wire>): void {
-  const wire = socket.data;
-  if (wire.queue.length === 0) return;
-  while (wire.queue.length > 0) {
-    const first = wire.queue[0] as Uint8Array;
-    const written = socket.write(first);
-    if (written < 0) return;
-    wire.queued -= written;
-    if (wire.ending && written > 0) linger(socket);
-    if (written < first.length) {
-      wire.queue[0] = first.subarray(written);
-      return;
-    }
-    wire.queue.shift();
-  }
-  if (wire.ending) finish(socket);
-}
-
-/** Everything has left: half-close, and give the other side a bounded time to do the same. */
-function finish(socket: Socket<Wire>): void {
-  if (socket.data.ended) socket.end();
-  else socket.shutdown();
-}
-
-/** After a goodbye the other side has a bounded time, from each byte that it takes, to take the rest and say its own. */
-function linger(socket: Socket<Wire>): void {
-  clearTimeout(socket.data.lingering);
-  socket.data.lingering = setTimeout(() => socket.terminate(), LINGER_SECONDS_MAX * 1000);
-}
-
-function send(socket: Socket<Wire>, wire: Wire, bytes: string | Uint8Array): void {
-  if (wire.ending || socket.readyState <= 0) return;
-  const raw = typeof bytes === "string" ? encoder.encode(bytes) : bytes;
-  let sent = 0;
-  if (wire.queue.length === 0) sent = Math.max(0, socket.write(raw));
-  if (sent < raw.length) {
-    wire.queue.push(sent === 0 ? raw : raw.subarray(sent));
-    wire.queued += raw.length - sent;
-  }
-}
-
-/** On Linux a socket is read like a file; elsewhere `data` alone tells what has come. */
-const READS_SOCKETS = process.platform === "linux";
-
-/** Bun's types leave out fd; it is there. */
-const fdOf = (socket: Socket<Wire>): number => (socket as unknown as { fd: number }).fd;
-
-function readNow(socket: Socket<Wire>, into: Uint8Array): number {
-  if (socket.readyState <= 0) return 0;
-  try {
-    // 0 at the end of the stream too, which Bun tells in its own time.
-    return fs.readSync(fdOf(socket), into, 0, into.length, null);
-  } catch {
-    return 0; // nothing there now (EAGAIN), or an error that Bun is about to tell
-  }
-}
-
-/** Our contract over one of Bun's sockets. */
-function wrap(socket: Socket<Wire>): Connection {
-  const remote = { ip: socket.remoteAddress, port: socket.remotePort };
-  // Bun's types leave out localAddress; it is there.
-  const local = { ip: (socket as unknown as { localAddress: string }).localAddress, port: socket.localPort };
-  const wire = socket.data; // it stays the same, and asking the socket for it costs
-  let follow: ReturnType<typeof followTaken>;
-  return {
-    remote,
-    local,
-    send: (bytes) => send(socket, wire, bytes),
-    ...(READS_SOCKETS && { readNow: (into: Uint8Array) => readNow(socket, into) }),
-    ...(sendFile && {
-      sendFile: (fd: number, offset: number, length: number) =>
-        wire.ending || wire.queue.length > 0 || socket.readyState <= 0
-          ? 0
-          : (sendFile?.(fdOf(socket), fd, offset, length) ?? 0),
-    }),
-    taken() {
-      if (socket.readyState <= 0) return undefined; // its descriptor may be another connection's by now
-      follow ??= followTaken(fdOf(socket));
-      return follow?.();
-    },
-    get queued() {
-      return wire.queued;
-    },
-    pause: () => void socket.pause(),
-    resume: () => void socket.resume(),
-    end() {
-      if (socket.data.ending || socket.readyState <= 0) return;
-      socket.data.ending = true;
-      linger(socket);
-      if (socket.data.queue.length === 0) finish(socket);
-    },
-    destroy: () => void socket.terminate(),
-  };
-}
-
-const newWire = (): Wire => ({ handlers: DEAF, queue: [], queued: 0, ending: false, ended: false });
-
-/** The handlers that every socket shares; a socket's own are in its `data`. */
-const shared = {
-  data(socket: Socket<Wire>, chunk: Uint8Array) {
-    socket.data.handlers.data(chunk);
-  },
-  drain(socket: Socket<Wire>) {
-    flush(socket);
-    if (socket.data.queue.length === 0) socket.data.handlers.drain();
-  },
-  end(socket: Socket<Wire>) {
-    socket.data.ended = true;
-    socket.data.handlers.end();
-    if (socket.data.ending && socket.data.queue.length === 0) socket.end();
-  },
-  close(socket: Socket<Wire>) {
-    clearTimeout(socket.data.lingering);
-    const { handlers } = socket.data;
-    socket.data.handlers = DEAF;
-    handlers.close();
-  },
-  error() {
-    // Bun calls `close` right after it, and that is where an owner learns of it.
-  },
-};
+import { type Encryption, isSecure, newSecurity, type Security } from "./security.ts";
+import { fdOf, newWire, own, shared, type Wire } from "./wire.ts";
 
 export const LISTEN_FAULTS: Record<string, FaultCode> = {
   EADDRINUSE: "PORT_IN_USE",
@@ -164,12 +29,42 @@ export const errorCode = (error: unknown): string => String((error as { code?: u
 const DESCRIPTOR_CHECK_MS = 250;
 const DESCRIPTOR_CHECK_MS_MAX = 5000;
 
+export type Tcp = { readonly listen: Listen; readonly connect: Connect };
+
+/** The network as this program takes part in it: `connect` and `listen` with its key. With no key given it has one for this run. */
+export function createTcp(given?: Security | Encryption): Tcp {
+  const encryption = typeof given === "object" ? given.encryption : (given ?? "outside");
+  let security = typeof given === "object" ? given : undefined;
+  /** What TLS needs at this IP; undefined where the bytes are plain. */
+  const tlsAt = (ip: string): Tls | undefined => {
+    if (!isSecure({ encryption }, ip)) return undefined;
+    security ??= newSecurity(encryption);
+    const { key, certificate } = security.identity;
+    return { key, cert: certificate, rejectUnauthorized: false };
+  };
+  const handshakes = createHandshakes();
+  const listenAt: Listen = (at, accept) => listenWhileAble(at, { accept, tls: tlsAt(at.ip), handshakes });
+  return {
+    // One socket for every address would have to tell plain bytes and TLS apart by what comes.
+    listen: (at, accept) =>
+      at.ip === AS_SEEN && encryption === "outside" ? listenEverywhere(at.port, accept, listenAt) : listenAt(at, accept),
+    connect: (to, open) => dial(to, open, tlsAt(to.ip)),
+  };
+}
+
+type Tls = { readonly key: string; readonly cert: string; readonly rejectUnauthorized: false };
+type Listening = {
+  readonly accept: (connection: Connection) => Handlers;
+  readonly tls?: Tls | undefined;
+  readonly handshakes?: Handshakes;
+};
+
 /**
  * Listens until it is closed. While the system has no descriptor left it does not: a socket that cannot be accepted
  * would wake the event loop again and again. A dial meanwhile is refused, and a later one finds us again.
  */
-export const listen: Listen = (at, accept) => {
-  const opened = open(at, accept);
+function listenWhileAble(at: Address, listening: Listening): ReturnType<Listen> {
+  const opened = open(at, listening);
   if (isFault(opened)) return opened;
   const address = { ip: at.ip, port: opened.port };
   let listener: TCPSocketListener<Wire> | undefined = opened;
@@ -180,7 +75,7 @@ export const listen: Listen = (at, accept) => {
       listener.stop();
       listener = undefined;
     } else if (listener === undefined && next !== undefined && next < SCARCE_FROM) {
-      const again = open(address, accept);
+      const again = open(address, listening);
       if (!isFault(again)) listener = again;
     }
     const isPlenty = next !== undefined && next < SCARCE_FROM / 2;
@@ -193,7 +88,7 @@ export const listen: Listen = (at, accept) => {
       listener?.stop();
     },
   };
-};
+}
 
 /** How many ports after a taken one are tried. */
 const FREE_PORT_TRIES = 100;
@@ -202,7 +97,7 @@ const FREE_PORT_TRIES = 100;
 export function freePort({ ip, port }: Address): number | undefined {
   const last = Math.min(port + FREE_PORT_TRIES - 1, 65535);
   for (let candidate = port; candidate <= last; candidate += 1) {
-    const listener = open({ ip, port: candidate }, () => DEAF);
+    const listener = open({ ip, port: candidate }, { accept: () => DEAF });
     if (isFault(listener)) continue;
     listener.stop(true);
     return candidate;
@@ -210,13 +105,14 @@ export function freePort({ ip, port }: Address): number | undefined {
   return undefined;
 }
 
-function open(at: Address, accept: Parameters<Listen>[1]): TCPSocketListener<Wire> | Fault {
+function open(at: Address, { accept, tls, handshakes }: Listening): TCPSocketListener<Wire> | Fault {
   try {
     return Bun.listen<Wire>({
       hostname: at.ip,
       port: at.port,
       exclusive: true,
       allowHalfOpen: true,
+      ...(tls && { tls: { ...tls, requestCert: true } }),
       socket: {
         ...shared,
         open(socket) {
@@ -224,7 +120,14 @@ function open(at: Address, accept: Parameters<Listen>[1]): TCPSocketListener<Wir
           // One that was reset while it waited to be accepted has no other end any more.
           if (socket.remoteAddress === undefined || isOneTooMany(socket)) return void socket.terminate();
           socket.setNoDelay(true);
-          socket.data.handlers = accept(wrap(socket));
+          if (tls === undefined) return void own(plain(socket), accept);
+          socket.data.unverified = handshakes?.begin(socket.remoteAddress, () => socket.terminate());
+          if (socket.data.unverified === undefined) socket.terminate();
+        },
+        handshake(socket) {
+          const verified = verifyOnce(socket, { ip: socket.remoteAddress, port: socket.remotePort });
+          if (verified === undefined || isFault(verified)) socket.terminate();
+          else own(verified, accept);
         },
       },
     });
@@ -233,6 +136,12 @@ function open(at: Address, accept: Parameters<Listen>[1]): TCPSocketListener<Wir
     const why = LISTEN_FAULTS[code] ?? (isOutOfDescriptors() ? "NO_DESCRIPTORS" : "HOST_UNAVAILABLE");
     return fault(why, "ours", `${at.ip}:${at.port} ${code}`);
   }
+}
+
+/** Undefined for a socket that is closed, or that has had its verdict. */
+function verifyOnce(socket: Socket<Wire>, to: Address): Verified<Socket<Wire>> | Fault | undefined {
+  if (socket.data.handlers !== undefined || socket.readyState <= 0) return undefined;
+  return verify(socket, socket.getTLSVersion(), to);
 }
 
 /** Bun names no reason when a socket cannot be made; another descriptor cannot be had then either. */
@@ -248,7 +157,7 @@ function isOutOfDescriptors(): boolean {
 /** What is left of our descriptors is for files, dials and answers. */
 const isOneTooMany = (socket: Socket<Wire>): boolean => process.platform !== "win32" && fdOf(socket) >= SCARCE_FROM;
 
-export const connect: Connect = (to, open) => {
+function dial(to: Address, open: (connection: Connection) => Handlers, tls: Tls | undefined): ReturnType<Connect> {
   const { promise, resolve } = Promise.withResolvers<Connection | Fault>();
   let late = false;
   const give = (result: Connection | Fault) => {
@@ -267,6 +176,7 @@ export const connect: Connect = (to, open) => {
     port: to.port,
     allowHalfOpen: true,
     data: newWire(),
+    ...(tls && { tls }),
     socket: {
       ...shared,
       open(socket) {
@@ -276,12 +186,23 @@ export const connect: Connect = (to, open) => {
           return refuse("ECONNREFUSED");
         }
         socket.setNoDelay(true);
-        const connection = wrap(socket);
-        socket.data.handlers = open(connection);
-        give(connection);
+        if (tls === undefined) give(own(plain(socket), open));
+        else socket.data.unverified = () => refuse("ECONNRESET"); // also when it closes before the handshake is over
+      },
+      handshake(socket) {
+        const verified = late ? undefined : verifyOnce(socket, to);
+        if (verified !== undefined && !isFault(verified)) {
+          socket.data.unverified = undefined;
+          return give(own(verified, open));
+        }
+        if (verified !== undefined) give(verified);
+        socket.terminate(); // our certificate has not left yet: a wrong program learns nothing of us
       },
       connectError: (_socket, error) => void fail(error),
     },
   }).catch(fail);
   return promise;
-};
+}
+
+/** With a key for this run. */
+export const { listen, connect }: Tcp = createTcp();

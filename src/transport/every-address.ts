@@ -1,0 +1,78 @@
+// Listening at 0.0.0.0: one listener for each IPv4 address of this machine, so that each is plain or encrypted by itself.
+// Invariant: 127.0.0.1 is among them from the start, all have one port, and an address that comes later is served too.
+// Never: accepts by itself; what each does is the caller's.
+
+import { networkInterfaces } from "node:os";
+import { AS_SEEN, LOOPBACK } from "../protocol/address.ts";
+import { type Fault, isFault } from "../protocol/fault.ts";
+import type { Connection, Handlers, Listen, Listener } from "./connection.ts";
+
+/** How often the addresses are looked at. */
+const LOOK_MS = 2000;
+/** A free port of one address may be taken at another. */
+const FREE_PORT_TRIES = 8;
+
+/** Every IPv4 address of this machine. */
+export function machineIps(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((some) => some ?? []);
+  return [...new Set(all.filter(({ family }) => family === "IPv4").map(({ address }) => address))];
+}
+
+/** Port 0 takes one that is free at each address. Faults as those of listen. */
+export function listenEverywhere(
+  port: number,
+  accept: (connection: Connection) => Handlers,
+  listenAt: Listen,
+  addresses: () => readonly string[] = machineIps,
+): Listener | Fault {
+  for (let tries = 1; ; tries++) {
+    const opened = openAll(port, accept, listenAt, addresses);
+    if (!isFault(opened) || port !== 0 || tries === FREE_PORT_TRIES) return opened;
+  }
+}
+
+function openAll(
+  wanted: number,
+  accept: (connection: Connection) => Handlers,
+  listenAt: Listen,
+  addresses: () => readonly string[],
+): Listener | Fault {
+  const first = listenAt({ ip: LOOPBACK, port: wanted }, accept);
+  if (isFault(first)) return first;
+  const { port } = first.address;
+  const open = new Map<string, Listener>([[LOOPBACK, first]]);
+  const closeAll = (): void => open.forEach((listener) => void listener.close());
+
+  /** Listens where it does not yet; the first fault of an address that is there. */
+  function follow(): Fault | undefined {
+    let trouble: Fault | undefined;
+    const present = new Set([LOOPBACK, ...addresses()]);
+    for (const [ip, listener] of open) {
+      if (present.has(ip)) continue;
+      listener.close();
+      open.delete(ip);
+    }
+    for (const ip of present) {
+      if (open.has(ip)) continue;
+      const listener = listenAt({ ip, port }, accept);
+      if (!isFault(listener)) open.set(ip, listener);
+      else if (listener.fault !== "HOST_UNAVAILABLE") trouble ??= listener; // it went as we looked
+    }
+    return trouble;
+  }
+
+  const trouble = follow();
+  if (trouble !== undefined) {
+    closeAll();
+    return trouble;
+  }
+  const looking = setInterval(follow, LOOK_MS);
+  looking.unref();
+  return {
+    address: { ip: AS_SEEN, port },
+    close() {
+      clearInterval(looking);
+      closeAll();
+    },
+  };
+}
