@@ -23,7 +23,7 @@ export { type Endpoint, isUsage, WAIT_SECONDS_DEFAULT };
 /** SPEC 5.i: where the server is unless a flag or the environment says otherwise. */
 export const SERVER_DEFAULT: Address = { ip: "127.0.0.1", port: SERVER_PORT };
 
-const OF_A_PEER = ["host", "port", "server", "max-uploads", "min-rate", "reject-all"] as const;
+const OF_A_PEER = ["host", "port", "server", "max-uploads", "min-rate", "reject-all", "encryption"] as const;
 const RATES = ["max-upload-rate", "max-download-rate", "hash-rate"] as const;
 const OF_A_DOWNLOAD = ["max-downloads", "only", "paranoid", "max-wait", "stall-timeout"] as const;
 const MANY = ["match", "list", "resume"] as const;
@@ -46,6 +46,7 @@ const SERVER_COMMANDS: Commands<"menu"> = {
       "log",
       "quiet",
       "verbose",
+      "encryption",
     ],
   },
 };
@@ -133,7 +134,11 @@ export type ServerConfig = {
   readonly discovery: { readonly isOn: boolean; readonly name: string | undefined };
   /** Those that the operator moved. */
   readonly limits: Partial<Limits>;
+  readonly encryption: Encryption;
 };
+
+/** All connections outside of 127.0.0.0/8 are encrypted, or none. */
+export type Encryption = "outside" | "never";
 
 /** What needs no network: roots of files, or a folder against its record. */
 export type HashConfig = { readonly command: "hash"; readonly json: boolean } & (
@@ -172,6 +177,7 @@ type PeerOptions = {
   readonly webPort: number;
   /** Opens the page for guests. */
   readonly guests: boolean;
+  readonly encryption: Encryption;
 };
 
 export type GetOptions = {
@@ -213,8 +219,20 @@ export function parseServer(args: readonly string[]): ServerConfig | Asked | Usa
   );
   const trusted = flags["trust-addresses"] ?? [];
   const discovery = { isOn: !flags["no-discovery"], name: flags.name };
-  return { host, port, quiet, verbose, catalog, metrics, log, trusted, probe: !flags["no-probe"], discovery, limits };
+  const seen = { catalog, metrics, log, quiet, verbose };
+  return {
+    host,
+    port,
+    ...seen,
+    trusted,
+    probe: !flags["no-probe"],
+    discovery,
+    limits,
+    encryption: encryptionOf(flags),
+  };
 }
+
+const encryptionOf = (flags: Flags): Encryption => (flags.encryption === "off" ? "never" : "outside");
 
 /** `args` are the words after the program's name; `environment` may name the server. */
 export function parsePeer(
@@ -254,6 +272,7 @@ export function parsePeer(
     maxWaitSeconds: flags["max-wait"],
     webPort: flags["web-port"] ?? 0,
     guests: flags.guests ?? false,
+    encryption: encryptionOf(flags),
   };
   // A name without quotes comes as several words.
   const name = words.join(" ");

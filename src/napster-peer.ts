@@ -26,12 +26,14 @@ import { type Asker, isStop, type Stop } from "./console/terminal/questions.ts";
 import {
   cutNameComplaint,
   damagedComplaint,
+  keyComplaint,
   leftOutComplaint,
   listComplaint,
   moreRefusedComplaint,
   nothingBegunComplaint,
   nothingListedComplaint,
   refusedComplaint,
+  UNENCRYPTED,
 } from "./console/text/complaints.ts";
 import { UNRECORDED } from "./console/text/hash-complaints.ts";
 import { peerHelp } from "./console/text/help.ts";
@@ -40,6 +42,7 @@ import { chosenFault, defaultFolder, isWide } from "./content/default-folder.ts"
 import { createHashCache } from "./content/hashing/hash-cache.ts";
 import { createHasher } from "./content/hashing/hasher.ts";
 import { hashFiles, type Verdict, verifyFolder } from "./content/hashing/verify.ts";
+import { openIdentity } from "./content/identity-file.ts";
 import { partialNames, readNameList } from "./content/name-list.ts";
 import { removePlaylists, writePlaylist } from "./content/playlist.ts";
 import { SYSTEM_NET } from "./discovery/discovery-net.ts";
@@ -50,6 +53,7 @@ import type { Address } from "./protocol/address.ts";
 import { type Fault, isFault } from "./protocol/fault.ts";
 import { systemClock } from "./shared/clock.ts";
 import { DESCRIPTORS_MAX, DESCRIPTORS_MIN } from "./transport/descriptors.ts";
+import type { Security } from "./transport/security.ts";
 import { connect } from "./transport/tcp.ts";
 import { PROGRAM_VERSION, versionLine } from "./version.ts";
 import { createPage, type Page } from "./web/page.ts";
@@ -110,6 +114,14 @@ function tellEvent(report: Report, config: PeerConfig, server: Address, event: P
   }
   if (event.type === "hashed") report.hashed(event.name, event.root);
   if (event.type === "uploaded") report.uploaded(event.name, event.to, event.bytes);
+}
+
+/** The program's key, with whatever is wrong with it told, and what is encrypted. */
+function securityOf({ encryption }: PeerConfig, report: Report): Security {
+  const { identity, path, trouble } = openIdentity();
+  if (trouble !== undefined) report.warn(keyComplaint(path, trouble));
+  if (encryption === "never") report.warn(UNENCRYPTED);
+  return { encryption, identity };
 }
 
 /** The page that this run may open. */
@@ -182,7 +194,7 @@ async function main(config: PeerConfig): Promise<never> {
       page?.hear(event);
       tellEvent(report, config, server, event);
     };
-    const peer = new Peer({ ...config, server, onEvent });
+    const peer = new Peer({ ...config, server, security: securityOf(config, report), onEvent });
     // A person at a terminal sees the position in the queue and has Ctrl+C, and get goes on by itself; a script at the
     // menu is told to come back.
     const waits = asker?.interactive || config.command === "get";

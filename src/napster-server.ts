@@ -10,15 +10,17 @@ import { answerAndExit, requireDescriptors, runProgram } from "./console/program
 import { EXIT } from "./console/shutdown.ts";
 import type { Output } from "./console/terminal/output.ts";
 import { type Asker, isStop } from "./console/terminal/questions.ts";
+import { keyComplaint, UNENCRYPTED } from "./console/text/complaints.ts";
 import { serverHelp } from "./console/text/help.ts";
 import { addedLine, addedLineParts, searchedLine } from "./console/text/lines.ts";
 import { createReport } from "./console/text/report.ts";
+import { openIdentity } from "./content/identity-file.ts";
 import { createDiscoveryAnswers, type DiscoveryAnswers } from "./discovery/discovery-answers.ts";
 import { SYSTEM_NET } from "./discovery/discovery-net.ts";
 import type { Address } from "./protocol/address.ts";
 import { isServerName, SERVER_NAME_BYTES_MAX } from "./protocol/discovery.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
-import { Servidor, type ServidorEvent } from "./servidor.ts";
+import { networkOf, Servidor, type ServidorEvent } from "./servidor.ts";
 import { systemClock } from "./shared/clock.ts";
 import { DESCRIPTORS_MAX, DESCRIPTORS_MIN } from "./transport/descriptors.ts";
 import { versionLine } from "./version.ts";
@@ -49,6 +51,12 @@ async function main(config: ServerConfig): Promise<never> {
       if (event.type === "index-back") log.indexBack();
     }
 
+    const { encryption } = config;
+    const { identity, path, trouble } = openIdentity();
+    if (trouble !== undefined) log.warn(keyComplaint(path, trouble));
+    if (encryption === "never") log.warn(UNENCRYPTED);
+    const env = networkOf({ encryption, identity });
+
     let servidor: Servidor | undefined;
     /** Where the keyboard is ours a quiet line shows that all goes on, and a word ends it. */
     async function stay(): Promise<void> {
@@ -64,7 +72,7 @@ async function main(config: ServerConfig): Promise<never> {
     function listen(host: string, port: number): Address | Fault {
       const { catalog, probe, limits, trusted, quiet } = config;
       const at = { ip: host, port };
-      const candidate = new Servidor({ at, onEvent, tellSearches: !quiet, catalog, probe, limits, trusted });
+      const candidate = new Servidor({ at, onEvent, tellSearches: !quiet, catalog, probe, limits, trusted, env });
       const address = candidate.listen();
       if (!isFault(address)) servidor = candidate;
       return address;

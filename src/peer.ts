@@ -15,7 +15,7 @@ import type { LanePolicy } from "./download/lanes/lane-worker.ts";
 import { createAnnouncements } from "./peer/announcements.ts";
 import { createDamage } from "./peer/damage.ts";
 import { createDownloads, type Downloads } from "./peer/downloads.ts";
-import { type PeerEnv, SYSTEM } from "./peer/env.ts";
+import { type PeerEnv, systemEnv } from "./peer/env.ts";
 import { type FoundWords, findWords } from "./peer/find.ts";
 import { createRefusals } from "./peer/refusals.ts";
 import type { Done, DownloadRequest, JoinAt, Joined, NotJoined, Sharing } from "./peer/requests.ts";
@@ -31,6 +31,7 @@ import { nameFlaw } from "./protocol/names.ts";
 import { decodeAddresses, decodeHolders, fitting } from "./protocol/payloads.ts";
 import { expectReply } from "./transport/caller.ts";
 import { localIp } from "./transport/route.ts";
+import type { Security } from "./transport/security.ts";
 import { freePort } from "./transport/tcp.ts";
 import { createPartialShares } from "./upload/partial-shares.ts";
 import type { Uploading } from "./upload/responder.ts";
@@ -93,6 +94,8 @@ export type PeerOptions = {
   /** Bytes per second that hashing reads of files that no download waits for; no limit when not given. */
   readonly hashRate?: number | undefined;
   readonly onEvent: (event: PeerEvent) => void;
+  /** What its connections show and which are encrypted; a key for this run, and all outside of 127.0.0.0/8, when not given. */
+  readonly security?: Security;
   /** The machine, where it is another than this one. */
   readonly env?: PeerEnv;
 };
@@ -151,7 +154,7 @@ export class Peer {
   constructor(options: PeerOptions) {
     this.#options = options;
     this.#policy = { uploads: options.uploads, downloads: options.downloads ?? {} };
-    const { env = SYSTEM } = options;
+    const env = options.env ?? systemEnv(options.security);
     this.#env = env;
     this.#plays = createPlays({
       start: env.startPlayThread,

@@ -29,13 +29,20 @@ import { createRequestLoop } from "./servidor/request-loop.ts";
 import { type Clock, every, systemClock } from "./shared/clock.ts";
 import { type Connection, DEAF, type Handlers, type Listen, type Listener } from "./transport/connection.ts";
 import { DESCRIPTORS_FOR_CONNECTIONS, DESCRIPTORS_FOR_DIALS } from "./transport/descriptors.ts";
-import { dialProbe } from "./transport/dial-probe.ts";
-import { listen } from "./transport/tcp.ts";
+import { createDialProbe } from "./transport/dial-probe.ts";
+import { newSecurity, type Security } from "./transport/security.ts";
+import { createTcp } from "./transport/tcp.ts";
 
 export type { ServidorEnv, ServidorEvent, ServidorOptions } from "./servidor/events.ts";
 
 const SWEEP_MS = 1000;
 const newNonce = (): string => crypto.getRandomValues(new Uint8Array(16)).toHex();
+
+/** The network with that key. */
+export const networkOf = (security: Security): Pick<ServidorEnv, "listen" | "connect"> => ({
+  listen: createTcp(security).listen,
+  connect: createDialProbe(security),
+});
 
 export class Servidor {
   readonly #options: ServidorOptions;
@@ -59,7 +66,7 @@ export class Servidor {
     this.#limits = limitsFor(options.limits ?? {}, DESCRIPTORS_FOR_CONNECTIONS);
     const { catalog } = options;
     this.#catalog = typeof catalog === "object" ? catalog : openIndex(catalog, this.#limits, options.onEvent);
-    const env: ServidorEnv = { clock: systemClock, listen, connect: dialProbe, ...options.env };
+    const env: ServidorEnv = { clock: systemClock, ...networkOf(newSecurity()), ...options.env };
     this.#clock = env.clock;
     this.#listen = env.listen;
     this.#gate = createConnectionGate(this.#limits, options.trusted, {

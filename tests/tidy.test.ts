@@ -120,7 +120,7 @@ function layerOf(path: string): string {
 const MAY_TOUCH_FILES: readonly RegExp[] = [
   /^src\/content\//,
   /^src\/console\/terminal\/output\.ts$/, // the standard outputs, already open
-  /^src\/transport\/tcp\.ts$/, // a socket's own descriptor, never a file's
+  /^src\/transport\/(?:tcp|wire)\.ts$/, // a socket's own descriptor, never a file's
   /^src\/web\/page-files\.ts$/, // the page's files, inside the executable
   /^src\/catalog\/words\/words-worker\.ts$/, // SQLite in memory: no file
 ];

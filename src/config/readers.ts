@@ -110,6 +110,9 @@ export function readIndex(text: string): string | Usage {
   return well && url.search === "" && url.hash === "" ? text : { usage: "pede redis://HOST:PORTA[/BANCO]" };
 }
 
+/** What is on unless it is turned off. */
+export const readOff = (text: string): "off" | Usage => (text === "off" ? text : { usage: "só aceita off" });
+
 export function readLog(text: string): "lines" | "json" | Usage {
   return text === "lines" || text === "json" ? text : { usage: "pede lines ou json" };
 }

@@ -6,7 +6,7 @@ import { type Address, formatAddress } from "../protocol/address.ts";
 import type { Fault, FaultCode } from "../protocol/fault.ts";
 import { showName } from "../protocol/names.ts";
 import type { Output, Writer } from "./terminal/output.ts";
-import { complaintOf, complaintText, unfoundComplaint } from "./text/complaints.ts";
+import { type Complaint, complaintOf, complaintText, unfoundComplaint } from "./text/complaints.ts";
 import { jsonLine, readyLine } from "./text/lines.ts";
 import { noteText } from "./text/notes.ts";
 
@@ -18,6 +18,8 @@ export type Log = {
   unfound(why: Fault): void;
   /** Something is wrong with us or what we stand on. */
   failed(fault: Fault): void;
+  /** All goes on, and the operator should know. */
+  warn(complaint: Complaint): void;
   /** What was wrong is not any more. */
   indexBack(): void;
   /** Something is wrong with a connection. */
@@ -64,6 +66,7 @@ export function createLog({ tell: say, errIsTerminal }: LogOptions): Log {
     metrics: (address) => say(`métricas em http://${formatAddress(address)}/metrics`),
     unfound: (why) => say(noteText(unfoundComplaint(why))),
     failed: (fault) => say(complaintText(complaintOf(fault))),
+    warn: (complaint) => say(noteText(complaint)),
     indexBack: () => say("o índice compartilhado voltou: os peers de todos os servidores são encontrados"),
     refused: (remote, fault) => say(`${showName(remote)}: ${deedOf(fault)} [${fault.fault}]`),
     stopping() {},
@@ -84,6 +87,7 @@ export function createJsonLog({ output, now }: LogOptions): Log {
     metrics: (address) => say("info", "metrics", address),
     unfound: (why) => say("warn", "unfound", { ...values(why), message: unfoundComplaint(why).cause }),
     failed: (fault) => say("error", "failed", values(fault)),
+    warn: ({ cause, code, hint }) => say("warn", "warning", { code, message: cause, hint }),
     indexBack: () => say("info", "index-back"),
     refused: (remote, fault) =>
       say("warn", "refused", { remote: showName(remote), ...values(fault), message: deedOf(fault) }),

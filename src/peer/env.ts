@@ -8,12 +8,15 @@ import { createHashCache, type HashCache } from "../content/hashing/hash-cache.t
 import { createHashPool } from "../content/hashing/hash-pool.ts";
 import { openPartWorkspace, removeLeftovers } from "../content/part-workspace.ts";
 import { hasFile, openFile, stampFile } from "../content/safe-files.ts";
-import { createLaneThreads } from "../download/lanes/lane-threads.ts";
+import { createLaneThreads, type LaneThreads } from "../download/lanes/lane-threads.ts";
+import type { LanePolicy } from "../download/lanes/lane-worker.ts";
 import { startPlayThread } from "../play/play-thread.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { Env } from "../transport/env.ts";
-import { connect } from "../transport/tcp.ts";
-import { startUploadThread } from "../upload/upload-thread.ts";
+import { newSecurity, type Security } from "../transport/security.ts";
+import { createTcp } from "../transport/tcp.ts";
+import type { UploadPolicy, UploadsEvent } from "../upload/upload-server.ts";
+import { startUploadThread, type UploadThread } from "../upload/upload-thread.ts";
 
 export type PeerEnv = Env & {
   /** The date in milliseconds, as files' times are told. */
@@ -30,16 +33,21 @@ export type PeerEnv = Env & {
   readonly createHashPool: typeof createHashPool;
   /** Threads that hash; as many as are worth it when not given. */
   readonly workers?: number;
-  readonly createLaneThreads: typeof createLaneThreads;
-  readonly startUploadThread: typeof startUploadThread;
+  readonly createLaneThreads: (count: number, policy: LanePolicy) => LaneThreads;
+  readonly startUploadThread: (
+    policy: UploadPolicy,
+    key: string,
+    onEvent: (event: UploadsEvent) => void,
+  ) => UploadThread;
   readonly startPlayThread: typeof startPlayThread;
 };
 
-export const SYSTEM: PeerEnv = {
+/** This machine; each of its threads shows the same key. A key for this run where none is given. */
+export const systemEnv = (security: Security = newSecurity()): PeerEnv => ({
   clock: systemClock,
   now: Date.now,
   random: Math.random,
-  connect,
+  connect: createTcp(security).connect,
   listFolder,
   listenToFolder,
   isFileReady,
@@ -50,7 +58,7 @@ export const SYSTEM: PeerEnv = {
   openPartWorkspace,
   createHashCache: () => createHashCache(),
   createHashPool,
-  createLaneThreads,
-  startUploadThread,
+  createLaneThreads: (count, policy) => createLaneThreads(count, policy, security),
+  startUploadThread: (policy, key, onEvent) => startUploadThread(policy, key, onEvent, security),
   startPlayThread,
-};
+});

@@ -23,7 +23,7 @@ export type ServidorEvent =
   | { readonly type: "fault"; readonly remote: string; readonly fault: Fault }
   | IndexEvent;
 
-/** `connect` dials peers back. */
+/** `connect` dials peers back. The machine's own network has a key for this run. */
 export type ServidorEnv = { readonly clock: Clock; readonly listen: Listen; readonly connect: Connect };
 
 export type ServidorOptions = {

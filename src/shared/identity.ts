@@ -63,6 +63,9 @@ function certify(secret: KeyObject, spki: Uint8Array): string {
   serial[0] = ((serial[0] as number) & 0x7f) | 1; // positive, and without leading zeros
   const signed = sequence(VERSION_3, der(2, serial), ED25519, NAME, VALIDITY, NAME, spki);
   const certificate = sequence(signed, ED25519, der(3, hex("00"), sign(null, signed, secret)));
-  const lines = Buffer.from(certificate).toString("base64").match(/.{1,64}/g) ?? [];
+  const lines =
+    Buffer.from(certificate)
+      .toString("base64")
+      .match(/.{1,64}/g) ?? [];
   return ["-----BEGIN CERTIFICATE-----", ...lines, "-----END CERTIFICATE-----", ""].join("\n");
 }

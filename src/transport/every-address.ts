@@ -3,50 +3,43 @@
 // Never: accepts by itself; what each does is the caller's.
 
 import { networkInterfaces } from "node:os";
-import { AS_SEEN, LOOPBACK } from "../protocol/address.ts";
+import { type Address, AS_SEEN, LOOPBACK } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
-import type { Connection, Handlers, Listen, Listener } from "./connection.ts";
+import { type Clock, every } from "../shared/clock.ts";
+import type { Listener } from "./connection.ts";
 
 /** How often the addresses are looked at. */
-const LOOK_MS = 2000;
+const LOOK_MS = 5000;
 /** A free port of one address may be taken at another. */
 const FREE_PORT_TRIES = 8;
 
 /** Every IPv4 address of this machine. */
-export function machineIps(): string[] {
+function machineIps(): string[] {
   const all = Object.values(networkInterfaces()).flatMap((some) => some ?? []);
-  return [...new Set(all.filter(({ family }) => family === "IPv4").map(({ address }) => address))];
+  return all.filter(({ family }) => family === "IPv4").map(({ address }) => address);
 }
 
+type ListenAt = (at: Address) => Listener | Fault;
+type Machine = { readonly clock: Clock; readonly ips?: () => readonly string[] };
+
 /** Port 0 takes one that is free at each address. Faults as those of listen. */
-export function listenEverywhere(
-  port: number,
-  accept: (connection: Connection) => Handlers,
-  listenAt: Listen,
-  addresses: () => readonly string[] = machineIps,
-): Listener | Fault {
+export function listenEverywhere(port: number, listenAt: ListenAt, machine: Machine): Listener | Fault {
   for (let tries = 1; ; tries++) {
-    const opened = openAll(port, accept, listenAt, addresses);
+    const opened = openAll(port, listenAt, machine);
     if (!isFault(opened) || port !== 0 || tries === FREE_PORT_TRIES) return opened;
   }
 }
 
-function openAll(
-  wanted: number,
-  accept: (connection: Connection) => Handlers,
-  listenAt: Listen,
-  addresses: () => readonly string[],
-): Listener | Fault {
-  const first = listenAt({ ip: LOOPBACK, port: wanted }, accept);
+function openAll(wanted: number, listenAt: ListenAt, { clock, ips = machineIps }: Machine): Listener | Fault {
+  const first = listenAt({ ip: LOOPBACK, port: wanted });
   if (isFault(first)) return first;
   const { port } = first.address;
   const open = new Map<string, Listener>([[LOOPBACK, first]]);
-  const closeAll = (): void => open.forEach((listener) => void listener.close());
 
-  /** Listens where it does not yet; the first fault of an address that is there. */
+  /** Listens where it does not yet; the fault of an address that is there. */
   function follow(): Fault | undefined {
     let trouble: Fault | undefined;
-    const present = new Set([LOOPBACK, ...addresses()]);
+    const present = new Set([LOOPBACK, ...ips()]);
     for (const [ip, listener] of open) {
       if (present.has(ip)) continue;
       listener.close();
@@ -54,24 +47,26 @@ function openAll(
     }
     for (const ip of present) {
       if (open.has(ip)) continue;
-      const listener = listenAt({ ip, port }, accept);
+      const listener = listenAt({ ip, port });
       if (!isFault(listener)) open.set(ip, listener);
-      else if (listener.fault !== "HOST_UNAVAILABLE") trouble ??= listener; // it went as we looked
+      else if (listener.fault !== "HOST_UNAVAILABLE") trouble ??= listener; // that one went as we looked
     }
     return trouble;
   }
 
+  const closeAll = (): void => {
+    for (const listener of open.values()) listener.close();
+  };
   const trouble = follow();
   if (trouble !== undefined) {
     closeAll();
     return trouble;
   }
-  const looking = setInterval(follow, LOOK_MS);
-  looking.unref();
+  const stopLooking = every(clock, LOOK_MS, follow);
   return {
     address: { ip: AS_SEEN, port },
     close() {
-      clearInterval(looking);
+      stopLooking();
       closeAll();
     },
   };

@@ -1,18 +1,19 @@
 // One question to the program that listens at an address, and the first line of its answer: to say what is wrong there.
 // Invariant: over within PROBE_SECONDS_MAX, whatever the other side does.
-// Never: part of a conversation; the connection is closed after the line.
+// Never: part of a conversation, or encrypted; the connection is closed after the line.
 
 import type { Address } from "../protocol/address.ts";
 import { isFault } from "../protocol/fault.ts";
 import { PROBE_SECONDS_MAX } from "../protocol/limits.ts";
 import { createReader } from "../protocol/reader.ts";
 import { systemClock } from "../shared/clock.ts";
-import { connect } from "./tcp.ts";
+import { createTcp } from "./tcp.ts";
 
 /** The first line, "" when there is none, or undefined when no program listens there. */
 export async function askFirstLine(at: Address, question: string): Promise<string | undefined> {
   const { promise, resolve } = Promise.withResolvers<string>();
   const reader = createReader();
+  const { connect } = createTcp("never");
   const connection = await connect(at, () => ({
     data(chunk) {
       reader.push(chunk);

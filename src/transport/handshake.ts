@@ -2,7 +2,7 @@
 // Invariant: a Verified socket is made here alone, once the address allows plain bytes or a key was shown and compared.
 // Never: trusts `authorized` or the handshake's own verdict: certificates are self-signed, and only their key counts.
 
-import type { Socket } from "bun";
+import type { X509Certificate } from "node:crypto";
 import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
 import type { Id } from "../protocol/id.ts";
@@ -12,6 +12,7 @@ import {
   HANDSHAKES_PER_ADDRESS_MAX,
   HANDSHAKES_PER_SECOND_MAX,
 } from "../protocol/limits.ts";
+import type { Clock } from "../shared/clock.ts";
 import { createConnectionLimit } from "../shared/connection-limit.ts";
 import { idOfCertificate } from "../shared/identity.ts";
 
@@ -21,7 +22,7 @@ declare const verified: unique symbol;
 export type Verified<S> = { readonly socket: S; readonly id: Id | undefined; readonly [verified]: true };
 
 /** What of a TLS socket the verdict needs; Bun's, and node:tls's. */
-type Shown = Pick<Socket, "getPeerX509Certificate">;
+type Shown = { getPeerX509Certificate(): X509Certificate | undefined };
 
 /** For an address that is not encrypted. */
 export const plain = <S>(socket: S): Verified<S> => ({ socket, id: undefined }) as Verified<S>;
@@ -44,7 +45,7 @@ export type Handshakes = {
 };
 
 /** Of one thread. What is turned away costs no cryptography. */
-export function createHandshakes(now: () => number = () => performance.now()): Handshakes {
+export function createHandshakes({ now, after }: Clock): Handshakes {
   const open = createConnectionLimit(HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX);
   const begun = new Map<string, number>(); // in this second, by address
   let second = now();
@@ -61,10 +62,10 @@ export function createHandshakes(now: () => number = () => performance.now()): H
       const end = (): void => {
         if (isOver) return;
         isOver = true;
-        clearTimeout(deadline);
+        cancel();
         open.release(ip);
       };
-      const deadline = setTimeout(expire, HANDSHAKE_SECONDS_MAX * 1000);
+      const cancel = after(HANDSHAKE_SECONDS_MAX * 1000, expire);
       return end;
     },
   };

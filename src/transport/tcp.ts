@@ -7,6 +7,7 @@ import type { Socket, TCPSocketListener } from "bun";
 import { type Address, AS_SEEN } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
 import { CONNECT_SECONDS_MAX } from "../protocol/limits.ts";
+import { type Clock, systemClock } from "../shared/clock.ts";
 import { type Connect, type Connection, DEAF, type Handlers, type Listen, unreachable } from "./connection.ts";
 import { nextDescriptor, SCARCE_FROM } from "./descriptors.ts";
 import { listenEverywhere } from "./every-address.ts";
@@ -32,7 +33,7 @@ const DESCRIPTOR_CHECK_MS_MAX = 5000;
 export type Tcp = { readonly listen: Listen; readonly connect: Connect };
 
 /** The network as this program takes part in it: `connect` and `listen` with its key. With no key given it has one for this run. */
-export function createTcp(given?: Security | Encryption): Tcp {
+export function createTcp(given?: Security | Encryption, clock: Clock = systemClock): Tcp {
   const encryption = typeof given === "object" ? given.encryption : (given ?? "outside");
   let security = typeof given === "object" ? given : undefined;
   /** What TLS needs at this IP; undefined where the bytes are plain. */
@@ -42,12 +43,14 @@ export function createTcp(given?: Security | Encryption): Tcp {
     const { key, certificate } = security.identity;
     return { key, cert: certificate, rejectUnauthorized: false };
   };
-  const handshakes = createHandshakes();
+  const handshakes = createHandshakes(clock);
   const listenAt: Listen = (at, accept) => listenWhileAble(at, { accept, tls: tlsAt(at.ip), handshakes });
   return {
     // One socket for every address would have to tell plain bytes and TLS apart by what comes.
     listen: (at, accept) =>
-      at.ip === AS_SEEN && encryption === "outside" ? listenEverywhere(at.port, accept, listenAt) : listenAt(at, accept),
+      at.ip === AS_SEEN && encryption === "outside"
+        ? listenEverywhere(at.port, (one) => listenAt(one, accept), { clock })
+        : listenAt(at, accept),
     connect: (to, open) => dial(to, open, tlsAt(to.ip)),
   };
 }

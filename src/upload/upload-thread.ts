@@ -5,6 +5,7 @@
 import type { Address } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
 import type { Root } from "../protocol/messages.ts";
+import type { Security } from "../transport/security.ts";
 import type { ShareEntry } from "./share-index.ts";
 import type { UploadLimits, UploadPolicy, UploadsEvent } from "./upload-server.ts";
 import type { Listed, UploadMessage, UploadReport } from "./upload-worker.ts";
@@ -40,6 +41,7 @@ export function startUploadThread(
   policy: UploadPolicy,
   key: string,
   onEvent: (event: UploadsEvent) => void,
+  security: Security,
 ): UploadThread {
   const worker = new Worker(new URL("./upload-worker.ts", import.meta.url).href);
   const closed = Promise.withResolvers<void>();
@@ -60,7 +62,7 @@ export function startUploadThread(
     // A bug, and nothing is served any more: better a peer that is gone than one that is in the network and never answers.
     throw new Error(`upload thread: ${event.message}`);
   };
-  post({ type: "start", policy, key });
+  post({ type: "start", policy, key, security });
   return {
     replaceAll: (entries) => post({ type: "put", fresh: true, entries }),
     put: (entry) => post({ type: "put", fresh: false, entries: [entry] }),

@@ -10,10 +10,12 @@ import { type Address, formatAddress } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
 import type { Root } from "../protocol/messages.ts";
 import { systemClock } from "../shared/clock.ts";
+import type { Listen } from "../transport/connection.ts";
 import { nextDescriptor, SCARCE_FROM } from "../transport/descriptors.ts";
 import { listenHttp } from "../transport/http.ts";
 import { createMovableListener } from "../transport/listener-move.ts";
-import { listen } from "../transport/tcp.ts";
+import type { Security } from "../transport/security.ts";
+import { createTcp } from "../transport/tcp.ts";
 import { createGuestServer } from "./guests/guests.ts";
 import { createShareIndex, type ShareEntry } from "./share-index.ts";
 import {
@@ -29,7 +31,7 @@ export type Listed = (Stamp & { readonly folder: string; readonly file: string }
 
 /** Main thread -> uploads. */
 export type UploadMessage =
-  | { readonly type: "start"; readonly policy: UploadPolicy; readonly key: string }
+  | { readonly type: "start"; readonly policy: UploadPolicy; readonly key: string; readonly security: Security }
   | { readonly type: "listen"; readonly at: Address }
   | { readonly type: "settle"; readonly keep: boolean }
   | { readonly type: "put"; readonly fresh: boolean; readonly entries: readonly ShareEntry<Listed>[] }
@@ -65,6 +67,7 @@ const shares = createShareIndex<Listed>(async (listed) => {
 });
 let uploads: UploadServer | undefined;
 let isRejecting = false;
+let listen: Listen;
 const listeners = createMovableListener((at) =>
   listen(at, (connection) => (uploads as UploadServer).accept(connection)),
 );
@@ -109,6 +112,7 @@ self.onmessage = ({ data: message }) => {
   switch (message.type) {
     case "start":
       isRejecting = message.policy.rejectAll;
+      listen = createTcp(message.security).listen;
       uploads = createUploadServer({
         shares,
         clock: systemClock,

@@ -21,13 +21,19 @@ export function temporaryFolder(label: string): Folder {
   };
 }
 
-const CACHE = join(tmpdir(), `napster-tests-cache-${process.env.BUN_TEST_WORKER_ID ?? 0}`);
+const OWN = process.env.BUN_TEST_WORKER_ID ?? 0;
+const CACHE = join(tmpdir(), `napster-tests-cache-${OWN}`);
+const CONFIG = join(tmpdir(), `napster-tests-config-${OWN}`);
 
 /**
  * What every program that a test starts has in its environment: no search for servers in the machine's own networks, no
- * cache of the person's, nor that of a test file which runs beside this one.
+ * cache and no key of the person's, nor those of a test file which runs beside this one.
  */
-export const TEST_ENV = { NAPSTER_SERVER: "127.0.0.1:1099", NAPSTER_CACHE: CACHE } as const;
+export const TEST_ENV = {
+  NAPSTER_SERVER: "127.0.0.1:1099",
+  NAPSTER_CACHE: CACHE,
+  NAPSTER_CONFIG: CONFIG,
+} as const;
 
 // Below those that Linux, macOS and Windows give to port 0 and to connections that go out.
 const FREE_PORTS = { least: 16_384, most: 32_767 } as const;

@@ -41,7 +41,8 @@ export async function startWine(): Promise<Wine> {
     LC_ALL: "C.UTF-8",
     NODE_EXTRA_CA_CERTS: undefined,
     DISPLAY: undefined,
-    NAPSTER_CACHE: undefined, // the prefix has a cache folder of its own
+    NAPSTER_CACHE: undefined, // the prefix has folders of its own
+    NAPSTER_CONFIG: undefined,
   };
   // Persistent, so that the server and the services it starts belong to no program whose output someone waits for.
   await quietly([WINESERVER, "-p"], env);

@@ -27,6 +27,7 @@ describe("the peer's command line", () => {
       maxWaitSeconds: undefined,
       webPort: 0,
       guests: false,
+      encryption: "outside",
     });
   });
 
@@ -277,7 +278,10 @@ test("the server takes no words", () => {
     probe: true,
     discovery: { isOn: true, name: undefined },
     limits: {},
+    encryption: "outside",
   });
+  expect(server("--encryption off")).toMatchObject({ encryption: "never" });
+  expect(server("--encryption on")).toEqual({ usage: "--encryption só aceita off" });
 });
 
 test("a server's name is one that can be shown", () => {

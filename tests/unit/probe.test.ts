@@ -8,7 +8,8 @@ import { PROBE_SECONDS_MAX, PROBES_PER_ADDRESS_MAX } from "../../src/protocol/li
 import { proofOf } from "../../src/protocol/proof.ts";
 import { createReachability } from "../../src/servidor/reachability.ts";
 import type { Connect } from "../../src/transport/connection.ts";
-import { dialProbe } from "../../src/transport/dial-probe.ts";
+import { createDialProbe } from "../../src/transport/dial-probe.ts";
+import { newSecurity } from "../../src/transport/security.ts";
 import { connect } from "../../src/transport/tcp.ts";
 import { createVirtualClock } from "../support/clock.ts";
 import { closeAfterTest } from "../support/closing.ts";
@@ -20,6 +21,7 @@ import { until } from "../support/until.ts";
 
 setDefaultTimeout(60_000);
 
+const dialProbe = createDialProbe(newSecurity());
 const ROOT = "ab".repeat(32);
 const KEY = "0123456789abcdef".repeat(2);
 const OTHER_KEY = "fedcba9876543210".repeat(2);

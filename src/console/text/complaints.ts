@@ -94,6 +94,22 @@ export function leftOutComplaint(shared: number, count: number): Complaint {
 /** A folder that holds more than a person thinks of. */
 export const wideComplaint = (folder: string): Complaint => complaintOf(fault("WIDE_FOLDER", "ours"), { folder });
 
+/** What is said when all travels in the clear. */
+export const UNENCRYPTED: Complaint = {
+  cause: "a cifra está desligada: nomes e conteúdos viajam às claras, e qualquer um no caminho os lê e muda",
+  code: "NOT_ENCRYPTED",
+  hint: "só para laboratório, e nos dois lados; sem --encryption off tudo volta a ser cifrado",
+};
+
+/** The key's file is of no use; the program goes on with a key for this run. */
+export function keyComplaint(path: string, why: Fault): Complaint {
+  return {
+    cause: `a chave deste programa, ${showFolder(path)}, não pôde ser usada (${why.detail})`,
+    code: why.fault,
+    hint: "desta vez ele usa outra, e os outros o veem como outro programa; confira a pasta, ou indique outra em NAPSTER_CONFIG",
+  };
+}
+
 /** The system grants the program so few open files and connections that it cannot start. */
 export function fewDescriptorsComplaint(granted: number, least: number): Complaint {
   return {
@@ -292,6 +308,18 @@ const SENTENCES: Record<FaultCode, Sentence> = {
   PEER_UNREACHABLE: (s) => [
     `${peer(s)} não responde`,
     "confira IP e porta, ou faça SEARCH de novo e escolha outro peer",
+  ],
+  NOT_ENCRYPTED: (s) => [
+    `${other(s)} não aceita conexão cifrada, e às claras este programa não fala com outra máquina`,
+    "confira o endereço; se o outro lado roda com --encryption off, em laboratório, use o mesmo aqui",
+  ],
+  WRONG_ID: (s) => [
+    `em${s.peer === undefined ? " um endereço" : ` ${formatAddress(s.peer)}`} está outro programa, e não o que a lista do servidor diz`,
+    "faça SEARCH de novo; se continuar, algum aparelho no caminho pode estar se passando por ele",
+  ],
+  KEY_UNUSABLE: () => [
+    "a chave deste programa não pôde ser lida nem gravada: desta vez ele usa outra",
+    "confira a pasta de configuração, ou indique outra em NAPSTER_CONFIG",
   ],
   PEER_GONE: (s) => [`a conexão com ${peer(s)} caiu no meio do download`, `${AGAIN}, deste ou de outro peer`],
   STALLED: (s) => [`${peer(s)} parou de enviar`, `${AGAIN}, deste ou de outro peer`],

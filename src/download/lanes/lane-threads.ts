@@ -3,6 +3,7 @@
 // Never: looks at what a lane carries.
 
 import { fault } from "../../protocol/fault.ts";
+import type { Security } from "../../transport/security.ts";
 import type { LaneId } from "../pieces/piece-picker.ts";
 import type { Lane, LaneEvent } from "./lane.ts";
 import type { LaneMessage, LanePolicy, LaneReport, LaneStart } from "./lane-worker.ts";
@@ -27,6 +28,7 @@ type Thread = { readonly worker: Worker; readonly lanes: Map<LaneId, (event: Lan
 export function createLaneThreads(
   threadCount: number,
   { maxDownloadRate: first, stallSeconds }: LanePolicy,
+  security: Security,
 ): LaneThreads {
   let maxDownloadRate = first;
   // A small file has one lane: of many of them a second thread each would cost more than the files.
@@ -46,7 +48,8 @@ export function createLaneThreads(
       for (const tell of lanes.values()) tell({ type: "over", fault: why });
       lanes.clear();
     };
-    worker.postMessage({ type: "start", policy: { maxDownloadRate, stallSeconds } } satisfies LaneMessage);
+    const policy = { maxDownloadRate, stallSeconds };
+    worker.postMessage({ type: "start", policy, security } satisfies LaneMessage);
     return { worker, lanes };
   }
 

@@ -8,7 +8,9 @@ import { readAt, writeAt } from "../../content/positioned-io.ts";
 import type { Address } from "../../protocol/address.ts";
 import { systemClock } from "../../shared/clock.ts";
 import { createAdjustableBucket } from "../../shared/token-bucket.ts";
-import { connect } from "../../transport/tcp.ts";
+import type { Connect } from "../../transport/connection.ts";
+import type { Security } from "../../transport/security.ts";
+import { createTcp } from "../../transport/tcp.ts";
 import type { LaneId } from "../pieces/piece-picker.ts";
 import { createLane, type Lane, type LaneEvent } from "./lane.ts";
 import type { Order } from "./piece-writer.ts";
@@ -30,7 +32,7 @@ export type LanePolicy = {
 
 /** Main thread -> lanes. */
 export type LaneMessage =
-  | { readonly type: "start"; readonly policy: LanePolicy }
+  | { readonly type: "start"; readonly policy: LanePolicy; readonly security: Security }
   | { readonly type: "rate"; readonly maxDownloadRate: number | undefined }
   | { readonly type: "open"; readonly lane: LaneId; readonly start: LaneStart }
   | { readonly type: "fetch"; readonly lane: LaneId; readonly order: Order }
@@ -42,6 +44,7 @@ export type LaneReport = { readonly lane: LaneId; readonly event: LaneEvent };
 declare const self: Worker & { onmessage: (event: MessageEvent<LaneMessage>) => void };
 
 const lanes = new Map<LaneId, Lane>();
+let connect: Connect;
 const bucket = createAdjustableBucket(undefined, systemClock);
 let stallSeconds: number | undefined;
 
@@ -70,6 +73,7 @@ self.onmessage = ({ data: message }) => {
   if (message.type === "start") {
     bucket.setRate(message.policy.maxDownloadRate);
     stallSeconds = message.policy.stallSeconds;
+    connect = createTcp(message.security).connect;
   } else if (message.type === "rate") bucket.setRate(message.maxDownloadRate);
   else if (message.type === "open") open(message.lane, message.start);
   else if (message.type === "fetch") lanes.get(message.lane)?.fetch(message.order);
