@@ -264,8 +264,7 @@ export function parsePeer(
       stallSeconds: flags["stall-timeout"],
       maxDownloadRate: flags["max-download-rate"],
       paranoid: flags.paranoid ?? false,
-      // The rate is that of one download: so it holds for all of them, unless a number is asked for.
-      maxDownloads: flags["max-downloads"] ?? (flags["max-download-rate"] === undefined ? undefined : 1),
+      maxDownloads: flags["max-downloads"],
     },
     hashRate: flags["hash-rate"],
     only: flags.only ?? false,

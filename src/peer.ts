@@ -10,8 +10,6 @@ import { createLibrary, type Hashing, type Library, type LibraryFile } from "./c
 import { NO_OFFER } from "./content/part-workspace.ts";
 import { finalPath } from "./content/safe-files.ts";
 import { download } from "./download/download.ts";
-import type { LaneThreads } from "./download/lanes/lane-threads.ts";
-import type { LanePolicy } from "./download/lanes/lane-worker.ts";
 import { createAnnouncements } from "./peer/announcements.ts";
 import { createDamage } from "./peer/damage.ts";
 import { createDownloads, type Downloads } from "./peer/downloads.ts";
@@ -29,6 +27,7 @@ import { JOIN_NAMES_MAX } from "./protocol/limits.ts";
 import type { Holder, Root, Share } from "./protocol/messages.ts";
 import { nameFlaw } from "./protocol/names.ts";
 import { decodeAddresses, decodeHolders, fitting } from "./protocol/payloads.ts";
+import { createSharedRate, type SharedRate, setSharedRate } from "./shared/shared-rate.ts";
 import { expectReply } from "./transport/caller.ts";
 import { localIp } from "./transport/route.ts";
 import type { Security } from "./transport/security.ts";
@@ -76,8 +75,12 @@ export type PeerEvent =
   | { readonly type: "uploading"; readonly uploads: readonly Uploading[] }
   | { readonly type: "hashed"; readonly name: string; readonly root: string };
 
-/** How a download fetches: its lanes' limits, in bytes per second and in seconds without a byte that end one. */
-export type DownloadPolicy = LanePolicy & {
+/** How downloads fetch. */
+export type DownloadPolicy = {
+  /** In bytes per second, of all downloads together; undefined for no limit. */
+  readonly maxDownloadRate?: number | undefined;
+  /** So many seconds without a byte end a lane. */
+  readonly stallSeconds?: number | undefined;
   /** Reads each download again before it gets its name, though nothing speaks against it. */
   readonly paranoid?: boolean;
   /** Downloads of the list that are under way at the same time. */
@@ -143,7 +146,9 @@ export class Peer {
   readonly #damage;
   readonly #checking;
   /** Of the downloads under way. */
-  readonly #lanes = new Set<LaneThreads>();
+  readonly #rate: SharedRate;
+  /** Downloads that have threads. */
+  #fetching = 0;
   readonly #plays;
   /** Many downloads at a time, each tried again where that is wanted. */
   readonly downloads: Downloads;
@@ -154,6 +159,7 @@ export class Peer {
   constructor(options: PeerOptions) {
     this.#options = options;
     this.#policy = { uploads: options.uploads, downloads: options.downloads ?? {} };
+    this.#rate = createSharedRate(options.downloads?.maxDownloadRate);
     const env = options.env ?? systemEnv(options.security);
     this.#env = env;
     this.#plays = createPlays({
@@ -389,7 +395,13 @@ export class Peer {
       downloads: { ...this.#policy.downloads, maxDownloadRate },
     };
     this.#uploads?.setLimits(uploads);
-    for (const threads of this.#lanes) threads.setRate(maxDownloadRate);
+    setSharedRate(this.#rate, maxDownloadRate);
+  }
+
+  /** The part of our own limit that a download has, while the others take theirs. */
+  #rateOfOne(): number | undefined {
+    const { maxDownloadRate } = this.#policy.downloads;
+    return maxDownloadRate && maxDownloadRate / Math.max(1, this.#fetching);
   }
 
   /** From now on `uploading` is told. */
@@ -423,8 +435,8 @@ export class Peer {
       return this.#alreadyHere(membership, name, [from, ...others], request.signal);
     }
     const isSilent = membership.sharing === "nothing" || isDotFile(name);
-    const threads = env.createLaneThreads(LANE_THREADS, downloads);
-    this.#lanes.add(threads);
+    const threads = env.createLaneThreads(LANE_THREADS, { rate: this.#rate, stallSeconds: downloads.stallSeconds });
+    this.#fetching += 1;
     const rechecking = env.createHashPool(1);
     const downloaded = await download({
       name,
@@ -447,11 +459,11 @@ export class Peer {
             : this.#offers.begin(uploads, { folder: membership.library.folder, name, ...part }, content),
         play: (content, part, onPositions) =>
           play.begin(content, { folder: membership.library.folder, ...part }, onPositions),
-        maxDownloadRate: () => this.#policy.downloads.maxDownloadRate,
+        maxDownloadRate: () => this.#rateOfOne(),
       },
     });
     threads.close();
-    this.#lanes.delete(threads);
+    this.#fetching -= 1;
     rechecking.close();
     play.end(isFault(downloaded) ? downloaded : undefined);
     if (isFault(downloaded)) return downloaded;

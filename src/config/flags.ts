@@ -84,11 +84,7 @@ const FLAGS = {
   list: row("ARQUIVO", "baixa os nomes de um arquivo de texto, um por linha", readFolder),
   resume: row("", "retoma todo download incompleto da pasta", yes),
   wait: row("", "espera quem tenha o arquivo, e tenta até conseguir", yes),
-  "max-downloads": row(
-    "N",
-    `ao mesmo tempo; padrão ${DOWNLOADS_DEFAULT}, com limite de taxa 1`,
-    readNumber(1, DOWNLOADS_MAX),
-  ),
+  "max-downloads": row("N", `downloads ao mesmo tempo; padrão ${DOWNLOADS_DEFAULT}`, readNumber(1, DOWNLOADS_MAX)),
   only: row("", "baixa só do peer escolhido, ainda que haja outros", yes),
   paranoid: row("", "relê o arquivo antes de dar o nome; 1 a 2 s por GB", yes),
   "max-wait": row(
@@ -98,7 +94,7 @@ const FLAGS = {
   ),
   "max-uploads": row("N", `envios ao mesmo tempo; padrão ${UPLOADS_DEFAULT}`, readNumber(0, UPLOADS_MAX)),
   "max-upload-rate": row("TAXA", "limite de todos os envios juntos", readRate),
-  "max-download-rate": row("TAXA", "limite de um download", readRate),
+  "max-download-rate": row("TAXA", "limite de todos os downloads juntos", readRate),
   "hash-rate": row("TAXA", "limite da leitura que calcula as identidades", readRate),
   "min-rate": row("TAXA", `envio mais lento perde a vaga; padrão ${UPLOAD_BYTES_PER_SECOND_MIN}`, readRate),
   "stall-timeout": row(

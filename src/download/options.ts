@@ -46,7 +46,7 @@ export type DownloadNetwork = {
   readonly offer: (content: Hashed, part: Pick<PartOf, "part" | "identity">) => PartialOffer;
   /** Lets players read what is verified here; `onPositions` is told where they do. */
   readonly play?: (content: Hashed, part: Pick<PartOf, "part" | "identity">, onPositions: OnPositions) => PlayFeed;
-  /** Our own limit, in bytes per second; it may change. */
+  /** This download's part of our own limit, in bytes per second; it may change. */
   readonly maxDownloadRate: () => number | undefined;
 };
 

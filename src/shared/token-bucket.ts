@@ -25,25 +25,6 @@ const BYTES: Grain = { burstSeconds: 0.1, leastSeconds: 0.01, waitMsMin: 1 };
 /** Requests are counted singly; after a wait a handful is answered together. */
 export const REQUESTS: Grain = { burstSeconds: 1, leastSeconds: 0, waitMsMin: 10 };
 
-/** A bucket of bytes whose rate may change; what was counted before is forgotten then. */
-export type AdjustableBucket = TokenBucket & { setRate(perSecond: number | undefined): void };
-
-export function createAdjustableBucket(perSecond: number | undefined, clock: Pick<Clock, "now">): AdjustableBucket {
-  let bucket = createTokenBucket(perSecond, clock);
-  return {
-    get rate() {
-      return bucket.rate;
-    },
-    available: (wanted, now) => bucket.available(wanted, now),
-    take: (wanted, now) => bucket.take(wanted, now),
-    waitMs: (now) => bucket.waitMs(now),
-    spend: (units, now) => bucket.spend(units, now),
-    setRate(rate) {
-      bucket = createTokenBucket(rate, clock);
-    },
-  };
-}
-
 /** `perSecond` undefined: everything passes. */
 export function createTokenBucket(
   perSecond: number | undefined,

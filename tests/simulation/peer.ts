@@ -13,7 +13,7 @@ import type { PeerEnv } from "../../src/peer/env.ts";
 import { type Done, Peer, type PeerEvent } from "../../src/peer.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import { type Fault, fault, isFault } from "../../src/protocol/fault.ts";
-import { createAdjustableBucket } from "../../src/shared/token-bucket.ts";
+import { type SharedRate, sharedBucketOf } from "../../src/shared/shared-rate.ts";
 import { createMovableListener } from "../../src/transport/listener-move.ts";
 import { createShareIndex, type ReadableFile } from "../../src/upload/share-index.ts";
 import { createUploadServer } from "../../src/upload/upload-server.ts";
@@ -195,7 +195,7 @@ function envOf(
     openPartWorkspace: (_, name, apart) => openPartWorkspace(options, name, apart),
     createHashCache: () => cacheOf(options),
     createHashPool: (workers) => poolOf(options, workers),
-    createLaneThreads: (_, { maxDownloadRate }) => lanesOf(options, connect, maxDownloadRate),
+    createLaneThreads: (_, { rate }) => lanesOf(options, connect, rate),
     startUploadThread: (policy, key, onEvent) =>
       uploadThreadOf({ ...options, ip }, listen, {
         policy,
@@ -328,10 +328,10 @@ function readable(disk: SimDisk, file: SimFile): ReadableFile {
 function lanesOf(
   { process, disk, ip, watch }: SimPeerOptions,
   connect: Parameters<typeof createLane>[0]["connect"],
-  maxDownloadRate: number | undefined,
+  rate: SharedRate,
 ): LaneThreads {
   const { clock } = process;
-  const bucket = createAdjustableBucket(maxDownloadRate, clock);
+  const bucket = sharedBucketOf(rate, clock);
   const open: LaneThreads["open"] = ({ source, ticket, size, pieceBytes, fd }, onEvent) => {
     const file = disk.byFd(fd);
     const name = disk.names.find((one) => disk.file(one) === file)?.replace(WORK, "") ?? "a file without a name";
@@ -359,7 +359,7 @@ function lanesOf(
       close: () => void clock.after(0, () => lane.close()),
     };
   };
-  return { open, setRate: bucket.setRate, close() {} };
+  return { open, close() {} };
 }
 
 export function hashRange(disk: SimDisk, file: SimFile, { size, pieceBytes }: Head, first: number, pieces: number) {

@@ -75,13 +75,6 @@ describe("the peer's command line", () => {
     expect(peer("--only --max-wait 86400")).toMatchObject({ command: "menu", only: true, maxWaitSeconds: 86_400 });
   });
 
-  test("a limit of the download rate holds for all downloads: one at a time, unless a number is asked for", () => {
-    const limited = "get a b --dir d --max-download-rate 1M";
-    expect(peer(limited)).toMatchObject({ downloads: { maxDownloads: 1 } });
-    expect(peer(`${limited} --max-downloads 2`)).toMatchObject({ downloads: { maxDownloads: 2 } });
-    expect(peer("get a b --dir d")).toMatchObject({ downloads: { maxDownloads: undefined } });
-  });
-
   test("get and the menu may read what they downloaded again before it gets its name", () => {
     expect(peer("get x.mp4 --dir d --paranoid")).toMatchObject({ downloads: { paranoid: true } });
     expect(peer("--paranoid")).toMatchObject({ command: "menu", downloads: { paranoid: true } });

@@ -19,7 +19,7 @@ import type { Progress } from "../../src/download/progress.ts";
 import type { Address } from "../../src/protocol/address.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
 import { type Clock, systemClock } from "../../src/shared/clock.ts";
-import { createTokenBucket } from "../../src/shared/token-bucket.ts";
+import { createSharedRate, sharedBucketOf } from "../../src/shared/shared-rate.ts";
 import type { Env } from "../../src/transport/env.ts";
 import { connect } from "../../src/transport/tcp.ts";
 import { codeOf, good } from "../support/good.ts";
@@ -72,7 +72,7 @@ const openLane: OpenLane = ({ source, ticket, size, pieceBytes, fd, watch }, onE
     ticket,
     connect,
     clock: systemClock,
-    bucket: createTokenBucket(undefined, systemClock),
+    bucket: sharedBucketOf(createSharedRate(undefined), systemClock),
     part: {
       hasher: createPieceHasher(size, pieceBytes),
       write: (chunk, offset) => watched(watch, fd, () => writeAt(fd, chunk, offset)),

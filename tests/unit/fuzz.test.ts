@@ -25,7 +25,7 @@ import { encodeReply } from "../../src/protocol/replies.ts";
 import { encodeRequest } from "../../src/protocol/requests.ts";
 import { createReachability } from "../../src/servidor/reachability.ts";
 import { hasBit, setBit } from "../../src/shared/bitfield.ts";
-import { createTokenBucket } from "../../src/shared/token-bucket.ts";
+import { createSharedRate, sharedBucketOf } from "../../src/shared/shared-rate.ts";
 import { createCaller } from "../../src/transport/caller.ts";
 import type { Connection, Handlers } from "../../src/transport/connection.ts";
 import { createShareIndex } from "../../src/upload/share-index.ts";
@@ -334,7 +334,7 @@ describe("the other end of a connection that says anything at all", () => {
           source: { ip: "192.0.2.1", port: 1 },
           ticket: "0".repeat(32),
           clock,
-          bucket: createTokenBucket(undefined, clock),
+          bucket: sharedBucketOf(createSharedRate(undefined), clock),
           connect: async (to, open) => {
             const [connection, end] = createFarEnd(to, open);
             far = end;

@@ -7,7 +7,7 @@ import { createPieceHasher, HASH_BYTES } from "../../src/content/hashing/merkle.
 import { createLane, type Lane, type LaneEvent } from "../../src/download/lanes/lane.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
 import { STALL_SECONDS_MAX } from "../../src/protocol/limits.ts";
-import { type AdjustableBucket, createAdjustableBucket } from "../../src/shared/token-bucket.ts";
+import { createSharedRate, type SharedRate, setSharedRate, sharedBucketOf } from "../../src/shared/shared-rate.ts";
 import { createVirtualClock, turn, type VirtualClock } from "../support/clock.ts";
 import { createNet, type FarEnd, type Net } from "../support/net.ts";
 import { contentOf, data, hashOf } from "../support/sharer.ts";
@@ -32,7 +32,7 @@ let written: Uint8Array;
 let refuse: Fault | undefined;
 let events: LaneEvent[];
 let lane: Lane;
-let bucket: AdjustableBucket;
+let shared: SharedRate;
 let far: FarEnd;
 
 const pieces = () => events.filter((event) => event.type === "piece");
@@ -45,13 +45,13 @@ async function open(stallSeconds?: number, rate?: number): Promise<void> {
   written = new Uint8Array(CONTENT.length);
   refuse = undefined;
   events = [];
-  bucket = createAdjustableBucket(rate, clock);
+  shared = createSharedRate(rate);
   lane = createLane({
     source: { ip: "127.0.0.1", port: 1 },
     ticket: TICKET,
     connect: net.connect,
     clock,
-    bucket,
+    bucket: sharedBucketOf(shared, clock),
     part: {
       hasher: createPieceHasher(CONTENT.length, PIECE),
       write(chunk, offset) {
@@ -230,12 +230,12 @@ describe("our own limit", () => {
       return (moved() - before) / seconds;
     };
     expect(await forSeconds(10)).toBeLessThan(1.1 * 1024);
-    bucket.setRate(20 * 1024);
+    setSharedRate(shared, 20 * 1024);
     expect((await forSeconds(10)) / (20 * 1024)).toBeWithin(0.9, 1.1);
-    bucket.setRate(4096);
+    setSharedRate(shared, 4096);
     await forSeconds(1);
     expect((await forSeconds(20)) / 4096).toBeWithin(0.9, 1.1);
-    bucket.setRate(undefined);
+    setSharedRate(shared, undefined);
     await forSeconds(1);
     expect([pieces().length, over()]).toEqual([3, []]);
     expect(Buffer.compare(written, CONTENT)).toBe(0);

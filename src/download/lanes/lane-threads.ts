@@ -3,6 +3,8 @@
 // Never: looks at what a lane carries.
 
 import { fault } from "../../protocol/fault.ts";
+import { systemClock } from "../../shared/clock.ts";
+import { sharedRateOf } from "../../shared/shared-rate.ts";
 import type { Security } from "../../transport/security.ts";
 import type { LaneId } from "../pieces/piece-picker.ts";
 import type { Lane, LaneEvent } from "./lane.ts";
@@ -12,8 +14,6 @@ export type OpenLane = (start: LaneStart, onEvent: (event: LaneEvent) => void) =
 
 export type LaneThreads = {
   readonly open: OpenLane;
-  /** Another rate for the lanes that are open, and those to come. */
-  setRate(maxDownloadRate: number | undefined): void;
   /** Ends the threads and with them every lane. */
   close(): void;
 };
@@ -22,15 +22,9 @@ type Thread = { readonly worker: Worker; readonly lanes: Map<LaneId, (event: Lan
 
 /**
  * Up to `threadCount` threads, the first at once and others with the lanes that need them, which are dealt to them in
- * turn. While there is a rate (bytes per second for all lanes together) no other thread is started: two cannot share it
- * without waste. Those that run have equal parts of it.
+ * turn. While there is a rate no other thread is started: the lanes of one thread share the download's part of it.
  */
-export function createLaneThreads(
-  threadCount: number,
-  { maxDownloadRate: first, stallSeconds }: LanePolicy,
-  security: Security,
-): LaneThreads {
-  let maxDownloadRate = first;
+export function createLaneThreads(threadCount: number, policy: LanePolicy, security: Security): LaneThreads {
   // A small file has one lane: of many of them a second thread each would cost more than the files.
   const threads: Thread[] = [startThread()];
   let opened = 0;
@@ -48,14 +42,14 @@ export function createLaneThreads(
       for (const tell of lanes.values()) tell({ type: "over", fault: why });
       lanes.clear();
     };
-    const policy = { maxDownloadRate, stallSeconds };
-    worker.postMessage({ type: "start", policy, security } satisfies LaneMessage);
+    const now = systemClock.now();
+    worker.postMessage({ type: "start", policy, security, now } satisfies LaneMessage);
     return { worker, lanes };
   }
 
   function open(start: LaneStart, onEvent: (event: LaneEvent) => void): Lane {
     const lane = opened++;
-    const at = lane % (maxDownloadRate === undefined ? threadCount : threads.length);
+    const at = lane % (sharedRateOf(policy.rate) === undefined ? threadCount : threads.length);
     const thread = threads[at] ?? startThread();
     threads[at] = thread;
     const { worker, lanes } = thread;
@@ -67,12 +61,6 @@ export function createLaneThreads(
 
   return {
     open,
-    setRate(rate) {
-      maxDownloadRate = rate;
-      const part = rate && rate / threads.length;
-      for (const { worker } of threads)
-        worker.postMessage({ type: "rate", maxDownloadRate: part } satisfies LaneMessage);
-    },
     close() {
       for (const { worker } of threads) worker.terminate();
     },

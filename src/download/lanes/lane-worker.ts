@@ -7,7 +7,7 @@ import { type Watch, watched } from "../../content/overwrite-watch.ts";
 import { readAt, writeAt } from "../../content/positioned-io.ts";
 import type { Address } from "../../protocol/address.ts";
 import { systemClock } from "../../shared/clock.ts";
-import { createAdjustableBucket } from "../../shared/token-bucket.ts";
+import { createSharedRate, type SharedBucket, type SharedRate, sharedBucketOf } from "../../shared/shared-rate.ts";
 import type { Connect } from "../../transport/connection.ts";
 import type { Security } from "../../transport/security.ts";
 import { createTcp } from "../../transport/tcp.ts";
@@ -26,14 +26,15 @@ export type LaneStart = {
 };
 
 export type LanePolicy = {
-  readonly maxDownloadRate?: number | undefined;
+  /** Our own limit, of all downloads together. */
+  readonly rate: SharedRate;
   readonly stallSeconds?: number | undefined;
 };
 
 /** Main thread -> lanes. */
 export type LaneMessage =
-  | { readonly type: "start"; readonly policy: LanePolicy; readonly security: Security }
-  | { readonly type: "rate"; readonly maxDownloadRate: number | undefined }
+  /** `now`: what the main thread's clock shows, which is not what this one's does. */
+  | { readonly type: "start"; readonly policy: LanePolicy; readonly security: Security; readonly now: number }
   | { readonly type: "open"; readonly lane: LaneId; readonly start: LaneStart }
   | { readonly type: "fetch"; readonly lane: LaneId; readonly order: Order }
   | { readonly type: "close"; readonly lane: LaneId };
@@ -45,7 +46,14 @@ declare const self: Worker & { onmessage: (event: MessageEvent<LaneMessage>) => 
 
 const lanes = new Map<LaneId, Lane>();
 let connect: Connect;
-const bucket = createAdjustableBucket(undefined, systemClock);
+let shared = sharedBucketOf(createSharedRate(undefined), systemClock);
+/** A download has one thread while there is a rate: with many lanes it gets no more of it than another with one. */
+const bucket: SharedBucket = {
+  get rate() {
+    return shared.rate / Math.max(1, lanes.size);
+  },
+  spend: (bytes) => shared.spend(bytes),
+};
 let stallSeconds: number | undefined;
 
 function open(id: LaneId, { source, ticket, size, pieceBytes, fd, watch }: LaneStart): void {
@@ -71,11 +79,11 @@ function open(id: LaneId, { source, ticket, size, pieceBytes, fd, watch }: LaneS
 
 self.onmessage = ({ data: message }) => {
   if (message.type === "start") {
-    bucket.setRate(message.policy.maxDownloadRate);
+    const behind = message.now - systemClock.now();
+    shared = sharedBucketOf(message.policy.rate, { now: () => systemClock.now() + behind });
     stallSeconds = message.policy.stallSeconds;
     connect = createTcp(message.security).connect;
-  } else if (message.type === "rate") bucket.setRate(message.maxDownloadRate);
-  else if (message.type === "open") open(message.lane, message.start);
+  } else if (message.type === "open") open(message.lane, message.start);
   else if (message.type === "fetch") lanes.get(message.lane)?.fetch(message.order);
   else lanes.get(message.lane)?.close();
 };

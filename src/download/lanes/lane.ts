@@ -10,7 +10,7 @@ import { createReader } from "../../protocol/reader.ts";
 import { decodeReply } from "../../protocol/replies.ts";
 import { encodeRequest } from "../../protocol/requests.ts";
 import { type Clock, every } from "../../shared/clock.ts";
-import type { TokenBucket } from "../../shared/token-bucket.ts";
+import type { SharedBucket } from "../../shared/shared-rate.ts";
 import type { Connect, Connection } from "../../transport/connection.ts";
 import { createGetPipeline, type Range } from "./get-pipeline.ts";
 import { createLimitedInput, type LimitedInput } from "./limited-input.ts";
@@ -32,7 +32,7 @@ export type LaneOptions = {
   readonly connect: Connect;
   readonly clock: Clock;
   /** What may arrive per second, shared by the lanes of a thread. */
-  readonly bucket: TokenBucket;
+  readonly bucket: SharedBucket;
   /** Without a byte for so long, the lane is over; STALL_SECONDS_MAX when not given. */
   readonly stallSeconds?: number | undefined;
   readonly part: PieceWriterOptions;

@@ -3,13 +3,13 @@
 // Never: looks at what the bytes say.
 
 import type { Clock } from "../../shared/clock.ts";
-import type { TokenBucket } from "../../shared/token-bucket.ts";
+import type { SharedBucket } from "../../shared/shared-rate.ts";
 import type { Connection } from "../../transport/connection.ts";
 
 export type LimitedInputOptions = {
   readonly connection: Connection;
   readonly clock: Clock;
-  readonly bucket: TokenBucket;
+  readonly bucket: SharedBucket;
   /** Takes bytes in; whether a payload is streaming in, so that more is worth reading at once. */
   readonly receive: (chunk: Uint8Array) => boolean;
   /** Whether `receive` goes on holding bytes that it was handed. */
