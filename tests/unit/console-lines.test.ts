@@ -222,3 +222,20 @@ test("the line of a JOIN is the same in parts, however many names it has", () =>
     expect(Math.max(...parts.map(({ length }) => length))).toBeLessThan(9000);
   }
 });
+
+test("no set of the names that a JOIN's line has told grows large: growing copies the whole of it at once", () => {
+  const { add } = Set.prototype;
+  let largest = 0;
+  Set.prototype.add = function (value) {
+    largest = Math.max(largest, this.size);
+    return add.call(this, value);
+  };
+  try {
+    const names = Array.from({ length: 50_000 }, (_, i) => `aula ${i}.mp4`);
+    for (const part of addedLineParts({ ip: "127.0.0.1", port: 8776 }, names)) expect(part).not.toBe("");
+  } finally {
+    Set.prototype.add = add;
+  }
+  expect(largest).toBeGreaterThan(1);
+  expect(largest).toBeLessThan(512);
+});

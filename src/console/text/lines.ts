@@ -42,16 +42,30 @@ export function addedLine(address: Address, names: Iterable<string>): string {
 /** The same in parts of about PART_CHARACTERS: a line of 200,000 names takes seconds to make. */
 export function* addedLineParts(address: Address, names: Iterable<string>): Generator<string, void> {
   let part = `Peer ${formatAddress(address)} adicionado com arquivos`;
-  const told = new Set<string>();
+  const isNew = createNewNames();
   for (const name of names) {
-    if (told.has(name)) continue;
-    told.add(name);
+    if (!isNew(name)) continue;
     part += ` ${showFile(name)}`;
     if (part.length < PART_CHARACTERS) continue;
     yield part;
     part = "";
   }
   yield part;
+}
+
+/** Small sets, a power of two: a set is copied as a whole when it grows, which takes 25 ms at 131,072 names. */
+const SETS = 1024;
+
+/** Whether a name comes for the first time. A peer that chooses names cannot choose their sets. */
+function createNewNames(): (name: string) => boolean {
+  const sets: Set<string>[] = [];
+  const [seed = 0] = crypto.getRandomValues(new Uint32Array(1));
+  return (name) => {
+    const at = Bun.hash.xxHash32(name, seed) & (SETS - 1);
+    sets[at] ??= new Set();
+    const set = sets[at];
+    return set.size < set.add(name).size;
+  };
 }
 
 // SPEC 6: the server, on SEARCH.
