@@ -13,7 +13,7 @@ import {
   usageOf,
   WAIT_SECONDS_DEFAULT,
 } from "./config/flags.ts";
-import { type Endpoint, isUsage, readEndpoint, SERVER_VARIABLE, type Usage } from "./config/readers.ts";
+import { type Endpoint, isUsage, readServer, SERVER_VARIABLE, type Usage } from "./config/readers.ts";
 import type { Address, Range } from "./protocol/address.ts";
 import { UPLOADS_DEFAULT } from "./protocol/limits.ts";
 import { FLAGGED_LIMITS, type Limits } from "./protocol/server-limits.ts";
@@ -46,6 +46,7 @@ const SERVER_COMMANDS: Commands<"menu"> = {
       "log",
       "quiet",
       "verbose",
+      "qr",
       "encryption",
     ],
   },
@@ -134,6 +135,8 @@ export type ServerConfig = {
   readonly discovery: { readonly isOn: boolean; readonly name: string | undefined };
   /** Those that the operator moved. */
   readonly limits: Partial<Limits>;
+  /** Shows the server's address as a QR code too. */
+  readonly qr: boolean;
   readonly encryption: Encryption;
 };
 
@@ -219,7 +222,7 @@ export function parseServer(args: readonly string[]): ServerConfig | Asked | Usa
   );
   const trusted = flags["trust-addresses"] ?? [];
   const discovery = { isOn: !flags["no-discovery"], name: flags.name };
-  const seen = { catalog, metrics, log, quiet, verbose };
+  const seen = { catalog, metrics, log, quiet, verbose, qr: flags.qr ?? false };
   return {
     host,
     port,
@@ -247,7 +250,7 @@ export function parsePeer(
     return { command: "hash", json, ...(flags.verify === undefined ? { files: words } : { verify: flags.verify }) };
   }
   const variable = environment[SERVER_VARIABLE];
-  const server = flags.server ?? (variable ? readEndpoint(SERVER_PORT)(variable) : undefined);
+  const server = flags.server ?? (variable ? readServer(SERVER_PORT)(variable) : undefined);
   if (isUsage(server)) return { usage: `${SERVER_VARIABLE} ${server.usage}` };
   const options: PeerOptions = {
     server,

@@ -26,6 +26,7 @@ import { type Asker, isStop, type Stop } from "./console/terminal/questions.ts";
 import {
   cutNameComplaint,
   damagedComplaint,
+  type KnownServer,
   keyComplaint,
   leftOutComplaint,
   listComplaint,
@@ -43,14 +44,16 @@ import { createHashCache } from "./content/hashing/hash-cache.ts";
 import { createHasher } from "./content/hashing/hasher.ts";
 import { hashFiles, type Verdict, verifyFolder } from "./content/hashing/verify.ts";
 import { openIdentity } from "./content/identity-file.ts";
+import { openKnownServers } from "./content/known-servers.ts";
 import { partialNames, readNameList } from "./content/name-list.ts";
 import { removePlaylists, writePlaylist } from "./content/playlist.ts";
 import { SYSTEM_NET } from "./discovery/discovery-net.ts";
 import { searchServers } from "./discovery/discovery-search.ts";
 import { locateServer } from "./discovery/locate-server.ts";
 import { Peer, type PeerEvent, resolveHost } from "./peer.ts";
-import type { Address } from "./protocol/address.ts";
-import { type Fault, isFault } from "./protocol/fault.ts";
+import { type Address, formatAddress } from "./protocol/address.ts";
+import { type Fault, fault, isFault } from "./protocol/fault.ts";
+import type { Id } from "./protocol/id.ts";
 import { systemClock } from "./shared/clock.ts";
 import { DESCRIPTORS_MAX, DESCRIPTORS_MIN } from "./transport/descriptors.ts";
 import type { Security } from "./transport/security.ts";
@@ -61,6 +64,7 @@ import { both } from "./web/page-report.ts";
 import { invite, joinForPage, runWeb, showPage } from "./web/run-web.ts";
 
 const PROGRAM = "napster-peer";
+const KNOWN = openKnownServers();
 
 /** A server that does not answer the goodbye learns of it from the closed connection. */
 const LEAVE_MS_MAX = 2000;
@@ -69,10 +73,24 @@ const LEAVE_MS_MAX = 2000;
 const REFUSED_SHOWN_MAX = 5;
 
 /** A fault has been shown. */
-async function addressOf({ host, port }: Endpoint, report: Report): Promise<Address | Fault> {
+async function addressOf({ host, port, id }: Endpoint, report: Report): Promise<Address | Fault> {
   const ip = await resolveHost(host);
   if (isFault(ip)) report.failed(ip, { name: host });
-  return isFault(ip) ? ip : { ip, port };
+  return isFault(ip) ? ip : { ip, port, id };
+}
+
+/** The server with the key that it was given with, or that is remembered of it, and what its line begins with. */
+function knownServer(at: Address, named: Endpoint | undefined): KnownServer {
+  if (at.id !== undefined) return at;
+  const { path, find } = KNOWN;
+  const line = named === undefined ? formatAddress(at) : `${named.host}:${named.port}`;
+  return { ...at, id: find(line), known: { line, path } };
+}
+
+/** Its key is remembered, and told. */
+function remember({ known, ...at }: KnownServer, id: Id, report: Report): void {
+  const line = known?.line ?? formatAddress(at);
+  report.firstSeen(line, id, KNOWN.remember(line, id) === undefined ? KNOWN.path : undefined);
 }
 
 type Asking = { readonly report: Report; readonly life: Life; readonly asker: Asker | undefined };
@@ -92,7 +110,9 @@ async function serverOf(
 }
 
 /** Tells what the peer tells: to a run that stays all of it, to one that ends what it needs. */
-function tellEvent(report: Report, config: PeerConfig, server: Address, event: PeerEvent): void {
+function tellEvent(report: Report, config: PeerConfig, server: KnownServer, event: PeerEvent): void {
+  if (event.type === "server-met") remember(server, event.id, report);
+  if (event.type === "server-changed") report.failed(fault("SERVER_KEY_CHANGED", "network", event.id), { server });
   // A command that ends hears of the server in the answer it waits for, a download goes on without it, and a command
   // for one answer, or one file, needs nothing that others find it by.
   const stays = config.command === "menu" || config.command === "share" || config.command === "web";
@@ -186,10 +206,11 @@ async function main(config: PeerConfig): Promise<never> {
     const onConsole = config.json ? createJsonReport(reportOptions) : createReport(reportOptions);
     const report = both(onConsole, () => page?.report());
     const asker = config.command === "menu" ? openAsker() : undefined;
-    const server = await serverOf(config, { report, life, asker });
-    if (isStop(server) && asker !== undefined) return EXIT.done; // as Ctrl+C at the menu
+    const place = await serverOf(config, { report, life, asker });
+    if (isStop(place) && asker !== undefined) return EXIT.done; // as Ctrl+C at the menu
     const from = config.command === "get" && config.from && (await life.during(addressOf(config.from, report)));
-    if (server === undefined || isStop(server) || isFault(server) || isStop(from) || isFault(from)) return EXIT.failed;
+    if (place === undefined || isStop(place) || isFault(place) || isStop(from) || isFault(from)) return EXIT.failed;
+    const server = knownServer(place, config.server);
     const onEvent = (event: PeerEvent): void => {
       page?.hear(event);
       tellEvent(report, config, server, event);

@@ -17,13 +17,16 @@ import { createReport } from "./console/text/report.ts";
 import { openIdentity } from "./content/identity-file.ts";
 import { createDiscoveryAnswers, type DiscoveryAnswers } from "./discovery/discovery-answers.ts";
 import { SYSTEM_NET } from "./discovery/discovery-net.ts";
-import type { Address } from "./protocol/address.ts";
+import { type Address, AS_SEEN, formatServerUrl, isLoopback } from "./protocol/address.ts";
 import { isServerName, SERVER_NAME_BYTES_MAX } from "./protocol/discovery.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
+import type { Id } from "./protocol/id.ts";
 import { networkOf, Servidor, type ServidorEvent } from "./servidor.ts";
 import { systemClock } from "./shared/clock.ts";
 import { DESCRIPTORS_MAX, DESCRIPTORS_MIN } from "./transport/descriptors.ts";
+import { machineIps } from "./transport/every-address.ts";
 import { versionLine } from "./version.ts";
+import { qrLines } from "./web/qr.ts";
 
 const PROGRAM = "napster-server";
 
@@ -89,9 +92,11 @@ async function main(config: ServerConfig): Promise<never> {
       return EXIT.failed;
     }
     if (operations !== undefined) log.metrics(operations);
-    const answers = await answerSearches(address, config);
+    const answers = await answerSearches(address, config, encryption === "never" ? undefined : identity.id);
     if (isFault(answers)) log.unfound(answers);
     log.ready(address, config.port !== 0);
+    const urls = encryption === "never" ? [] : urlsOf(address, identity.id);
+    log.addresses(urls, config.qr ? urls.slice(0, 1).flatMap(qrLines) : []);
     await life.during(stay());
     log.stopping();
     if (!isFault(answers)) answers?.close();
@@ -104,6 +109,7 @@ async function main(config: ServerConfig): Promise<never> {
 async function answerSearches(
   listening: Address,
   { discovery }: ServerConfig,
+  id: Id | undefined,
 ): Promise<DiscoveryAnswers | Fault | undefined> {
   const name = discovery.name ?? hostname().slice(0, SERVER_NAME_BYTES_MAX);
   if (!discovery.isOn) return undefined;
@@ -111,8 +117,19 @@ async function answerSearches(
     net: SYSTEM_NET,
     clock: systemClock,
     listening,
+    id,
     name: isServerName(name) ? name : PROGRAM,
   });
+}
+
+/** More addresses than a person would try are not shown. */
+const URLS_MAX = 4;
+
+/** Where peers of other machines find a server that listens there. */
+function urlsOf({ ip, port }: Address, id: Id): string[] {
+  const ips = ip === AS_SEEN ? machineIps() : [ip];
+  const outside = ips.filter((one) => !isLoopback(one)).slice(0, URLS_MAX);
+  return outside.map((one) => formatServerUrl({ ip: one, port }, id));
 }
 
 /** A long list is made while it is written, so that no peer waits for the line. */

@@ -19,6 +19,7 @@ import { createRefusals } from "./peer/refusals.ts";
 import type { Done, DownloadRequest, JoinAt, Joined, NotJoined, Sharing } from "./peer/requests.ts";
 import type { Entered } from "./peer/server-connection.ts";
 import { createServerLink, type ServerLink } from "./peer/server-link.ts";
+import { pinServer, type ServerMet } from "./peer/server-pin.ts";
 import { watchSharedFolder, withoutWritten } from "./peer/shared-folder.ts";
 import { createPlays } from "./play/plays.ts";
 import { type Address, AS_SEEN, LOOPBACK, sameAddress } from "./protocol/address.ts";
@@ -43,6 +44,7 @@ export type { Done, DownloadRequest, JoinAt, Joined, NotJoined } from "./peer/re
 export { resolveHost } from "./transport/route.ts";
 
 export type PeerEvent =
+  | ServerMet
   | { readonly type: "server-lost" }
   /** It is in, or has moved: where others reach it, and whether they do. The folder as the person typed it. */
   | {
@@ -202,7 +204,7 @@ export class Peer {
     });
     this.#link = createServerLink({
       server: options.server,
-      env,
+      env: { ...env, connect: pinServer(env.connect, options.server, options.onEvent) },
       shares: () => this.#membership?.library.shares() ?? [],
       key: this.#key,
       onListed: () => this.#offers.renew(),

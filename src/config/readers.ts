@@ -5,6 +5,7 @@
 import { type Address, isIp, parsePort, parseRange, type Range } from "../protocol/address.ts";
 import { isServerName, SERVER_NAME_BYTES_MAX } from "../protocol/discovery.ts";
 import { isFault } from "../protocol/fault.ts";
+import { type Id, readId } from "../protocol/id.ts";
 import { FILE_BYTES_MAX } from "../protocol/limits.ts";
 
 /** The environment's name for --server. */
@@ -38,8 +39,8 @@ export function readPort(text: string): number | Usage {
   return parsePort(text, 0) ?? { usage: "pede uma porta de 0 a 65535 (0 = qualquer porta livre)" };
 }
 
-/** Where a server or a peer is, its host an IPv4 or a name that is looked up when it is dialled. */
-export type Endpoint = { readonly host: string; readonly port: number };
+/** Where a server or a peer is, its host an IPv4 or a name that is looked up when it is dialled; a server may be pinned. */
+export type Endpoint = { readonly host: string; readonly port: number; readonly id?: Id };
 
 const LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?";
 const NAME = new RegExp(`^(?=.{1,253}$)${LABEL}(?:\\.${LABEL})*\\.?$`, "i");
@@ -56,6 +57,19 @@ export const readEndpoint =
     if (isHost && port !== undefined && more.length === 0) return { host, port };
     return { usage: `pede IP ou nome, e a porta se não for ${usual}: 192.168.0.10:${usual}, meu-pc.local` };
   };
+
+/** `HOST[:PORT]`, or `napster://HOST[:PORT][#ID]`, as a server shows it. */
+export function readServer(usual: number): (text: string) => Endpoint | Usage {
+  return (text) => {
+    const [, place = "", pin] = /^(?:napster:\/\/)?([^#]*?)\/?(?:#(.*))?$/is.exec(text.trim()) ?? [];
+    const endpoint = readEndpoint(usual)(place);
+    if (pin === undefined || isUsage(endpoint)) return endpoint;
+    const id = readId(pin);
+    return id === undefined
+      ? { usage: "pede depois de # um ID de 52 letras e números, como o servidor mostra" }
+      : { ...endpoint, id };
+  };
+}
 
 /** A folder as it was meant: without the blanks and the quotes around it, which a shell did not take off. */
 export function readFolder(text: string): string | Usage {

@@ -14,6 +14,8 @@ export type Log = {
   /** Peers are served. A person at a terminal is told only of a port that they have not `chosen`. */
   ready(address: Address, chosen?: boolean): void;
   metrics(address: Address): void;
+  /** Where peers of other machines find this server, and the key that it shows; `code`: rows of a QR code of the first. */
+  addresses(urls: readonly string[], code: readonly string[]): void;
   /** Peers that look for a server do not find this one; all else works. */
   unfound(why: Fault): void;
   /** Something is wrong with us or what we stand on. */
@@ -63,6 +65,10 @@ export function createLog({ tell: say, errIsTerminal }: LogOptions): Log {
       if (!errIsTerminal) say(readyLine(address));
       else if (!chosen) say(`aviso: este servidor atende em ${formatAddress(address)} [READY]`);
     },
+    addresses(urls, code) {
+      for (const url of urls) say(`endereço para os peers: ${url}`);
+      if (code.length > 0) say(code.join("\n"));
+    },
     metrics: (address) => say(`métricas em http://${formatAddress(address)}/metrics`),
     unfound: (why) => say(noteText(unfoundComplaint(why))),
     failed: (fault) => say(complaintText(complaintOf(fault))),
@@ -84,6 +90,7 @@ export function createJsonLog({ output, now }: LogOptions): Log {
   });
   return {
     ready: (address) => say("info", "ready", address),
+    addresses: (urls) => say("info", "addresses", { urls }),
     metrics: (address) => say("info", "metrics", address),
     unfound: (why) => say("warn", "unfound", { ...values(why), message: unfoundComplaint(why).cause }),
     failed: (fault) => say("error", "failed", values(fault)),

@@ -71,7 +71,7 @@ export function createServerConnection({ server, env, key, onEnd }: ServerConnec
         made = caller;
         return handlers;
       });
-      if (isFault(connection)) return fault("SERVER_UNREACHABLE", "network", connection.detail, true);
+      if (isFault(connection)) return unreached(connection);
       const caller = made as Caller;
       if (epoch !== releases) {
         caller.end();
@@ -108,6 +108,10 @@ export function createServerConnection({ server, env, key, onEnd }: ServerConnec
     },
   };
 }
+
+/** What is there is no server of ours, or nothing is. */
+const unreached = (why: Fault): Fault =>
+  why.fault === "PEER_UNREACHABLE" ? fault("SERVER_UNREACHABLE", "network", why.detail, true) : why;
 
 /** What was begun before we left comes to nothing. */
 export const LEFT: Fault = fault("SERVER_GONE", "ours", "left");

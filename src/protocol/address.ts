@@ -3,7 +3,7 @@
 // Never: resolves a host name.
 
 import { type Fault, fault } from "./fault.ts";
-import type { Id } from "./id.ts";
+import { type Id, showId } from "./id.ts";
 
 /** `id`: the program that is there, as far as it is known. It is no part of the address: sameAddress does not look at it. */
 export type Address = { readonly ip: string; readonly port: number; readonly id?: Id | undefined };
@@ -36,6 +36,10 @@ export function parseAddress(text: string): Address | Fault {
 export function formatAddress(address: Address): string {
   return `${address.ip}:${address.port}`;
 }
+
+/** Where a server is and which one it has to be, as a person copies it: `napster://192.168.0.10:1099#ABCD-…`. */
+export const formatServerUrl = (address: Address, id: Id): string =>
+  `napster://${formatAddress(address)}#${showId(id)}`;
 
 export function sameAddress(a: Address, b: Address): boolean {
   return a.ip === b.ip && a.port === b.port;

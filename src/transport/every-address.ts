@@ -14,7 +14,7 @@ const LOOK_MS = 5000;
 const FREE_PORT_TRIES = 8;
 
 /** Every IPv4 address of this machine. */
-function machineIps(): string[] {
+export function machineIps(): string[] {
   const all = Object.values(networkInterfaces()).flatMap((some) => some ?? []);
   return all.filter(({ family }) => family === "IPv4").map(({ address }) => address);
 }

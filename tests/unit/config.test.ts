@@ -257,6 +257,35 @@ describe("the peer's command line", () => {
   });
 });
 
+describe("the address of a server", () => {
+  const ID = "DT5BNTDJKEHLJYUU56A5QT6Z6YSM4HU4QQGLUTPPIRUKDTAL5XJA";
+  const grouped = ID.replace(/.{4}(?=.)/g, "$&-");
+  test.each([
+    ["napster://192.168.0.10:1100", { host: "192.168.0.10", port: 1100 }],
+    [`napster://192.168.0.10:1100#${grouped}`, { host: "192.168.0.10", port: 1100, id: ID }],
+    [`NAPSTER://aula.local/#${grouped.toLowerCase()}`, { host: "aula.local", port: 1099, id: ID }],
+    [`10.0.0.1#${ID}`, { host: "10.0.0.1", port: 1099, id: ID }],
+  ])("%s is one, pinned where it has an ID", (text, endpoint) => {
+    expect(peer(`--server ${text}`)).toMatchObject({ server: endpoint });
+    expect(peer("", { NAPSTER_SERVER: text })).toMatchObject({ server: endpoint });
+  });
+
+  test.each(["10.0.0.1#", `10.0.0.1#${ID.slice(1)}`, `10.0.0.1#${ID}A`, `10.0.0.1#${ID.replace("D", "1")}`])(
+    "%s has no ID behind its #",
+    (text) => {
+      expect(peer(`--server ${text}`)).toEqual({
+        usage: "--server pede depois de # um ID de 52 letras e números, como o servidor mostra",
+      });
+    },
+  );
+  test.each(["http://10.0.0.1", "napster://", "napster:10.0.0.1", `napster://10.0.0.1:0#${ID}`])(
+    "%s is none",
+    (text) => {
+      expect(peer(`--server ${text}`)).toHaveProperty("usage");
+    },
+  );
+});
+
 test("the server takes no words", () => {
   expect(server("1099")).toEqual({ usage: "comando desconhecido: 1099" });
   expect(server("")).toEqual({
@@ -271,6 +300,7 @@ test("the server takes no words", () => {
     probe: true,
     discovery: { isOn: true, name: undefined },
     limits: {},
+    qr: false,
     encryption: "outside",
   });
   expect(server("--encryption off")).toMatchObject({ encryption: "never" });

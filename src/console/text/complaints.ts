@@ -5,6 +5,7 @@
 import type { FoundServer } from "../../discovery/discovery-search.ts";
 import { type Address, AS_SEEN, formatAddress } from "../../protocol/address.ts";
 import { type Fault, type FaultCode, fault, limitIn } from "../../protocol/fault.ts";
+import { isId, showId } from "../../protocol/id.ts";
 import { NAME_BLANKS_MAX, NAME_BYTES_MAX } from "../../protocol/limits.ts";
 import { type NameFlaw, nameFlaw } from "../../protocol/names.ts";
 import { showFile, showFolder } from "./lines.ts";
@@ -12,9 +13,12 @@ import { showFile, showFolder } from "./lines.ts";
 /** One failure as a person and a program read it. */
 export type Complaint = { readonly cause: string; readonly code: FaultCode; readonly hint: string };
 
+/** A server, and the line of `known_servers`, in the file `path`, that remembers its key. */
+export type KnownServer = Address & { readonly known?: { readonly line: string; readonly path: string } };
+
 /** What the failed action was about, as far as it is known. */
 export type Subject = {
-  readonly server?: Address | undefined;
+  readonly server?: KnownServer | undefined;
   readonly peer?: Address | undefined;
   /** The address at which we were to listen. */
   readonly at?: Address | undefined;
@@ -316,6 +320,12 @@ const SENTENCES: Record<FaultCode, Sentence> = {
   WRONG_ID: (s) => [
     `em${s.peer === undefined ? " um endereço" : ` ${formatAddress(s.peer)}`} está outro programa, e não o que a lista do servidor diz`,
     "faça SEARCH de novo; se continuar, algum aparelho no caminho pode estar se passando por ele",
+  ],
+  SERVER_KEY_CHANGED: ({ server: at, ...s }, { detail }) => [
+    `${server({ server: at, ...s })} mostra outra chave que não a conhecida${isId(detail) ? `: ${showId(detail)}` : ""}`,
+    at?.known === undefined
+      ? "confira o endereço e o ID depois de # com quem cuida do servidor; algum aparelho no caminho pode se passar por ele"
+      : `se quem cuida do servidor confirma essa chave, apague a linha ${at.known.line} de ${showFolder(at.known.path)}; se não, algum aparelho no caminho se passa por ele`,
   ],
   KEY_UNUSABLE: () => [
     "a chave deste programa não pôde ser lida nem gravada: desta vez ele usa outra",

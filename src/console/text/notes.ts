@@ -5,6 +5,7 @@
 import type { FoundServer } from "../../discovery/discovery-search.ts";
 import { type Address, formatAddress } from "../../protocol/address.ts";
 import { type Fault, type FaultCode, fault } from "../../protocol/fault.ts";
+import { type Id, showId } from "../../protocol/id.ts";
 import { type Complaint, complaintOf } from "./complaints.ts";
 import { showFile, showFolder } from "./lines.ts";
 
@@ -14,6 +15,12 @@ export const noteText = ({ cause, code, hint }: Complaint): string => `aviso: ${
 /** No server was named, and this one was found in the network. */
 export const foundServerNote = ({ address, name }: FoundServer): string =>
   `aviso: servidor ${formatAddress(address)} (${showFile(name)}) encontrado na rede [SERVER_FOUND]; outro se escolhe com --server`;
+
+/** A server that is dialled for the first time, and what became of its key. */
+export function firstSeenNote(server: string, id: Id, path: string | undefined): string {
+  const kept = path === undefined ? "não pôde ser lembrada" : `fica lembrada em ${showFolder(path)}`;
+  return `aviso: primeira vez com o servidor ${server}: a chave dele é ${showId(id)} e ${kept} [SERVER_FIRST_SEEN]; confira-a com quem cuida dele`;
+}
 
 /** The server is back, after a complaint that it was gone. */
 export const backNote = (at: Address): string => `aviso: de volta à rede, em ${formatAddress(at)} [SERVER_BACK]`;

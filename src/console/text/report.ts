@@ -12,6 +12,7 @@ import type { FoundWords } from "../../peer/find.ts";
 import type { Done } from "../../peer/requests.ts";
 import { type Address, formatAddress } from "../../protocol/address.ts";
 import type { Fault } from "../../protocol/fault.ts";
+import type { Id } from "../../protocol/id.ts";
 import { type QueueView, queueLines, summaryNote } from "../queue-lines.ts";
 import { type Standing, standingLine } from "../standing.ts";
 import type { Output, Writer } from "../terminal/output.ts";
@@ -29,6 +30,7 @@ import { fileLine, verdictLine } from "./hash-lines.ts";
 import { contentLine, downloadedLine, foundLine, joinedLine, jsonLine, readyLine, showFile } from "./lines.ts";
 import {
   backNote,
+  firstSeenNote,
   foundServerNote,
   guestsNote,
   hereNote,
@@ -47,6 +49,8 @@ import {
 export type Report = {
   /** The server that this run turns to was found in the network. */
   server(found: FoundServer): void;
+  /** A server is dialled for the first time; `path`: where its key is remembered, undefined where it is not. */
+  firstSeen(server: string, id: Id, path: string | undefined): void;
   /** From now on the quiet line says how things stand: the keyboard is ours, so that nothing is echoed into it. */
   showStanding(): void;
   /** Resolves once the line is out, or unread for LINE_MS_MAX: a script waits for readiness, then looks for the line. */
@@ -168,6 +172,7 @@ export function createReport(options: ReportOptions): Report {
       drawStanding();
     },
     server: (found) => warn(foundServerNote(found)),
+    firstSeen: (server, id, path) => warn(firstSeenNote(server, id, path)),
     async joined(address, names) {
       stand({ address, files: names.length });
       say(joinedLine(address, names));
@@ -264,6 +269,7 @@ export function createReport(options: ReportOptions): Report {
 /**
  * One JSON object a line on stdout (--json), in place of the dictated lines; stderr stays as it is without it.
  *   {"event":"server","ip":"192.168.0.10","port":1099,"name":"sala-3"}  found in the network, as none was named
+ *   {"event":"server-first-seen","server":"192.168.0.10:1099","id":"ABCD…"}  its key is remembered from now on
  *   {"event":"joined","ip":"127.0.0.1","port":8776,"files":["aula1.mp4"]}
  *   {"event":"ready","ip":"127.0.0.1","port":8776}                      back in the network after the server returned
  *   {"event":"unreachable","ip":"127.0.0.1","port":8776,"code":"UNREACHABLE"}   others cannot connect to us, nor find our files
@@ -311,6 +317,10 @@ export function createJsonReport(options: ReportOptions): Report {
   };
   return {
     showStanding: () => {},
+    firstSeen(server, id, path) {
+      tell("server-first-seen", { server, id });
+      people.firstSeen(server, id, path);
+    },
     server(found) {
       tell("server", { ...found.address, name: found.name, id: found.id });
       people.server(found);
