@@ -85,7 +85,7 @@ export class Servidor {
       ...parts,
       catalog: this.#catalog,
       outside: outsideIp(options.at.ip),
-      probes: options.probe === false ? undefined : createReachability(dial),
+      reachability: options.probe === false ? undefined : createReachability(dial),
     });
     this.#answerNext = createRequestLoop(this.#handler.serve, this.#replies);
     this.#fastSearch = createFastSearch(this.#catalog, parts);

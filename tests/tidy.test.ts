@@ -83,10 +83,10 @@ const LAYERS: Record<string, readonly string[]> = {
     "protocol",
   ],
   version: [],
-  console: ["protocol"],
+  console: ["shared", "protocol"],
   // A second shell beside the console, with its texts; the part of it that runs in a browser is src/web/page/.
-  web: ["console", "transport", "protocol"],
-  config: ["protocol"],
+  web: ["console", "transport", "shared", "protocol"],
+  config: ["shared", "protocol"],
   servidor: ["catalog", "transport", "shared", "protocol"],
   peer: ["download", "upload", "play", "worker", "content", "transport", "shared", "protocol"],
   worker: ["download", "upload", "play", "content", "transport", "shared", "protocol"],

@@ -7,6 +7,7 @@ import { isServerName, SERVER_NAME_BYTES_MAX } from "../protocol/discovery.ts";
 import { isFault } from "../protocol/fault.ts";
 import { type Id, readId } from "../protocol/id.ts";
 import { FILE_BYTES_MAX } from "../protocol/limits.ts";
+import { unquote } from "../shared/unquote.ts";
 
 /** The environment's name for --server. */
 export const SERVER_VARIABLE = "NAPSTER_SERVER";
@@ -71,7 +72,6 @@ export function readServer(usual: number): (text: string) => Endpoint | Usage {
   };
 }
 
-/** A folder as it was meant: without the blanks and the quotes around it, which a shell did not take off. */
 export function readFolder(text: string): string | Usage {
   const folder = unquote(text);
   return folder === "" ? { usage: "pede o caminho de uma pasta" } : folder;
@@ -80,12 +80,6 @@ export function readFolder(text: string): string | Usage {
 /** A pattern is checked where it is used; nothing is none. */
 export const readPattern = (text: string): string | Usage =>
   text.trim() === "" ? { usage: "pede um padrão, por exemplo 'aula*.mp4'" } : text;
-
-export const unquote = (text: string): string =>
-  text
-    .trim()
-    .replace(/^(["'])(.*)\1$/s, "$2")
-    .trim();
 
 /** A whole number from `least` to `most`. */
 export const readNumber =

@@ -5,6 +5,7 @@
 
 import { type Address, isIp, parsePort, sameAddress } from "../protocol/address.ts";
 import { type Fault, type FaultCode, fault, isFault } from "../protocol/fault.ts";
+import { unquote } from "../shared/unquote.ts";
 import { type ActionContext, download, isOnlyHere, join, type Refused, search } from "./actions.ts";
 import { type Asker, isStop, type Question, type Stop } from "./terminal/questions.ts";
 import { type Complaint, complaintOf, loopbackComplaint, nameComplaint, wideComplaint } from "./text/complaints.ts";
@@ -245,15 +246,6 @@ function joinQuestion(field: Field, at: JoinAnswers, menu: Menu, ownIp: string):
     return { ...rest, cause: `${cause}; Enter de novo confirma` };
   };
   return { message: "Pasta dos arquivos", fallback: at.folder, check };
-}
-
-/** CMD.EXE quotes a folder that is dragged into its window, other shells with ', and a blank is pasted along. */
-function unquote(answer: string): string {
-  return answer
-    .trim()
-    .replace(/^(["'])(.*)\1$/s, "$2")
-    .replace(/"$/, "")
-    .trim();
 }
 
 // SPEC 6: SEARCH captures only the file name with its extension.

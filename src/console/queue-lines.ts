@@ -4,7 +4,8 @@
 
 import type { DownloadView } from "../peer/downloads.ts";
 import type { FaultCode } from "../protocol/fault.ts";
-import { progressLine, showBytes } from "./terminal/progress.ts";
+import { showBytes } from "../shared/amounts.ts";
+import { progressLine } from "./terminal/progress.ts";
 import { showFile } from "./text/lines.ts";
 
 export type QueueView = {

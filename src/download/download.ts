@@ -1,4 +1,4 @@
-// One DOWNLOAD from beginning to end: ask, recover, fetch, verify, publish.
+// One DOWNLOAD from beginning to end: ask, resume, fetch, verify, publish.
 // Invariant: the final name appears only when every byte is verified and on the disk; until then, all is resumable.
 // Never: overwrites a file, mixes two contents, or says "done" of anything less.
 

@@ -37,7 +37,7 @@ export type LayerOptions = {
 export type Layer = {
   /** Undefined until the layer is learnt. */
   readonly content: Hashed | undefined;
-  /** Asks before anything is recovered, where it is worth it. Why there is no layer: LEFT.layer when that took too long. */
+  /** Asks before anything is resumed, where it is worth it. Why there is no layer: LEFT.layer when that took too long. */
   askFirst(source: Source, remains: Remains): Promise<Fault | undefined>;
   /**
    * Asks one source after another, while they still hash the file, until there is a layer; or the fault that ends it

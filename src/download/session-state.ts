@@ -5,18 +5,18 @@
 import type { Fault } from "../protocol/fault.ts";
 
 /**
- * learning: the source is asked for the piece layer. recovering: what an earlier run left is read. fetching: pieces are
+ * learning: the source is asked for the piece layer. resuming: what an earlier run left is read. fetching: pieces are
  * fetched, and the layer is asked for again where it is not known yet. paused: the disk refuses. finishing: every piece
  * is kept, and the file is looked at once more. done: it may have its name. failed: a fault ended it, or the person.
  */
-export type SessionState = "learning" | "recovering" | "fetching" | "paused" | "finishing" | "done" | "failed";
+export type SessionState = "learning" | "resuming" | "fetching" | "paused" | "finishing" | "done" | "failed";
 /** asked: the layer is known, or is not waited for. refused, accepted: by the disk. damaged: pieces are missing again. */
-export type SessionEvent = "asked" | "recovered" | "refused" | "accepted" | "kept" | "damaged" | "whole" | "fail";
+export type SessionEvent = "asked" | "resumed" | "refused" | "accepted" | "kept" | "damaged" | "whole" | "fail";
 
 /** state -> event -> state. What is missing cannot happen there; after an end nothing counts any more. */
 export const SESSION_TABLE: Record<SessionState, Partial<Record<SessionEvent, SessionState>>> = {
-  learning: { asked: "recovering", fail: "failed" },
-  recovering: { recovered: "fetching", fail: "failed" },
+  learning: { asked: "resuming", fail: "failed" },
+  resuming: { resumed: "fetching", fail: "failed" },
   fetching: { refused: "paused", kept: "finishing", fail: "failed" },
   paused: { accepted: "fetching", fail: "failed" },
   finishing: { damaged: "fetching", whole: "done", fail: "failed" },

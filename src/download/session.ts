@@ -14,7 +14,7 @@ import type { DownloadOptions } from "./options.ts";
 import { createPeerList, type PeerList, SOURCES_MAX } from "./peer-list.ts";
 import { openSource, type Source } from "./peers/source.ts";
 import { createPiecePicker } from "./pieces/piece-picker.ts";
-import { OTHER_CONTENT, recover } from "./pieces/resume.ts";
+import { OTHER_CONTENT, resume } from "./pieces/resume.ts";
 import { urgentPieces } from "./pieces/urgent-pieces.ts";
 import { createVerifier, type Verifier } from "./pieces/verifier.ts";
 import { QUIET_MS, reportProgress, type Standing } from "./progress.ts";
@@ -116,7 +116,7 @@ export function createSession(options: SessionOptions, source: Source, workspace
     if (isNamed) void partFile.identify(content.root);
   }
 
-  /** Learns the layer if it is known, recovers what is there, and sets the sources to work. */
+  /** Learns the layer if it is known, resumes what is there, and sets the sources to work. */
   async function begin(): Promise<void> {
     const untold = await layer.askFirst(source, remains);
     if (progress.isOver) return;
@@ -125,12 +125,12 @@ export function createSession(options: SessionOptions, source: Source, workspace
     if (isVain) return fail(untold);
     progress.go("asked");
     const careful = patienceMs("byte") < Number.POSITIVE_INFINITY;
-    const left = await recover({ partFile, workspace, grant, content: layer.content, careful });
+    const left = await resume({ partFile, workspace, grant, content: layer.content, careful });
     // A root that the source's own layer does not lead to is a slip, no other content.
     if (isFault(left)) return fail(left === OTHER_CONTENT && untold && !isNotReady(untold) ? untold : left);
     if (layer.content !== undefined && grant.root !== undefined) await partFile.identify(layer.content.root);
     if (progress.isOver) return;
-    progress.go("recovered");
+    progress.go("resumed");
     peerList = createPeers(parts);
     void verifier.resume(left, (pieces) => recheck.readAgain(left, pieces));
     requester.addSource(source, "all");

@@ -5,14 +5,9 @@
 import type { Progress } from "../download/progress.ts";
 import { type Address, sameAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import type { DownloadState } from "../shared/download-state.ts";
 import type { Env } from "../transport/env.ts";
 import type { Done, DownloadRequest } from "./requests.ts";
-
-/**
- * queued: others are under way. running: it is asked for, or arrives. waiting: it failed, and is tried again at
- * `retryAt`, or once a peer has it. paused: by the person. done, failed: it is over, and stays to be seen.
- */
-export type DownloadState = "queued" | "running" | "waiting" | "paused" | "done" | "failed";
 
 /** One download as it is now. */
 export type DownloadView = {

@@ -6,11 +6,11 @@
 import type { Progress } from "../download/progress.ts";
 import type { Address } from "../protocol/address.ts";
 import { type Fault, isFault } from "../protocol/fault.ts";
+import type { DownloadState } from "../shared/download-state.ts";
 import {
   type AttemptOptions,
   attempt,
   CANCELLED_DOWNLOAD,
-  type DownloadState,
   type DownloadsEvent,
   type DownloadView,
   type DownloadWish,
@@ -20,7 +20,7 @@ import {
 } from "./download-attempt.ts";
 import type { Done } from "./requests.ts";
 
-export type { DownloadState, DownloadsEvent, DownloadView, DownloadWish } from "./download-attempt.ts";
+export type { DownloadsEvent, DownloadView, DownloadWish } from "./download-attempt.ts";
 
 export type Downloads = {
   /**

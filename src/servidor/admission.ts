@@ -8,9 +8,10 @@ import { type Job, runInSlices, runSoon } from "../catalog/time-slices.ts";
 import { type Address, formatAddress, isLoopback, sameAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { ServerRequest } from "../protocol/messages.ts";
+import type { Limits } from "../protocol/server-limits.ts";
 import type { ClientConnection } from "./client-connection.ts";
 import type { Names } from "./events.ts";
-import type { Probed, Probes } from "./reachability.ts";
+import type { Probed, Reachability } from "./reachability.ts";
 
 export type JoinRequest = Extract<ServerRequest, { verb: "JOIN" }>;
 
@@ -54,8 +55,8 @@ export type Admission = {
 
 type Options = {
   /** Undefined where no peer is dialled: then each counts as reached, and none is displaced. */
-  readonly probes: Probes | undefined;
-  readonly peersMax: number;
+  readonly reachability: Reachability | undefined;
+  readonly limits: Pick<Limits, "peers">;
   /** The IP at which other machines reach this one; undefined when they do not reach the server. */
   readonly outside?: string | undefined;
   readonly onProbed: (probed: Probed) => void;
@@ -69,11 +70,11 @@ const STRIDE = 64;
 const TOO_MANY = fault("TOO_MANY", "ours", "peers", true);
 const TAKEN = fault("ADDRESS_TAKEN", "theirs", "a live peer has this address", true);
 
-export function createAdmission({ probes, peersMax, outside, onProbed, displace }: Options): Admission {
+export function createAdmission({ reachability, limits, outside, onProbed, displace }: Options): Admission {
   const holders = new Map<string, ClientConnection>(); // the listed ones, by address
   let members = 0;
 
-  const isFull = ({ standing }: ClientConnection): boolean => members >= peersMax && !standing.isMember;
+  const isFull = ({ standing }: ClientConnection): boolean => members >= limits.peers && !standing.isMember;
 
   function count(client: ClientConnection, isMember: boolean): void {
     members += Number(isMember) - Number(client.standing.isMember);
@@ -91,11 +92,11 @@ export function createAdmission({ probes, peersMax, outside, onProbed, displace 
     const isHeld = holderOf(client, address) !== undefined;
     if (isFull(client) && !isHeld) return TOO_MANY;
     if (key === "-") return { address, standing: "unlisted", proven: false };
-    if (probes === undefined) return { address, standing: "listed", proven: false, isOpen: true };
+    if (reachability === undefined) return { address, standing: "listed", proven: false, isOpen: true };
     if (isHeld && key === undefined) return TAKEN; // it could prove nothing
-    const here = probes.probe(address, key);
+    const here = reachability.probe(address, key);
     const asksOutside = outside !== undefined && isLoopback(address.ip);
-    const there = asksOutside ? probes.probe({ ip: outside, port: address.port }, key) : undefined;
+    const there = asksOutside ? reachability.probe({ ip: outside, port: address.port }, key) : undefined;
     const cancel = (): void => {
       here.cancel();
       there?.cancel();

@@ -22,7 +22,7 @@ export type Probe = {
   cancel(): void;
 };
 
-export type Probes = {
+export type Reachability = {
   /** Asks the program that listens at `address` for the proof of `key`, or for the nonce where there is none. */
   probe(address: Address, key: string | undefined): Probe;
 };
@@ -34,7 +34,7 @@ type Options = {
   /** Dials at once; PROBES_MAX when not given. */
   readonly most?: number;
 };
-export function createReachability({ connect, clock, newNonce, most = PROBES_MAX }: Options): Probes {
+export function createReachability({ connect, clock, newNonce, most = PROBES_MAX }: Options): Reachability {
   const turns = createFairQueue(most, PROBES_PER_ADDRESS_MAX);
 
   function probe(address: Address, key: string | undefined): Probe {

@@ -20,7 +20,7 @@ import { createFairQueue } from "./fair-queue.ts";
 import { prepareJoin } from "./join.ts";
 import { createJoinBudget } from "./join-budget.ts";
 import type { Metrics } from "./metrics.ts";
-import type { Probes } from "./reachability.ts";
+import type { Reachability } from "./reachability.ts";
 import type { ReplyBuffer } from "./reply-buffer.ts";
 import { createWishes } from "./wishes.ts";
 
@@ -32,7 +32,7 @@ type Parts = {
   readonly metrics: Metrics;
   readonly replies: ReplyBuffer;
   /** Undefined where no peer is dialled back. */
-  readonly probes: Probes | undefined;
+  readonly reachability: Reachability | undefined;
   /** The IP at which other machines reach this one; undefined when they do not reach the server. */
   readonly outside: string | undefined;
 };
@@ -71,14 +71,14 @@ const JOINS_TOO_LARGE = fault("TOO_MANY", "theirs", "bytes of JOINs that are und
 const mayGo = ({ busy, standing }: ClientConnection): boolean => !busy || standing.probing !== undefined;
 
 export function createRequestHandler(parts: Parts): RequestHandler {
-  const { options, limits, catalog, clock, metrics, replies, probes, outside } = parts;
+  const { options, limits, catalog, clock, metrics, replies, reachability, outside } = parts;
   const clients = new Set<ClientConnection>();
   const isHere = (client: ClientConnection): boolean => clients.has(client);
   const budget = createJoinBudget(limits, mayGo);
   const takeFindTurn = createFindTurns(clock);
   const wishes = createWishes({ limits, replies, metrics, seesAll: catalog.isShared !== true });
   const displace = (holder: ClientConnection): void => putOut(holder, DISPLACED, "displaced");
-  const admission = createAdmission({ probes, peersMax: limits.peers, outside, onProbed: metrics.probed, displace });
+  const admission = createAdmission({ reachability, limits, outside, onProbed: metrics.probed, displace });
 
   function serve(client: ClientConnection, order: Order | Fault): Promise<void> | undefined {
     if (isFault(order)) {

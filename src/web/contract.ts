@@ -3,6 +3,7 @@
 // Never: holds code; the page is bundled with it.
 
 import type { FaultCode } from "../protocol/fault.ts";
+import type { DownloadState } from "../shared/download-state.ts";
 
 /** A failure as the CLI's JSON tells it; texts are Portuguese. */
 export type Problem = { readonly code: FaultCode; readonly message: string; readonly hint: string };
@@ -18,8 +19,6 @@ export type Waits =
   | { readonly for: "data" | "root"; readonly from: string }
   | { readonly for: "check" }
   | { readonly for: "disk"; readonly full: boolean; readonly slow?: boolean };
-
-export type DownloadState = "queued" | "waiting" | "running" | "paused" | "done" | "failed";
 
 export type Download = {
   readonly name: string;

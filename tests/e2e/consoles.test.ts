@@ -1,19 +1,16 @@
 // The judge's four consoles, through pipes: what each prints on stdout, byte by byte.
 
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { freePorts } from "../support/folders.ts";
-import { type Machine, openConsole, openNative, search, share, startServer } from "../support/napster.ts";
+import { openConsole, openNative, search, share, startServer } from "../support/napster.ts";
 import { startProgram } from "../support/program.ts";
 import { until } from "../support/until.ts";
 
 setDefaultTimeout(60_000);
 
-let machine: Machine;
-beforeAll(async () => {
-  machine = await openNative();
-}, 180_000);
+const machine = await openNative();
 afterAll(() => machine[Symbol.asyncDispose]());
 
 const typed = (program: "napster-server" | "napster-peer", ...args: string[]) =>

@@ -1,22 +1,17 @@
 // A folder that lives, from the executables: what is copied into it, changed in it and deleted from it.
 
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { appendFileSync, closeSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { freePorts } from "../support/folders.ts";
-import { type Machine, openConsole, openNative, type Place, search, share, startServer } from "../support/napster.ts";
+import { openConsole, openNative, type Place, search, share, startServer } from "../support/napster.ts";
 import type { Program } from "../support/program.ts";
 import { until } from "../support/until.ts";
 
 setDefaultTimeout(60_000);
 
-let machine: Machine;
-let server: Program;
-let at: string;
-beforeAll(async () => {
-  machine = await openNative();
-  ({ server, at } = await startServer(machine));
-}, 180_000);
+const machine = await openNative();
+const { server, at } = await startServer(machine);
 afterAll(async () => {
   await server[Symbol.asyncDispose]();
   await machine[Symbol.asyncDispose]();

@@ -1,14 +1,14 @@
-// kill -9 of the executables, either side, more than two hundred times, each at a seeded moment of a real download.
+// kill -9 of the executables, either side, more than a hundred times, each at a seeded moment of a real download.
 // After each one: the final file is the source's or is not there, and each journaled piece is on the disk, for good.
 
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createPieceHasher, HASH_BYTES } from "../../src/content/hashing/merkle.ts";
 import { decodeJournal } from "../../src/download/disk/journal.ts";
 import { createRandom } from "../simulation/random.ts";
 import { freePorts } from "../support/folders.ts";
-import { type Machine, openNative, startServer } from "../support/napster.ts";
+import { openNative, startServer } from "../support/napster.ts";
 import { type Program, startProgram } from "../support/program.ts";
 import { contentOf, type Get, type Sharer, startSharer } from "../support/sharer.ts";
 import { until } from "../support/until.ts";
@@ -22,15 +22,12 @@ const JOURNAL = `${NAME}.part.journal`;
 const LOCK = `${NAME}.part.lock`; // what a kill leaves of it blocks no later run
 const SEED = Number(process.env.KILL_SEED ?? 1);
 const GETTERS = 3;
-const KILLS_EACH = 44;
-const SHARER_KILLS = 60;
-const SERVER_KILLS = 20;
+const KILLS_EACH = 24;
+const SHARER_KILLS = 30;
+const SERVER_KILLS = 10;
 
-let machine: Machine;
+const machine = await openNative();
 let killed = 0;
-beforeAll(async () => {
-  machine = await openNative();
-}, 180_000);
 afterAll(async () => {
   console.error(`kills: ${killed}, seed ${SEED}`);
   await machine[Symbol.asyncDispose]();
@@ -197,6 +194,6 @@ describe("kill -9", () => {
     }
     await kill(sharer);
     await kill(index);
-    expect(serverKills).toBeGreaterThan(5);
+    expect(serverKills).toBeGreaterThan(2);
   });
 });

@@ -1,10 +1,10 @@
 // get of many files from the executables: killed at seeded moments and taken up, by pattern, words and list, and waiting.
 
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createRandom } from "../simulation/random.ts";
-import { type Machine, openNative, type Place, share, startServer } from "../support/napster.ts";
+import { openNative, type Place, share, startServer } from "../support/napster.ts";
 import { type Program, startProgram } from "../support/program.ts";
 import { until } from "../support/until.ts";
 
@@ -14,10 +14,7 @@ const SEED = Number(process.env.MANY_SEED ?? 1);
 const FILES = 300;
 const KILLS = 2;
 
-let machine: Machine;
-beforeAll(async () => {
-  machine = await openNative();
-}, 180_000);
+const machine = await openNative();
 afterAll(() => machine[Symbol.asyncDispose]());
 
 const contentOf = (index: number): string => `aula ${index}\n`.repeat(1 + ((index * 7919) % 1000));

@@ -1,19 +1,16 @@
 // The consoles as a person sees them: a pseudo-terminal of 80 columns, keys, and what stays on the screen.
 
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { freePorts } from "../support/folders.ts";
-import { type Machine, openNative, type Place, search, share, startServer } from "../support/napster.ts";
+import { openNative, type Place, search, share, startServer } from "../support/napster.ts";
 import { KEY, openTerminal, type TerminalSession } from "../support/terminal.ts";
 import { until } from "../support/until.ts";
 
 setDefaultTimeout(60_000);
 
-let machine: Machine;
-beforeAll(async () => {
-  machine = await openNative();
-}, 180_000);
+const machine = await openNative();
 afterAll(() => machine[Symbol.asyncDispose]());
 
 const DICTATED = /^(?:Sou peer |Peer |peers com arquivo solicitado:|Arquivo )/;

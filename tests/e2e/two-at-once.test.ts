@@ -1,10 +1,10 @@
 // Two downloads of one name into one folder, from two sources with two contents, begun at once: one file, of one of them.
 
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openFoldingFolder } from "../support/folding.ts";
-import { type Machine, openNative, type Sharing, share, startServer } from "../support/napster.ts";
+import { openNative, type Sharing, share, startServer } from "../support/napster.ts";
 import { startProgram } from "../support/program.ts";
 import { contentOf } from "../support/sharer.ts";
 import { describeWith } from "../support/tools.ts";
@@ -12,15 +12,12 @@ import { describeWith } from "../support/tools.ts";
 setDefaultTimeout(120_000);
 
 const MIB = 1024 * 1024;
-const ROUNDS = 6;
+const ROUNDS = 4;
 const FAILED = 1;
 const IS_THERE = 5; // another content under this name
-const CONTENTS = [contentOf(24 * MIB, 1), contentOf(24 * MIB, 2)] as const;
+const CONTENTS = [contentOf(12 * MIB, 1), contentOf(12 * MIB, 2)] as const;
 
-let machine: Machine;
-beforeAll(async () => {
-  machine = await openNative();
-}, 180_000);
+const machine = await openNative();
 afterAll(() => machine[Symbol.asyncDispose]());
 
 async function shareOne(at: string, name: string, content: Uint8Array): Promise<Sharing> {

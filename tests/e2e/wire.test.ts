@@ -3,19 +3,14 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Machine, openNative, search, share, startServer } from "../support/napster.ts";
+import { openNative, search, share, startServer } from "../support/napster.ts";
 import type { Program } from "../support/program.ts";
 import { until } from "../support/until.ts";
 
 setDefaultTimeout(60_000);
 
-let machine: Machine;
-let server: Program;
-let at: string;
-beforeAll(async () => {
-  machine = await openNative();
-  ({ server, at } = await startServer(machine, "--no-probe")); // strangers listen nowhere
-}, 180_000);
+const machine = await openNative();
+const { server, at } = await startServer(machine, "--no-probe"); // strangers listen nowhere
 afterAll(async () => {
   await server[Symbol.asyncDispose]();
   await machine[Symbol.asyncDispose]();

@@ -27,7 +27,7 @@ const SECOND = ["tests/simulation/second.test.ts"];
 
 export const MUTANTS: readonly Mutant[] = [
   {
-    where: "scheduler",
+    where: "piece picker",
     bug: "what a lost lane had on order is never fetched by another",
     file: "src/download/pieces/piece-picker.ts",
     find: "    for (const index of orphans) set(index, MISSING);\n",
@@ -41,7 +41,7 @@ export const MUTANTS: readonly Mutant[] = [
     put: "const unsynced = undefined as Fault | undefined;",
   },
   {
-    where: "recovery",
+    where: "resume",
     bug: "a piece that was only written counts as synced",
     file: "src/download/disk/journal.ts",
     find: "(number < WRITTEN ? pieces : written)",
@@ -69,7 +69,7 @@ export const MUTANTS: readonly Mutant[] = [
     put: "void member",
   },
   {
-    where: "probes",
+    where: "reachability",
     bug: "a peer to which nobody can connect is listed",
     file: "src/servidor/admission.ts",
     find: 'probed === "unreached" ? "unreached" : "listed"',

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { standingLine } from "../../src/console/standing.ts";
-import { progressLine, showBytes, showSeconds } from "../../src/console/terminal/progress.ts";
+import { progressLine } from "../../src/console/terminal/progress.ts";
 import { complaintOf, complaintText, nameComplaint } from "../../src/console/text/complaints.ts";
 import { peerHelp, serverHelp } from "../../src/console/text/help.ts";
 import {
@@ -13,6 +13,7 @@ import {
 } from "../../src/console/text/lines.ts";
 import { liarNote, reachNote } from "../../src/console/text/notes.ts";
 import { type FaultCode, fault, LOCAL_CODES, type Whose, WIRE_CODES } from "../../src/protocol/fault.ts";
+import { showBytes, showSeconds } from "../../src/shared/amounts.ts";
 
 const at = { ip: "127.0.0.1", port: 8776 };
 const other = { ip: "127.0.0.1", port: 8777 };
@@ -171,7 +172,7 @@ describe("progress", () => {
   });
 
   test("counts in powers of ten with a decimal comma", () => {
-    expect([0, 999, 1000, 99_949, 99_950, 999_500, 1e9, 1.5e12].map(showBytes)).toEqual([
+    expect([0, 999, 1000, 99_949, 99_950, 999_500, 1e9, 1.5e12].map((bytes) => showBytes(bytes))).toEqual([
       "0 B",
       "999 B",
       "1,0 kB",

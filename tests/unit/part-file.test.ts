@@ -315,7 +315,7 @@ describe("an earlier journal", () => {
     await partFile.flush();
     bytes = Buffer.concat([bytes, Buffer.from("a torn record")]);
     const again = nextRun();
-    expect([...(good(await again.recover())?.pieces.keys() ?? [])]).toEqual([1]);
+    expect([...(good(await again.resume())?.pieces.keys() ?? [])]).toEqual([1]);
     again.written(piece(2), 10);
     await again.flush();
     expect(journaled()).toEqual([1, 2]);
@@ -329,7 +329,7 @@ describe("an earlier journal", () => {
     expect(noted()).toEqual([1, 2, 3]);
     slow = undefined;
     const again = nextRun();
-    await again.recover();
+    await again.resume();
     again.written(piece(2), 10); // read again, and right
     await again.flush();
     refuse = "sync part";
@@ -340,7 +340,7 @@ describe("an earlier journal", () => {
 
   test("an earlier journal that is none of ours is not used", async () => {
     bytes = Buffer.from("somebody's notes".repeat(20));
-    expect(await partFile.recover()).toBeUndefined();
+    expect(await partFile.resume()).toBeUndefined();
   });
 
   test("an earlier journal is forgotten before the .part's bytes are, when a new one begins", async () => {
@@ -410,7 +410,7 @@ describe("what came of a piece that is not whole", () => {
     partFile.begun(3, 65_536);
     await partFile.flush();
     const next = nextRun(); // it knows of it from the journal alone
-    await next.recover();
+    await next.resume();
     refuse = "sync part";
     next.begun(4, 65_536);
     await next.flush();

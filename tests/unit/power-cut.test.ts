@@ -49,7 +49,7 @@ function run(seed: number, acts: readonly Act[], cutAt: number, disk?: SimDisk, 
   let next: "half" | undefined;
 
   const play = async (): Promise<void> => {
-    const found = await partFile.recover();
+    const found = await partFile.resume();
     if (isFault(found) || found === undefined) await partFile.begin(HEAD, false);
     else for (const index of found.pieces.keys()) missing.delete(index);
     for (const act of acts) {

@@ -36,7 +36,7 @@ function scene(pieces = PIECES, maxDownloadRate?: number) {
   // Of all ties the first.
   const picker = createPiecePicker(content.size, content.pieceBytes, () => 0.5, "127.0.0.1:9");
   const partFile: PartFile = {
-    recover: async () => undefined,
+    resume: async () => undefined,
     begin: async () => undefined,
     retitle: async () => undefined,
     trim: async () => undefined,

@@ -66,7 +66,7 @@ describe("the table of a download's session", () => {
   test("gives the fault that ended it, or none when it is done", async () => {
     expect(await at("failed").over).toBe(FULL);
     const done = createSessionProgress();
-    for (const event of ["asked", "recovered", "kept", "whole", "fail"] as const)
+    for (const event of ["asked", "resumed", "kept", "whole", "fail"] as const)
       done.go(event, event === "fail" ? FULL : undefined);
     expect(await done.over).toBeUndefined();
   });

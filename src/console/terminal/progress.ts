@@ -4,6 +4,7 @@
 
 import type { Progress, Waiting } from "../../download/progress.ts";
 import { formatAddress } from "../../protocol/address.ts";
+import { showBytes, showSeconds } from "../../shared/amounts.ts";
 
 const BAR_COLUMNS_MAX = 30;
 const BAR_COLUMNS_MIN = 10;
@@ -68,25 +69,4 @@ export function waitingWords(waiting: Waiting): string {
       if (waiting.slow) return "esperando o disco terminar de gravar";
       return waiting.full ? "disco cheio, esperando espaço" : "o disco recusou a escrita, tentando de novo";
   }
-}
-
-const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"] as const;
-
-/** Powers of ten, as file managers and network cards count; three digits at most before the comma. */
-export function showBytes(bytes: number): string {
-  let unit = 0;
-  let value = bytes;
-  while (value >= 999.5 && unit < UNITS.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  const digits = unit === 0 || value >= 99.95 ? 0 : 1;
-  return `${value.toFixed(digits).replace(".", ",")} ${UNITS[unit]}`;
-}
-
-export function showSeconds(seconds: number): string {
-  const whole = Math.ceil(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }

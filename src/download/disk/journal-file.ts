@@ -9,7 +9,7 @@ import { decodeJournal, encodeHead, type JournalContent, type JournalHead, journ
 
 export type JournalFile = {
   /** What an earlier run left; undefined when there is nothing that can be used. */
-  recover(): Promise<JournalContent | undefined | Fault>;
+  resume(): Promise<JournalContent | undefined | Fault>;
   /** Forgets every record; resolves when the disk has it so. */
   begin(head: JournalHead): Promise<Fault | undefined>;
   /** The records stand, under another head; resolves when the disk has it so. */
@@ -61,7 +61,7 @@ export function createJournalFile(file: WorkFile): JournalFile {
   }
 
   return {
-    async recover() {
+    async resume() {
       const bytes = await file.readAll();
       if (isFault(bytes)) return bytes;
       tail = journalLength(bytes.length);

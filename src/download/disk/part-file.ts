@@ -25,7 +25,7 @@ export type PartFileOptions = {
 
 export type PartFile = {
   /** What an earlier run left; undefined when there is nothing that can be used. */
-  recover(): Promise<JournalContent | undefined | Fault>;
+  resume(): Promise<JournalContent | undefined | Fault>;
   /** Begins a journal with this head, forgetting an earlier one, and its bytes too unless `keepPart`. */
   begin(head: JournalHead, keepPart: boolean): Promise<Fault | undefined>;
   /** From now on the journal is of this content, where it was of none in particular. */
@@ -185,7 +185,7 @@ function createStart(
   journal: JournalFile,
   claims: JournalClaims,
   busy: <T>(action: Promise<T>) => Promise<T>,
-): Pick<PartFile, "recover" | "begin" | "retitle" | "trim"> {
+): Pick<PartFile, "resume" | "begin" | "retitle" | "trim"> {
   async function trim(size: number): Promise<Fault | undefined> {
     if (part.size <= size) return undefined;
     // Synced at once: with every piece journaled, no other sync would come before the file has its name.
@@ -208,8 +208,8 @@ function createStart(
   }
 
   return {
-    async recover() {
-      const found = await journal.recover();
+    async resume() {
+      const found = await journal.resume();
       if (!isFault(found)) claims.reset(found);
       return found;
     },

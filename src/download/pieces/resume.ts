@@ -29,7 +29,7 @@ export type HashPieces = (
 /** Checked in runs of this many pieces: a short wait for the thread, a small answer. */
 const RUN_PIECES = 64;
 
-export type RecoverOptions = {
+export type ResumeOptions = {
   readonly partFile: PartFile;
   readonly workspace: PartWorkspace;
   readonly grant: Grant;
@@ -40,10 +40,10 @@ export type RecoverOptions = {
 };
 
 /** The pieces that an earlier run left of this content, or none after a new beginning. OTHER_CONTENT, DISK_… */
-export async function recover({ partFile, workspace, grant, content, careful }: RecoverOptions): Promise<Left | Fault> {
+export async function resume({ partFile, workspace, grant, content, careful }: ResumeOptions): Promise<Left | Fault> {
   const layer = content?.layer;
   const root = content?.root ?? grant.root;
-  const found = await partFile.recover();
+  const found = await partFile.resume();
   if (isFault(found)) return found;
   const end = (index: number) => Math.min(grant.size, (index + 1) * grant.pieceBytes);
   // What the layer contradicts is fetched over, perhaps while the rest is still read again: it is none of what was left.

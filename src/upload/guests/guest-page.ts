@@ -2,6 +2,8 @@
 // Invariant: a name is escaped in text and in addresses; the page has no script and loads nothing.
 // Never: shows where a file lies, or who else is here.
 
+import { showBytes } from "../../shared/amounts.ts";
+
 export type GuestFile = { readonly name: string; readonly size: number };
 
 const PORTUGUESE = {
@@ -34,14 +36,6 @@ export const textsFor = (languages: string | undefined): typeof PORTUGUESE =>
 /** Files on one page. */
 export const GUEST_FILES_MAX = 500;
 
-const UNITS = ["B", "kB", "MB", "GB", "TB"] as const;
-
-function sayBytes(bytes: number, lang: string): string {
-  const unit = Math.min(UNITS.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
-  const value = (bytes / 1000 ** unit).toLocaleString(lang, { maximumFractionDigits: unit === 0 ? 0 : 1 });
-  return `${value} ${UNITS[unit]}`;
-}
-
 const ENTITIES: Readonly<Record<string, string>> = {
   "&": "&amp;",
   "<": "&lt;",
@@ -70,7 +64,7 @@ export function guestPage(files: readonly GuestFile[], offset: number, languages
   const rows = files.slice(offset, offset + GUEST_FILES_MAX).map(({ name, size }) => {
     const link = `./${encodeURIComponent(name)}`;
     const label = (what: string): string => `aria-label="${escapeHtml(`${what}: ${name}`)}"`;
-    return `<li><strong>${escapeHtml(name)}</strong><p>${sayBytes(size, lang)}</p><a href="${escapeHtml(link)}" ${label(watch)}>${watch}</a><a href="${escapeHtml(link)}?save" download ${label(save)}>${save}</a></li>`;
+    return `<li><strong>${escapeHtml(name)}</strong><p>${showBytes(size, lang === "en" ? "." : ",")}</p><a href="${escapeHtml(link)}" ${label(watch)}>${watch}</a><a href="${escapeHtml(link)}?save" download ${label(save)}>${save}</a></li>`;
   });
   const next = offset + GUEST_FILES_MAX;
   const further = next < files.length ? `<p><a href="./?from=${next}">${more}</a></p>` : "";

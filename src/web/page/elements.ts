@@ -33,6 +33,20 @@ export function setText(element: Element, text: string): void {
 /** A part of the page that shows a value, and shows the next one in the same elements. */
 export type Part<Value> = { readonly element: HTMLElement; show(value: Value): void };
 
+/** How far something is, of 0 to 100, drawn and said. */
+export function makeBar(name: string): Part<number> {
+  const bar = make("div");
+  const range = { "aria-label": name, "aria-valuemin": "0", "aria-valuemax": "100" };
+  const element = make("div", { class: "bar", role: "progressbar", ...range }, bar);
+  return {
+    element,
+    show(percent) {
+      bar.style.width = `${percent}%`;
+      element.setAttribute("aria-valuenow", String(percent));
+    },
+  };
+}
+
 /** A list whose entries keep their elements as long as their key is there. */
 export function createList<Value>(
   list: HTMLElement,

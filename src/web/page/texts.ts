@@ -3,6 +3,7 @@
 // Never: holds a name or an address.
 
 import type { FaultCode } from "../../protocol/fault.ts";
+import { showBytes } from "../../shared/amounts.ts";
 import type { Problem } from "../contract.ts";
 
 const PORTUGUESE = {
@@ -247,28 +248,10 @@ export const isPortuguese = !/^en\b/i.test(navigator.language);
 export const texts: Texts = isPortuguese ? PORTUGUESE : ENGLISH;
 const locale = isPortuguese ? "pt-BR" : "en";
 
-const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"] as const;
-
-/** Powers of ten, as the console counts. */
-export function sayBytes(bytes: number): string {
-  let unit = 0;
-  let value = bytes;
-  while (value >= 999.5 && unit < UNITS.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  const digits = unit === 0 || value >= 99.95 ? 0 : 1;
-  return `${value.toLocaleString(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${UNITS[unit]}`;
-}
+/** As the console counts. */
+export const sayBytes = (bytes: number): string => showBytes(bytes, isPortuguese ? "," : ".");
 
 export const sayRate = (rate: number): string => `${sayBytes(rate)}/s`;
-
-export function saySeconds(seconds: number): string {
-  const whole = Math.ceil(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
-}
 
 export const sayCount = (count: number, one: string, many: string): string =>
   `${count.toLocaleString(locale)} ${count === 1 ? one : many}`;

@@ -2,10 +2,11 @@
 // Invariant: the buttons are those that its state allows.
 // Never: counts anything itself; the peer says how it stands.
 
+import { showSeconds } from "../../shared/amounts.ts";
 import type { Download, Operation, Waits } from "../contract.ts";
 import type { App, View } from "./app.ts";
-import { createList, make, type Part, setText } from "./elements.ts";
-import { sayBytes, sayProblem, sayRate, saySeconds, texts } from "./texts.ts";
+import { createList, make, makeBar, type Part, setText } from "./elements.ts";
+import { sayBytes, sayProblem, sayRate, texts } from "./texts.ts";
 
 function sayWaits(waits: Waits): string {
   switch (waits.for) {
@@ -30,7 +31,7 @@ function sayState({ state, rate, etaSeconds, waiting, problem }: Download): stri
     return state === "failed" ? sayProblem(problem) : `${sayProblem(problem, true)}; ${texts.again}`;
   if (waiting !== undefined) return sayWaits(waiting);
   if (rate === 0) return texts.starting;
-  return [sayRate(rate), etaSeconds === undefined ? "" : `${texts.left} ${saySeconds(etaSeconds)}`]
+  return [sayRate(rate), etaSeconds === undefined ? "" : `${texts.left} ${showSeconds(etaSeconds)}`]
     .filter(Boolean)
     .join(" · ");
 }
@@ -78,12 +79,7 @@ const ACTS: Record<Download["state"], readonly Act[]> = {
 
 function makeDownload(app: App, { name }: Download): Part<Download> {
   const status = make("p", { class: "soft" });
-  const bar = make("div");
-  const progress = make(
-    "div",
-    { class: "bar", role: "progressbar", "aria-label": name, "aria-valuemin": "0", "aria-valuemax": "100" },
-    bar,
-  );
+  const bar = makeBar(name);
   const canvas = make("canvas", { role: "img", "aria-label": texts.pieces });
   const sources = make("ul", { class: "sources" });
   const summary = make("summary");
@@ -117,7 +113,7 @@ function makeDownload(app: App, { name }: Download): Part<Download> {
       "li",
       {},
       make("div", { class: "item" }, make("div", {}, make("h3", {}, name), status), actions),
-      progress,
+      bar.element,
       details,
     ),
     show(download) {
@@ -127,9 +123,8 @@ function makeDownload(app: App, { name }: Download): Part<Download> {
       setText(status, [amount, sayState(download)].filter(Boolean).join(" · "));
       status.classList.toggle("bad", download.state === "failed");
       status.classList.toggle("good", download.state === "done");
-      bar.style.width = `${percent}%`;
-      progress.setAttribute("aria-valuenow", String(percent));
-      progress.setAttribute("aria-valuetext", status.textContent ?? "");
+      bar.show(percent);
+      bar.element.setAttribute("aria-valuetext", status.textContent ?? "");
       const acts = ACTS[download.state];
       for (const { one, element } of buttons) element.hidden = !acts.includes(one);
       play.hidden = download.size === 0 || download.state === "failed" || download.state === "queued";

@@ -4,7 +4,7 @@
 
 import type { Upload } from "../contract.ts";
 import type { View } from "./app.ts";
-import { createList, make, type Part, setText } from "./elements.ts";
+import { createList, make, makeBar, type Part, setText } from "./elements.ts";
 import { sayBytes, texts } from "./texts.ts";
 
 const ENDED_MAX = 20;
@@ -13,19 +13,13 @@ type Ended = { readonly id: number; readonly name: string; readonly to: string; 
 
 function makeUpload({ name, to }: Upload): Part<Upload> {
   const status = make("p", { class: "soft" });
-  const bar = make("div");
-  const progress = make(
-    "div",
-    { class: "bar", role: "progressbar", "aria-label": name, "aria-valuemin": "0", "aria-valuemax": "100" },
-    bar,
-  );
+  const bar = makeBar(name);
   return {
-    element: make("li", {}, make("h3", {}, name), status, progress),
+    element: make("li", {}, make("h3", {}, name), status, bar.element),
     show({ bytes, size }) {
       const percent = size > 0 ? Math.min(100, Math.floor((bytes / size) * 100)) : 100;
       setText(status, `${texts.to} ${to} · ${sayBytes(bytes)} ${texts.of} ${sayBytes(size)}`);
-      bar.style.width = `${percent}%`;
-      progress.setAttribute("aria-valuenow", String(percent));
+      bar.show(percent);
     },
   };
 }
