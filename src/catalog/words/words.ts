@@ -5,6 +5,7 @@
 
 import { FIND_NAMES_MAX, FIND_WORDS_MAX } from "../../protocol/limits.ts";
 import { type Job, runInSlices } from "../time-slices.ts";
+import { createIdQueue } from "./id-queue.ts";
 import type { WordsAnswer, WordsOrder } from "./words-worker.ts";
 
 export type Words = {
@@ -31,7 +32,7 @@ type Question = {
 export function createWords(limit: () => number, nameText: (id: number) => string | undefined): Words {
   let worker: Worker | undefined;
   let started: Promise<void> | undefined;
-  const changed = new Set<number>(); // in the order in which they changed first
+  const changed = createIdQueue(); // in the order in which they changed first
   let underWay = 0; // of these, sent and not learned yet
   let learned = 0;
   let questions: Question[] = [];
@@ -44,12 +45,7 @@ export function createWords(limit: () => number, nameText: (id: number) => strin
   function sendNext(): void {
     if (underWay > 0 || worker === undefined) return;
     questions = questions.filter((question) => question.after > learned || ask(question));
-    const ids: number[] = [];
-    for (const id of changed) {
-      ids.push(id);
-      changed.delete(id);
-      if (ids.length === BATCH) break;
-    }
+    const ids = changed.take(BATCH);
     if (ids.length === 0) return;
     underWay = ids.length;
     post({ type: "names", ids, names: ids.map(nameText) });
