@@ -23,7 +23,7 @@ export { type Endpoint, isUsage, WAIT_SECONDS_DEFAULT };
 /** SPEC 5.i: where the server is unless a flag or the environment says otherwise. */
 export const SERVER_DEFAULT: Address = { ip: "127.0.0.1", port: SERVER_PORT };
 
-const OF_A_PEER = ["host", "port", "server", "max-uploads", "min-rate", "reject-all", "encryption"] as const;
+const OF_A_PEER = ["host", "port", "server", "max-uploads", "min-rate", "reject-all", "encryption", "no-port-mapping"] as const;
 const RATES = ["max-upload-rate", "max-download-rate", "hash-rate"] as const;
 const OF_A_DOWNLOAD = ["max-downloads", "only", "paranoid", "max-wait", "stall-timeout"] as const;
 const MANY = ["match", "list", "resume"] as const;
@@ -172,6 +172,8 @@ type PeerOptions = {
   };
   /** Bytes per second that hashing reads of files that no download waits for. */
   readonly hashRate: number | undefined;
+  /** Whether the router is asked for a port where others cannot connect. */
+  readonly portMapping: boolean;
   /** Keeps downloads to the chosen peer. */
   readonly only: boolean;
   /** How long a download waits in a queue without moving up; undefined when not given. */
@@ -270,6 +272,7 @@ export function parsePeer(
       maxDownloads: flags["max-downloads"],
     },
     hashRate: flags["hash-rate"],
+    portMapping: !flags["no-port-mapping"],
     only: flags.only ?? false,
     maxWaitSeconds: flags["max-wait"],
     webPort: flags["web-port"] ?? 0,

@@ -17,11 +17,13 @@ import { type PeerEnv, systemEnv } from "./peer/env.ts";
 import { type FoundWords, findWords } from "./peer/find.ts";
 import { createRefusals } from "./peer/refusals.ts";
 import type { Done, DownloadRequest, JoinAt, Joined, NotJoined, Sharing } from "./peer/requests.ts";
+import { createRouterMapping, type RouterMapping } from "./peer/router-mapping.ts";
 import type { Entered } from "./peer/server-connection.ts";
 import { createServerLink, type ServerLink } from "./peer/server-link.ts";
 import { pinServer, type ServerMet } from "./peer/server-pin.ts";
 import { watchSharedFolder, withoutWritten } from "./peer/shared-folder.ts";
 import { createPlays } from "./play/plays.ts";
+import type { Mapped } from "./port-mapping/port-mapper.ts";
 import { type Address, AS_SEEN, LOOPBACK, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import { JOIN_NAMES_MAX } from "./protocol/limits.ts";
@@ -54,8 +56,11 @@ export type PeerEvent =
       readonly reached: boolean;
     }
   | { readonly type: "server-back"; readonly address: Address }
-  /** Others can connect to us, or no longer can, as the server finds; what JOIN says of it is not repeated here. */
-  | { readonly type: "reach"; readonly reached: boolean; readonly address: Address }
+  /**
+   * Others can connect to us, or no longer can, as the server finds; what JOIN says of it is not repeated here.
+   * `through`: by a port of our router.
+   */
+  | { readonly type: "reach"; readonly reached: boolean; readonly address: Address; readonly through?: Mapped }
   /** Files in the folder that cannot be shared. */
   | { readonly type: "skipped"; readonly files: readonly Skipped[] }
   /** The server takes no more than `shared` files of ours: so many others of the folder are not shared. */
@@ -98,6 +103,8 @@ export type PeerOptions = {
   readonly downloads?: DownloadPolicy;
   /** Bytes per second that hashing reads of files that no download waits for; no limit when not given. */
   readonly hashRate?: number | undefined;
+  /** Whether the router is asked to lead a port here where others cannot connect; it is when not given. */
+  readonly portMapping?: boolean;
   readonly onEvent: (event: PeerEvent) => void;
   /** What its connections show and which are encrypted; a key for this run, and all outside of 127.0.0.0/8, when not given. */
   readonly security?: Security;
@@ -133,6 +140,7 @@ export class Peer {
   readonly #cache;
   readonly #hasher;
   readonly #key = crypto.getRandomValues(new Uint8Array(16)).toHex();
+  readonly #router: RouterMapping;
   #uploads: UploadThread | undefined;
   #membership: Membership | undefined;
   /** What SEARCH last found: the file that DOWNLOAD is about, and whom it turns to when the chosen peer fails. */
@@ -202,13 +210,24 @@ export class Peer {
       wish: (name) => this.#wish(name),
       unwish: (name) => void this.#link.call({ verb: "UNWISH", name }),
     });
+    this.#router = createRouterMapping({
+      open: options.portMapping === false ? undefined : env.openPortMapping,
+      localIp: () => this.localIp(),
+      onMapped: (mapped, listening) => {
+        this.#joining = this.#joining.then(() => this.#joinThrough(mapped, listening)).catch(() => undefined);
+      },
+    });
     this.#link = createServerLink({
       server: options.server,
       env: { ...env, connect: pinServer(env.connect, options.server, options.onEvent) },
       shares: () => this.#membership?.library.shares() ?? [],
       key: this.#key,
       onListed: () => this.#offers.renew(),
-      onReach: (reached, address) => options.onEvent({ type: "reach", reached, address }),
+      onReach: (reached, address) => {
+        options.onEvent({ type: "reach", reached, address });
+        const listening = this.#membership?.listening;
+        if (!reached && listening !== undefined) void this.#router.want(listening, address);
+      },
       onLost: () => options.onEvent({ type: "server-lost" }),
       onBack: (address) => {
         this.#offers.renew();
@@ -295,6 +314,8 @@ export class Peer {
     this.#watch = this.#follow(library, sharing, listing.skipped);
     const { address, reached } = entered;
     this.#options.onEvent({ type: "joined", address, folder: typed, reached });
+    this.#router.moved(listening.port);
+    if (!reached) void this.#router.want(listening, address);
     return { ...entered, names: library.names() };
   }
 
@@ -522,7 +543,7 @@ export class Peer {
 
   /** Tells the server goodbye and ends the uploads. */
   async leave(): Promise<void> {
-    await Promise.all([this.#link.leave(), this.downloads.close()]);
+    await Promise.all([this.#link.leave(), this.downloads.close(), this.#router.close()]);
     this.#watch?.close();
     this.#membership?.library.close();
     this.#membership = undefined;
@@ -538,12 +559,25 @@ export class Peer {
     this.#cache.close();
   }
 
-  /** Behind a router the server sees another address than this machine has; it counts when no other was asked for. */
+  /** Behind a router the server sees another address than this machine has; it counts where ours was asked for. */
   async #joinServer(listening: Address, { host, listing }: JoinAt, library: Library): Promise<Entered | Fault> {
     const options = { listing, shares: () => library.shares() };
     const entered = await this.#link.join(listening, options);
-    if (host !== undefined || !isFault(entered) || entered.fault !== "ADDRESS_MISMATCH") return entered;
+    if (!isFault(entered) || entered.fault !== "ADDRESS_MISMATCH") return entered;
+    if (host !== undefined && host !== (await this.localIp())) return entered;
     return this.#link.join({ ...listening, ip: AS_SEEN }, options);
+  }
+
+  /** The router leads a port of its own here: we are at that one from now on. */
+  async #joinThrough(through: Mapped, listening: Address): Promise<void> {
+    const membership = this.#membership;
+    if (membership === undefined || !sameAddress(membership.listening, listening)) return;
+    const shares = () => this.#membership?.library.shares() ?? [];
+    const entered = await this.#link.join({ ip: AS_SEEN, port: through.port }, { shares });
+    if (isFault(entered) || this.#membership !== membership) return;
+    this.#membership = { ...membership, published: entered.address };
+    this.#offers.renew();
+    this.#options.onEvent({ type: "reach", reached: entered.reached, address: entered.address, through });
   }
 
   async #findHolders(root: Root): Promise<Holder[]> {

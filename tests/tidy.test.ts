@@ -88,13 +88,14 @@ const LAYERS: Record<string, readonly string[]> = {
   web: ["console", "transport", "shared", "protocol"],
   config: ["shared", "protocol"],
   servidor: ["catalog", "transport", "shared", "protocol"],
-  peer: ["download", "upload", "play", "worker", "content", "transport", "shared", "protocol"],
+  peer: ["port-mapping", "download", "upload", "play", "worker", "content", "transport", "shared", "protocol"],
   worker: ["download", "upload", "play", "content", "transport", "shared", "protocol"],
   catalog: ["protocol"],
   // They verify with content's hash tree and ask with transport's caller; sockets and files are handed to them (ADR 0003).
   download: ["content", "transport", "shared", "protocol"],
   upload: ["content", "transport", "shared", "protocol"],
   play: ["content", "transport", "shared", "protocol"],
+  "port-mapping": ["transport", "shared", "protocol"],
   discovery: ["transport", "shared", "protocol"],
   content: ["shared", "protocol"],
   transport: ["shared", "protocol"],
@@ -103,7 +104,7 @@ const LAYERS: Record<string, readonly string[]> = {
 };
 // The console shows what these find, and calls nothing of theirs.
 const TYPES_OF: Record<string, readonly string[]> = {
-  console: ["peer", "download", "content", "discovery"],
+  console: ["peer", "download", "content", "discovery", "port-mapping"],
   web: ["peer", "download"],
 };
 
@@ -121,6 +122,7 @@ const MAY_TOUCH_FILES: readonly RegExp[] = [
   /^src\/content\//,
   /^src\/console\/terminal\/output\.ts$/, // the standard outputs, already open
   /^src\/transport\/(?:tcp|wire)\.ts$/, // a socket's own descriptor, never a file's
+  /^src\/transport\/gateway\.ts$/, // the system's table of routes
   /^src\/web\/page-files\.ts$/, // the page's files, inside the executable
   /^src\/catalog\/words\/words-worker\.ts$/, // SQLite in memory: no file
 ];

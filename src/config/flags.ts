@@ -75,6 +75,7 @@ const FLAGS = {
   "web-port": row("N", "porta da página, em 127.0.0.1; padrão 0 = livre", readPort),
   "no-open": row("", "mostra o endereço da página, sem abrir o navegador", yes),
   guests: row("", "página, sem cifra, para quem não tem o programa", yes),
+  "no-port-mapping": row("", "não pede ao roteador que abra uma porta", yes),
   limit: row("N", `conteúdos que find mostra; padrão ${FOUND_DEFAULT}`, readNumber(1, COUNT_MAX)),
   from: row("IP[:PORTA]", `pede primeiro a este peer; sem porta, ${PEER_PORT}`, readEndpoint(PEER_PORT)),
   share: row("", "compartilha a pasta inteira, e não só o que baixa", yes),

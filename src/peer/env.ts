@@ -11,8 +11,12 @@ import { hasFile, openFile, stampFile } from "../content/safe-files.ts";
 import { createLaneThreads, type LaneThreads } from "../download/lanes/lane-threads.ts";
 import type { LanePolicy } from "../download/lanes/lane-worker.ts";
 import { startPlayThread } from "../play/play-thread.ts";
+import { openPortMapping, type PortMapping } from "../port-mapping/port-mapper.ts";
+import type { Address } from "../protocol/address.ts";
 import { systemClock } from "../shared/clock.ts";
+import { openDatagrams } from "../transport/datagrams.ts";
 import type { Env } from "../transport/env.ts";
+import { defaultGateway } from "../transport/gateway.ts";
 import { newSecurity, type Security } from "../transport/security.ts";
 import { createTcp } from "../transport/tcp.ts";
 import type { UploadPolicy, UploadsEvent } from "../upload/upload-server.ts";
@@ -40,7 +44,12 @@ export type PeerEnv = Env & {
     onEvent: (event: UploadsEvent) => void,
   ) => UploadThread;
   readonly startPlayThread: typeof startPlayThread;
+  /** Has the router lead a port to this address of ours; undefined where it does not. */
+  readonly openPortMapping: (to: Address) => Promise<PortMapping | undefined>;
 };
+
+/** A router speaks HTTP. */
+const { connect: plainly } = createTcp("never");
 
 /** This machine; each of its threads shows the same key. A key for this run where none is given. */
 export const systemEnv = (security: Security = newSecurity()): PeerEnv => ({
@@ -61,4 +70,10 @@ export const systemEnv = (security: Security = newSecurity()): PeerEnv => ({
   createLaneThreads: (count, policy) => createLaneThreads(count, policy, security),
   startUploadThread: (policy, key, onEvent) => startUploadThread(policy, key, onEvent, security),
   startPlayThread,
+  openPortMapping: (to) =>
+    openPortMapping({
+      to,
+      net: { gateway: defaultGateway, open: openDatagrams, connect: plainly, random: Math.random },
+      clock: systemClock,
+    }),
 });

@@ -193,6 +193,7 @@ function envOf(
         return isFault(file) ? file : { ...stampOf(file), dev: 0n, fd: disk.fdOf(file), close: async () => {} };
       }),
     openPartWorkspace: (_, name, apart) => openPartWorkspace(options, name, apart),
+    openPortMapping: async () => undefined,
     createHashCache: () => cacheOf(options),
     createHashPool: (workers) => poolOf(options, workers),
     createLaneThreads: (_, { rate }) => lanesOf(options, connect, rate),

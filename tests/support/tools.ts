@@ -4,7 +4,16 @@ import { describe, test } from "bun:test";
 import { canFold } from "./folding.ts";
 
 const FOLDING = "a folder that does not tell case apart";
-export type Tool = "ffmpeg" | "chromium" | "tmux" | "wine" | "linux" | "network namespaces" | typeof FOLDING;
+export type Tool =
+  | "ffmpeg"
+  | "chromium"
+  | "tmux"
+  | "wine"
+  | "nft"
+  | "miniupnpd"
+  | "linux"
+  | "network namespaces"
+  | typeof FOLDING;
 
 /** Only root may make them, and not in every container. */
 function hasNamespaces(): boolean {
@@ -16,6 +25,7 @@ function hasNamespaces(): boolean {
 function has(tool: Tool): boolean {
   if (tool === "linux") return process.platform === "linux";
   if (tool === FOLDING) return canFold();
+  if (tool === "miniupnpd") return Bun.which(tool, { PATH: `${process.env.PATH}:/usr/sbin` }) !== null;
   return tool === "network namespaces" ? hasNamespaces() : Bun.which(tool) !== null;
 }
 

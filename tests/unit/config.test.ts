@@ -23,6 +23,7 @@ describe("the peer's command line", () => {
       },
       downloads: { stallSeconds: undefined, maxDownloadRate: undefined, paranoid: false, maxDownloads: undefined },
       hashRate: undefined,
+      portMapping: true,
       only: false,
       maxWaitSeconds: undefined,
       webPort: 0,

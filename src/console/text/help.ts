@@ -26,7 +26,9 @@ const JSON_EVENTS = `Com --json, cada linha de stdout é um objeto, com "event" 
   server (ip, port, name): achado na rede, quando nenhum é dado
   joined (ip, port, files)              ready (ip, port): de volta à rede
   unreachable (ip, port, code): outros não conseguem conectar a este peer, e não
-    veem seus arquivos                  reachable (ip, port): agora conseguem
+    veem seus arquivos
+  reachable (ip, port, through, router): agora conseguem; through diz se por uma
+    porta que o roteador abriu
   contents (words, contents, more, isCut): more e isCut dizem se há outros
   found (name, peers)                   queued (name, from, position)
   progress (name, bytes, size, rate, etaSeconds, sources, waiting): uma vez por

@@ -3,6 +3,7 @@
 // Never: about anything that has failed; that is a complaint.
 
 import type { FoundServer } from "../../discovery/discovery-search.ts";
+import type { Mapped } from "../../port-mapping/port-mapper.ts";
 import { type Address, formatAddress } from "../../protocol/address.ts";
 import { type Fault, type FaultCode, fault } from "../../protocol/fault.ts";
 import { type Id, showId } from "../../protocol/id.ts";
@@ -32,9 +33,14 @@ export function liarNote(address: Address, why: Fault): string | undefined {
 }
 
 /** Others cannot connect to this peer, or can again. */
-export function reachNote(at: Address, reached: boolean): string {
-  if (reached)
-    return `aviso: agora outros peers conseguem conectar a ${formatAddress(at)} e veem seus arquivos [REACHABLE]`;
+export function reachNote(at: Address, reached: boolean, through?: Mapped): string {
+  const by = through && `o roteador ${through.router} abriu a porta ${through.port} (${through.by})`;
+  if (reached) {
+    const cause = `agora outros peers conseguem conectar a ${formatAddress(at)} e veem seus arquivos`;
+    return `aviso: ${cause} [REACHABLE]${by === undefined ? "" : `; ${by}`}`;
+  }
+  if (by !== undefined)
+    return `aviso: ${by}, e ainda assim outros peers não conseguem conectar a ${formatAddress(at)} [UNREACHABLE]; deve haver outro roteador ou firewall no caminho; seus downloads funcionam assim mesmo`;
   return noteText(complaintOf(fault("UNREACHABLE", "network"), { at }));
 }
 

@@ -10,6 +10,7 @@ import type { Progress, Waiting } from "../../download/progress.ts";
 import type { DownloadView } from "../../peer/downloads.ts";
 import type { FoundWords } from "../../peer/find.ts";
 import type { Done } from "../../peer/requests.ts";
+import type { Mapped } from "../../port-mapping/port-mapper.ts";
 import { type Address, formatAddress } from "../../protocol/address.ts";
 import type { Fault } from "../../protocol/fault.ts";
 import type { Id } from "../../protocol/id.ts";
@@ -60,7 +61,7 @@ export type Report = {
   /** Back in the network. */
   serverBack(address: Address): void;
   /** Whether others can connect to us there, when it is news. */
-  reach(at: Address, reached: boolean): void;
+  reach(at: Address, reached: boolean, through?: Mapped): void;
   /** Only this machine's peers find us there; others would at `ip`. */
   local(at: Address, ip: string): void;
   found(name: string, peers: readonly Address[]): void;
@@ -189,7 +190,7 @@ export function createReport(options: ReportOptions): Report {
       stand({ away: false, address });
       ready(address);
     },
-    reach: (at, reached) => warn(reachNote(at, reached)),
+    reach: (at, reached, through) => warn(reachNote(at, reached, through)),
     local: (at, ip) => warn(localNote(at, ip)),
     found: (_name, peers) => say(foundLine(peers)),
     contents(_words, { found, more, isCut }) {
@@ -273,7 +274,8 @@ export function createReport(options: ReportOptions): Report {
  *   {"event":"joined","ip":"127.0.0.1","port":8776,"files":["aula1.mp4"]}
  *   {"event":"ready","ip":"127.0.0.1","port":8776}                      back in the network after the server returned
  *   {"event":"unreachable","ip":"127.0.0.1","port":8776,"code":"UNREACHABLE"}   others cannot connect to us, nor find our files
- *   {"event":"reachable","ip":"127.0.0.1","port":8776}                  that is over
+ *   {"event":"reachable","ip":"127.0.0.1","port":8776}                  that is over; by a port of the router also
+ *     "through":"UPnP" or "NAT-PMP" and "router":"192.168.1.1"
  *   {"event":"contents","words":"redes aula","contents":[{"name":"aula1.mp4","size":2,"root":"…","sources":1}],"more":0,"isCut":false}
  *   {"event":"found","name":"aula1.mp4","peers":["127.0.0.1:8776"]}
  *   {"event":"queued","name":"aula1.mp4","from":"127.0.0.1:8776","position":2}   at each change of the position
@@ -337,9 +339,13 @@ export function createJsonReport(options: ReportOptions): Report {
       tell("ready", address);
       people.serverBack(address);
     },
-    reach(at, reached) {
-      tell(reached ? "reachable" : "unreachable", { ...at, ...(!reached && { code: "UNREACHABLE" }) });
-      people.reach(at, reached);
+    reach(at, reached, through) {
+      tell(reached ? "reachable" : "unreachable", {
+        ...at,
+        ...(!reached && { code: "UNREACHABLE" }),
+        ...(through && { through: through.by, router: through.router }),
+      });
+      people.reach(at, reached, through);
     },
     local(at, ip) {
       tell("local", { ...at, code: "LOCAL_ONLY", use: ip });
