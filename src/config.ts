@@ -23,7 +23,16 @@ export { type Endpoint, isUsage, WAIT_SECONDS_DEFAULT };
 /** SPEC 5.i: where the server is unless a flag or the environment says otherwise. */
 export const SERVER_DEFAULT: Address = { ip: "127.0.0.1", port: SERVER_PORT };
 
-const OF_A_PEER = ["host", "port", "server", "max-uploads", "min-rate", "reject-all", "encryption", "no-port-mapping"] as const;
+const OF_A_PEER = [
+  "host",
+  "port",
+  "server",
+  "max-uploads",
+  "min-rate",
+  "reject-all",
+  "encryption",
+  "no-port-mapping",
+] as const;
 const RATES = ["max-upload-rate", "max-download-rate", "hash-rate"] as const;
 const OF_A_DOWNLOAD = ["max-downloads", "only", "paranoid", "max-wait", "stall-timeout"] as const;
 const MANY = ["match", "list", "resume"] as const;

@@ -39,8 +39,8 @@ export async function searchServers(net: DiscoveryNet, clock: Clock, signal?: Ab
     if (answer?.nonce !== nonce || !isIn(from.ip, subnet.range) || found.size >= FOUND_SERVERS_MAX) return;
     const { name, id, port } = answer;
     const address = { ip: from.ip, port };
-    // One that has an identity and several addresses is one server.
-    const key = id ?? formatAddress(address);
+    // One that has an identity and several addresses is one server; machines that were copied have one ID and other names.
+    const key = id === undefined ? formatAddress(address) : `${id} ${port} ${name}`;
     if (found.has(key)) return;
     found.set(key, { address, name, id });
     if (found.size === 1) after(OTHERS_MS, finish);

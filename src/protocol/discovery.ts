@@ -3,6 +3,7 @@
 // Never: says anything that is trusted: an answer names an address, and what is there has to prove itself.
 
 import { parsePort } from "./address.ts";
+import { type Id, isId } from "./id.ts";
 import { nameFlaw } from "./names.ts";
 
 /** Where every server of a network hears the question: UDP, the port of the protocol. */
@@ -20,8 +21,8 @@ export type DiscoveryAnswer = {
   /** The question's own, 16 hexadecimal digits: what is not known from there was not asked here. */
   readonly nonce: string;
   readonly port: number;
-  /** The server's identity, where it has one. */
-  readonly id: string | undefined;
+  /** The server's identity; undefined for one that does not encrypt. */
+  readonly id: Id | undefined;
   readonly name: string;
 };
 
@@ -29,7 +30,7 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
 const QUESTION = /^NAPSTER\? 1 ([0-9a-f]{16})$/;
-const ANSWER = /^NAPSTER 1 ([0-9a-f]{16}) (\d{1,5}) (-|[A-Z2-7]{52}) (.+)$/;
+const ANSWER = /^NAPSTER 1 ([0-9a-f]{16}) (\d{1,5}) (\S+) (.+)$/;
 
 export function encodeQuestion(nonce: string): Uint8Array {
   const bytes = new Uint8Array(QUESTION_BYTES);
@@ -51,7 +52,7 @@ export function decodeAnswer(bytes: Uint8Array): DiscoveryAnswer | undefined {
   if (bytes.length > ANSWER_BYTES_MAX) return undefined;
   const [, nonce = "", digits = "", id = "", name = ""] = ANSWER.exec(firstLine(bytes) ?? "") ?? [];
   const port = parsePort(digits);
-  if (port === undefined || !isServerName(name)) return undefined;
+  if (port === undefined || !isServerName(name) || (id !== "-" && !isId(id))) return undefined;
   return { nonce, port, id: id === "-" ? undefined : id, name };
 }
 

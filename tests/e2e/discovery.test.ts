@@ -27,7 +27,10 @@ describeWith(["linux", "network namespaces"], "without a named server", () => {
   const command = (on: number, ...words: Parameters<Machine["command"]>): string[] =>
     lan.machines[on]?.command(...machine.command(...words)) ?? [];
   const start = (on: number, ...words: Parameters<Machine["command"]>): Program =>
-    startProgram({ command: command(on, ...words), env });
+    startProgram({
+      command: command(on, ...words),
+      env: { ...env, NAPSTER_CONFIG: machine.place(`config-${on}`).path },
+    });
   async function serve(on: number, ...words: string[]): Promise<Program> {
     const server = start(on, "napster-server", "--port", "1099", ...words);
     await server.ready();
@@ -42,7 +45,9 @@ describeWith(["linux", "network namespaces"], "without a named server", () => {
     expect(sharing.stderr()).toContain(`aviso: servidor ${SERVER_IP}:1099 (sala 3) encontrado na rede [SERVER_FOUND]`);
     await using searching = start(2, "napster-peer", "search", "a.mp4", "--json");
     expect(await searching.exit(), searching.stderr()).toBe(0);
-    expect(searching.stdout()).toStartWith(`{"event":"server","ip":"${SERVER_IP}","port":1099,"name":"sala 3"}\n`);
+    expect(searching.stdout()).toMatch(
+      new RegExp(`^{"event":"server","ip":"${SERVER_IP}","port":1099,"name":"sala 3","id":"[A-Z2-7]{52}"}\n`),
+    );
     expect(searching.stdout()).toContain(`"peers":["${address}"]`);
   });
 

@@ -29,7 +29,7 @@ import { closedMachine, createNetworks, type Networks } from "../support/discove
 import { until } from "../support/until.ts";
 
 const NONCE = "0123456789abcdef";
-const ID = `${"ABCDEFGH".repeat(6)}ABCD`;
+const ID = `${"ABCDEFGH".repeat(6)}ABCA`;
 const QUESTION = { ip: "192.168.0.20", port: 50_000 };
 
 describe("the two datagrams", () => {
@@ -85,19 +85,30 @@ describe("the two datagrams", () => {
     ["without an end of line", new Uint8Array(256).fill(65)],
   ])("a question %s is none", (_, bytes) => expect(decodeQuestion(bytes)).toBeUndefined());
 
+  test("of an ID that is none is no answer", () => {
+    for (const id of ["a", ID.toLowerCase(), `${ID}A`, `${ID.slice(1)}B`])
+      expect(decodeAnswer(encodeAnswer({ nonce: NONCE, port: 1, id, name: "x" })), id).toBeUndefined();
+  });
+
   test.each(["\u001b[31mx", "a\u202eb", "a/b", "x".repeat(64), "CON", ""])("no server is called %j", (name) => {
     expect(decodeAnswer(encodeAnswer({ nonce: NONCE, port: 1, id: undefined, name }))).toBeUndefined();
   });
 });
 
-type Server = { readonly net: DiscoveryNet; readonly ip?: string; readonly port?: number; readonly name?: string };
+type Server = {
+  readonly net: DiscoveryNet;
+  readonly ip?: string;
+  readonly port?: number;
+  readonly name?: string;
+  readonly id?: string;
+};
 
 /** A network of machines on one clock. */
 function open() {
   const clock = createVirtualClock();
   const networks: Networks = createNetworks();
-  async function serve({ net, ip = "0.0.0.0", port = 1099, name = "sala" }: Server): Promise<DiscoveryAnswers> {
-    const answers = await createDiscoveryAnswers({ net, clock, listening: { ip, port }, name });
+  async function serve({ net, ip = "0.0.0.0", port = 1099, name = "sala", id }: Server): Promise<DiscoveryAnswers> {
+    const answers = await createDiscoveryAnswers({ net, clock, listening: { ip, port }, name, id });
     if (answers === undefined || isFault(answers)) throw new Error(`no answers: ${answers?.fault}`);
     return answers;
   }
@@ -143,6 +154,15 @@ describe("a search", () => {
       "192.168.0.10 sala",
       "192.168.0.11 sala",
     ]);
+  });
+
+  test("takes one server with two addresses for one, and machines that were copied for two", async () => {
+    const { networks, serve, search } = open();
+    await serve({ net: networks.machine("192.168.0.10", "10.0.0.1"), id: ID });
+    const found = await search(networks.machine("192.168.0.20", "10.0.0.20"));
+    expect(found.found.map(({ id }) => id)).toEqual([ID]);
+    await serve({ net: networks.machine("192.168.0.11"), id: ID, name: "outra" });
+    expect((await search(networks.machine("192.168.0.20", "10.0.0.20"))).found).toHaveLength(2);
   });
 
   test("finds both servers of one machine", async () => {
