@@ -239,7 +239,7 @@ describe("--json", () => {
   });
 });
 
-// Most of the time of these is a wait for what the program gives up in the end: they wait together.
+// These wait for the program to give up: they wait together.
 describe.concurrent("a server that goes away", () => {
   /** Lets everybody in, and hangs up at the first request after that. */
   const openRude = () =>
@@ -269,7 +269,7 @@ describe.concurrent("a server that goes away", () => {
   );
 });
 
-describe.concurrent("a transfer that breaks", () => {
+describe("a transfer that breaks", () => {
   test("a killed sender is an error: no success line, no UPDATE, nothing under the final name (SPEC 5.e)", async () => {
     const from = machine.place("breaks");
     sparse(join(from.path, "longo.mp4"), LONG_BYTES);
@@ -385,7 +385,7 @@ describe.concurrent("a transfer that breaks", () => {
   });
 });
 
-describe.concurrent("a peer behind a router that forwards nothing", () => {
+describe("a peer behind a router that forwards nothing", () => {
   test("says so in one line and in an event, is in no list, and says when others reach it", async () => {
     using nat = startNat(at);
     const { peer, address } = await share(machine, nat.server, machine.place("nat", { "oculto.mp4": "o" }), "--json");

@@ -70,8 +70,12 @@ describe("libtorrent gives the same root and piece layer", () => {
   const blocks = [1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES + 1];
   const pieces = [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 5, 1000 * PIECE - 7];
   for (const size of [...blocks, ...pieces]) {
-    test.skipIf(skipped)(`to ${size} bytes`, () => sameAsLibtorrent(size));
+    test.skipIf(skipped)(`libtorrent gives the same root and layer to ${size} bytes`, () => sameAsLibtorrent(size));
   }
-  test.skipIf(skipped)("to 1 GiB", () => sameAsLibtorrent(GIB), 30_000);
-  test.skipIf(skipped)("to more than 4 GiB", () => sameAsLibtorrent(4 * GIB + 12_345), 60_000);
+  test.skipIf(skipped)("libtorrent gives the same root and layer to 1 GiB", () => sameAsLibtorrent(GIB), 30_000);
+  test.skipIf(skipped)(
+    "libtorrent gives the same root and layer to more than 4 GiB",
+    () => sameAsLibtorrent(4 * GIB + 12_345),
+    60_000,
+  );
 });

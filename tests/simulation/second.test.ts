@@ -32,7 +32,7 @@ describe("a first source that is broken or lies does not stand before a second t
     "another content and never a byte",
   ];
   for (const lie of lies) {
-    test(`one of: ${lie}`, () => {
+    test(`a file comes from an honest peer beside one that was chosen and lies by ${lie}`, () => {
       const story = tell({ liar: { lie }, honest: { has: CONTENT } });
       story.start("liar", "honest", "us");
       expect(code(story.download("liar", PATIENCE_MS))).toBe("done");

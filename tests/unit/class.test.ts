@@ -76,7 +76,7 @@ describe("pieces dealt among a class", () => {
     expect(mean(20, 100, false).sent).toBeGreaterThan(1.8); // by their sources alone they do not agree
   });
 
-  test("of forty too", () => {
+  test("a class of forty sends each piece of the file less than 1.8 times as well", () => {
     expect(mean(40, 100).sent).toBeLessThan(1.8);
   });
 });

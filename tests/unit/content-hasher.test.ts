@@ -249,7 +249,7 @@ describe("hashing", () => {
     expect(good(await other).size).toBe(128 * MIB);
   });
 
-  test("closing answers everyone", async () => {
+  test("closing the hasher answers every caller that waits", async () => {
     const hasher = newHasher();
     const waiting = [1, 2, 3].map((i) =>
       hasher.hash(sparse(`${i}.mp4`, 2048 * MIB), { onProgress: () => hasher.close() }),

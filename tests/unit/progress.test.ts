@@ -58,32 +58,32 @@ function waiting({
 }
 
 describe("what is waited for", () => {
-  test("is nothing while bytes come, even where the disk takes its time", () => {
+  test("what is waited for is nothing while bytes come, even where the disk takes its time", () => {
     expect(waiting({ quietMs: 100, busyMs: 9000 })).toBeUndefined();
   });
 
-  test("is the disk that refuses, and the disk that does not come back", () => {
+  test("what is waited for is the disk that refuses, and the disk that does not come back", () => {
     expect(waiting({ paused: true })).toEqual({ for: "disk", full: true });
     expect(waiting({ busyMs: 9000 })).toEqual({ for: "disk", full: false, slow: true });
   });
 
-  test("is our own reading of what was left, or the source's of its file, when every byte is here", () => {
+  test("what is waited for is our own reading of what was left, or the source's of its file, when every byte is here", () => {
     expect(waiting({ kept: 10, checking: true })).toEqual({ for: "check" });
     expect(waiting({ kept: 10 })).toEqual({ for: "root", from: FROM });
   });
 
-  test("is our own reading, or the disk, with every byte here and not all kept: no source is to send any", () => {
+  test("what is waited for is our own reading, or the disk, with every byte here and not all kept: no source is to send any", () => {
     expect(waiting({ here: 10, checking: true })).toEqual({ for: "check" });
     expect(waiting({ here: 10, busyMs: 500 })).toEqual({ for: "disk", full: false, slow: true });
     expect(waiting({ here: 10, quietMs: 100 })).toBeUndefined();
   });
 
-  test("is a slot where the chosen peer has put us into its queue again, and no other source sends", () => {
+  test("what is waited for is a slot where the chosen peer has put us into its queue again, and no other source sends", () => {
     expect(waiting({ position: 3, sources: [] })).toEqual({ for: "slot", from: FROM, position: 3 });
     expect(waiting({ position: 3 })).toEqual({ for: "data", from: OTHER });
   });
 
-  test("is data otherwise", () => {
+  test("what is waited for is data otherwise", () => {
     expect(waiting({ sources: [] })).toEqual({ for: "data", from: FROM });
   });
 });
