@@ -61,7 +61,7 @@ const SERVER_COMMANDS: Commands<"menu"> = {
   },
 };
 
-const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "play" | "web" | "hash"> = {
+const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "play" | "web" | "doctor" | "hash"> = {
   menu: {
     help: "menu com JOIN, SEARCH e DOWNLOAD",
     flags: ["dir", "web-port", "guests", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD],
@@ -117,6 +117,10 @@ const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "pl
       "paranoid",
       "stall-timeout",
     ],
+  },
+  doctor: {
+    help: "examina servidor, porta, roteador, pasta e relógio, e diz o que falta",
+    flags: ["dir", "host", "port", "server", "no-port-mapping", "json"],
   },
   hash: {
     help: "mostra a identidade do conteúdo de arquivos; não usa a rede",
@@ -217,6 +221,7 @@ export type PeerConfig = PeerOptions &
     | { readonly command: "share"; readonly folder: string }
     /** Without a folder the one that JOIN offers. `open`: in the person's browser. */
     | { readonly command: "web"; readonly folder: string | undefined; readonly open: boolean }
+    | { readonly command: "doctor"; readonly folder: string | undefined }
     | { readonly command: "search"; readonly name: string }
     | { readonly command: "find"; readonly words: string; readonly limit: number }
     | GetOptions
@@ -298,6 +303,8 @@ export function parsePeer(
       return { ...options, command: "share", folder };
     case "web":
       return { ...options, command: "web", folder: flags.dir, open: !flags["no-open"] };
+    case "doctor":
+      return { ...options, command: "doctor", folder: flags.dir };
     case "search":
       return { ...options, command: "search", name };
     case "find":

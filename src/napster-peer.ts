@@ -15,6 +15,7 @@ import {
 } from "./config.ts";
 import { type ActionContext, showSkipped } from "./console/actions.ts";
 import { runTask } from "./console/commands.ts";
+import { runDoctor } from "./console/doctor.ts";
 import { createFollower } from "./console/follower.ts";
 import { runHash, runVerify } from "./console/hash.ts";
 import { runMenu } from "./console/menu.ts";
@@ -36,10 +37,12 @@ import {
   refusedComplaint,
   UNENCRYPTED,
 } from "./console/text/complaints.ts";
+import type { Findings } from "./console/text/doctor-lines.ts";
 import { UNRECORDED } from "./console/text/hash-complaints.ts";
 import { peerHelp } from "./console/text/help.ts";
 import { createJsonReport, createReport, type Report } from "./console/text/report.ts";
 import { chosenFault, defaultFolder, isWide } from "./content/default-folder.ts";
+import { lookAtFolder } from "./content/folder-state.ts";
 import { createHashCache } from "./content/hashing/hash-cache.ts";
 import { createHasher } from "./content/hashing/hasher.ts";
 import { hashFiles, type Verdict, verifyFolder } from "./content/hashing/verify.ts";
@@ -93,20 +96,28 @@ function remember({ known, ...at }: KnownServer, id: Id, report: Report): void {
   report.firstSeen(line, id, KNOWN.remember(line, id) === undefined ? KNOWN.path : undefined);
 }
 
+const ABOUT = { version: PROGRAM_VERSION, system: `${process.platform} ${process.arch}` };
+
+type DoctorConfig = PeerConfig & { readonly command: "doctor" };
 type Asking = { readonly report: Report; readonly life: Life; readonly asker: Asker | undefined };
 
 /** The server that was named, the one of this machine, or one of its networks. A fault has been shown. */
 async function serverOf(
   { server }: PeerConfig,
   { report, life, asker }: Asking,
-): Promise<Address | Stop | Fault | undefined> {
-  if (server !== undefined) return life.during(addressOf(server, report));
+): Promise<Findings["server"] | Stop | Fault | undefined> {
+  if (server !== undefined) {
+    const address = await life.during(addressOf(server, report));
+    return isStop(address) || isFault(address) ? address : { address, how: "named" };
+  }
   report.working("Procurando um servidor...");
   const search = (signal: AbortSignal) => searchServers(SYSTEM_NET, systemClock, signal);
   const found = await life.during(locateServer({ usual: SERVER_DEFAULT, connect, clock: systemClock, search }));
   report.settled();
   if (isStop(found)) return found;
-  return found === "usual" ? SERVER_DEFAULT : chooseServer(found, { report, asker });
+  if (found === "usual") return { address: SERVER_DEFAULT, how: "usual" };
+  const chosen = await chooseServer(found, { report, asker });
+  return chosen === undefined || isStop(chosen) ? chosen : { ...chosen, how: "network" };
 }
 
 /** Tells what the peer tells: to a run that stays all of it, to one that ends what it needs. */
@@ -162,6 +173,13 @@ function pageOf(config: PeerConfig, peer: Peer, context: ActionContext): Page {
   return page;
 }
 
+/** The folder that JOIN offers, made as JOIN makes it. */
+function offeredFolder(): string {
+  const offered = defaultFolder();
+  chosenFault(offered, offered);
+  return offered;
+}
+
 /** `web`, with the folder that was given or the one that JOIN offers. */
 async function web(context: ActionContext, page: Page, config: PeerConfig & { command: "web" }): Promise<number> {
   const folder = config.folder ?? defaultFolder();
@@ -199,18 +217,44 @@ async function openPlayer(name: string, address: string): Promise<boolean> {
   return !isFault(path) && openFileWithSystem(path);
 }
 
-async function main(config: PeerConfig): Promise<never> {
+/** In the network for a moment, to say how a peer stands there. */
+async function doctor(config: DoctorConfig): Promise<never> {
+  return runProgram(async ({ output, reportOptions, life }) => {
+    const report = config.json ? createJsonReport(reportOptions) : createReport(reportOptions);
+    const located = await serverOf(config, { report, life, asker: undefined });
+    if (located === undefined || isStop(located) || isFault(located)) return EXIT.failed;
+    const server = knownServer(located.address, config.server);
+    const security = securityOf(config, report);
+    const known = { ...ABOUT, server: { ...located, id: server.id }, id: security.identity.id };
+    let hearAlso: (event: PeerEvent) => void = () => {};
+    const onEvent = (event: PeerEvent): void => {
+      hearAlso(event);
+      tellEvent(report, config, server, event);
+    };
+    const peer = new Peer({ ...config, server, security, onEvent });
+    const hear = (listener: typeof hearAlso): void => {
+      hearAlso = listener;
+    };
+    const folder = { path: config.folder ?? offeredFolder(), look: lookAtFolder };
+    const code = await runDoctor({ peer, life, report, output, config, known, folder, hear });
+    await Promise.race([peer.leave(), Bun.sleep(LEAVE_MS_MAX)]);
+    return code;
+  });
+}
+
+async function main(config: Exclude<PeerConfig, DoctorConfig>): Promise<never> {
   return runProgram(async ({ output, screen, reportOptions, life, openAsker, openIfOurs }) => {
     const { only } = config;
     let page: Page | undefined;
     const onConsole = config.json ? createJsonReport(reportOptions) : createReport(reportOptions);
     const report = both(onConsole, () => page?.report());
     const asker = config.command === "menu" ? openAsker() : undefined;
-    const place = await serverOf(config, { report, life, asker });
-    if (isStop(place) && asker !== undefined) return EXIT.done; // as Ctrl+C at the menu
+    const located = await serverOf(config, { report, life, asker });
+    if (isStop(located) && asker !== undefined) return EXIT.done; // as Ctrl+C at the menu
     const from = config.command === "get" && config.from && (await life.during(addressOf(config.from, report)));
-    if (place === undefined || isStop(place) || isFault(place) || isStop(from) || isFault(from)) return EXIT.failed;
-    const server = knownServer(place, config.server);
+    if (located === undefined || isStop(located) || isFault(located)) return EXIT.failed;
+    if (isStop(from) || isFault(from)) return EXIT.failed;
+    const server = knownServer(located.address, config.server);
     const onEvent = (event: PeerEvent): void => {
       page?.hear(event);
       tellEvent(report, config, server, event);
@@ -296,4 +340,5 @@ requireDescriptors(DESCRIPTORS_MAX, DESCRIPTORS_MIN);
 const config = parsePeer(Bun.argv.slice(2), process.env);
 const texts = { help: peerHelp(peerUsage()), version: versionLine(PROGRAM) };
 if (isUsage(config) || "asked" in config) await answerAndExit(PROGRAM, config, texts);
-else await (config.command === "hash" ? hash(config) : main(config));
+else if (config.command === "hash") await hash(config);
+else await (config.command === "doctor" ? doctor(config) : main(config));

@@ -61,6 +61,8 @@ export type PeerEvent =
    * `through`: by a port of our router.
    */
   | { readonly type: "reach"; readonly reached: boolean; readonly address: Address; readonly through?: Mapped }
+  /** Others cannot connect to us, and no router gave a port. */
+  | { readonly type: "unmapped" }
   /** Files in the folder that cannot be shared. */
   | { readonly type: "skipped"; readonly files: readonly Skipped[] }
   /** The server takes no more than `shared` files of ours: so many others of the folder are not shared. */
@@ -184,14 +186,7 @@ export class Peer {
     this.#damage = createDamage({
       clock: env.clock,
       isDamaged: (name, index) => this.#isDamaged(name, index),
-      onDamaged: (name, piece) => {
-        const library = this.#membership?.library;
-        const held = library?.get(name);
-        if (library === undefined || held === undefined) return;
-        library.setAside([held.local]);
-        this.#withdraw(library, [name]);
-        options.onEvent({ type: "damaged", name, piece });
-      },
+      onDamaged: (name, piece) => this.#setAside(name, piece),
     });
     this.#hasher = createHasher({
       machine: env,
@@ -213,6 +208,7 @@ export class Peer {
     this.#router = createRouterMapping({
       open: options.portMapping === false ? undefined : env.openPortMapping,
       localIp: () => this.localIp(),
+      onUnmapped: () => options.onEvent({ type: "unmapped" }),
       onMapped: (mapped, listening) => {
         this.#joining = this.#joining.then(() => this.#joinThrough(mapped, listening)).catch(() => undefined);
       },
@@ -637,6 +633,16 @@ export class Peer {
     if (held === undefined || path === undefined || isFault(path)) return false;
     const layer = held.layer ?? this.#cache.find(path, held.local)?.layer;
     return isPieceDamaged(path, { ...held, layer }, index, this.#checking);
+  }
+
+  /** The disk does not hold this piece as it was hashed. */
+  #setAside(name: string, piece: number): void {
+    const library = this.#membership?.library;
+    const held = library?.get(name);
+    if (library === undefined || held === undefined) return;
+    library.setAside([held.local]);
+    this.#withdraw(library, [name]);
+    this.#options.onEvent({ type: "damaged", name, piece });
   }
 
   /** Files are no longer what was announced: the server shall send no other peer here for them. False when we have moved. */

@@ -3,7 +3,7 @@
 // Never: looks for servers, or asks where no person can answer.
 
 import type { FoundServer } from "../discovery/discovery-search.ts";
-import { type Address, formatAddress } from "../protocol/address.ts";
+import { formatAddress } from "../protocol/address.ts";
 import { type Asker, isStop, type Stop } from "./terminal/questions.ts";
 import { severalServersComplaint } from "./text/complaints.ts";
 import type { Report } from "./text/report.ts";
@@ -14,7 +14,7 @@ type Choosing = { readonly report: Report; readonly asker: Asker | undefined };
 export async function chooseServer(
   found: readonly FoundServer[],
   { report, asker }: Choosing,
-): Promise<Address | Stop | undefined> {
+): Promise<FoundServer | Stop | undefined> {
   const [only, ...others] = found;
   if (only !== undefined && others.length === 0) return taken(only, report);
   if (!asker?.interactive) {
@@ -29,7 +29,7 @@ export async function chooseServer(
   return server && taken(server, report);
 }
 
-function taken(server: FoundServer, report: Report): Address {
+function taken(server: FoundServer, report: Report): FoundServer {
   report.server(server);
-  return server.address;
+  return server;
 }

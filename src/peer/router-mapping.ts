@@ -19,9 +19,11 @@ type Options = {
   /** The address by which this machine reaches the server. */
   readonly localIp: () => Promise<string>;
   readonly onMapped: (mapped: Mapped, listening: Address) => void;
+  /** No router is asked, or none gave a port. */
+  readonly onUnmapped: () => void;
 };
 
-export function createRouterMapping({ open, localIp, onMapped }: Options): RouterMapping {
+export function createRouterMapping({ open, localIp, onMapped, onUnmapped }: Options): RouterMapping {
   let kept: { readonly port: number; readonly opened: Promise<PortMapping | undefined> } | undefined;
   let isClosed = false;
 
@@ -33,16 +35,17 @@ export function createRouterMapping({ open, localIp, onMapped }: Options): Route
 
   return {
     async want(listening, seen) {
-      if (open === undefined || isClosed) return;
+      if (open === undefined || isClosed) return onUnmapped();
       const ip = await localIp();
-      if (ip === seen.ip || isLoopback(ip)) return;
+      if (ip === seen.ip || isLoopback(ip)) return onUnmapped();
       if (kept !== undefined && kept.port !== listening.port) await giveBack();
       kept ??= { port: listening.port, opened: open({ ip, port: listening.port }) };
       const ours = kept;
       const mapping = await ours.opened;
       if (kept !== ours) return;
-      if (mapping === undefined) kept = undefined;
-      else onMapped(mapping, listening);
+      if (mapping !== undefined) return onMapped(mapping, listening);
+      kept = undefined;
+      onUnmapped();
     },
     moved(port) {
       if (kept !== undefined && kept.port !== port) void giveBack();

@@ -66,6 +66,7 @@ export const LOCAL_CODES = [
   "PART_CHANGED", // another program goes on writing into the .part
   "OTHER_CONTENT", // a .part of this name belongs to another content
   "CANCELLED",
+  "CLOCK_WRONG",
   "INDEX_UNREACHABLE", // the index that servers share does not answer
   "INDEX_DENIED", // it wants another password
   "INDEX_UNUSABLE", // what answers there is not an index of ours

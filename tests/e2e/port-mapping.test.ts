@@ -57,6 +57,24 @@ describeWith(["linux", "network namespaces", "nft", "miniupnpd"], "behind a rout
     await until("the port to be closed", () => !mappings().includes("dport"), 10, mappings);
   });
 
+  test("doctor says on one page what is wrong, and through what others come in", async () => {
+    const folder = machine.place("doctor", { "d.mp4": "d" }).typed;
+    const words = ["doctor", "--dir", folder, ...AT];
+    await using closed = at(home.inside, "napster-peer", ...words);
+    expect(await closed.exit(), closed.stderr()).toBe(1);
+    expect(closed.stdout()).toContain(
+      `endereço  ${home.inside.ip} nesta máquina; o servidor vê ${home.router.outer}\n`,
+    );
+    expect(closed.stdout()).toMatch(/^!! .* \[UNREACHABLE\]\n {3}ligue UPnP ou NAT-PMP no roteador/m);
+    await using _ = await home.answer({ natPmp: true, upnp: false });
+    await using open = at(home.inside, "napster-peer", ...words, "--json");
+    expect(await open.exit(), open.stderr()).toBe(0);
+    const page = JSON.parse(open.stdout().trim().split("\n").at(-1) ?? "");
+    expect(page).toMatchObject({ event: "doctor", ok: true, reached: true, own: home.inside.ip, problems: [] });
+    expect(page.through).toMatchObject({ by: "NAT-PMP", router: home.router.inner });
+    await until("the port to be closed", () => !mappings().includes("dport"), 10, mappings);
+  });
+
   test("--no-port-mapping asks no router", async () => {
     await using _ = await home.answer({ natPmp: true, upnp: true });
     const folder = machine.place("inside-none", { "none.mp4": "n" }).typed;

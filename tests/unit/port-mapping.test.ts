@@ -259,6 +259,7 @@ describe("a peer's mapping", () => {
     const opened: number[] = [];
     const closed: number[] = [];
     const mapped: number[] = [];
+    let unmapped = 0;
     const router = createRouterMapping({
       async open({ port }) {
         opened.push(port);
@@ -266,14 +267,15 @@ describe("a peer's mapping", () => {
       },
       localIp: async () => own,
       onMapped: ({ port }) => void mapped.push(port),
+      onUnmapped: () => void unmapped++,
     });
-    return { router, opened, closed, mapped };
+    return { router, opened, closed, mapped, unmapped: () => unmapped };
   }
 
   test("is asked for only where the server sees another address than ours", async () => {
     const near = mappingOf(at.ip);
     await near.router.want(at, at);
-    expect(near.opened).toEqual([]);
+    expect([near.opened, near.unmapped()]).toEqual([[], 1]);
     const loop = mappingOf("127.0.0.1");
     await loop.router.want(at, { ip: "203.0.113.9", port: 8776 });
     expect(loop.opened).toEqual([]);
@@ -296,8 +298,11 @@ describe("a peer's mapping", () => {
   });
 
   test("of a person who wants none is none", async () => {
-    const router = createRouterMapping({ open: undefined, localIp: async () => at.ip, onMapped() {} });
+    let unmapped = 0;
+    const onUnmapped = () => void unmapped++;
+    const router = createRouterMapping({ open: undefined, localIp: async () => at.ip, onMapped() {}, onUnmapped });
     await router.want(at, { ip: "203.0.113.9", port: 1 });
+    expect(unmapped).toBe(1);
     await router.close();
   });
 });

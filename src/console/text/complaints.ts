@@ -401,6 +401,10 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `n${folder(s)} há um download incompleto de outro arquivo com o nome d${file(s)}`,
     "apague o arquivo .part de lá, ou faça JOIN com outra pasta",
   ],
+  CLOCK_WRONG: () => [
+    "o relógio desta máquina está errado",
+    "acerte data e hora: as datas dos arquivos dizem se eles mudaram",
+  ],
   INDEX_UNREACHABLE: () => [
     "o índice compartilhado (Redis) não responde: só os peers deste servidor são encontrados",
     "confira --catalog e se o redis-server está no ar; o servidor volta ao índice sozinho",

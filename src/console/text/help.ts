@@ -50,6 +50,8 @@ const JSON_EVENTS = `Com --json, cada linha de stdout é um objeto, com "event" 
     desta máquina lê o arquivo, e se algum foi aberto
   page (url), guests (url): os endereços da página e da página de convidados
   cancelled (name): um download, de propósito, com Ctrl+C
+  doctor (ok, server, seen, reached, through, folder, clock, problems…): a
+    página de doctor, que fica na rede por um instante, sem arquivos
   error (code, message, hint, e name, se é de um download)
   warning (code, message, hint): segue assim mesmo`;
 
