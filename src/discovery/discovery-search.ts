@@ -21,7 +21,7 @@ export const ASKED_AT_MS = [0, 150, 500] as const;
 /** So long after the last question an answer may come. */
 const LAST_ANSWER_MS = 150;
 /** So long after the first answer those of other servers are waited for. */
-export const OTHERS_MS = 60;
+export const OTHERS_MS = 40;
 /** More are not kept: a person cannot choose among them, and they may be one machine's invention. */
 export const FOUND_SERVERS_MAX = 16;
 

@@ -42,15 +42,16 @@ export const openDatagrams: OpenDatagrams = ({ at, isShared = false, sendsToAll 
     }
   };
   const close = (): void => void attempt(() => socket.close());
-  // An answer of the system to what was sent, such as "no program listens there", is no end.
-  socket.on("error", (error) => {
+  const fail = (error: unknown): void => {
     const code = errorCode(error);
     resolve(fault(LISTEN_FAULTS[code] ?? "HOST_UNAVAILABLE", "ours", `${at.ip}:${at.port} ${code}`));
-  });
+  };
+  // An answer of the system to what was sent, such as "no program listens there", is no end.
+  socket.on("error", fail);
   socket.on("message", (bytes, { address, port }) => {
     if (isIp(address) && port > 0) hear(bytes, { ip: address, port });
   });
-  attempt(() =>
+  try {
     socket.bind({ address: at.ip, port: at.port, exclusive: true }, () => {
       if (sendsToAll) {
         attempt(() => socket.setBroadcast(true));
@@ -69,8 +70,10 @@ export const openDatagrams: OpenDatagrams = ({ at, isShared = false, sendsToAll 
         },
         close,
       });
-    }),
-  );
+    });
+  } catch (error) {
+    fail(error);
+  }
   return promise;
 };
 
