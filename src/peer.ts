@@ -434,7 +434,7 @@ export class Peer {
   }
 
   /** SPEC 5.f, 5.h: the file from that peer into our own folder, verified; then UPDATE by itself. */
-  async download(from: Address, request: DownloadRequest = {}): Promise<Done | Fault> {
+  async download(chosen: Address, request: DownloadRequest = {}): Promise<Done | Fault> {
     const env = this.#env;
     const { downloads } = this.#policy;
     const membership = this.#membership;
@@ -446,6 +446,8 @@ export class Peer {
     const flaw = nameFlaw(name);
     if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
     const found = request.others ?? (this.#found.name === name ? this.#found.peers : []);
+    // A typed address is the program that the list names there.
+    const from = { ...chosen, id: chosen.id ?? found.find((peer) => sameAddress(peer, chosen))?.id };
     const others = found.filter((peer) => !sameAddress(peer, membership.published));
     const play = this.#plays.download(name);
     if (await env.hasFile(membership.library.folder, name)) {

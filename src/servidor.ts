@@ -70,7 +70,7 @@ export class Servidor {
     this.#clock = env.clock;
     this.#listen = env.listen;
     this.#gate = createConnectionGate(this.#limits, options.trusted, {
-      has: (address) => this.#handler.isOpen(address),
+      at: (address) => this.#handler.openAt(address),
     });
     const most = Math.min(PROBES_MAX, DESCRIPTORS_FOR_DIALS);
     const dial = { connect: env.connect, clock: this.#clock, newNonce, most };

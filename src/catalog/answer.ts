@@ -4,6 +4,7 @@
 
 import { type Address, AS_SEEN, formatAddress, isLoopback } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import type { Id } from "../protocol/id.ts";
 import type { Reply, ServerRequest } from "../protocol/messages.ts";
 import { VERSION } from "../protocol/messages.ts";
 import { encodeAddresses, encodeFound, encodeHolders } from "../protocol/payloads.ts";
@@ -16,12 +17,17 @@ export type Client = {
   readonly machineIps: ReadonlySet<string>;
   /** Where it reaches us: this machine's end of its connection. */
   readonly localIp?: string;
-  /** Addresses in 127.0.0.0/8 whose peers listen to other machines too, at the same port. */
-  readonly open?: { has(address: string): boolean };
+  /** The key that it has proved; undefined on a plain connection. */
+  readonly id?: Id;
+  /** Of an address in 127.0.0.0/8 whose peer listens to other machines too, at the same port: how it is known there. */
+  readonly open?: { at(address: string): Open | undefined };
   /** The operator lets connections from there declare any address: a proxy, a VPN. */
   readonly trusted?: boolean;
   member: Member | undefined;
 };
+
+/** `id`: of the key that it shows to other machines. */
+export type Open = { readonly id?: Id };
 
 export type Answered = { readonly reply: Reply; readonly payload?: Uint8Array };
 
@@ -31,8 +37,8 @@ export type Answered = { readonly reply: Reply; readonly payload?: Uint8Array };
  */
 export type Standing = "listed" | "unlisted" | "unreached";
 
-/** A JOIN's payload, and how the JOIN is taken; "listed" when not given. */
-export type Announced = { readonly shares: Shares; readonly standing?: Standing };
+/** A JOIN's payload, how the JOIN is taken ("listed" when not given), and the key of the peer that is at its address. */
+export type Announced = { readonly shares: Shares; readonly standing?: Standing; readonly id?: Id | undefined };
 
 /** `announced` belongs to a JOIN. A fault becomes an ERROR line in the reply's place. */
 export function answer(
@@ -118,8 +124,9 @@ function shownTo<T>(
 
 function shownAddress({ localIp, open }: Client, address: Address): Address | undefined {
   if (!isLoopback(address.ip)) return address;
-  const isOpen = localIp !== undefined && !isLoopback(localIp) && open?.has(formatAddress(address));
-  return isOpen ? { ip: localIp, port: address.port } : undefined;
+  if (localIp === undefined || isLoopback(localIp)) return undefined;
+  const there = open?.at(formatAddress(address));
+  return there && { ip: localIp, port: address.port, ...there };
 }
 
 const NOTHING: Announced = { shares: [] };
@@ -137,12 +144,13 @@ const list = (verb: "SEARCH_OK" | "SOURCES_OK", payload: Uint8Array): Answered =
 // SPEC 4.b: JOIN carries ip, port and file names; the catalog stores them, and the answer is JOIN_OK.
 function join(
   declared: Address,
-  { shares, standing = "listed" }: Announced,
+  { shares, standing = "listed", id }: Announced,
   from: Client,
   catalog: Catalog,
 ): MaybePromise<Answered | Fault> {
-  const address = publishedAddress(declared, from);
-  if (isFault(address)) return address;
+  const published = publishedAddress(declared, from);
+  if (isFault(published)) return published;
+  const address = id === undefined ? published : { ...published, id };
   const answered: Answered = { reply: { verb: "JOIN_OK", address, reached: standing !== "unreached" } };
   if (standing !== "listed") {
     // A member that the catalog does not know: it may ask, and what it announces is kept nowhere.

@@ -37,7 +37,7 @@ export type Catalog = {
   /** Everyone who has the whole of a file of exactly this name: a server's own peers in the order in which they had it, then others'. */
   search(name: string): MaybePromise<readonly Address[]>;
   /**
-   * The answer to the same question as bytes, for a catalog that can: the lines `ip:port` of everyone who has `name`,
+   * The answer to the same question as bytes, for a catalog that can: the lines (formatPeer) of everyone who has `name`,
    * written into `into`. How many bytes were written; -1 when no peer has that name or they do not fit.
    */
   writeHolders?(bytes: Uint8Array, from: number, to: number, into: Span): number;

@@ -2,7 +2,7 @@
 // Invariant: a member is seen from the moment its JOIN is complete until it leaves, with all of its entries or none.
 // Never: takes long at a stretch: a large library enters and leaves in slices, unseen meanwhile.
 
-import { type Address, formatAddress } from "../protocol/address.ts";
+import { type Address, formatAddress, formatPeer } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
 import { after, type MaybePromise, type Member, type Shares } from "./contract.ts";
 import type { Lines } from "./table/address-lines.ts";
@@ -126,9 +126,12 @@ export function createMembers(store: EntryTable, lines: Lines, budget: Budget) {
     isOver,
     recordOf,
     byRow: (row: number): MemberRecord => records[row] as MemberRecord,
-    /** Those that are in or coming in, at this address or at all. */
-    at: (address: string): MemberRecord[] =>
-      [...new Set([byAddress.get(address), entering.get(address)])].flatMap((record) => record ?? []),
+    /** Those that are in or coming in, as this peer (formatPeer) or at all. */
+    at(peer: string): MemberRecord[] {
+      const [address = ""] = peer.split(" ", 1);
+      const there = [...new Set([byAddress.get(address), entering.get(address)])].flatMap((record) => record ?? []);
+      return there.filter((record) => formatPeer(record.address) === peer);
+    },
     all: (): Set<MemberRecord> => new Set([...byAddress.values(), ...entering.values()]),
     get count() {
       return byAddress.size;

@@ -2,7 +2,7 @@
 // Invariant: an answer names members that are seen, and no other.
 // Never: keeps an object for an entry.
 
-import { type Address, formatAddress } from "../protocol/address.ts";
+import { type Address, formatPeer } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
 import { JOIN_NAMES_MAX, SEARCH_PEERS_MAX } from "../protocol/limits.ts";
 import type { Holder, Root, Share } from "../protocol/messages.ts";
@@ -18,7 +18,7 @@ import { createWords } from "./words/words.ts";
 const NO_BUDGET: Budget = { bytes: Number.POSITIVE_INFINITY, bytesPerAddress: Number.POSITIVE_INFINITY };
 
 export type MemoryCatalog = Catalog & {
-  /** What is true of an address now, for a listener that repeats it elsewhere. */
+  /** What is true of a peer (formatPeer) now, for a listener that repeats it elsewhere. */
   hasWhole(address: string, name: string): boolean;
   holds(address: string, root: Root): "whole" | "part" | undefined;
   /** Says everything to the watch, as if it had just changed. */
@@ -32,7 +32,7 @@ export type MemoryCatalog = Catalog & {
   readonly wordsWaiting: number;
 };
 
-/** Hears of each change, by the address that it concerns. */
+/** Hears of each change, by the peer (formatPeer) that it concerns. */
 export type Watch = { named(address: string, name: string): void; held(address: string, root: Root): void };
 
 /** An empty catalog that keeps `namesMax` names of one member at most, and stays within `budget`. */
@@ -41,7 +41,7 @@ export function createMemoryCatalog(
   namesMax = JOIN_NAMES_MAX,
   budget: Budget = NO_BUDGET,
 ): MemoryCatalog {
-  const keyOf = (row: number): string => formatAddress(members.byRow(row).address);
+  const keyOf = (row: number): string => formatPeer(members.byRow(row).address);
   const store = createEntryTable(
     watch === undefined
       ? { spelled: (id) => words.spelled(id) }

@@ -4,12 +4,12 @@
 //
 // Keys. SERVER is a name drawn anew each time a server comes to Redis; SHARD is 0–63, from a hash of what is looked up.
 //   napster:servers            sorted set: SERVER, scored with the time (ms, Redis' clock) at which its lease ends
-//   napster:SERVER:n:SHARD     sorted set, all scores 0: "<name> NUL <ip:port>" for each whole file of each of its peers
-//   napster:SERVER:r:SHARD     sorted set, all scores 0: "<root> NUL <ip:port> complete|partial"
+//   napster:SERVER:n:SHARD     sorted set, all scores 0: "<name> NUL <ip:port[ ID]>" for each whole file of each of its peers
+//   napster:SERVER:r:SHARD     sorted set, all scores 0: "<root> NUL <ip:port[ ID]> complete|partial"
 // The last two expire LEASE_SECONDS after their last renewal; each server renews its own once a second. A SEARCH is
 // one script: for each live server but the asker, the range of members that begin with "<name> NUL".
 
-import { type Address, formatAddress, parseAddress } from "../protocol/address.ts";
+import { type Address, formatAddress, parsePeer } from "../protocol/address.ts";
 import { isFault } from "../protocol/fault.ts";
 import { SEARCH_PEERS_MAX } from "../protocol/limits.ts";
 import type { Holder, Root } from "../protocol/messages.ts";
@@ -120,9 +120,9 @@ export function createRedisCatalog({ url, probe, onEvent, namesMax, budget }: Re
     const others = await ask("r", root);
     const ours = await memory.sources(root);
     const theirs = others.flatMap((text): Holder[] => {
-      const [where = "", state] = text.split(" ");
-      const address = parsed(where);
-      return address === undefined ? [] : [{ address, complete: state === "complete" }];
+      const end = text.lastIndexOf(" ");
+      const address = parsed(text.slice(0, Math.max(0, end)));
+      return address === undefined ? [] : [{ address, complete: text.slice(end + 1) === "complete" }];
     });
     return [...merge(ours, theirs, (one) => one.address)].sort((a, b) => Number(b.complete) - Number(a.complete));
   }
@@ -165,7 +165,7 @@ function shardOf(kind: "n" | "r", text: string): string {
 }
 
 function parsed(text: string): Address | undefined {
-  const address = parseAddress(text);
+  const address = parsePeer(text);
   return isFault(address) ? undefined : address;
 }
 

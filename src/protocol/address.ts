@@ -2,8 +2,8 @@
 // Invariant: an Address holds four decimal octets without leading zeros and a port of 0–65535.
 // Never: resolves a host name.
 
-import { type Fault, fault } from "./fault.ts";
-import { type Id, showId } from "./id.ts";
+import { type Fault, fault, isFault } from "./fault.ts";
+import { type Id, isId, showId } from "./id.ts";
 
 /** `id`: the program that is there, as far as it is known. It is no part of the address: sameAddress does not look at it. */
 export type Address = { readonly ip: string; readonly port: number; readonly id?: Id | undefined };
@@ -35,6 +35,18 @@ export function parseAddress(text: string): Address | Fault {
 /** The inverse of parseAddress. */
 export function formatAddress(address: Address): string {
   return `${address.ip}:${address.port}`;
+}
+
+/** `ip:port`, and behind a blank the ID where it is known: a peer as lists name it. */
+export const formatPeer = (address: Address): string =>
+  address.id === undefined ? formatAddress(address) : `${formatAddress(address)} ${address.id}`;
+
+/** The inverse of formatPeer. */
+export function parsePeer(text: string): Address | Fault {
+  const [where = "", id, ...more] = text.split(" ");
+  const address = parseAddress(where);
+  if (id === undefined || isFault(address)) return address;
+  return isId(id) && more.length === 0 ? { ...address, id } : fault("BAD_ADDRESS", "theirs", "expected ip:port ID");
 }
 
 /** Where a server is and which one it has to be, as a person copies it: `napster://192.168.0.10:1099#ABCD-…`. */

@@ -2,7 +2,7 @@
 // Invariant: a list is taken whole or refused whole; nothing of a broken one is used.
 // Never: throws, whatever the bytes; never grows past the named limits.
 
-import { type Address, formatAddress, parseAddress } from "./address.ts";
+import { type Address, formatPeer, parsePeer } from "./address.ts";
 import { type Fault, fault, isFault, limitIn } from "./fault.ts";
 import { bad, decodeText, formatShare, parseCount, parseShare } from "./fields.ts";
 import { FILE_BYTES_MAX, HASH_BYTES, JOIN_NAMES_MAX, LINE_BYTES_MAX } from "./limits.ts";
@@ -120,26 +120,26 @@ function* sharesIn(lines: Uint8Array): Generator<Share | Fault> {
 /** SEARCH_OK's payload. */
 export function encodeAddresses(addresses: readonly Address[]): Uint8Array {
   let text = "";
-  for (const { ip, port } of addresses) text += `${ip}:${port}\n`;
+  for (const address of addresses) text += `${formatPeer(address)}\n`;
   return encoder.encode(text);
 }
 
 export function decodeAddresses(payload: Uint8Array): Address[] | Fault {
-  return decodeList(payload, parseAddress);
+  return decodeList(payload, parsePeer);
 }
 
-/** SOURCES_OK's payload: `ip:port complete|partial`. */
+/** SOURCES_OK's payload: a peer and `complete` or `partial`. */
 export function encodeHolders(holders: readonly Holder[]): Uint8Array {
-  const lines = holders.map((h) => `${formatAddress(h.address)} ${h.complete ? "complete" : "partial"}\n`);
+  const lines = holders.map((h) => `${formatPeer(h.address)} ${h.complete ? "complete" : "partial"}\n`);
   return encoder.encode(lines.join(""));
 }
 
 export function decodeHolders(payload: Uint8Array): Holder[] | Fault {
   return decodeList(payload, (line) => {
-    const [where, state, ...more] = line.split(" ");
-    const address = parseAddress(where ?? "");
-    if (isFault(address) || more.length > 0 || (state !== "complete" && state !== "partial"))
-      return bad("expected: ip:port state");
+    const end = line.lastIndexOf(" ");
+    const address = parsePeer(line.slice(0, Math.max(0, end)));
+    const state = line.slice(end + 1);
+    if (isFault(address) || (state !== "complete" && state !== "partial")) return bad("expected: ip:port [ID] state");
     return { address, complete: state === "complete" };
   });
 }

@@ -2,11 +2,12 @@
 // Invariant: an address belongs to one peer that is listed; only the newcomer's own proof takes it from another.
 // Never: answers anything; request-handler.ts does.
 
-import { publishedAddress, type Standing } from "../catalog/answer.ts";
+import { type Open, publishedAddress, type Standing } from "../catalog/answer.ts";
 import type { MaybePromise, Member, Shares } from "../catalog/contract.ts";
 import { type Job, runInSlices, runSoon } from "../catalog/time-slices.ts";
 import { type Address, formatAddress, isLoopback, sameAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import type { Id } from "../protocol/id.ts";
 import type { ServerRequest } from "../protocol/messages.ts";
 import type { Limits } from "../protocol/server-limits.ts";
 import type { ClientConnection } from "./client-connection.ts";
@@ -20,8 +21,10 @@ export type Checked = {
   readonly address: Address;
   readonly standing: Standing;
   readonly proven: boolean;
-  /** A peer in 127.0.0.0/8: whether it listens to other machines too. */
-  readonly isOpen?: boolean;
+  /** Of the key at that address. */
+  readonly id?: Id | undefined;
+  /** A peer in 127.0.0.0/8 that listens to other machines too. */
+  readonly open?: Open | undefined;
   /** It does not, and others would find it at this IP. */
   readonly localFor?: string | undefined;
 };
@@ -47,8 +50,8 @@ export type Admission = {
   enter(client: ClientConnection, joined: Prepared, before: Member | undefined): boolean;
   /** It is no member, or has not become one. */
   leave(client: ClientConnection): void;
-  /** Whether the peer listed at this address in 127.0.0.0/8 listens to other machines too. */
-  isOpen(address: string): boolean;
+  /** The peer listed at this address in 127.0.0.0/8, if it listens to other machines too. */
+  openAt(address: string): Open | undefined;
   /** Members that are in no list. */
   readonly unlisted: number;
 };
@@ -92,23 +95,26 @@ export function createAdmission({ reachability, limits, outside, onProbed, displ
     const isHeld = holderOf(client, address) !== undefined;
     if (isFull(client) && !isHeld) return TOO_MANY;
     if (key === "-") return { address, standing: "unlisted", proven: false };
-    if (reachability === undefined) return { address, standing: "listed", proven: false, isOpen: true };
-    if (isHeld && key === undefined) return TAKEN; // it could prove nothing
-    const here = reachability.probe(address, key);
+    const { id } = client.from;
+    if (reachability === undefined) return { address, standing: "listed", proven: false, id, open: {} };
+    if (isHeld && key === undefined && id === undefined) return TAKEN; // it could prove nothing
+    const here = reachability.probe({ ...address, id }, key);
     const asksOutside = outside !== undefined && isLoopback(address.ip);
     const there = asksOutside ? reachability.probe({ ip: outside, port: address.port }, key) : undefined;
     const cancel = (): void => {
       here.cancel();
       there?.cancel();
     };
-    client.standing.probing = { outcome: here.outcome, cancel };
+    client.standing.probing = { ...here, cancel };
     return Promise.all([here.outcome, there?.outcome]).then(([probed, probedOutside]) => {
       if (client.standing.probing !== undefined) onProbed(probed);
       client.standing.probing = undefined;
       const standing = probed === "unreached" ? "unreached" : "listed";
-      const isOpen = probedOutside === "reached";
-      const localFor = asksOutside && !isOpen && standing === "listed" ? outside : undefined;
-      return { address, standing, proven: probed === "reached" && key !== undefined, isOpen, localFor };
+      const open = probedOutside === "reached" ? { id: there?.met() } : undefined;
+      const localFor = asksOutside && open === undefined && standing === "listed" ? outside : undefined;
+      const proven = probed === "reached" && (key !== undefined || (id !== undefined && here.met() === id));
+      // One that came from this machine in the clear is known by what was met at its address.
+      return { address, standing, proven, id: id ?? here.met(), open, localFor };
     });
   }
 
@@ -136,7 +142,7 @@ export function createAdmission({ reachability, limits, outside, onProbed, displ
     const { standing } = client;
     if (standing.listedAt !== undefined && holders.get(standing.listedAt) === client) holders.delete(standing.listedAt);
     standing.listedAt = undefined;
-    standing.isOpen = false;
+    standing.open = undefined;
   }
 
   return {
@@ -147,7 +153,7 @@ export function createAdmission({ reachability, limits, outside, onProbed, displ
       if (standing === "unlisted" || (standing === "listed" && known.unlistedNames === undefined)) return undefined;
       return (names.length > AT_ONCE_MAX ? runInSlices : runSoon)(digestOf(names));
     },
-    enter(client, { standing, digest: names, isOpen }, before) {
+    enter(client, { standing, digest: names, open }, before) {
       const { member } = client.from;
       const { unlistedNames } = client.standing;
       const isSame = before !== undefined && member !== undefined && sameAddress(before.address, member.address);
@@ -157,7 +163,7 @@ export function createAdmission({ reachability, limits, outside, onProbed, displ
       client.standing.unlistedNames = standing === "unreached" ? names : undefined;
       if (standing !== "listed" || member === undefined) return isNews;
       client.standing.listedAt = formatAddress(member.address);
-      client.standing.isOpen = isOpen === true && isLoopback(member.address.ip);
+      client.standing.open = isLoopback(member.address.ip) ? open : undefined;
       holders.set(client.standing.listedAt, client);
       return isNews;
     },
@@ -167,7 +173,7 @@ export function createAdmission({ reachability, limits, outside, onProbed, displ
       release(client);
       count(client, false);
     },
-    isOpen: (address) => holders.get(address)?.standing.isOpen === true,
+    openAt: (address) => holders.get(address)?.standing.open,
     get unlisted() {
       return members - holders.size;
     },

@@ -3,7 +3,7 @@
 // Never: answers anything; request-handler.ts does.
 
 import { networkInterfaces } from "node:os";
-import type { Client } from "../catalog/answer.ts";
+import type { Client, Open } from "../catalog/answer.ts";
 import { isIn, isLoopback, type Range } from "../protocol/address.ts";
 import type { ServerState } from "../protocol/conversation.ts";
 import { type Fault, fault, type WireCode } from "../protocol/fault.ts";
@@ -30,7 +30,7 @@ export type PeerStanding = {
   /** The address under which others find it. */
   listedAt: string | undefined;
   /** That address is in 127.0.0.0/8, and the peer listens to other machines too. */
-  isOpen: boolean;
+  open: Open | undefined;
   /** Stands for the names with which it joined and could not be reached. */
   unlistedNames: string | undefined;
 };
@@ -99,7 +99,7 @@ function createClientConnection({ connection, from, dueAt, joinBytesMax, onKnown
       probing: undefined,
       isWaiting: false,
       listedAt: undefined,
-      isOpen: false,
+      open: undefined,
       unlistedNames: undefined,
     },
     paused: false,
@@ -148,6 +148,7 @@ export function createConnectionGate(
         observedIp: ip,
         machineIps,
         localIp: connection.local.ip,
+        ...(connection.id !== undefined && { id: connection.id }),
         ...(open && { open }),
         trusted: isTrusted,
         member: undefined,

@@ -4,6 +4,7 @@
 
 import type { Address } from "../protocol/address.ts";
 import { isFault } from "../protocol/fault.ts";
+import type { Id } from "../protocol/id.ts";
 import { PROBE_SECONDS_MAX, PROBES_MAX, PROBES_PER_ADDRESS_MAX } from "../protocol/limits.ts";
 import { proofOf } from "../protocol/proof.ts";
 import { createReader } from "../protocol/reader.ts";
@@ -18,12 +19,17 @@ export type Probed = "reached" | "unreached" | "unknown";
 
 export type Probe = {
   readonly outcome: Promise<Probed>;
+  /** The key of the program that was met; undefined where none was, or in the clear. */
+  met(): Id | undefined;
   /** It is not waited for any more: it is "unknown" at once. */
   cancel(): void;
 };
 
 export type Reachability = {
-  /** Asks the program that listens at `address` for the proof of `key`, or for the nonce where there is none. */
+  /**
+   * Asks the program that listens at `address`, which has to have its ID, for the proof of `key`, or for the nonce where
+   * there is none.
+   */
   probe(address: Address, key: string | undefined): Probe;
 };
 
@@ -49,7 +55,7 @@ export function createReachability({ connect, clock, newNonce, most = PROBES_MAX
       if (giveUp()) resolve("unknown");
       else dialled?.cancel();
     };
-    return { outcome, cancel };
+    return { outcome, cancel, met: () => dialled?.met() };
   }
 
   function dial(address: Address, key: string | undefined): Probe {
@@ -92,7 +98,7 @@ export function createReachability({ connect, clock, newNonce, most = PROBES_MAX
       else if (isOver) connection.destroy();
       else connection.send(encodeRequest({ verb: "PROBE", nonce }));
     });
-    return { outcome, cancel: () => finish("unknown") };
+    return { outcome, cancel: () => finish("unknown"), met: () => open?.id };
   }
 
   return { probe };

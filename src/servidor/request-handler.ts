@@ -2,7 +2,7 @@
 // Invariant: one order, one reply, in order; a client that leaves, in whatever way, is in no list from then on.
 // Never: accepts or reads a connection; servidor.ts does.
 
-import { type Answered, answer } from "../catalog/answer.ts";
+import { type Answered, answer, type Open } from "../catalog/answer.ts";
 import { after, type Catalog, type MaybePromise, type Member } from "../catalog/contract.ts";
 import { formatAddress } from "../protocol/address.ts";
 import { nextServerState, type ServerState } from "../protocol/conversation.ts";
@@ -52,7 +52,7 @@ export type RequestHandler = {
   /** How many connections there are, how many of the peers on them are in no list, and how many files they wish for. */
   counts(): { readonly connections: number; readonly unlisted: number; readonly wishes: number };
   /** Whether the peer listed at this address in 127.0.0.0/8 listens to other machines too. */
-  isOpen(address: string): boolean;
+  openAt(address: string): Open | undefined;
   /** Answers one order; a promise when that takes a while. */
   serve(client: ClientConnection, order: Order | Fault): Promise<void> | undefined;
   /** An ERROR in the reply's place. */
@@ -187,7 +187,7 @@ export function createRequestHandler(parts: Parts): RequestHandler {
   }
 
   const counts = () => ({ connections: clients.size, unlisted: admission.unlisted, wishes: wishes.count });
-  return { clients, counts, isOpen: admission.isOpen, serve, refuse, forget, hold };
+  return { clients, counts, openAt: admission.openAt, serve, refuse, forget, hold };
 }
 
 /**

@@ -30,6 +30,13 @@ export function describeCatalog(kind: string, make: () => Catalog): void {
         expect(await catalog.search(near)).toEqual([]);
     });
 
+    test("names a peer with its ID, where it has one, in every answer", async () => {
+      const known = { ...at(1), id: "DT5BNTDJKEHLJYUU56A5QT6Z6YSM4HU4QQGLUTPPIRUKDTAL5XJA" };
+      good(await catalog.join(known, [share("a.mp4", ROOT)], undefined));
+      expect(await catalog.search("a.mp4")).toEqual([known]);
+      expect(await catalog.sources(ROOT)).toEqual([{ address: known, complete: true }]);
+    });
+
     test("names like those of an object's prototype are names like others", async () => {
       await join(1, share("__proto__"), share("constructor"));
       expect(await catalog.search("__proto__")).toEqual([at(1)]);

@@ -25,6 +25,10 @@ import { anyAddress, anyHolder, anyShare } from "../support/messages.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
+const ID = "DT5BNTDJKEHLJYUU56A5QT6Z6YSM4HU4QQGLUTPPIRUKDTAL5XJA";
+/** With an ID or without. */
+const anyPeer = fc.tuple(anyAddress, fc.boolean()).map(([at, known]) => (known ? { ...at, id: ID } : at));
+
 describe("a list", () => {
   test("of shares comes back as it was", () => {
     fc.assert(
@@ -36,7 +40,7 @@ describe("a list", () => {
 
   test("of addresses comes back as it was", () => {
     fc.assert(
-      fc.property(fc.array(anyAddress, { maxLength: 20 }), (addresses) => {
+      fc.property(fc.array(anyPeer, { maxLength: 20 }), (addresses) => {
         expect(decodeAddresses(encodeAddresses(addresses))).toEqual(addresses);
       }),
     );
@@ -44,7 +48,8 @@ describe("a list", () => {
 
   test("of holders comes back as it was", () => {
     fc.assert(
-      fc.property(fc.array(anyHolder, { maxLength: 20 }), (holders) => {
+      fc.property(fc.array(fc.tuple(anyHolder, anyPeer), { maxLength: 20 }), (pairs) => {
+        const holders = pairs.map(([holder, address]) => ({ ...holder, address }));
         expect(decodeHolders(encodeHolders(holders))).toEqual(holders);
       }),
     );
@@ -89,7 +94,18 @@ describe("a broken list of shares", () => {
 });
 
 describe("a broken answer", () => {
-  for (const text of ["1.2.3.4:5", "1.2.3.4:5\n1.2.3.4:5", "\n", "1.2.3.4\n", "1.2.3.4:0\n", "1.2.3.4:5 \n", "a:b\n"]) {
+  for (const text of [
+    "1.2.3.4:5",
+    "1.2.3.4:5\n1.2.3.4:5",
+    "\n",
+    "1.2.3.4\n",
+    "1.2.3.4:0\n",
+    "1.2.3.4:5 \n",
+    "a:b\n",
+    `1.2.3.4:5  ${ID}\n`,
+    `1.2.3.4:5 ${ID} x\n`,
+    `1.2.3.4:5 ${ID.toLowerCase()}\n`,
+  ]) {
     test(`${JSON.stringify(text)} is BAD_REPLY`, () => {
       expect(codeOf(decodeAddresses(bytes(text)))).toBe("BAD_REPLY");
     });

@@ -1,12 +1,12 @@
-// Each member's `ip:port` line as bytes, packed: what SEARCH copies for every holder, beside whether the member is seen.
+// Each member's line, `ip:port` and its ID, as bytes, packed: what SEARCH copies for every holder, beside whether the member is seen.
 // Invariant: an unseen member's line is empty.
 // Never: holds an object for a line; a list of thousands would be a walk through all of memory.
 
 import type { Address } from "../../protocol/address.ts";
 import { encodeAddresses } from "../../protocol/payloads.ts";
 
-/** A byte for the length, and the longest line: 255.255.255.255:65535 with its newline. */
-const STRIDE = 24;
+/** A byte for the length, and the longest line: 255.255.255.255:65535, an ID of 52 characters, blank and newline. */
+const STRIDE = 80;
 const PAGE_BITS = 10;
 const PAGE_ROWS = 1 << PAGE_BITS;
 

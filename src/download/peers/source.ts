@@ -17,6 +17,7 @@ import { sameContent } from "../pieces/resume.ts";
 export type Wanted = { readonly name: string } | { readonly root: Root };
 
 export type Source = {
+  /** With the key that it proved, which its lanes are held to. */
   readonly address: Address;
   readonly grant: Grant;
   /** The distance, in milliseconds: how long dialling or the first answer took, whichever was less. */
@@ -102,7 +103,7 @@ export async function openSource(
     return fault("CHANGED", "theirs", changed);
   }
   return {
-    address,
+    address: connection.id === undefined ? address : { ...address, id: connection.id },
     grant,
     roundTripMs: Math.min(dialMs, clock.now() - askedAt),
     layer: async () => readLayer(await askLayer(), grant),
