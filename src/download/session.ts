@@ -74,6 +74,7 @@ export function createSession(options: SessionOptions, source: Source, workspace
     picker,
     partFile,
     onVerified: verified.kept,
+    onRead: (indexes) => indexes.forEach(verified.arrived),
     lookAgain: recheck.lookAgain,
     onChecked: () => requester.fill(),
   });

@@ -54,6 +54,7 @@ function scene(pieces = PIECES, maxDownloadRate?: number) {
     picker,
     partFile,
     onVerified: (indexes) => void verified.push(...indexes),
+    onRead() {},
     lookAgain: async () => [],
     onChecked: () => requester.fill(),
   });
@@ -81,7 +82,7 @@ function scene(pieces = PIECES, maxDownloadRate?: number) {
     },
   });
   verifier.setLayer(layerOf(pieces));
-  return { clock, lanes, lost, verified, verifier, requester };
+  return { clock, lanes, lost, verified, verifier, requester, picker };
 }
 
 function source(port: number, pieces = PIECES): Source {
@@ -269,4 +270,51 @@ test("under our own limit no lane is called slow, and a source has one", async (
     await limited.clock.advance(1000);
   }
   expect([limited.lost, one.closed]).toEqual([[], false]);
+});
+
+describe("what players wait for", () => {
+  /** Two sources at work, of which the first has brought its first pieces in 100 ms each, and the second in 4 s. */
+  async function played() {
+    const one = scene(400);
+    const near = (port: number): Source => ({ ...source(port, 400), roundTripMs: 1 });
+    one.requester.addSource(near(1), "all");
+    one.requester.addSource(near(2), "all");
+    const [fast, slow] = one.lanes as [FakeLane, FakeLane];
+    for (let tenths = 1; tenths <= 40; tenths++) {
+      await one.clock.advance(100);
+      deliver(fast);
+      if (tenths === 40) deliver(slow);
+    }
+    expect([fast.source.port, slow.source.port, one.lanes.length]).toEqual([1, 2, 2]);
+    return { ...one, fast, slow };
+  }
+
+  test("goes to the source that brings it sooner, though a slow one is free before it", async () => {
+    const { picker, requester, fast, slow } = await played();
+    const ordered = new Set([...(indexes(fast) ?? []), ...(indexes(slow) ?? [])]);
+    const urgent = [350, 351, 352].filter((index) => !ordered.has(index));
+    picker.setUrgent(urgent);
+    for (const _ of [...slow.orders]) deliver(slow);
+    requester.fill();
+    expect(indexes(slow)?.some((index) => urgent.includes(index))).toBe(false);
+    deliver(fast);
+    for (const _ of [...fast.orders]) deliver(fast);
+    expect(fast.orders.some(({ index }) => urgent.includes(index))).toBe(true);
+  });
+
+  test("is taken from a slow source that has it on order, which goes on with other pieces", async () => {
+    const { picker, clock, lanes, lost, fast, slow } = await played();
+    const jumped = slow.orders[0]?.index as number;
+    picker.setUrgent([jumped]);
+    for (let tenths = 0; tenths < 15; tenths++) {
+      await clock.advance(100);
+      deliver(fast);
+    }
+    expect([slow.closed, lost]).toEqual([true, []]);
+    const again = lanes.at(-1) as FakeLane;
+    expect([again.source.port, again.orders.some(({ index }) => index === jumped)]).toEqual([2, false]);
+    over(slow);
+    deliver(fast);
+    expect(fast.orders.some(({ index }) => index === jumped)).toBe(true);
+  });
 });

@@ -24,6 +24,7 @@ async function resumed(as: "kept" | "written", fails: boolean) {
     picker,
     partFile: { written: ({ index }) => void sound.push(index) },
     onVerified() {},
+    onRead() {},
     lookAgain: async () => [],
     onChecked() {},
   });
@@ -61,6 +62,7 @@ test("what was only written is read again first: it is what is synced next, and 
     picker: createPiecePicker(3 * PIECE, PIECE, () => 0),
     partFile: { written: ({ index }) => void told.push(`sound ${index}`) },
     onVerified: (indexes) => told.push(`verified ${indexes}`),
+    onRead: (indexes) => told.push(`read ${indexes}`),
     lookAgain: async () => [],
     onChecked: () => told.push("not whole"),
   });
@@ -72,5 +74,33 @@ test("what was only written is read again first: it is what is synced next, and 
     return [];
   });
   expect(asked).toEqual([[1], [0]]);
-  expect(told).toEqual(["sound 1", "not whole", "verified 0", "not whole"]);
+  expect(told).toEqual(["sound 1", "read 1", "not whole", "verified 0", "not whole", "not whole"]);
+});
+
+test("what was found right is told run by run, and what players wait for is read first", async () => {
+  const pieces = 100;
+  const told: number[] = [];
+  const asked: number[][] = [];
+  const picker = createPiecePicker(pieces * PIECE, PIECE, () => 0);
+  const verifier = createVerifier({
+    picker,
+    partFile: { written() {} },
+    onVerified: (indexes) => void told.push(...indexes),
+    onRead() {},
+    lookAgain: async () => [],
+    onChecked() {},
+  });
+  verifier.setLayer(new Uint8Array(pieces * 32).fill(1));
+  const kept = new Map(Array.from({ length: pieces }, (_, index) => [index, hash] as const));
+  await verifier.resume({ kept, written: NONE, begun: new Map(), root: undefined }, async (run) => {
+    asked.push([...run.keys()]);
+    if (asked.length === 1) picker.setUrgent([90, 91, 92]); // a player comes
+    if (asked.length === 2) expect(told).toEqual(asked[0] as number[]);
+    return run.has(92) ? [92] : [];
+  });
+  expect(asked.slice(1, 4)).toEqual([[90, 91], [92], asked[3] as number[]]);
+  expect(asked[0]?.length).toBeLessThan(pieces / 4);
+  expect(asked.flat().sort((a, b) => a - b)).toEqual([...kept.keys()]);
+  expect(told.length).toBe(pieces - 1);
+  expect(picker.next(1, "all")?.index).toBe(92);
 });

@@ -25,9 +25,9 @@ const KEPT = 3;
 export type PiecePicker = {
   /**
    * The next piece for a lane whose source has `available`; undefined when there is none for it now. What broke off
-   * comes first, and goes on behind its bytes that are on the disk.
+   * comes first, and goes on behind its bytes that are on the disk. Urgent pieces that it may not take are left to others.
    */
-  next(lane: LaneId, available: Available, source?: string): Order | undefined;
+  next(lane: LaneId, available: Available, source?: string, mayTake?: (urgent: number) => boolean): Order | undefined;
   /** The first `bytes` of a piece that is on order are in the .part. */
   came(index: number, bytes: number): void;
   /** A piece of which so much is there already, as an earlier run said. */
@@ -42,6 +42,9 @@ export type PiecePicker = {
   setUrgent(indexes: readonly number[]): void;
   /** Whether something is played. */
   isPlayed(): boolean;
+  urgentPieces(): readonly number[];
+  /** Urgent pieces on order, and where. */
+  urgentOrders(): readonly { readonly index: number; readonly lane: LaneId }[];
   /**
    * What the partial holders among the sources have now. With any, the rarest piece comes first, ties by lot, so that
    * many who download at once fetch different pieces and trade them; a source of all is asked for our own part
@@ -94,6 +97,8 @@ type Ordered = { readonly lane: LaneId; readonly source: string; readonly have: 
 /** The rank of a piece that another downloader fetches from a source of all: after everything else. */
 const THEIRS = Number.POSITIVE_INFINITY;
 
+const anyPiece = (_: number): boolean => true;
+
 /** `random` gives 0 ≤ r < 1; `self` is the name under which others know us. */
 export function createPiecePicker(size: number, pieceBytes: number, random: () => number, self = ""): PiecePicker {
   const pieces = pieceCount(size, pieceBytes);
@@ -129,10 +134,11 @@ export function createPiecePicker(size: number, pieceBytes: number, random: () =
     states[index] = state;
   }
 
-  function next(lane: LaneId, available: Available, source = ""): Order | undefined {
+  function next(lane: LaneId, available: Available, source = "", mayTake = anyPiece): Order | undefined {
     while (lowest < pieces && states[lowest] !== MISSING) lowest++;
-    const can = (at: number) => canOrder(at, available);
-    const index = urgent.find(can) ?? brokenOff(available, source) ?? rarity.pick(lowest, available, can);
+    const left = new Set(urgent.filter((at) => !mayTake(at)));
+    const can = (at: number) => canOrder(at, available) && !left.has(at);
+    const index = urgent.find(can) ?? begun.usableBy(source).find(can) ?? rarity.pick(lowest, available, can);
     if (index === undefined) return undefined;
     const have = begun.have(index, source);
     if (have === 0) begun.forget(index);
@@ -140,9 +146,6 @@ export function createPiecePicker(size: number, pieceBytes: number, random: () =
     ordered.set(index, { lane, source, have });
     return { index, offset: index * pieceBytes, length: lengthOf(index), ...(have > 0 && { have }) };
   }
-
-  const brokenOff = (available: Available, source: string): number | undefined =>
-    begun.usableBy(source).find((index) => canOrder(index, available));
 
   const canOrder = (index: number, available: Available): boolean =>
     states[index] === MISSING && (available === "all" || hasBit(available, index));
@@ -184,6 +187,9 @@ export function createPiecePicker(size: number, pieceBytes: number, random: () =
       urgent = indexes;
     },
     isPlayed: () => urgent.length > 0,
+    urgentPieces: () => urgent,
+    urgentOrders: () =>
+      urgent.flatMap((index) => [ordered.get(index) ?? []].flat().map(({ lane }) => ({ index, lane }))),
     setPartials: rarity.setPartials,
     setDownloaders: rarity.setDownloaders,
     arrived: (index) => settle(index, ARRIVED),

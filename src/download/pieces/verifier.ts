@@ -7,6 +7,7 @@ import type { Root } from "../../protocol/messages.ts";
 import type { JournalPiece } from "../disk/journal.ts";
 import type { PartFile } from "../disk/part-file.ts";
 import type { PiecePicker } from "./piece-picker.ts";
+import { readingOrder } from "./reading-order.ts";
 
 /** What an earlier run left, and may be on the disk: piece -> hash. */
 export type Left = {
@@ -31,7 +32,8 @@ export const agrees = (layer: Uint8Array | undefined, index: number, hash: Uint8
 export type Verifier = {
   /**
    * What an earlier run left. What it had kept counts at once, what it had only written once it is kept anew; the file
-   * is not whole before `readAgain` has named, of either, the pieces that the disk does not hold.
+   * is not whole before `readAgain` has named, of either, the pieces that the disk does not hold. Run after run is read,
+   * and what was found right is told at once.
    */
   resume(left: Left, readAgain: (pieces: Left["kept"]) => Promise<readonly number[]>): Promise<void>;
   /** What every piece's hash must be. Those that came before it are compared now. */
@@ -55,13 +57,16 @@ export type VerifierOptions = {
   /** Told of pieces that were read again and found right, and that nothing says were ever synced. */
   readonly partFile: Pick<PartFile, "written">;
   readonly onVerified: (indexes: readonly number[]) => void;
+  /** These were read again and found right, and are not synced anew yet. */
+  readonly onRead: (indexes: readonly number[]) => void;
   /** Every piece is kept and right: names those that the disk does not hold all the same. */
   readonly lookAgain: () => Promise<readonly number[]>;
   /** Something was compared, and the file is not whole: pieces may be missing again. */
   readonly onChecked: () => void;
 };
 
-export function createVerifier({ picker, partFile, onVerified, lookAgain, onChecked }: VerifierOptions): Verifier {
+export function createVerifier(options: VerifierOptions): Verifier {
+  const { picker, partFile, onVerified, onRead, lookAgain, onChecked } = options;
   const { promise: whole, resolve: becomeWhole } = Promise.withResolvers<void>();
   const early = new Map<number, Uint8Array>(); // kept before there was a layer
   let layer: Uint8Array | undefined;
@@ -113,17 +118,22 @@ export function createVerifier({ picker, partFile, onVerified, lookAgain, onChec
     for (const [index] of before) picker.kept(index);
     for (const [index] of others) picker.arrived(index);
     for (const [index, bytes] of left.begun) picker.begun(index, bytes);
-    unread = before.length + others.length > 0;
-    // First what is not offered to others yet: it is little, or all there is.
-    const unwritten = await readAgain(new Map(others));
-    // What was read may have been in the system's memory alone, and a failed sync made that forget it (part-file.ts).
-    for (const piece of soundOf(others, forgotten ? others.map(([index]) => index) : unwritten))
-      partFile.written(piece, picker.lengthOf(piece.index));
-    verified([]);
-    const damaged = await readAgain(new Map(before));
+    // What a journal says was synced is read again all the same: another program may have written to the .part since.
+    for (const { pieces, isSynced } of readingOrder(new Map(others), new Map(before), picker.urgentPieces)) {
+      const damaged = await readAgain(pieces);
+      // A layer that came meanwhile was not compared with them: kept() does.
+      if (isSynced) kept(soundOf([...pieces], damaged));
+      // What was read may have been in the system's memory alone, and a failed sync made that forget it (part-file.ts).
+      else writeAnew(soundOf([...pieces], forgotten ? [...pieces.keys()] : damaged));
+    }
     unread = false;
-    // Only now: a layer that came meanwhile was not compared with them, and they were offered to no other peer.
-    kept(soundOf(before, damaged));
+    verified([]);
+  }
+
+  function writeAnew(pieces: readonly JournalPiece[]): void {
+    for (const piece of pieces) partFile.written(piece, picker.lengthOf(piece.index));
+    onRead(pieces.map(({ index }) => index));
+    verified([]);
   }
 
   /** The pieces without the bad ones, which are missing again. */

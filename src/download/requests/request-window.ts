@@ -11,6 +11,10 @@ export type RequestWindow = {
   readonly ordered: number;
   /** How long what is still to come of them takes at the lane's rate; Infinity when nothing has come yet. */
   secondsLeft(): number;
+  /** How long a piece of so many bytes takes that is ordered now; Infinity until a piece has come. */
+  secondsFor(bytes: number): number;
+  /** The same as secondsLeft, from what has come of the first piece while that is all that there is to go by. */
+  secondsExpected(): number;
   /** Whether anything has come at all. */
   readonly tested: boolean;
   /** Since a piece came, or was ordered from an idle lane; 0 with nothing on order. */
@@ -77,6 +81,10 @@ export function createRequestWindow(pieceBytes: number, roundTripMs: number, clo
   let any = false;
   let since = 0;
   let lastRate = 0;
+
+  /** A piece is told at once, and what has come up to REPORT_SECONDS later. */
+  const toCome = (): number => ordered - Math.max(0, came);
+
   return {
     get ordered() {
       return ordered;
@@ -86,6 +94,11 @@ export function createRequestWindow(pieceBytes: number, roundTripMs: number, clo
     },
     waitedSeconds: () => (ordered === 0 ? 0 : (clock.now() - since) / 1000),
     secondsLeft: () => (any ? (ordered - came) / Math.max(1, meter.rate()) : Number.POSITIVE_INFINITY),
+    secondsFor: (bytes) => (any ? (toCome() + bytes) / Math.max(1, lastRate) : Number.POSITIVE_INFINITY),
+    secondsExpected() {
+      const rate = any ? meter.rate() : came / Math.max(0.001, (clock.now() - since) / 1000);
+      return toCome() / Math.max(1, rate);
+    },
     rate: () => lastRate,
     // The next is ordered before the only one is whole: what is left of it lasts until the order is there.
     hasRoom: (bytes, isPlayed = false) =>

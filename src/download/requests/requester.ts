@@ -10,7 +10,8 @@ import type { Available, LaneId } from "../pieces/piece-picker.ts";
 import type { Verifier } from "../pieces/verifier.ts";
 import { type Active, type Brought, createActiveSources, type Working } from "./active-sources.ts";
 import { createIncomingPieces } from "./incoming-pieces.ts";
-import { createSourceLanes, type SourceLanesOptions } from "./source-lanes.ts";
+import { dealUrgentAnew } from "./played-pieces.ts";
+import { createSourceLanes, type SourceLanes, type SourceLanesOptions } from "./source-lanes.ts";
 import { takeOverStragglers } from "./stragglers.ts";
 
 export type RequesterOptions = SourceLanesOptions & {
@@ -61,6 +62,12 @@ const FAILURES_MAX = 3;
 /** A lane that brought so much has not failed: a source may cut whatever lasts for a minute, and a slow link brings no more. */
 export const FRUIT_BYTES_MIN = 4 * BLOCK_BYTES;
 
+/** The source goes on with other pieces, over another lane. */
+function replaceLane(lanes: SourceLanes, entry: Active, id: LaneId): void {
+  lanes.close(entry, id);
+  lanes.open(entry);
+}
+
 export function createRequester(options: RequesterOptions): Requester {
   const { picker, verifier, partFile, events, meter, clock, maxDownloadRate } = options;
   const active = createActiveSources();
@@ -69,6 +76,7 @@ export function createRequester(options: RequesterOptions): Requester {
   // Where our own limit is what holds us up, no lane is slow.
   const compared = () => (meter.rate() > (maxDownloadRate() ?? Number.POSITIVE_INFINITY) / 2 ? [] : active.all());
   const stopTakingOver = takeOverStragglers(clock, compared, picker.canTakeOver, closeStraggler);
+  const stopDealing = dealUrgentAnew(clock, compared, picker, (entry, id) => replaceLane(lanes, entry, id));
 
   function addSource(source: Source, available: Available): void {
     const entry = active.add(source, available);
@@ -154,6 +162,7 @@ export function createRequester(options: RequesterOptions): Requester {
     pause,
     async stop() {
       stopTakingOver();
+      stopDealing();
       const over = lanes.stop();
       for (const { source } of active.end()) source.close();
       await over;

@@ -7,11 +7,13 @@ import type { Fault } from "../../protocol/fault.ts";
 import type { Clock } from "../../shared/clock.ts";
 import type { PartFile } from "../disk/part-file.ts";
 import type { Lane, LaneEvent, Moved } from "../lanes/lane.ts";
+import type { Order } from "../lanes/piece-writer.ts";
 import type { Source } from "../peers/source.ts";
 import type { LaneId, PiecePicker } from "../pieces/piece-picker.ts";
 import type { RateMeter } from "../rate-meter.ts";
 import type { Active, ActiveSources, Working } from "./active-sources.ts";
 import type { IncomingPieces } from "./incoming-pieces.ts";
+import { fastestFirst, isLeftToFaster } from "./played-pieces.ts";
 import { createRequestWindow, lanesWanted, lanesWithin } from "./request-window.ts";
 
 export type SourceLanesOptions = {
@@ -52,6 +54,15 @@ export type SourceLanesHandlers = {
 /** Of all lanes together. What the program's sudden end costs stays below 64 MiB: this, and what the part file has not noted. */
 const ORDERED_BYTES_MAX = 48 * 1024 * 1024;
 
+/** What a lane of `entry` is to fetch next; urgent pieces are left to a source that brings them sooner. */
+function nextOf(picker: PiecePicker, entry: Active, id: LaneId, sources: readonly Active[]): Order | undefined {
+  const { source, available, lanes } = entry;
+  const window = lanes.get(id)?.window;
+  const piece = (index: number) => ({ index, bytes: picker.lengthOf(index) });
+  const mayTake = (index: number) => window !== undefined && !isLeftToFaster(entry, window, piece(index), sources);
+  return picker.next(id, available, formatAddress(source.address), mayTake);
+}
+
 export function createSourceLanes(
   options: SourceLanesOptions,
   active: ActiveSources,
@@ -83,7 +94,7 @@ export function createSourceLanes(
     if (working === undefined || paused !== undefined) return;
     const bytesMost = Math.min(ORDERED_BYTES_MAX, partFile.roomBytes());
     while (working.window.hasRoom(pieceBytes, picker.isPlayed()) && picker.orderedBytes + pieceBytes <= bytesMost) {
-      const order = picker.next(id, entry.available, formatAddress(entry.source.address));
+      const order = nextOf(picker, entry, id, active.all());
       if (order === undefined) return;
       incoming.ordered(order);
       working.window.order(picker.fetchedOf(order.index));
@@ -92,7 +103,7 @@ export function createSourceLanes(
   }
 
   function fillAll(): void {
-    for (const entry of active.all()) for (const id of entry.lanes.keys()) fill(entry, id);
+    for (const entry of fastestFirst(active.all())) for (const id of entry.lanes.keys()) fill(entry, id);
   }
 
   function hear(entry: Active, id: LaneId, event: LaneEvent): void {
