@@ -35,7 +35,7 @@ describeWith(["linux", "wine", "tmux", "ffmpeg"], "the Windows executables", () 
   test("one server and three peers, all .exe, print the dictated lines and nothing else", async () => {
     const [serverPort, port] = freePorts(2);
     await using server = windows.start("napster-server", [], ["", String(serverPort)]);
-    const at = await server.ready(30);
+    const at = await server.ready(90);
     expect(at).toBe(`127.0.0.1:${serverPort}`);
     const { peer: one, address: oneAt } = await share(windows, at, windows.place("peer1", { "aula1.mp4": "um" }));
     await using _one = one;
