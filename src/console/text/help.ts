@@ -75,7 +75,8 @@ delas), --list ARQUIVO (um nome por linha) ou --resume (tudo o que tem um .part
 na pasta). No fim, um resumo. O que já está na pasta com o conteúdo que o peer
 tem não é baixado de novo, e conta como feito.
 Com --wait, o que nenhum peer tem é baixado quando um o trouxer, e o que falha é
-tentado de novo, com pausas de 5 s a 10 min, até conseguir ou Ctrl+C.
+tentado de novo, com pausas de 5 s a 10 min, até conseguir ou Ctrl+C. --match e
+--words valem para os nomes que há no começo, também com --wait.
 
 get de um arquivo que algum peer tinha tenta de novo sozinho, com pausas de 5 s
 a 10 min, quando a fonte some, não responde ou está ocupada, e diz o que espera;
