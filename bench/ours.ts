@@ -93,7 +93,7 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
     more: { cache?: string; pipeInput?: boolean; onLine?(line: string): void },
   ) => {
     const { cache: own = cache, ...rest } = more;
-    const child = startChild({ command: words, env: { NAPSTER_CACHE: own }, ...rest });
+    const child = startChild({ command: words, env: { NAPSTER_CACHE: own, NAPSTER_CONFIG: own }, ...rest });
     children.push(child);
     return child;
   };

@@ -7,6 +7,7 @@ import type { Found } from "./report.ts";
 import { busy } from "./rows/busy.ts";
 import { copy } from "./rows/copy.ts";
 import { crowd } from "./rows/crowd.ts";
+import { encrypted } from "./rows/encrypted.ts";
 import { far } from "./rows/far.ts";
 import { hashing } from "./rows/hashing.ts";
 import { memory } from "./rows/memory.ts";
@@ -43,6 +44,7 @@ export const ROWS: readonly Row[] = [
   crowd,
   parallel,
   far,
+  encrypted,
   hashing,
   busy,
   play,

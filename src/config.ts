@@ -55,6 +55,7 @@ const SERVER_COMMANDS: Commands<"menu"> = {
       "log",
       "quiet",
       "verbose",
+      "members",
       "qr",
       "encryption",
     ],
@@ -150,6 +151,8 @@ export type ServerConfig = {
   readonly limits: Partial<Limits>;
   /** Shows the server's address as a QR code too. */
   readonly qr: boolean;
+  /** A file of the IDs that may JOIN. */
+  readonly members: string | undefined;
   readonly encryption: Encryption;
 };
 
@@ -237,8 +240,10 @@ export function parseServer(args: readonly string[]): ServerConfig | Asked | Usa
     FLAGGED_LIMITS.flatMap(({ flag, key }) => (flags[flag] === undefined ? [] : [[key, flags[flag]]])),
   );
   const trusted = flags["trust-addresses"] ?? [];
+  if (flags.members !== undefined && flags.encryption === "off")
+    return { usage: "--members pede a cifra: sem ela não há IDs" };
   const discovery = { isOn: !flags["no-discovery"], name: flags.name };
-  const seen = { catalog, metrics, log, quiet, verbose, qr: flags.qr ?? false };
+  const seen = { catalog, metrics, log, quiet, verbose, qr: flags.qr ?? false, members: flags.members };
   return {
     host,
     port,

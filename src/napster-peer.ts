@@ -83,11 +83,12 @@ async function addressOf({ host, port, id }: Endpoint, report: Report): Promise<
 }
 
 /** The server with the key that it was given with, or that is remembered of it, and what its line begins with. */
-function knownServer(at: Address, named: Endpoint | undefined): KnownServer {
-  if (at.id !== undefined) return at;
+function knownServer(at: Address, named: Endpoint | undefined, { identity }: Security): KnownServer {
+  const ourId = identity.id;
+  if (at.id !== undefined) return { ...at, ourId };
   const { path, find } = KNOWN;
   const line = named === undefined ? formatAddress(at) : `${named.host}:${named.port}`;
-  return { ...at, id: find(line), known: { line, path } };
+  return { ...at, id: find(line), known: { line, path }, ourId };
 }
 
 /** Its key is remembered, and told. */
@@ -223,8 +224,8 @@ async function doctor(config: DoctorConfig): Promise<never> {
     const report = config.json ? createJsonReport(reportOptions) : createReport(reportOptions);
     const located = await serverOf(config, { report, life, asker: undefined });
     if (located === undefined || isStop(located) || isFault(located)) return EXIT.failed;
-    const server = knownServer(located.address, config.server);
     const security = securityOf(config, report);
+    const server = knownServer(located.address, config.server, security);
     const known = { ...ABOUT, server: { ...located, id: server.id }, id: security.identity.id };
     let hearAlso: (event: PeerEvent) => void = () => {};
     const onEvent = (event: PeerEvent): void => {
@@ -254,12 +255,13 @@ async function main(config: Exclude<PeerConfig, DoctorConfig>): Promise<never> {
     const from = config.command === "get" && config.from && (await life.during(addressOf(config.from, report)));
     if (located === undefined || isStop(located) || isFault(located)) return EXIT.failed;
     if (isStop(from) || isFault(from)) return EXIT.failed;
-    const server = knownServer(located.address, config.server);
+    const security = securityOf(config, report);
+    const server = knownServer(located.address, config.server, security);
     const onEvent = (event: PeerEvent): void => {
       page?.hear(event);
       tellEvent(report, config, server, event);
     };
-    const peer = new Peer({ ...config, server, security: securityOf(config, report), onEvent });
+    const peer = new Peer({ ...config, server, security, onEvent });
     // A person at a terminal sees the position in the queue and has Ctrl+C, and get goes on by itself; a script at the
     // menu is told to come back.
     const waits = asker?.interactive || config.command === "get";

@@ -4,24 +4,25 @@
 
 import { hostname } from "node:os";
 import { isUsage, parseServer, SERVER_DEFAULT, type ServerConfig, serverUsage } from "./config.ts";
-import { createJsonLog, createLog } from "./console/log.ts";
+import { createJsonLog, createLog, type Log } from "./console/log.ts";
 import { askServer } from "./console/menu.ts";
 import { answerAndExit, requireDescriptors, runProgram } from "./console/program.ts";
 import { EXIT } from "./console/shutdown.ts";
 import type { Output } from "./console/terminal/output.ts";
 import { type Asker, isStop } from "./console/terminal/questions.ts";
-import { keyComplaint, UNENCRYPTED } from "./console/text/complaints.ts";
+import { keyComplaint, membersComplaint, UNENCRYPTED } from "./console/text/complaints.ts";
 import { serverHelp } from "./console/text/help.ts";
 import { addedLine, addedLineParts, searchedLine } from "./console/text/lines.ts";
-import { createReport } from "./console/text/report.ts";
+import { createReport, type Report } from "./console/text/report.ts";
 import { openIdentity } from "./content/identity-file.ts";
+import { openMembers } from "./content/members-file.ts";
 import { createDiscoveryAnswers, type DiscoveryAnswers } from "./discovery/discovery-answers.ts";
 import { SYSTEM_NET } from "./discovery/discovery-net.ts";
 import { type Address, AS_SEEN, formatServerUrl, isLoopback } from "./protocol/address.ts";
 import { isServerName, SERVER_NAME_BYTES_MAX } from "./protocol/discovery.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import type { Id } from "./protocol/id.ts";
-import { networkOf, Servidor, type ServidorEvent } from "./servidor.ts";
+import { networkOf, Servidor, type ServidorEnv, type ServidorEvent } from "./servidor.ts";
 import { systemClock } from "./shared/clock.ts";
 import { DESCRIPTORS_MAX, DESCRIPTORS_MIN } from "./transport/descriptors.ts";
 import { machineIps } from "./transport/every-address.ts";
@@ -54,11 +55,9 @@ async function main(config: ServerConfig): Promise<never> {
       if (event.type === "index-back") log.indexBack();
     }
 
-    const { encryption } = config;
-    const { identity, path, trouble } = openIdentity();
-    if (trouble !== undefined) log.warn(keyComplaint(path, trouble));
-    if (encryption === "never") log.warn(UNENCRYPTED);
-    const env = networkOf({ encryption, identity });
+    const shown = showing(config, log, report);
+    if (shown === undefined) return EXIT.failed;
+    const { env, id } = shown;
 
     let servidor: Servidor | undefined;
     /** Where the keyboard is ours a quiet line shows that all goes on, and a word ends it. */
@@ -92,10 +91,10 @@ async function main(config: ServerConfig): Promise<never> {
       return EXIT.failed;
     }
     if (operations !== undefined) log.metrics(operations);
-    const answers = await answerSearches(address, config, encryption === "never" ? undefined : identity.id);
+    const answers = await answerSearches(address, config, id);
     if (isFault(answers)) log.unfound(answers);
     log.ready(address, config.port !== 0);
-    const urls = encryption === "never" ? [] : urlsOf(address, identity.id);
+    const urls = id === undefined ? [] : urlsOf(address, id);
     log.addresses(urls, config.qr ? urls.slice(0, 1).flatMap(qrLines) : []);
     await life.during(stay());
     log.stopping();
@@ -103,6 +102,23 @@ async function main(config: ServerConfig): Promise<never> {
     await servidor?.close();
     return EXIT.done;
   });
+}
+
+type Shown = { readonly env: Partial<ServidorEnv>; readonly id: Id | undefined };
+
+/** The network with the server's key, and for whom; the ID that others know it by. A fault has been shown. */
+function showing({ encryption, members }: ServerConfig, log: Log, report: Report): Shown | undefined {
+  const { identity, path, trouble } = openIdentity();
+  if (trouble !== undefined) log.warn(keyComplaint(path, trouble));
+  if (encryption === "never") log.warn(UNENCRYPTED);
+  const listed = members === undefined ? undefined : openMembers(members);
+  if (members !== undefined && isFault(listed)) {
+    report.complain(membersComplaint(listed, members));
+    return undefined;
+  }
+  const isMember = isFault(listed) ? undefined : listed?.has;
+  const env = { ...networkOf({ encryption, identity }), ...(isMember && { isMember }) };
+  return { env, id: encryption === "never" ? undefined : identity.id };
 }
 
 /** Peers of the server's networks that look for one are answered; undefined where they are not to be, or cannot reach it. */

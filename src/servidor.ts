@@ -3,7 +3,7 @@
 // Never: prints. It tells what happened through onEvent; the console decides what a person sees.
 
 import type { Catalog } from "./catalog/contract.ts";
-import type { Address } from "./protocol/address.ts";
+import { type Address, isLoopback } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import { PROBES_MAX, READ_AHEAD_BYTES_MAX } from "./protocol/limits.ts";
 import { type Limits, limitsFor } from "./protocol/server-limits.ts";
@@ -49,6 +49,7 @@ export class Servidor {
   readonly #catalog: Catalog & Partial<Index>;
   readonly #clock: Clock;
   readonly #listen: Listen;
+  readonly #isMember: ServidorEnv["isMember"];
   readonly #limits: Limits;
   readonly #gate: ConnectionGate;
   readonly #handler: RequestHandler;
@@ -69,6 +70,7 @@ export class Servidor {
     const env: ServidorEnv = { clock: systemClock, ...networkOf(newSecurity()), ...options.env };
     this.#clock = env.clock;
     this.#listen = env.listen;
+    this.#isMember = env.isMember;
     this.#gate = createConnectionGate(this.#limits, options.trusted, {
       at: (address) => this.#handler.openAt(address),
     });
@@ -137,6 +139,9 @@ export class Servidor {
   #accept(connection: Connection): Handlers {
     const client = this.#gate.enter(connection, this.#clock.now());
     if (client === undefined) return DEAF;
+    // In the clear there are no keys: what this machine itself may see of the server is no matter of membership.
+    const isOwn = connection.id === undefined && isLoopback(connection.remote.ip);
+    if (!isOwn) client.from.isBarred = this.#isMember?.(connection.id) === false;
     this.#handler.clients.add(client);
     return {
       data: (chunk) => {

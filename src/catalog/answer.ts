@@ -23,6 +23,8 @@ export type Client = {
   readonly open?: { at(address: string): Open | undefined };
   /** The operator lets connections from there declare any address: a proxy, a VPN. */
   readonly trusted?: boolean;
+  /** It is none of those that may JOIN. */
+  isBarred?: boolean;
   member: Member | undefined;
 };
 

@@ -106,6 +106,7 @@ const FLAGS = {
   ),
   "reject-all": row("", "recusa todo pedido de download", yes),
   verify: row("PASTA", "confere os arquivos da pasta com o registro deles", readFolder),
+  members: row("ARQUIVO", "só estes IDs entram, um por linha; o arquivo é relido", readFolder),
   qr: row("", "mostra o endereço do servidor também como QR code", yes),
   encryption: row("off", "sem cifra, nos dois lados: só em laboratório", readOff),
   json: row("", "um objeto JSON por evento na saída padrão", yes),

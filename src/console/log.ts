@@ -38,6 +38,7 @@ const DEEDS: Partial<Record<FaultCode, string>> = {
   BAD_REPLY: "quem atende no endereço do JOIN não respondeu como um peer",
   BAD_REQUEST: "o pedido não segue o protocolo",
   BAD_STATE: "o pedido veio fora de hora",
+  NOT_MEMBER: "o ID não está na lista de --members",
   LINE_TOO_LONG: "uma linha passou do limite",
   NOT_JOINED: "o pedido veio antes do JOIN",
   PAYLOAD_TOO_LARGE: "a lista de arquivos passou do limite",

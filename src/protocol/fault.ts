@@ -10,6 +10,7 @@ export const WIRE_CODES = [
   "UNKNOWN_VERB",
   "UNSUPPORTED_VERSION",
   "BAD_STATE", // a verb that this state does not allow, e.g. GET before DOWNLOAD
+  "NOT_MEMBER", // JOIN at a server that knows only some IDs, of another
   "NOT_JOINED", // SEARCH, UPDATE… before JOIN
   "BAD_NAME", // a name that protocol/names refuses
   "BAD_ADDRESS", // not an ip:port, or a port outside 1–65535

@@ -71,6 +71,7 @@ const AT_ONCE_MAX = 512;
 const STRIDE = 64;
 
 const TOO_MANY = fault("TOO_MANY", "ours", "peers", true);
+const NO_MEMBER = fault("NOT_MEMBER", "theirs", "this server knows its members by their IDs");
 const TAKEN = fault("ADDRESS_TAKEN", "theirs", "a live peer has this address", true);
 
 export function createAdmission({ reachability, limits, outside, onProbed, displace }: Options): Admission {
@@ -90,12 +91,14 @@ export function createAdmission({ reachability, limits, outside, onProbed, displ
   }
 
   function check(client: ClientConnection, { address: declared, key }: JoinRequest): MaybePromise<Checked | Fault> {
-    const address = publishedAddress(declared, client.from);
+    const { from } = client;
+    if (from.isBarred) return NO_MEMBER;
+    const address = publishedAddress(declared, from);
     if (isFault(address)) return address;
     const isHeld = holderOf(client, address) !== undefined;
     if (isFull(client) && !isHeld) return TOO_MANY;
     if (key === "-") return { address, standing: "unlisted", proven: false };
-    const { id } = client.from;
+    const { id } = from;
     if (reachability === undefined) return { address, standing: "listed", proven: false, id, open: {} };
     if (isHeld && key === undefined && id === undefined) return TAKEN; // it could prove nothing
     const here = reachability.probe({ ...address, id }, key);

@@ -5,6 +5,7 @@
 import type { Catalog, Member } from "../catalog/contract.ts";
 import type { Address, Range } from "../protocol/address.ts";
 import type { Fault } from "../protocol/fault.ts";
+import type { Id } from "../protocol/id.ts";
 import type { ServerRequest } from "../protocol/messages.ts";
 import type { Limits } from "../protocol/server-limits.ts";
 import type { Clock } from "../shared/clock.ts";
@@ -24,7 +25,13 @@ export type ServidorEvent =
   | IndexEvent;
 
 /** `connect` dials peers back. The machine's own network has a key for this run. */
-export type ServidorEnv = { readonly clock: Clock; readonly listen: Listen; readonly connect: Connect };
+export type ServidorEnv = {
+  readonly clock: Clock;
+  readonly listen: Listen;
+  readonly connect: Connect;
+  /** Whether a program with this key may JOIN; each may when not given. */
+  readonly isMember?: (id: Id | undefined) => boolean;
+};
 
 export type ServidorOptions = {
   /** Where it listens; port 0 takes any free one. */

@@ -3,6 +3,8 @@
 
 export type Lan = {
   readonly machines: readonly { readonly ip: string; command(...words: string[]): string[] }[];
+  /** Runs a command where all that passes between the machines can be heard. */
+  atSwitch(...words: string[]): string[];
 } & Disposable;
 
 let count = 0;
@@ -36,7 +38,8 @@ export function openLan(...ips: string[]): Lan {
       ip("-n", name, "link", "set", "lan", "up");
       return { ip: address, command: (...words: string[]) => ["ip", "netns", "exec", name, ...words] };
     });
-    return { machines, [Symbol.dispose]: close };
+    const atSwitch = (...words: string[]) => ["ip", "netns", "exec", hub, ...words];
+    return { machines, atSwitch, [Symbol.dispose]: close };
   } catch (error) {
     close();
     throw error;

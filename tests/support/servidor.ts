@@ -15,11 +15,17 @@ export function startServidor({
   clock,
   listen,
   connect,
+  isMember,
   ...options
 }: Partial<ServidorOptions & ServidorEnv> & { clock?: VirtualClock } = {}): Running {
   const events: ServidorEvent[] = [];
   const onEvent = (event: ServidorEvent) => void events.push(event);
-  const env = { ...(clock && { clock }), ...(listen && { listen }), ...(connect && { connect }) };
+  const env = {
+    ...(clock && { clock }),
+    ...(listen && { listen }),
+    ...(connect && { connect }),
+    ...(isMember && { isMember }),
+  };
   const servidor = new Servidor({ at: { ip: "127.0.0.1", port: 0 }, onEvent, env, ...options });
   const address = good(servidor.listen());
   closeAfterTest(async () => {

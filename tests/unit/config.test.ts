@@ -302,9 +302,11 @@ test("the server takes no words", () => {
     discovery: { isOn: true, name: undefined },
     limits: {},
     qr: false,
+    members: undefined,
     encryption: "outside",
   });
   expect(server("--encryption off")).toMatchObject({ encryption: "never" });
+  expect(server("--encryption off --members m.txt")).toEqual({ usage: "--members pede a cifra: sem ela não há IDs" });
   expect(server("--encryption on")).toEqual({ usage: "--encryption só aceita off" });
 });
 

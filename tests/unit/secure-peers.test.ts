@@ -32,7 +32,9 @@ afterAll(() => {
 const UPLOADS = { maxUploads: 8, rejectAll: false, maxUploadRate: undefined };
 let turn = 0;
 
-function startServer(env: Pick<Partial<ServidorEnv>, "listen"> = {}): Running & { readonly security: Security } {
+function startServer(
+  env: Pick<Partial<ServidorEnv>, "listen" | "isMember"> = {},
+): Running & { readonly security: Security } {
   const security = newSecurity("always");
   return { ...startServidor({ ...networkOf(security), ...env }), security };
 }
@@ -166,6 +168,30 @@ describe("an ID that claims another's address", () => {
     expect(await claimer.line()).toBe(`JOIN_OK ${formatAddress(door.address)} unreachable`);
     const taker = await enter(address);
     expect(good(await taker.peer.search("aula.mp4"))).toEqual([]);
+  });
+});
+
+describe("a server with members", () => {
+  test("lets those in whose key it knows, and tells another so, who may not even search", async () => {
+    const ids = new Set<string>();
+    const { address, events } = startServer({ isMember: (id) => ids.has(id ?? "") });
+    const pupil = makePeer(address, { "aula.mp4": "aula" });
+    const at = { host: "127.0.0.1", port: 0, folder: pupil.folder };
+    expect(await pupil.peer.join(at)).toMatchObject({ fault: "NOT_MEMBER", whose: "theirs", retry: false });
+    expect(events.map(({ type }) => type)).toEqual(["fault"]);
+    const guest = await visit(address);
+    guest.connection.send("JOIN 0.0.0.0:1 0 -\nSEARCH aula.mp4\n");
+    expect(await guest.line()).toStartWith("ERROR NOT_MEMBER final");
+    expect(await guest.line()).toStartWith("ERROR NOT_JOINED");
+    ids.add(pupil.id);
+    good(await pupil.peer.join(at));
+  });
+
+  test("asks no key of this machine in the clear", async () => {
+    const server = startServer({ listen: createTcp("never").listen, isMember: () => false });
+    const raw = await dial(server);
+    raw.send("JOIN 0.0.0.0:1 0 -\n");
+    expect(await raw.line()).toBe("JOIN_OK 127.0.0.1:1");
   });
 });
 

@@ -5,7 +5,7 @@
 import type { FoundServer } from "../../discovery/discovery-search.ts";
 import { type Address, AS_SEEN, formatAddress } from "../../protocol/address.ts";
 import { type Fault, type FaultCode, fault, limitIn } from "../../protocol/fault.ts";
-import { isId, showId } from "../../protocol/id.ts";
+import { type Id, isId, showId } from "../../protocol/id.ts";
 import { NAME_BLANKS_MAX, NAME_BYTES_MAX } from "../../protocol/limits.ts";
 import { type NameFlaw, nameFlaw } from "../../protocol/names.ts";
 import { showFile, showFolder } from "./lines.ts";
@@ -14,7 +14,10 @@ import { showFile, showFolder } from "./lines.ts";
 export type Complaint = { readonly cause: string; readonly code: FaultCode; readonly hint: string };
 
 /** A server, and the line of `known_servers`, in the file `path`, that remembers its key. */
-export type KnownServer = Address & { readonly known?: { readonly line: string; readonly path: string } };
+export type KnownServer = Address & {
+  readonly known?: { readonly line: string; readonly path: string };
+  readonly ourId?: Id;
+};
 
 /** What the failed action was about, as far as it is known. */
 export type Subject = {
@@ -141,6 +144,13 @@ export function listComplaint(why: Fault, path: string): Complaint {
   return { cause: `a lista ${showFolder(path)} ${cause}`, code: why.fault, hint: "confira o caminho da lista" };
 }
 
+/** The file of --members cannot be read, or has a line that is no ID. */
+export function membersComplaint(why: Fault, path: string): Complaint {
+  const cause = why.fault === "USAGE" ? `tem na linha ${why.detail} o que não é um ID` : "não pode ser lida";
+  const hint = "escreva um ID por linha, e o que quiser depois de #; o ID de um peer aparece quando ele é recusado";
+  return { cause: `a lista ${showFolder(path)} ${cause}`, code: why.fault, hint };
+}
+
 export const nothingListedComplaint = (path: string): Complaint => ({
   cause: `a lista ${showFolder(path)} está vazia`,
   code: "USAGE",
@@ -263,6 +273,10 @@ const SENTENCES: Record<FaultCode, Sentence> = {
   UNKNOWN_VERB: (s) => [`${other(s)} não conhece o pedido`, SAME_VERSION],
   UNSUPPORTED_VERSION: (s) => [`${other(s)} fala outra versão do protocolo`, SAME_VERSION],
   BAD_STATE: (s) => [`${other(s)} não aceita este pedido agora`, SAME_VERSION],
+  NOT_MEMBER: (s) => [
+    `${other(s)} só aceita quem está na lista dele, e este programa não está`,
+    `peça a quem cuida do servidor que ponha nela este ID${s.server?.ourId === undefined ? "" : `: ${showId(s.server.ourId)}`}`,
+  ],
   NOT_JOINED: () => ["este peer ainda não entrou na rede", "faça JOIN primeiro"],
   BAD_NAME: (s) => [`${other(s)} não aceita o nome d${file(s)}`, "use só o nome com extensão, por exemplo Aula.mp4"],
   BAD_ADDRESS: (s) => [`${other(s)} não aceita este endereço`, "use um IPv4 e uma porta de 1 a 65535"],
@@ -423,6 +437,7 @@ const SENTENCES: Record<FaultCode, Sentence> = {
 /** What only a server, and what only a peer has reason to answer: from the other one it would be a lie about us. */
 const SERVERS: readonly FaultCode[] = [
   "NOT_JOINED",
+  "NOT_MEMBER",
   "BAD_ADDRESS",
   "ADDRESS_MISMATCH",
   "ADDRESS_TAKEN",
