@@ -19,8 +19,23 @@ const TYPES: Readonly<Record<string, string>> = {
   wmv: "video/x-ms-wmv",
 };
 
+/** What browsers play, where they have the codec: of the others none plays any. */
+const PLAYED: ReadonlySet<string> = new Set([
+  "video/mp4",
+  "video/webm",
+  "video/ogg",
+  "video/quicktime",
+  "video/x-matroska",
+]);
+
+/** Whether a browser may play a file of this name. */
+export const mayPlayInBrowser = (name: string): boolean => PLAYED.has(mediaTypeOf(name));
+
+/** Of what no player plays. */
+export const OTHER_TYPE = "application/octet-stream";
+
 /** The Content-Type of a file of this name. */
 export function mediaTypeOf(name: string): string {
   const extension = /\.([0-9a-z]+)$/i.exec(name)?.[1]?.toLowerCase() ?? "";
-  return Object.hasOwn(TYPES, extension) ? (TYPES[extension] as string) : "application/octet-stream";
+  return Object.hasOwn(TYPES, extension) ? (TYPES[extension] as string) : OTHER_TYPE;
 }

@@ -50,6 +50,8 @@ type UploadServerOptions = {
   readonly onEvent: (event: UploadsEvent) => void;
   /** Connections that this machine has room for, and UPLOAD_CONNECTIONS_MAX at most. */
   readonly connectionsMax?: number;
+  /** What guests read now. */
+  readonly guests?: () => readonly Uploading[];
 };
 
 /** What we know of one connection. */
@@ -67,6 +69,8 @@ export type UploadServer = {
   /** What guests need to count as downloaders do. */
   readonly queue: SlotQueue;
   readonly rates: FairRate;
+  /** What guests read has changed, or will soon. */
+  wake(): void;
   /** From now on `uploading` is told whenever something has been sent. */
   watch(): void;
   /** Ends every upload. */
@@ -75,6 +79,7 @@ export type UploadServer = {
 
 export function createUploadServer(options: UploadServerOptions): UploadServer {
   const { shares, clock, key, policy, onEvent, connectionsMax = UPLOAD_CONNECTIONS_MAX } = options;
+  const { guests = () => [] } = options;
   const conversations = new Map<UploadConnection, Conversation>();
   const rates = createFairRate(policy.maxUploadRate, clock);
   const responder = createResponder(shares, clock, onEvent);
@@ -172,7 +177,7 @@ export function createUploadServer(options: UploadServerOptions): UploadServer {
     tellUploads?.();
   }
   let tellUploads: (() => void) | undefined;
-  const sweeping = whileOn(clock, SWEEP_MS, () => conversations.size > 0, sweep);
+  const sweeping = whileOn(clock, SWEEP_MS, () => conversations.size + guests().length > 0, sweep);
 
   return {
     accept,
@@ -182,8 +187,9 @@ export function createUploadServer(options: UploadServerOptions): UploadServer {
       grants.setLimits(limits);
       rates.setRate(limits.maxUploadRate);
     },
+    wake: sweeping.wake,
     watch() {
-      tellUploads ??= createUploadsTeller(grants.list, onEvent);
+      tellUploads ??= createUploadsTeller(() => [...grants.list(), ...guests()], onEvent);
     },
     close() {
       sweeping.stop();

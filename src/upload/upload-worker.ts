@@ -16,7 +16,7 @@ import { listenHttp } from "../transport/http.ts";
 import { createMovableListener } from "../transport/listener-move.ts";
 import type { Security } from "../transport/security.ts";
 import { createTcp } from "../transport/tcp.ts";
-import { createGuestServer } from "./guests/guests.ts";
+import { createGuestServer, type GuestServer } from "./guests/guests.ts";
 import { createShareIndex, type ShareEntry } from "./share-index.ts";
 import {
   createUploadServer,
@@ -83,21 +83,21 @@ function connectionsFor(maxUploads: number): number {
 
 /** A browser has six of them, and its player some more. */
 const GUEST_CONNECTIONS = { connections: 256, ofAddress: 16 };
+let guestServer: GuestServer | undefined;
 let closeGuests = (): void => {};
 
 async function openGuests({ at, token }: { readonly at: Address; readonly token: string }): Promise<Address | Fault> {
-  const { queue, rates } = uploads as UploadServer;
   let host = "";
   const guests = createGuestServer({
     shares,
-    queue,
-    rates,
+    uploads: uploads as UploadServer,
     clock: systemClock,
     token,
     host: () => host,
     rejectAll: isRejecting,
     onEvent: report,
   });
+  guestServer = guests;
   const listener = await listenHttp(at, guests.serve, GUEST_CONNECTIONS);
   if (isFault(listener)) return listener;
   host = formatAddress(listener.address);
@@ -120,6 +120,7 @@ self.onmessage = ({ data: message }) => {
         key: message.key,
         policy: message.policy,
         onEvent: report,
+        guests: () => guestServer?.list() ?? [],
         connectionsMax: connectionsFor(message.policy.maxUploads),
       });
       return;

@@ -52,8 +52,7 @@ async function guests(): Promise<Attacked> {
   let host = "";
   const server = createGuestServer({
     shares,
-    queue: createSlotQueue(4, systemClock),
-    rates: createFairRate(undefined, systemClock),
+    uploads: { queue: createSlotQueue(4, systemClock), rates: createFairRate(undefined, systemClock), wake() {} },
     clock: systemClock,
     token: TOKEN,
     host: () => host,

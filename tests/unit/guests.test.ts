@@ -57,8 +57,7 @@ async function serve({ files = {}, slots = 4, rejectAll = false, rate, unchanged
   let host = "";
   const guests = createGuestServer({
     shares,
-    queue,
-    rates: createFairRate(rate, clock),
+    uploads: { queue, rates: createFairRate(rate, clock), wake() {} },
     clock,
     token: TOKEN,
     host: () => host,
@@ -72,7 +71,7 @@ async function serve({ files = {}, slots = 4, rejectAll = false, rate, unchanged
   const at = `http://${host}/${TOKEN}`;
   const get = (path: string, headers: Record<string, string> = {}, method = "GET") =>
     fetch(`${at}/${path}`, { method, headers: { Connection: "close", ...headers } });
-  return { host, at, get, events, queue, clock, filesOpen: () => filesOpen };
+  return { host, at, get, guests, events, queue, clock, filesOpen: () => filesOpen };
 }
 
 const bytes = (length: number): Uint8Array => Uint8Array.from({ length }, (_, index) => index * 7 + (index >> 8));
@@ -125,6 +124,24 @@ describe("a guest's download", () => {
     expect(page.headers.get("content-type")).toBe("application/octet-stream");
     expect(page.headers.get("content-disposition")).toMatch(/^attachment;/);
     expect((await get("a.mp4?save", {}, "HEAD")).headers.get("content-disposition")).toMatch(/^attachment;/);
+  });
+
+  test("is listed while it goes on, as one entry for all that one guest reads of a file", async () => {
+    const { get, guests } = await serve({ files: { "a.mp4": new Uint8Array(12 * 1024 * 1024) } });
+    const [one, two] = await Promise.all([get("a.mp4"), get("a.mp4", { Range: "bytes=100-" })]);
+    await until("bytes", () => (guests.list()[0]?.bytes ?? 0) > 0);
+    expect(guests.list()).toMatchObject([{ name: "a.mp4", to: { ip: "127.0.0.1", port: 0 }, size: 12 * 1024 * 1024 }]);
+    await Promise.all([one.body?.cancel(), two.body?.cancel()]);
+    await until("the end", () => guests.list().length === 0);
+  });
+
+  test("is offered to be watched where its name says that a browser may play it", async () => {
+    const { get } = await serve({
+      files: { "a.mp4": bytes(1), "b.zip": bytes(1), "c.avi": bytes(1), "d.MKV": bytes(1) },
+    });
+    const html = await (await get("")).text();
+    expect([...html.matchAll(/Assistir: ([^"]+)"/g)].map(([, name]) => name)).toEqual(["a.mp4", "d.MKV"]);
+    expect([...html.matchAll(/Baixar: ([^"]+)"/g)]).toHaveLength(4);
   });
 
   test("goes on where it was, only of the same content; ranges that make no sense get the whole or 416", async () => {

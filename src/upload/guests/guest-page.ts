@@ -3,6 +3,7 @@
 // Never: shows where a file lies, or who else is here.
 
 import { showBytes } from "../../shared/amounts.ts";
+import { mayPlayInBrowser } from "../../shared/media-types.ts";
 
 export type GuestFile = { readonly name: string; readonly size: number };
 
@@ -64,7 +65,8 @@ export function guestPage(files: readonly GuestFile[], offset: number, languages
   const rows = files.slice(offset, offset + GUEST_FILES_MAX).map(({ name, size }) => {
     const link = `./${encodeURIComponent(name)}`;
     const label = (what: string): string => `aria-label="${escapeHtml(`${what}: ${name}`)}"`;
-    return `<li><strong>${escapeHtml(name)}</strong><p>${showBytes(size, lang === "en" ? "." : ",")}</p><a href="${escapeHtml(link)}" ${label(watch)}>${watch}</a><a href="${escapeHtml(link)}?save" download ${label(save)}>${save}</a></li>`;
+    const play = mayPlayInBrowser(name) ? `<a href="${escapeHtml(link)}" ${label(watch)}>${watch}</a>` : "";
+    return `<li><strong>${escapeHtml(name)}</strong><p>${showBytes(size, lang === "en" ? "." : ",")}</p>${play}<a href="${escapeHtml(link)}?save" download ${label(save)}>${save}</a></li>`;
   });
   const next = offset + GUEST_FILES_MAX;
   const further = next < files.length ? `<p><a href="./?from=${next}">${more}</a></p>` : "";

@@ -7,12 +7,13 @@ import { createHash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isPrivate } from "../../protocol/address.ts";
 import { type Fault, isFault } from "../../protocol/fault.ts";
+import type { Share } from "../../protocol/messages.ts";
 import { type Clock, whileOn } from "../../shared/clock.ts";
-import { mediaTypeOf } from "../../shared/media-types.ts";
+import { mediaTypeOf, OTHER_TYPE } from "../../shared/media-types.ts";
 import { type Range, rangeOf } from "../../shared/range.ts";
 import { drained } from "../../transport/http.ts";
 import type { FairRate } from "../fair-rate.ts";
-import type { UploadsEvent } from "../responder.ts";
+import type { Uploading, UploadsEvent } from "../responder.ts";
 import type { ReadableFile, ShareEntry, ShareIndex } from "../share-index.ts";
 import type { SlotQueue } from "../slot-queue.ts";
 import type { Claim } from "../slots.ts";
@@ -20,8 +21,8 @@ import { type GuestFile, guestNote, guestPage, STYLE } from "./guest-page.ts";
 
 export type GuestOptions = {
   readonly shares: ShareIndex;
-  readonly queue: SlotQueue;
-  readonly rates: FairRate;
+  /** What guests share with downloaders: slots and rate. `wake`: a guest begins to read. */
+  readonly uploads: { readonly queue: SlotQueue; readonly rates: FairRate; readonly wake: () => void };
   readonly clock: Clock;
   /** The first part of every path; not to be guessed. */
   readonly token: string;
@@ -33,6 +34,8 @@ export type GuestOptions = {
 
 export type GuestServer = {
   serve(request: IncomingMessage, response: ServerResponse): void;
+  /** What guests read now; port 0 stands for a browser's, of which there are several. */
+  list(): readonly Uploading[];
   close(): void;
 };
 
@@ -61,7 +64,8 @@ type Guest = {
   readonly claim: Claim;
   readonly turn: Promise<Fault | undefined>;
   readonly responses: Set<ServerResponse>;
-  readonly sent: Map<string, number>;
+  /** By name, since it came. */
+  readonly sent: Map<string, Uploading & { bytes: number }>;
   movedAt: number;
 };
 
@@ -107,13 +111,13 @@ export function createGuestServer(options: GuestOptions): GuestServer {
       );
     }
     try {
-      await guest?.send(file, entry.share.name, range);
+      await guest?.send(file, entry.share, range);
     } finally {
       file.close();
     }
   }
 
-  return { serve, close: guests.close };
+  return { serve, list: guests.list, close: guests.close };
 }
 
 type Sending = {
@@ -155,7 +159,7 @@ function describe(
   const { name, size, root } = share;
   const tag = root === undefined ? undefined : `"${root}"`;
   const type = mediaTypeOf(name);
-  const saves = isToSave || type === "application/octet-stream";
+  const saves = isToSave || type === OTHER_TYPE;
   response.setHeader("Accept-Ranges", "bytes");
   if (tag !== undefined) response.setHeader("ETag", tag);
   if (tag !== undefined && headers["if-none-match"] === tag) {
@@ -184,8 +188,10 @@ function describe(
 const percent = (character: string): string => `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
 
 /** Who reads now: a slot for each address, and an end for one that takes nothing. */
-function createGuestList({ queue, rates, clock, onEvent }: GuestOptions) {
+function createGuestList({ uploads, clock, onEvent }: GuestOptions) {
+  const { queue, rates, wake } = uploads;
   const guests = new Map<string, Guest>();
+  let ids = 0;
 
   function find(ip: string): Guest | undefined {
     const known = guests.get(ip);
@@ -196,7 +202,7 @@ function createGuestList({ queue, rates, clock, onEvent }: GuestOptions) {
     const guest = {
       ...entered,
       responses: new Set<ServerResponse>(),
-      sent: new Map<string, number>(),
+      sent: new Map<string, Uploading & { bytes: number }>(),
       movedAt: clock.now(),
     };
     guests.set(ip, guest);
@@ -209,7 +215,7 @@ function createGuestList({ queue, rates, clock, onEvent }: GuestOptions) {
     if (guest.responses.size > 0 || guests.get(ip) !== guest) return;
     guests.delete(ip);
     guest.claim.leave();
-    for (const [name, bytes] of guest.sent) onEvent({ type: "uploaded", name, to: { ip, port: 0 }, bytes });
+    for (const { name, to, bytes } of guest.sent.values()) onEvent({ type: "uploaded", name, to, bytes });
   }
 
   /** Takes part in the slot of `ip` until the response is over. Undefined when there is no room. */
@@ -233,7 +239,10 @@ function createGuestList({ queue, rates, clock, onEvent }: GuestOptions) {
         return result;
       },
       /** All of the range, as fast as it is taken and the rate allows. A file that changes ends it in the middle. */
-      async send(file: ReadableFile, name: string, range: Range): Promise<void> {
+      async send(file: ReadableFile, { name, size }: Share, range: Range): Promise<void> {
+        const sent = guest.sent.get(name) ?? { id: `guest ${ids++}`, name, to: { ip, port: 0 }, bytes: 0, size };
+        guest.sent.set(name, sent);
+        wake();
         for (let at = range.start; at < range.end && !response.destroyed; ) {
           const chunk = new Uint8Array(await payer.take(Math.min(CHUNK_BYTES, range.end - at)));
           if (response.destroyed) break;
@@ -242,7 +251,7 @@ function createGuestList({ queue, rates, clock, onEvent }: GuestOptions) {
           if (isFault(read) || read < chunk.length || isFault(look) || !look.unchanged) return void response.destroy();
           if (!response.write(chunk) && !response.destroyed) await drained(response);
           at += chunk.length;
-          guest.sent.set(name, (guest.sent.get(name) ?? 0) + chunk.length);
+          sent.bytes += chunk.length;
           guest.movedAt = clock.now();
         }
         response.end();
@@ -262,6 +271,7 @@ function createGuestList({ queue, rates, clock, onEvent }: GuestOptions) {
 
   return {
     enter,
+    list: () => [...guests.values()].flatMap(({ sent }) => [...sent.values()].map((one) => ({ ...one }))),
     close() {
       sweeping.stop();
       for (const guest of [...guests.values()]) for (const response of [...guest.responses]) response.destroy();

@@ -30,6 +30,12 @@ export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** A button that does nothing for now keeps its place in the order of Tab, and the focus. */
+export function setIdle(button: HTMLButtonElement, isIdle: boolean): void {
+  setAttribute(button, "aria-disabled", isIdle && "true");
+}
+export const isIdle = (button: Element): boolean => button.getAttribute("aria-disabled") === "true";
+
 /** A part of the page that shows a value, and shows the next one in the same elements. */
 export type Part<Value> = { readonly element: HTMLElement; show(value: Value): void };
 

@@ -5,6 +5,7 @@
 import type { Problem, State } from "../contract.ts";
 import { type App, createAsk, notify, type View } from "./app.ts";
 import { make, setText } from "./elements.ts";
+import { keepFocus } from "./focus.ts";
 import { createPlayer } from "./player-dialog.ts";
 import { createTalk, type Heard, type Line, listen, takeToken } from "./talk.ts";
 import { isPortuguese, sayProblem, texts } from "./texts.ts";
@@ -161,3 +162,4 @@ for (const element of document.querySelectorAll<HTMLElement>("[data-text]"))
 const token = takeToken();
 if (token === undefined) setText(find("#standing"), texts.noToken);
 else run(token);
+keepFocus(document.body);

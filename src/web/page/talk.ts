@@ -55,18 +55,33 @@ export async function listen(
   onLine: (line: Line) => void,
 ): Promise<void> {
   for (let pause = RETRY_MS; ; pause = Math.min(pause * 2, RETRY_MS_MAX)) {
+    await shown();
+    const left = new AbortController();
+    const leave = (): void => {
+      if (document.hidden) left.abort();
+    };
+    document.addEventListener("visibilitychange", leave);
     try {
-      const response = await fetch("/api/events", { headers: { Authorization: `Bearer ${token}` } });
+      const headers = { Authorization: `Bearer ${token}` };
+      const response = await fetch("/api/events", { headers, signal: left.signal });
       if (response.status === 401) return onLine("refused");
       if (response.ok && response.body !== null) {
         onLine("open");
         pause = RETRY_MS / 2;
         await read(response.body, onEvent);
       }
-    } catch {} // the program is not there
+    } catch {} // the program is not there, or the page is hidden
+    document.removeEventListener("visibilitychange", leave);
+    if (left.signal.aborted) continue;
     onLine("closed");
     await new Promise((resolve) => setTimeout(resolve, pause));
   }
+}
+
+/** A browser has six connections to one place, for all its windows: one that is not looked at leaves them to others. */
+async function shown(): Promise<void> {
+  while (document.hidden)
+    await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
 }
 
 async function read(body: ReadableStream<Uint8Array>, onEvent: (heard: Heard) => void): Promise<void> {

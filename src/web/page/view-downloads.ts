@@ -3,6 +3,7 @@
 // Never: counts anything itself; the peer says how it stands.
 
 import { showSeconds } from "../../shared/amounts.ts";
+import { mediaTypeOf, OTHER_TYPE } from "../../shared/media-types.ts";
 import type { Download, Operation, Waits } from "../contract.ts";
 import type { App, View } from "./app.ts";
 import { createList, make, makeBar, type Part, setText } from "./elements.ts";
@@ -78,10 +79,11 @@ const ACTS: Record<Download["state"], readonly Act[]> = {
 };
 
 function makeDownload(app: App, { name }: Download): Part<Download> {
+  const isVideo = mediaTypeOf(name) !== OTHER_TYPE;
   const status = make("p", { class: "soft" });
   const bar = makeBar(name);
   const canvas = make("canvas", { role: "img", "aria-label": texts.pieces });
-  const sources = make("ul", { class: "sources" });
+  const sources = make("ul", { class: "sources", "aria-label": `${texts.sourcesOf}: ${name}` });
   const summary = make("summary");
   const details = make("details", {}, summary, sources, canvas);
   const play = make(
@@ -127,7 +129,7 @@ function makeDownload(app: App, { name }: Download): Part<Download> {
       bar.element.setAttribute("aria-valuetext", status.textContent ?? "");
       const acts = ACTS[download.state];
       for (const { one, element } of buttons) element.hidden = !acts.includes(one);
-      play.hidden = download.size === 0 || download.state === "failed" || download.state === "queued";
+      play.hidden = !isVideo || download.size === 0 || download.state === "failed" || download.state === "queued";
       details.hidden = download.sources.length === 0 && download.pieces === undefined;
       setText(summary, `${texts.sourcesOf}: ${download.sources.length}`);
       showSources(download.sources);

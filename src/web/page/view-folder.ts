@@ -2,9 +2,10 @@
 // Invariant: the list is asked for while it is looked at, and again when an event says that it has changed.
 // Never: holds more of a large folder than was asked for.
 
+import { mediaTypeOf, OTHER_TYPE } from "../../shared/media-types.ts";
 import type { Shared, State } from "../contract.ts";
 import type { App, View } from "./app.ts";
-import { createList, make, type Part, setText } from "./elements.ts";
+import { createList, isIdle, make, type Part, setIdle, setText } from "./elements.ts";
 import { sayBytes, sayCount, texts } from "./texts.ts";
 
 const CHANGES: ReadonlySet<string> = new Set([
@@ -36,6 +37,7 @@ function makeFile(app: App, { name }: Shared, verdicts: ReadonlyMap<string, stri
     { type: "button", "aria-label": `${texts.play}: ${name}`, onclick: () => app.play(name) },
     texts.play,
   );
+  play.hidden = mediaTypeOf(name) === OTHER_TYPE;
   return {
     element: make("li", {}, make("div", { class: "item" }, make("div", {}, make("h3", {}, name), status), play)),
     show({ size, root }) {
@@ -70,7 +72,7 @@ export function createFolderView(app: App): View {
     (file) => makeFile(app, file, verdicts),
   );
   const more = make("button", { type: "button", hidden: true, onclick: () => void look(wanted + COUNT) }, texts.more);
-  const verify = make("button", { type: "button", onclick: () => void runVerify() }, texts.verify);
+  const verify = make("button", { type: "button", onclick: () => void (isIdle(verify) || runVerify()) }, texts.verify);
   const element = make(
     "section",
     {},
@@ -105,10 +107,10 @@ export function createFolderView(app: App): View {
 
   async function runVerify(): Promise<void> {
     verdicts.clear();
-    verify.disabled = true;
+    setIdle(verify, true);
     setText(verify, texts.verifying);
     const done = await app.ask("verify", {});
-    verify.disabled = false;
+    setIdle(verify, false);
     setText(verify, texts.verify);
     if (done !== undefined) app.notice(texts.verified);
     show(files);

@@ -4,7 +4,7 @@
 
 import type { Limits, State } from "../contract.ts";
 import type { App, View } from "./app.ts";
-import { make, setText } from "./elements.ts";
+import { isIdle, make, setIdle, setText } from "./elements.ts";
 import { sayRate, texts } from "./texts.ts";
 
 /** Bytes per second, from slow to fast; behind the last there is no limit. */
@@ -61,10 +61,11 @@ function makeJoin(app: App): HTMLFormElement {
       class: "card",
       onsubmit: async (event) => {
         event.preventDefault();
-        button.disabled = true;
+        if (isIdle(button)) return;
+        setIdle(button, true);
         const at = { ...(host.value && { host: host.value }), ...(port.value && { port: Number(port.value) }) };
         await app.ask("join", { folder: folder.value, ...at });
-        button.disabled = false;
+        setIdle(button, false);
       },
     },
     make("label", { class: "field" }, texts.joinFolder, folder),

@@ -4,7 +4,7 @@
 
 import type { Found } from "../contract.ts";
 import type { App, View } from "./app.ts";
-import { createList, make, type Part, setText } from "./elements.ts";
+import { createList, isIdle, make, type Part, setIdle, setText } from "./elements.ts";
 import { sayBytes, sayCount, texts } from "./texts.ts";
 
 /** One content, or the peers that have one name. */
@@ -24,7 +24,9 @@ function makeResult(app: App, first: Result): Part<Result> {
       type: "button",
       class: "main",
       "aria-label": `${texts.downloadName} ${name}`,
-      onclick: () => void app.ask("start", { name }),
+      onclick: () => {
+        if (!isIdle(button)) void app.ask("start", { name });
+      },
     },
     texts.download,
   );
@@ -36,7 +38,7 @@ function makeResult(app: App, first: Result): Part<Result> {
       const isOn = download !== undefined && download.state !== "failed";
       const where = download === undefined ? "" : download.state === "done" ? texts.here : texts[download.state];
       setText(detail, [result.detail, where].filter(Boolean).join(" · "));
-      button.disabled = isOn;
+      setIdle(button, isOn);
     },
   };
 }

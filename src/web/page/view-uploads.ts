@@ -11,6 +11,9 @@ const ENDED_MAX = 20;
 
 type Ended = { readonly id: number; readonly name: string; readonly to: string; readonly bytes: number };
 
+/** A guest's browser has many ports, and 0 stands for them. */
+const sayTo = (to: string): string => (to.endsWith(":0") ? `${texts.guest} ${to.slice(0, -":0".length)}` : to);
+
 function makeUpload({ name, to }: Upload): Part<Upload> {
   const status = make("p", { class: "soft" });
   const bar = makeBar(name);
@@ -18,14 +21,19 @@ function makeUpload({ name, to }: Upload): Part<Upload> {
     element: make("li", {}, make("h3", {}, name), status, bar.element),
     show({ bytes, size }) {
       const percent = size > 0 ? Math.min(100, Math.floor((bytes / size) * 100)) : 100;
-      setText(status, `${texts.to} ${to} · ${sayBytes(bytes)} ${texts.of} ${sayBytes(size)}`);
+      setText(status, `${texts.to} ${sayTo(to)} · ${sayBytes(bytes)} ${texts.of} ${sayBytes(size)}`);
       bar.show(percent);
     },
   };
 }
 
 const makeEnded = ({ name, to, bytes }: Ended): Part<Ended> => ({
-  element: make("li", {}, make("h3", {}, name), make("p", { class: "soft" }, `${texts.to} ${to} · ${sayBytes(bytes)}`)),
+  element: make(
+    "li",
+    {},
+    make("h3", {}, name),
+    make("p", { class: "soft" }, `${texts.to} ${sayTo(to)} · ${sayBytes(bytes)}`),
+  ),
   show() {},
 });
 
