@@ -26,11 +26,10 @@ describeWith(["linux", "network namespaces"], "without a named server", () => {
 
   const command = (on: number, ...words: Parameters<Machine["command"]>): string[] =>
     lan.machines[on]?.command(...machine.command(...words)) ?? [];
+  /** Each machine has keys of its own, and remembers no server of an earlier run. */
+  const envOf = (on: number) => ({ ...env, NAPSTER_CONFIG: machine.place(`config-${on}`).path });
   const start = (on: number, ...words: Parameters<Machine["command"]>): Program =>
-    startProgram({
-      command: command(on, ...words),
-      env: { ...env, NAPSTER_CONFIG: machine.place(`config-${on}`).path },
-    });
+    startProgram({ command: command(on, ...words), env: envOf(on) });
   async function serve(on: number, ...words: string[]): Promise<Program> {
     const server = start(on, "napster-server", "--port", "1099", ...words);
     await server.ready();
@@ -54,7 +53,7 @@ describeWith(["linux", "network namespaces"], "without a named server", () => {
   test("Enter three times at JOIN is right, and a typed 127.0.0.1 is explained before it is tried", async () => {
     await using server = await serve(0, "--host", SERVER_IP);
     const menu = openTerminal(command(1, "napster-peer", "--dir", machine.place("enter", { "e.mp4": "e" }).typed), {
-      env,
+      env: envOf(1),
     });
     await using _ = menu;
     await menu.shows("O que fazer?");
@@ -78,7 +77,7 @@ describeWith(["linux", "network namespaces"], "without a named server", () => {
     expect(script.stderr()).toContain(`${SERVER_IP}:1099 (sala), 192.168.51.12:1099 (sala) [SEVERAL_SERVERS]`);
     await using piped = start(1, "napster-peer");
     expect(await piped.exit()).toBe(1);
-    const menu = openTerminal(command(1, "napster-peer", "--dir", machine.place("several").typed), { env });
+    const menu = openTerminal(command(1, "napster-peer", "--dir", machine.place("several").typed), { env: envOf(1) });
     await using _ = menu;
     await menu.shows("Qual servidor?");
     menu.press("2", KEY.enter);
