@@ -34,8 +34,9 @@ export function identityOf(key: string): Identity | undefined {
   }
 }
 
-/** The ID of the key that a certificate shows. */
-export const idOfCertificate = ({ publicKey }: X509Certificate): Id => idOf(spkiOf(publicKey));
+/** The ID of the key that a certificate shows; undefined for a key of another kind, as those of the web are. */
+export const idOfCertificate = ({ publicKey }: X509Certificate): Id | undefined =>
+  publicKey.asymmetricKeyType === "ed25519" ? idOf(spkiOf(publicKey)) : undefined;
 
 const spkiOf = (key: KeyObject): Uint8Array => key.export({ type: "spki", format: "der" });
 const idOf = (spki: Uint8Array): Id => idOfHash(createHash("sha256").update(spki).digest());

@@ -28,13 +28,14 @@ type Shown = { getPeerX509Certificate(): X509Certificate | undefined };
 export const plain = <S>(socket: S): Verified<S> => ({ socket, id: undefined }) as Verified<S>;
 
 /**
- * The handshake at `socket` is over, in TLS version `version`. NOT_ENCRYPTED where it failed, or showed no key;
+ * The handshake at `socket` is over, in TLS version `version`. NOT_ENCRYPTED where it failed, or showed no key of ours:
+ * a web server, a network that asks for a login first.
  * WRONG_ID where the key is not the one that `to`, the dialled address, is pinned to.
  */
 export function verify<S extends Shown>(socket: S, version: string | null, to: Address): Verified<S> | Fault {
   const certificate = version === "TLSv1.3" ? socket.getPeerX509Certificate() : undefined;
-  if (certificate === undefined) return fault("NOT_ENCRYPTED", "network", formatAddress(to));
-  const id = idOfCertificate(certificate);
+  const id = certificate && idOfCertificate(certificate);
+  if (id === undefined) return fault("NOT_ENCRYPTED", "network", formatAddress(to));
   if (to.id !== undefined && to.id !== id) return fault("WRONG_ID", "network", `${formatAddress(to)} ${id}`);
   return { socket, id } as Verified<S>;
 }

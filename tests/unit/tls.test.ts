@@ -19,6 +19,22 @@ import { until } from "../support/until.ts";
 
 setDefaultTimeout(60_000);
 
+// A P-256 key and its certificate, made by openssl for this test alone.
+const WEB_KEY = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgsd4BH9HzK6351I55
+Lfw0zHeGdsp3Tp6OI8S1xRGeM7KhRANCAAS2SLVZe2FYsc6E7QYuV0ttgO1YY3sG
+WhmTFWsCG7kz+g9WUbU+iSnR24a+IkxLbb2WwHxtsYYHi4rQQThZMqfK
+-----END PRIVATE KEY-----`;
+const WEB_CERTIFICATE = `-----BEGIN CERTIFICATE-----
+MIIBejCCASGgAwIBAgIUWKM1snUBEOOZ+2SZAtiQYTioQF0wCgYIKoZIzj0EAwIw
+EjEQMA4GA1UEAwwHbmFwc3RlcjAgFw0yNjExMjQxODI1MzJaGA8yMTI2MTAzMTE4
+MjUzMlowEjEQMA4GA1UEAwwHbmFwc3RlcjBZMBMGByqGSM49AgEGCCqGSM49AwEH
+A0IABLZItVl7YVixzoTtBi5XS22A7VhjewZaGZMVawIbuTP6D1ZRtT6JKdHbhr4i
+TEttvZbAfG2xhgeLitBBOFkyp8qjUzBRMB0GA1UdDgQWBBTqT5K0LJ+HK+iW6cEn
+vkE+2XdczjAfBgNVHSMEGDAWgBTqT5K0LJ+HK+iW6cEnvkE+2XdczjAPBgNVHRMB
+Af8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIDWCYzV/indu1Z2bE98hFrllYM57
+er80JHeEhNV+JBW1AiAgTgEZfYyY9RqCeMII8vb/+1sSK2OmOFj3f2vU1hF6vQ==
+-----END CERTIFICATE-----`;
 const ANY: Address = { ip: "127.0.0.1", port: 0 };
 const US = newSecurity("always");
 const THEM = newSecurity("always");
@@ -164,6 +180,24 @@ describe("a wrong program at the other end", () => {
     expect(codeOf(result)).toBe("NOT_ENCRYPTED");
     expect([heard[0], heard[1]]).toEqual([0x16, 0x03]);
     expect(heard.length).toBeLessThan(4000);
+  });
+
+  test("a web server, or a network that answers in its place, is NOT_ENCRYPTED: its key is of another kind", async () => {
+    let heard = 0;
+    const listener = Bun.listen({
+      hostname: ANY.ip,
+      port: 0,
+      tls: { key: WEB_KEY, cert: WEB_CERTIFICATE },
+      socket: {
+        data(_, chunk) {
+          heard += chunk.length;
+        },
+      },
+    });
+    closeAfterTest(() => listener.stop(true));
+    const at = { ip: ANY.ip, port: listener.port };
+    expect(codeOf(await theirs.connect(at, () => expect.unreachable()))).toBe("NOT_ENCRYPTED");
+    expect(heard).toBe(0);
   });
 
   test("one that hangs up in the handshake is PEER_UNREACHABLE", async () => {
