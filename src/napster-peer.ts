@@ -34,6 +34,7 @@ import {
   moreRefusedComplaint,
   nothingBegunComplaint,
   nothingListedComplaint,
+  partialComplaint,
   refusedComplaint,
   UNENCRYPTED,
 } from "./console/text/complaints.ts";
@@ -131,6 +132,7 @@ function tellEvent(report: Report, config: PeerConfig, server: KnownServer, even
   if (event.type === "server-lost" && stays) report.serverLost(server);
   if (event.type === "server-back") report.serverBack(event.address);
   if (event.type === "reach" && stays) report.reach(event.address, event.reached, event.through);
+  if (event.type === "partial") report.warn(partialComplaint());
   if (event.type === "skipped") showSkipped(report, event.files);
   if (event.type === "left-out") report.complain(leftOutComplaint(event.shared, event.count));
   if (event.type === "shared" && stays) report.shared(event.names, event.total);

@@ -77,6 +77,8 @@ export type PeerEvent =
   | { readonly type: "returned"; readonly names: readonly string[]; readonly total: number }
   /** The server did not take what UPDATE told it of this file, and of `count` in all; told once for each file until it does. */
   | { readonly type: "refused"; readonly name: string; readonly why: Fault; readonly count: number }
+  /** Peers may be missing in what the server answered: it is without the index that it shares. Told again after a whole answer. */
+  | { readonly type: "partial" }
   /** How far the hashing of the folder is, once a second and at its end. */
   | ({ readonly type: "hashing" } & Hashing)
   | { readonly type: "uploaded"; readonly name: string; readonly to: Address; readonly bytes: number }
@@ -132,6 +134,10 @@ const HERE = fault("FILE_EXISTS", "ours", "the folder has this file");
 /** Files that are put into the library before other work has a turn: some milliseconds' worth. */
 const TAKEN_AT_ONCE = 256;
 
+/** An index that is away for a moment is waited for. */
+const PARTIAL_WAIT_MS = 1000;
+const PARTIAL_WAITS_MAX = 5;
+
 /** One thread hashes and writes while the other receives; more gained nothing on two cores. */
 const LANE_THREADS = 2;
 
@@ -154,6 +160,8 @@ export class Peer {
   readonly #refused;
   readonly #announcements;
   #watch: FolderWatch | undefined;
+  /** The server's last answer was partial. */
+  #isPartial = false;
   /** What downloaders say came wrong from here, and the thread that looks. */
   readonly #damage;
   readonly #checking;
@@ -200,7 +208,7 @@ export class Peer {
       env,
       max: options.downloads?.maxDownloads,
       self: () => this.#membership?.published,
-      locate: (name) => this.locate(name),
+      locate: (name) => this.#locateAgain(name),
       fetch: (from, request) => this.download(from, request),
       wish: (name) => this.#wish(name),
       unwish: (name) => void this.#link.call({ verb: "UNWISH", name }),
@@ -388,7 +396,23 @@ export class Peer {
     const flaw = nameFlaw(name);
     if (flaw !== undefined) return fault("BAD_NAME", "ours", flaw);
     const answer = expectReply(await this.#link.call({ verb: "SEARCH", name }), "SEARCH_OK");
-    return isFault(answer) ? answer : decodeAddresses(answer.payload);
+    if (isFault(answer)) return answer;
+    this.#hearPartial(answer.reply.partial);
+    return decodeAddresses(answer.payload);
+  }
+
+  /** For a download: an empty answer of a server that is without its shared index is asked for again, for a while. */
+  async #locateAgain(name: string): Promise<readonly Address[] | Fault> {
+    for (let waits = 0; ; waits++) {
+      const found = await this.locate(name);
+      if (isFault(found) || found.length > 0 || !this.#isPartial || waits === PARTIAL_WAITS_MAX) return found;
+      await new Promise<void>((resolve) => this.#env.clock.after(PARTIAL_WAIT_MS, resolve));
+    }
+  }
+
+  #hearPartial(partial = false): void {
+    if (partial && !this.#isPartial) this.#options.onEvent({ type: "partial" });
+    this.#isPartial = partial;
   }
 
   async #wish(name: string): Promise<boolean | undefined> {
@@ -398,8 +422,10 @@ export class Peer {
   }
 
   /** The contents that have all of these words in a name: at most `most`, and how many others there are. */
-  find(words: string, most: number): Promise<FoundWords | Fault> {
-    return findWords(this.#link, words, most);
+  async find(words: string, most: number): Promise<FoundWords | Fault> {
+    const found = await findWords(this.#link, words, most);
+    if (!isFault(found)) this.#hearPartial(found.isPartial);
+    return found;
   }
 
   /** What is shared now, as the server is told. */

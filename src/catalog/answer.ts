@@ -68,7 +68,7 @@ export function answer(
           (address) => address,
           (_, address) => address,
         );
-        return list("SEARCH_OK", encodeAddresses(shown));
+        return list("SEARCH_OK", encodeAddresses(shown), catalog);
       });
     // SPEC 4.d: UPDATE adds the file to the entry of the peer that sends it.
     case "UPDATE":
@@ -78,10 +78,10 @@ export function answer(
     case "WITHDRAW":
       return after(catalog.withdraw(member, request.name), () => WITHDRAW_OK);
     case "FIND":
-      if (catalog.find === undefined) return fault("UNAVAILABLE", "theirs", "no FIND on a shared index");
+      if (catalog.find === undefined) return fault("UNAVAILABLE", "theirs", "no FIND here");
       return after(catalog.find(request.words, request.offset, request.count), ({ found, next }) => {
         const payload = encodeFound(found);
-        return { reply: { verb: "FIND_OK", next, payloadBytes: payload.length }, payload };
+        return { reply: { verb: "FIND_OK", next, payloadBytes: payload.length, ...partialOf(catalog) }, payload };
       });
     case "WISH":
     case "UNWISH":
@@ -94,7 +94,7 @@ export function answer(
           ({ address }) => address,
           (holder, address) => ({ ...holder, address }),
         );
-        return list("SOURCES_OK", encodeHolders(shown));
+        return list("SOURCES_OK", encodeHolders(shown), catalog);
       });
   }
 }
@@ -138,8 +138,12 @@ const UPDATE_OK: Answered = { reply: { verb: "UPDATE_OK" } };
 const OFFER_OK: Answered = { reply: { verb: "OFFER_OK" } };
 const WITHDRAW_OK: Answered = { reply: { verb: "WITHDRAW_OK" } };
 
-const list = (verb: "SEARCH_OK" | "SOURCES_OK", payload: Uint8Array): Answered => ({
-  reply: { verb, payloadBytes: payload.length },
+const PARTIAL = { partial: true } as const;
+const partialOf = ({ isPartial }: Pick<Catalog, "isPartial">): { readonly partial?: true } =>
+  isPartial ? PARTIAL : {};
+
+const list = (verb: "SEARCH_OK" | "SOURCES_OK", payload: Uint8Array, catalog: Catalog): Answered => ({
+  reply: { verb, payloadBytes: payload.length, ...partialOf(catalog) },
   payload,
 });
 

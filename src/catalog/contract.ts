@@ -27,14 +27,16 @@ export type Shares = Iterable<Share> & { readonly length: number };
 export type Span = { bytes: Uint8Array; from: number; to: number };
 
 export type Catalog = {
-  /** Its answers name peers of other servers too, and these join and announce elsewhere. */
-  readonly isShared?: boolean;
+  /** Peers of other servers may be missing in its answers, now: the index that servers share is away, or not read yet. */
+  readonly isPartial?: boolean;
+  /** From now on `listener` hears each name that peers of other servers come to have. */
+  onArrival?(listener: { readonly isWanted: () => boolean; readonly hear: (name: string) => void }): void;
   /**
    * A peer enters, or moves when `replacing` is its present membership. ADDRESS_TAKEN when another live peer has the
    * address. A member that the catalog does not know replaces none: what it says changes nothing, here as everywhere.
    */
   join(address: Address, shares: Shares, replacing: Member | undefined): MaybePromise<Member | Fault>;
-  /** Everyone who has the whole of a file of exactly this name: a server's own peers in the order in which they had it, then others'. */
+  /** Everyone who has the whole of a file of exactly this name: in the order in which this server heard of it. */
   search(name: string): MaybePromise<readonly Address[]>;
   /**
    * The answer to the same question as bytes, for a catalog that can: the lines (formatPeer) of everyone who has `name`,

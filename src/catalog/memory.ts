@@ -2,14 +2,15 @@
 // Invariant: an answer names members that are seen, and no other.
 // Never: keeps an object for an entry.
 
-import { type Address, formatPeer } from "../protocol/address.ts";
+import type { Address } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
 import { JOIN_NAMES_MAX, SEARCH_PEERS_MAX } from "../protocol/limits.ts";
 import type { Holder, Root, Share } from "../protocol/messages.ts";
 import type { Catalog, Member, Span } from "./contract.ts";
-import { type Budget, createMembers, FULL } from "./members.ts";
+import { type Budget, createMembers, FULL, type Members } from "./members.ts";
+import { createOthers, type Others } from "./others.ts";
 import { createLines } from "./table/address-lines.ts";
-import { createEntryTable } from "./table/entry-table.ts";
+import { createEntryTable, type EntryTable } from "./table/entry-table.ts";
 import { NONE } from "./table/rows.ts";
 import { type Job, runInSlices } from "./time-slices.ts";
 import { gather } from "./words/find.ts";
@@ -18,11 +19,9 @@ import { createWords } from "./words/words.ts";
 const NO_BUDGET: Budget = { bytes: Number.POSITIVE_INFINITY, bytesPerAddress: Number.POSITIVE_INFINITY };
 
 export type MemoryCatalog = Catalog & {
-  /** What is true of a peer (formatPeer) now, for a listener that repeats it elsewhere. */
-  hasWhole(address: string, name: string): boolean;
-  holds(address: string, root: Root): "whole" | "part" | undefined;
-  /** Says everything to the watch, as if it had just changed. */
-  tellAll(): Job<void>;
+  /** Our own peers, for a listener that tells of them elsewhere, and the place for what it hears there of others'. */
+  readonly own: OwnPeers;
+  readonly others: Others;
   close(): Promise<void>;
   readonly peers: number;
   readonly entries: number;
@@ -30,10 +29,24 @@ export type MemoryCatalog = Catalog & {
   readonly bytes: number;
   /** Names that FIND does not know yet. */
   readonly wordsWaiting: number;
+} & Required<Pick<Catalog, "find" | "writeHolders">>;
+
+/** Our own peers, by their serials. */
+export type OwnPeers = {
+  /** Where it is listed; undefined when it is not. */
+  addressOf(serial: number): Address | undefined;
+  /** What it has under that name. */
+  shareOf(serial: number, name: string): (Share & { readonly complete: boolean }) | undefined;
+  /** Says everything to the watch, as if it had just changed. */
+  tellAll(): Job<void>;
 };
 
-/** Hears of each change, by the peer (formatPeer) that it concerns. */
-export type Watch = { named(address: string, name: string): void; held(address: string, root: Root): void };
+/** Hears of each change of our own peers, before it is answered; what is true by then is asked of OwnPeers. */
+export type Watch = {
+  entry(serial: number, name: string): void;
+  /** It is in the lists, or is no more, or the last of its entries is gone. */
+  peer(serial: number): void;
+};
 
 /** An empty catalog that keeps `namesMax` names of one member at most, and stays within `budget`. */
 export function createMemoryCatalog(
@@ -41,19 +54,25 @@ export function createMemoryCatalog(
   namesMax = JOIN_NAMES_MAX,
   budget: Budget = NO_BUDGET,
 ): MemoryCatalog {
-  const keyOf = (row: number): string => formatPeer(members.byRow(row).address);
-  const store = createEntryTable(
-    watch === undefined
-      ? { spelled: (id) => words.spelled(id) }
-      : {
-          named: (row, name) => watch.named(keyOf(row), name),
-          held: (row, root) => watch.held(keyOf(row), root),
-        },
-  );
+  const store = createEntryTable({
+    spelled: (id) => words.spelled(id),
+    ...(watch && { changed: (row, id) => tell(watch, row, id) }),
+  });
   const { contents } = store;
   const words = createWords(store.limit, store.nameText);
   const lines = createLines();
-  const members = createMembers(store, lines, budget);
+  const members = createMembers(store, lines, budget, {
+    ...(watch && { listed: ({ serial }) => watch.peer(serial) }),
+    taken: (address) => others.settle(address),
+  });
+  const others = createOthers(store, members);
+
+  function tell(to: Watch, row: number, id: number): void {
+    const { isOther, serial } = members.byRow(row);
+    if (!isOther) to.entry(serial, store.nameText(id) ?? "");
+  }
+
+  const own = ownPeersOf(members, store, watch);
 
   function search(name: string): Address[] {
     const found: Address[] = [];
@@ -129,25 +148,44 @@ export function createMemoryCatalog(
       return runInSlices(gather(store, (row) => members.byRow(row).seen, names, { offset, count }));
     },
     close: async () => words.close(),
-    hasWhole: (address, name) => members.at(address).some(({ row }) => store.isComplete(row, name)),
-    holds(address, root) {
-      const held = members.at(address).map(({ row }) => contents.holds(row, root));
-      return held.includes("whole") ? "whole" : held.find((one) => one !== undefined);
-    },
-    *tellAll() {
-      for (const record of members.all()) if (members.byRow(record.row) === record) yield* store.tellAll(record.row);
-    },
+    own,
+    others,
     get peers() {
       return members.count;
     },
     get entries() {
-      return store.entries;
+      return store.entries - others.entries;
     },
     get bytes() {
       return store.bytes + lines.bytes;
     },
     get wordsWaiting() {
       return words.waiting;
+    },
+  };
+}
+
+function ownPeersOf(members: Members, store: EntryTable, watch: Watch | undefined): OwnPeers {
+  return {
+    addressOf(serial) {
+      const record = members.bySerial(serial);
+      return record?.seen ? record.address : undefined;
+    },
+    shareOf(serial, name) {
+      const record = members.bySerial(serial);
+      return record && store.shareOf(record.row, name);
+    },
+    *tellAll() {
+      for (const { row, serial } of members.own()) {
+        let count = 0;
+        for (const name of store.namesOf(row)) {
+          if (members.bySerial(serial) === undefined) break;
+          if (name !== undefined) watch?.entry(serial, name);
+          if (++count % 32 === 0) yield;
+        }
+        watch?.peer(serial);
+        yield;
+      }
     },
   };
 }

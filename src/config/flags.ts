@@ -110,7 +110,7 @@ const FLAGS = {
   qr: row("", "mostra o endereço do servidor também como QR code", yes),
   encryption: row("off", "sem cifra, nos dois lados: só em laboratório", readOff),
   json: row("", "um objeto JSON por evento na saída padrão", yes),
-  catalog: row("URL", "índice comum a vários: redis://HOST:PORTA[/BANCO]", readIndex),
+  catalog: row("URL", "índice comum a vários: redis[s]://HOST:PORTA[/BANCO]", readIndex),
   "trust-addresses": row("CIDR[,CIDR]", "redes cujos peers podem declarar outro IP", readRanges),
   "no-probe": row("", "lista cada peer sem conferir se dá para conectar nele", yes),
   ...LIMIT_FLAGS,

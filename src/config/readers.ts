@@ -112,10 +112,13 @@ export function readListenAddress(text: string): Address | Usage {
     : { usage: "pede [IP:]PORTA, por exemplo 9099 ou 0.0.0.0:9099" };
 }
 
+const INDEX_HOST = String.raw`(?:[\w.-]+|\[[\da-fA-F:]+\])(?::\d{1,5})?`;
+const INDEX_URL = new RegExp(
+  `^rediss?(?:\\+cluster)?://(?:[^@/?#\\s]*@)?${INDEX_HOST}(?:,${INDEX_HOST})*(?:/\\d{0,3})?$`,
+);
+
 export function readIndex(text: string): string | Usage {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const well = url?.protocol === "redis:" && url.hostname !== "" && /^(?:\/\d{0,3})?$/.test(url.pathname);
-  return well && url.search === "" && url.hash === "" ? text : { usage: "pede redis://HOST:PORTA[/BANCO]" };
+  return INDEX_URL.test(text) ? text : { usage: "pede redis://HOST:PORTA[,HOST:PORTA][/BANCO], ou rediss:// com TLS" };
 }
 
 /** What is on unless it is turned off. */

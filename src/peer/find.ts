@@ -16,6 +16,8 @@ export type FoundWords = {
   readonly more: number;
   /** There are others yet: FIND goes no further. */
   readonly isCut: boolean;
+  /** The server is without the index that it shares: there may be others. */
+  readonly isPartial?: boolean;
 };
 
 /** At most `most` contents, and how many there are. */
@@ -26,17 +28,19 @@ export async function findWords(
 ): Promise<FoundWords | Fault> {
   const found = new Map<string, Found>();
   let isCut = false;
+  let isPartial = false;
   for (let offset = 0; offset <= FIND_OFFSET_MAX; ) {
     const answer = expectReply(await link.call({ verb: "FIND", offset, count: FIND_COUNT_MAX, words }), "FIND_OK");
     if (isFault(answer)) return answer;
     const page = decodeFound(answer.payload);
     if (isFault(page)) return page;
     for (const one of page) found.set(one.root ?? `${one.size} ${one.name}`, one);
-    const { next } = answer.reply;
+    const { next, partial = false } = answer.reply;
+    isPartial ||= partial;
     isCut = offset === FIND_OFFSET_MAX && page.length === FIND_COUNT_MAX;
     if (next <= offset) break;
     offset = next;
   }
   const all = [...found.values()];
-  return { found: all.slice(0, most), more: Math.max(0, all.length - most), isCut };
+  return { found: all.slice(0, most), more: Math.max(0, all.length - most), isCut, ...(isPartial && { isPartial }) };
 }

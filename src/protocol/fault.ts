@@ -70,6 +70,7 @@ export const LOCAL_CODES = [
   "CLOCK_WRONG",
   "INDEX_UNREACHABLE", // the index that servers share does not answer
   "INDEX_DENIED", // it wants another password
+  "INDEX_PARTIAL", // the server answers without the index that it shares with others
   "INDEX_UNUSABLE", // what answers there is not an index of ours
 ] as const;
 

@@ -62,7 +62,10 @@ export type Grant = {
   readonly root: Root | undefined;
 };
 
-/** A reply as its line says it. `payloadBytes` raw bytes follow the line where there are any. */
+/**
+ * A reply as its line says it. `payloadBytes` raw bytes follow the line where there are any. `partial`: peers of other
+ * servers may be missing in the list.
+ */
 export type Reply =
   | { readonly verb: "HELLO"; readonly version: number }
   /**
@@ -70,12 +73,12 @@ export type Reply =
    * the server's own machine is told of this peer; others would be if it listened at that IP.
    */
   | { readonly verb: "JOIN_OK"; readonly address: Address; readonly reached: boolean; readonly localFor?: string }
-  | { readonly verb: "SEARCH_OK"; readonly payloadBytes: number }
+  | { readonly verb: "SEARCH_OK"; readonly payloadBytes: number; readonly partial?: true }
   | { readonly verb: "UPDATE_OK" }
   | { readonly verb: "OFFER_OK" }
   | { readonly verb: "WITHDRAW_OK" }
-  | { readonly verb: "SOURCES_OK"; readonly payloadBytes: number }
-  | { readonly verb: "FIND_OK"; readonly next: number; readonly payloadBytes: number }
+  | { readonly verb: "SOURCES_OK"; readonly payloadBytes: number; readonly partial?: true }
+  | { readonly verb: "FIND_OK"; readonly next: number; readonly payloadBytes: number; readonly partial?: true }
   /** `scope`: peers of every server are told of, or only the server's own. */
   | { readonly verb: "WISH_OK"; readonly scope: "all" | "own" }
   | { readonly verb: "UNWISH_OK" }

@@ -22,6 +22,9 @@ const UNREACHABLE = "unreachable";
 /** What follows it, before an IP, for a peer at a loopback address that no other machine can connect to. */
 const LOCAL = "local";
 
+/** What ends the line of a list in which peers of other servers may be missing. */
+const PARTIAL = " partial";
+
 /** A reply's line, as the side that asked reads it. A fault here is BAD_REPLY: the other side broke the protocol. */
 export function decodeReply(line: string): Reply | Fault {
   const reply = parseReply(line);
@@ -46,18 +49,12 @@ function parseReply(line: string): Reply | undefined {
       return parseJoined(rest);
     case "SEARCH_OK":
     case "SOURCES_OK":
+    case "FIND_OK":
+      return parseList(verb, rest);
     case "LAYER_OK":
     case "PIECES_OK": {
       const payloadBytes = parseCount(rest, PAYLOAD_LIMITS[verb]);
       return payloadBytes === undefined ? undefined : { verb, payloadBytes };
-    }
-    case "FIND_OK": {
-      const [from, count, ...more] = rest.split(" ");
-      const next = parseCount(from, FILE_BYTES_MAX);
-      const payloadBytes = parseCount(count, FIND_PAYLOAD_BYTES_MAX);
-      return next === undefined || payloadBytes === undefined || more.length > 0
-        ? undefined
-        : { verb, next, payloadBytes };
     }
     case "WISH_OK":
       return rest === "all" || rest === "own" ? { verb, scope: rest } : undefined;
@@ -103,6 +100,22 @@ function parseReply(line: string): Reply | undefined {
   }
 }
 
+/** A list that may be partial. */
+function parseList(verb: "SEARCH_OK" | "SOURCES_OK" | "FIND_OK", rest: string): Reply | undefined {
+  const isPartial = rest.endsWith(PARTIAL);
+  const partial = isPartial && ({ partial: true } as const);
+  const words = isPartial ? rest.slice(0, -PARTIAL.length) : rest;
+  if (verb !== "FIND_OK") {
+    const payloadBytes = parseCount(words, PAYLOAD_LIMITS[verb]);
+    return payloadBytes === undefined ? undefined : { verb, payloadBytes, ...partial };
+  }
+  const [from, count, ...more] = words.split(" ");
+  const next = parseCount(from, FILE_BYTES_MAX);
+  const payloadBytes = parseCount(count, FIND_PAYLOAD_BYTES_MAX);
+  if (next === undefined || payloadBytes === undefined || more.length > 0) return undefined;
+  return { verb, next, payloadBytes, ...partial };
+}
+
 function parseJoined(rest: string): Reply | undefined {
   const [where, state, ...more] = rest.split(" ");
   const address = parseAddress(where ?? "");
@@ -144,6 +157,7 @@ function replyWords(reply: Reply): string {
       return `PROBE_OK ${reply.proof}`;
     case "SEARCH_OK":
     case "SOURCES_OK":
+      return `${reply.verb} ${reply.payloadBytes}${reply.partial ? PARTIAL : ""}`;
     case "LAYER_OK":
     case "PIECES_OK":
       return `${reply.verb} ${reply.payloadBytes}`;
@@ -152,7 +166,7 @@ function replyWords(reply: Reply): string {
     case "ARRIVED":
       return `ARRIVED ${reply.name}`;
     case "FIND_OK":
-      return `FIND_OK ${reply.next} ${reply.payloadBytes}`;
+      return `FIND_OK ${reply.next} ${reply.payloadBytes}${reply.partial ? PARTIAL : ""}`;
     case "DATA":
       return `DATA ${reply.offset} ${reply.payloadBytes}`;
     case "WAIT":

@@ -39,7 +39,7 @@ export type ServidorOptions = {
   readonly onEvent: (event: ServidorEvent) => void;
   /** Whether onEvent hears of each SEARCH; yes when not given. No person reads the lines of a busy server. */
   readonly tellSearches?: boolean;
-  /** A catalog, or `redis://HOST:PORT[/DB]` of an index that several servers share; one in memory when not given. */
+  /** A catalog, or the URL of an index that several servers share; one in memory when not given. */
   readonly catalog?: Catalog | string | undefined;
   /** Whether a peer that joins is dialled back; yes when not given. */
   readonly probe?: boolean;

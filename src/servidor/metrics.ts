@@ -20,6 +20,9 @@ export type Gauges = {
   readonly listening: boolean;
   /** Whether the shared index is there; undefined when there is none. */
   readonly indexShared: boolean | undefined;
+  /** Of the shared index: other servers, and what their peers have. */
+  readonly otherServers: number;
+  readonly otherEntries: number;
 };
 
 export type Metrics = {
@@ -125,7 +128,11 @@ export function createMetrics(): Metrics {
         counter("process_cpu_seconds_total", "CPU time.", (user + system) / 1e6),
       ];
       if (gauges.indexShared !== undefined)
-        families.push(gauge("napster_index_shared", "1 while the shared index is there.", Number(gauges.indexShared)));
+        families.push(
+          gauge("napster_index_shared", "1 while the shared index is there.", Number(gauges.indexShared)),
+          gauge("napster_index_servers", "Other servers in the shared index.", gauges.otherServers),
+          gauge("napster_index_entries", "Files announced by their peers.", gauges.otherEntries),
+        );
       return families
         .map(([name, type, help, lines]) => `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("\n")}\n`)
         .join("")

@@ -22,6 +22,8 @@ export type Index = Catalog &
   Partial<Pick<MemoryCatalog, "wordsWaiting">> & {
     /** Only for one that is shared: whether it is, now. */
     readonly shared?: boolean;
+    readonly otherServers?: number;
+    readonly otherEntries?: number;
     close?(): Promise<void>;
   };
 
@@ -31,13 +33,23 @@ export function gaugesOf(
   counts: Pick<Gauges, "connections" | "unlisted" | "wishes">,
   listening: boolean,
 ): Gauges {
-  const { peers = 0, entries = 0, bytes = 0, wordsWaiting = 0, shared } = index;
-  return { peers, entries, catalogBytes: bytes, wordsWaiting, ...counts, listening, indexShared: shared };
+  const { peers = 0, entries = 0, bytes = 0, wordsWaiting = 0, shared, otherServers = 0, otherEntries = 0 } = index;
+  return {
+    otherServers,
+    otherEntries,
+    peers,
+    entries,
+    catalogBytes: bytes,
+    wordsWaiting,
+    ...counts,
+    listening,
+    indexShared: shared,
+  };
 }
 
 const MIB = 1024 * 1024;
 
-/** `redis` is `redis://HOST:PORT[/DB]`; without it the catalog is in memory. It keeps within `limits`. */
+/** `redis` is the URL of a shared index; without it the catalog is in memory. It keeps within `limits`. */
 export function openIndex(
   redis: string | undefined,
   { names: namesMax, catalogMebibytes, catalogMebibytesPerAddress }: Limits,

@@ -76,7 +76,8 @@ export function createRequestHandler(parts: Parts): RequestHandler {
   const isHere = (client: ClientConnection): boolean => clients.has(client);
   const budget = createJoinBudget(limits, mayGo);
   const takeFindTurn = createFindTurns(clock);
-  const wishes = createWishes({ limits, replies, metrics, seesAll: catalog.isShared !== true });
+  const wishes = createWishes({ limits, replies, metrics, hearsAll: () => catalog.isPartial !== true });
+  catalog.onArrival?.({ isWanted: () => wishes.count > 0, hear: wishes.hearName });
   const displace = (holder: ClientConnection): void => putOut(holder, DISPLACED, "displaced");
   const admission = createAdmission({ reachability, limits, outside, onProbed: metrics.probed, displace });
 

@@ -20,6 +20,8 @@ export type Wishes = {
   answer(client: ClientConnection, request: ServerRequest): Answered | Fault | undefined;
   /** This request has succeeded, a JOIN with these names: peers that wish for what it brings are told. */
   hear(client: ClientConnection, request: ServerRequest, names?: Names): void;
+  /** A peer of another server has come to have a file of this name. */
+  hearName(name: string): void;
   /** Its connection is gone. */
   forget(client: ClientConnection): void;
   readonly count: number;
@@ -29,8 +31,8 @@ type Options = {
   readonly limits: Pick<Limits, "wishes" | "wishesPerAddress" | "wishesPerConnection">;
   readonly replies: Pick<ReplyBuffer, "flush">;
   readonly metrics: Pick<Metrics, "sent">;
-  /** Every peer that a SEARCH names joins here. */
-  readonly seesAll: boolean;
+  /** Whether we hear of the peers of all servers, now. */
+  readonly hearsAll: () => boolean;
 };
 
 /** Names that are looked at without a pause: a fraction of a millisecond. */
@@ -39,16 +41,16 @@ const AT_ONCE_MAX = 512;
 const TOO_MANY = fault("TOO_MANY", "theirs", "wishes", true);
 const UNWISH_OK: Answered = { reply: { verb: "UNWISH_OK" } };
 
-export function createWishes({ limits, replies, metrics, seesAll }: Options): Wishes {
+export function createWishes({ limits, replies, metrics, hearsAll }: Options): Wishes {
   const byName = new Map<string, Set<ClientConnection>>();
   const bySession = new Map<ClientConnection, Set<string>>();
   const usage = createUsage();
-  const WISH_OK: Answered = { reply: { verb: "WISH_OK", scope: seesAll ? "all" : "own" } };
+  const wished = (): Answered => ({ reply: { verb: "WISH_OK", scope: hearsAll() ? "all" : "own" } });
 
   function add(client: ClientConnection, name: string): Answered | Fault {
     const { ip } = client.connection.remote;
     const names = bySession.get(client) ?? new Set();
-    if (names.has(name)) return WISH_OK;
+    if (names.has(name)) return wished();
     const isFull =
       names.size >= limits.wishesPerConnection ||
       usage.at(ip) >= limits.wishesPerAddress ||
@@ -58,7 +60,7 @@ export function createWishes({ limits, replies, metrics, seesAll }: Options): Wi
     bySession.set(client, names.add(name));
     byName.set(name, clients.add(client));
     usage.add(ip, 1);
-    return WISH_OK;
+    return wished();
   }
 
   function remove(client: ClientConnection, name: string): void {
@@ -78,7 +80,7 @@ export function createWishes({ limits, replies, metrics, seesAll }: Options): Wi
     metrics.sent(line.length);
   }
 
-  function* telling(from: ClientConnection, names: Names): Job<void> {
+  function* telling(from: ClientConnection | undefined, names: Names): Job<void> {
     for (const name of names) {
       for (const client of byName.get(name) ?? []) {
         if (client === from) continue;
@@ -102,6 +104,9 @@ export function createWishes({ limits, replies, metrics, seesAll }: Options): Wi
       // What is in no list can be found by no other peer.
       if (byName.size === 0 || names.length === 0 || client.standing.listedAt === undefined) return;
       void (names.length <= AT_ONCE_MAX ? runSoon : runInSlices)(telling(client, names));
+    },
+    hearName(name) {
+      if (byName.has(name)) void runSoon(telling(undefined, [name]));
     },
     forget(client) {
       for (const name of [...(bySession.get(client) ?? [])]) remove(client, name);

@@ -204,11 +204,13 @@ describe("napster-peer find", () => {
     expect(await search(peer, "Aula de redes.mp4")).toEqual(["127.0.0.1:5031"]);
   });
 
-  test("on a shared index is told to be unavailable", async () => {
+  test("without the shared index is answered with the server's own, and one line says so", async () => {
     await using server = start("--quiet", "--catalog", `redis://127.0.0.1:${freePorts(1)[0]}`);
+    using _peer = await enter(server, 5032, "aula.mp4");
     await using asked = find(await server.ready(), "aula");
-    expect(await asked.exit()).toBe(1);
-    expect(asked.stderr()).toContain("[UNAVAILABLE]");
+    expect(await asked.exit()).toBe(0);
+    expect(asked.stdout()).toContain("aula.mp4");
+    expect(asked.stderr().split("[INDEX_PARTIAL]").length - 1).toBe(1);
   });
 });
 
@@ -235,10 +237,20 @@ describe.skipIf(!hasRedis)("servers on one index (skipped where redis-server is 
     using late = await enter(again, 5014);
     await until("the new one to see the others", async () => (await search(late, "a.mp4")).length === 2);
     expect(await search(one, "a.mp4")).toEqual(alive);
-    // Stopped well, a server takes its peers along at once.
+    // A peer of another server is told of as it comes, and FIND knows it.
+    await until("the index to be whole", async () => (await askList(one, "SEARCH b.mp4")) === "");
+    one.send("WISH b.mp4\n");
+    expect(await one.line()).toBe("WISH_OK all");
+    using _four = await enter(again, 5015, "b.mp4");
+    expect(await one.line()).toBe("ARRIVED b.mp4");
+    expect(await search(one, "b.mp4")).toEqual(["127.0.0.1:5015"]);
+    one.send("FIND 0 10 b\n");
+    expect(await one.line()).toBe("FIND_OK 0 12");
+    expect(await one.line()).toBe("1 1 - b.mp4");
+    // Stopped well, a server takes its peers along.
     b.signal("SIGTERM");
     expect(await b.exit()).toBe(0);
-    expect(await search(one, "a.mp4")).toEqual(["127.0.0.1:5011"]);
+    await until("its peers to be gone", async () => (await search(one, "a.mp4")).join() === "127.0.0.1:5011");
     await redis.stop();
   }, 40_000);
 
@@ -259,7 +271,10 @@ describe.skipIf(!hasRedis)("servers on one index (skipped where redis-server is 
     await a.complains("[INDEX_UNREACHABLE]");
     const before = asked;
     await until("searches to be answered meanwhile", async () => asked > before);
-    expect(await search(one, "a.mp4")).toEqual(["127.0.0.1:5021"]);
+    await until("the other's lease to end", async () => (await search(one, "a.mp4")).join() === "127.0.0.1:5021");
+    one.send(`SEARCH a.mp4\nSOURCES ${"aa".repeat(32)}\nWISH never.mp4\n`);
+    expect(await one.lines(2)).toEqual(["SEARCH_OK 15 partial", "127.0.0.1:5021"]);
+    expect(await one.lines(2)).toEqual(["SOURCES_OK 0 partial", "WISH_OK own"]);
     using three = await enter(a, 5023, "a.mp4");
     expect(await search(three, "a.mp4")).toEqual(["127.0.0.1:5021", "127.0.0.1:5023"]);
     const back = await startRedis({ port: redis.port });

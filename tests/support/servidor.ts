@@ -64,5 +64,6 @@ export async function askList(raw: Raw, request: string): Promise<string> {
   const line = await raw.line();
   const [verb, ...words] = line.split(" ");
   if (verb !== `${request.split(" ", 1)[0]}_OK`) throw new Error(`${request} was answered ${line}`);
-  return Buffer.from(await raw.bytes(Number(words.at(-1)))).toString();
+  const count = words.filter((word) => word !== "partial").at(-1);
+  return Buffer.from(await raw.bytes(Number(count))).toString();
 }

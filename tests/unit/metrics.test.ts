@@ -20,6 +20,8 @@ const GAUGES = {
   wishes: 6,
   listening: true,
   indexShared: undefined,
+  otherServers: 0,
+  otherEntries: 0,
 };
 
 /** name{labels} -> value; throws where a line is none of the format's. */

@@ -30,7 +30,7 @@ function open(limits = {}) {
     limits: { ...LIMITS, ...limits },
     replies: { flush() {} },
     metrics: { sent() {} },
-    seesAll: true,
+    hearsAll: () => true,
   });
 }
 
@@ -103,8 +103,8 @@ describe("a server", () => {
     expect(await asker.lines(2)).toEqual(["SEARCH_OK 15", "127.0.0.1:5002"]);
   });
 
-  test("of a shared index says that it tells of its own peers only", async () => {
-    const server = startServidor({ probe: false, catalog: { ...createMemoryCatalog(), isShared: true } });
+  test("while the shared index is away says that it tells of its own peers only", async () => {
+    const server = startServidor({ probe: false, catalog: { ...createMemoryCatalog(), isPartial: true } });
     const asker = await enter(server, 5001);
     asker.send("WISH a.mp4\n");
     expect(await asker.line()).toBe("WISH_OK own");

@@ -17,8 +17,7 @@ const PARTIAL = 5;
 
 export type ContentIndex = ReturnType<typeof createContentIndex>;
 
-/** `onHeld` hears of each change of what a member has of a content. */
-export function createContentIndex(onHeld?: (member: number, root: Root) => void) {
+export function createContentIndex() {
   const terms = createRefcounts();
   const { pool: roots, lists: ofRoot } = terms;
   const rows = createRows(6);
@@ -53,13 +52,11 @@ export function createContentIndex(onHeld?: (member: number, root: Root) => void
       }
       const field = complete ? WHOLE : PARTIAL;
       rows.set(holding, field, rows.get(holding, field) + 1);
-      onHeld?.(member, rootText);
       return holding;
     },
     /** One less has it. */
     letGo(holding: number, complete: boolean): void {
       const root = rows.get(holding, ROOT);
-      onHeld?.(rows.get(holding, OWNER), textOf(root));
       const field = complete ? WHOLE : PARTIAL;
       rows.set(holding, field, rows.get(holding, field) - 1);
       if (rows.get(holding, WHOLE) + rows.get(holding, PARTIAL) === 0) {
@@ -68,13 +65,6 @@ export function createContentIndex(onHeld?: (member: number, root: Root) => void
         rows.free(holding);
       }
       terms.release(root);
-    },
-    /** "whole", "part", or undefined when the member has none of this content. */
-    holds(member: number, root: Root): "whole" | "part" | undefined {
-      const id = roots.find(scratch, 0, writeRoot(scratch, root));
-      const holding = id < 0 ? -1 : find(member, id);
-      if (holding < 0) return undefined;
-      return rows.get(holding, WHOLE) > 0 ? "whole" : "part";
     },
     /** The first holding of that content, or NONE. */
     firstHolding(root: Root): number {

@@ -2,8 +2,7 @@
 // Invariant: an entry stands in its member's list, a complete one in its name's list too.
 // Never: takes time beyond what it adds or removes.
 
-import type { Root, Share } from "../../protocol/messages.ts";
-import type { Job } from "../time-slices.ts";
+import type { Share } from "../../protocol/messages.ts";
 import { createContentIndex } from "./content-index.ts";
 import { createHashIndex } from "./hash-index.ts";
 import { clear, createLinkedLists, HEAD, HEAD_FIELDS, pairHash, USES } from "./linked-lists.ts";
@@ -33,8 +32,8 @@ export type EntryTable = ReturnType<typeof createEntryTable>;
 export type Watcher = {
   /** A name has its first entry, or has lost its last. */
   spelled?(id: number): void;
-  named?(member: number, name: string): void;
-  held?(member: number, root: Root): void;
+  /** What the member has under the name with this id; the name is still there. */
+  changed?(member: number, id: number): void;
 };
 
 /** The rows alone: an entry's fields, and its place in the lists of its name and of its member. */
@@ -96,7 +95,7 @@ export function createEntryTable(watcher?: Watcher) {
   const { pool: names, lists: ofName } = terms;
   const members = createRows(HEAD_FIELDS);
   const rows = createEntryRows(ofName, members);
-  const contents = createContentIndex(watcher?.held);
+  const contents = createContentIndex();
   const scratch = new Uint8Array(1024);
   const encoder = new TextEncoder();
   const decoder = new TextDecoder();
@@ -119,8 +118,8 @@ export function createEntryTable(watcher?: Watcher) {
     const holding = rows.holdingOf(entry);
     charge(member, -costOf(names.lengthOf(name), holding !== NONE));
     if (holding !== NONE) contents.letGo(holding, rows.isComplete(entry));
-    if (rows.isComplete(entry)) watcher?.named?.(member, textOf(name));
     rows.remove(entry);
+    watcher?.changed?.(member, name);
     terms.release(name);
     entries--;
   }
@@ -132,7 +131,7 @@ export function createEntryTable(watcher?: Watcher) {
     const before = rows.find(member, name);
     const entry = rows.add(member, name, size, complete);
     rows.setHolding(entry, root === undefined ? NONE : contents.hold(member, root, complete));
-    if (complete) watcher?.named?.(member, text);
+    watcher?.changed?.(member, name);
     charge(member, costOf(length, root !== undefined));
     entries++;
     // Last, so that the name stays, and a page whose only row this is: giving pages back and taking them costs.
@@ -169,16 +168,18 @@ export function createEntryTable(watcher?: Watcher) {
       const entry = entryOf(member, text);
       return entry >= 0 && rows.isComplete(entry);
     },
-    /** Says everything that the member has to `watcher`, a few at a time. */
-    *tellAll(member: number): Job<void> {
+    /** What the member has under that name now. */
+    shareOf(member: number, text: string): (Share & { readonly complete: boolean }) | undefined {
+      const entry = entryOf(member, text);
+      if (entry < 0) return undefined;
+      const root = rootOf(entry) === NONE ? undefined : contents.rootText(rootOf(entry));
+      return { name: text, size: rows.sizeOf(entry), root, complete: rows.isComplete(entry) };
+    },
+    /** The names of what the member has, a few at a time; what goes meanwhile may be left out. */
+    *namesOf(member: number): Generator<string | undefined, void> {
       const all: number[] = [];
       for (let e = members.get(member, HEAD); e !== NONE; e = rows.nextOfMember(e)) all.push(e);
-      for (const [i, entry] of all.entries()) {
-        if (i % 32 === 31) yield;
-        if (rows.memberOf(entry) !== member) continue; // gone meanwhile
-        if (rows.isComplete(entry)) watcher?.named?.(member, textOf(rows.nameOf(entry)));
-        if (rootOf(entry) !== NONE) watcher?.held?.(member, contents.rootText(rootOf(entry)));
-      }
+      for (const entry of all) yield rows.memberOf(entry) === member ? textOf(rows.nameOf(entry)) : undefined;
     },
     /** The first complete entry of that name, or NONE. */
     firstOf: (text: string): number => firstOfName(names.find(scratch, 0, encode(text))),

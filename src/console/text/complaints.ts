@@ -423,9 +423,13 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     "o índice compartilhado (Redis) não responde: só os peers deste servidor são encontrados",
     "confira --catalog e se o redis-server está no ar; o servidor volta ao índice sozinho",
   ],
+  INDEX_PARTIAL: () => [
+    "o servidor está sem o índice que divide com outros: podem faltar peers na resposta",
+    "repita daqui a pouco; um download pergunta de novo sozinho",
+  ],
   INDEX_DENIED: () => [
-    "o índice compartilhado (Redis) não aceita a senha: só os peers deste servidor são encontrados",
-    "use --catalog redis://:SENHA@HOST:PORTA, com a senha do redis-server",
+    "o índice compartilhado (Redis) não aceita a senha ou o usuário: só os peers deste servidor são encontrados",
+    "use --catalog redis://USUÁRIO:SENHA@HOST:PORTA; os direitos que o usuário precisa estão em docs/OPERATIONS.md",
   ],
   INDEX_UNUSABLE: () => [
     "o que responde em --catalog não serve de índice: só os peers deste servidor são encontrados",
@@ -433,6 +437,9 @@ const SENTENCES: Record<FaultCode, Sentence> = {
   ],
   CANCELLED: (s) => [`o download foi cancelado${s.name === undefined ? "" : `: ${showFile(s.name)}`}`, AGAIN],
 };
+
+/** The server is without the index that it shares. */
+export const partialComplaint = (): Complaint => complaintOf(fault("INDEX_PARTIAL", "theirs"), {});
 
 /** What only a server, and what only a peer has reason to answer: from the other one it would be a lie about us. */
 const SERVERS: readonly FaultCode[] = [
