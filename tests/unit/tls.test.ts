@@ -5,10 +5,16 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as tls from "node:tls";
 import type { Address } from "../../src/protocol/address.ts";
-import { HANDSHAKE_SECONDS_MAX, HANDSHAKES_PER_ADDRESS_MAX } from "../../src/protocol/limits.ts";
+import {
+  HANDSHAKE_SECONDS_MAX,
+  HANDSHAKES_MAX,
+  HANDSHAKES_PER_ADDRESS_MAX,
+  HANDSHAKES_PER_SECOND_MAX,
+} from "../../src/protocol/limits.ts";
 import type { Connection, Handlers, Listener } from "../../src/transport/connection.ts";
 import { createDialProbe } from "../../src/transport/dial-probe.ts";
 import { listenEverywhere } from "../../src/transport/every-address.ts";
+import { createHandshakes } from "../../src/transport/handshake.ts";
 import { isSecure, newSecurity } from "../../src/transport/security.ts";
 import { createTcp, type Tcp } from "../../src/transport/tcp.ts";
 import { createVirtualClock } from "../support/clock.ts";
@@ -268,6 +274,38 @@ describe("who is let in", () => {
     await until("room", () => clock.pending === 0);
     await dial(at);
     await until("the one who meant it", () => accepted.length === 1);
+  });
+
+  test("one address may begin so many handshakes in a second, and others as many; the next second is another", () => {
+    let now = 0;
+    const handshakes = createHandshakes({ now: () => now, after: () => () => undefined });
+    const begun = (ip: string) => {
+      let count = 0;
+      for (; count <= HANDSHAKES_PER_SECOND_MAX; count++) {
+        const end = handshakes.begin(ip, () => expect.unreachable());
+        if (end === undefined) break;
+        end();
+        end(); // a second end changes nothing
+      }
+      return count;
+    };
+    expect([begun("10.0.0.1"), begun("10.0.0.1"), begun("10.0.0.2")]).toEqual([
+      HANDSHAKES_PER_SECOND_MAX,
+      0,
+      HANDSHAKES_PER_SECOND_MAX,
+    ]);
+    now = 1000;
+    expect(begun("10.0.0.1")).toBe(HANDSHAKES_PER_SECOND_MAX);
+  });
+
+  test("all addresses together have so many under way", () => {
+    const handshakes = createHandshakes({ now: () => 0, after: () => () => undefined });
+    const begin = (index: number) => handshakes.begin(`10.0.${index >> 8}.${index & 255}`, () => expect.unreachable());
+    const ends = Array.from({ length: HANDSHAKES_MAX }, (_, index) => begin(index));
+    expect(ends).not.toContain(undefined);
+    expect(begin(HANDSHAKES_MAX)).toBeUndefined();
+    ends[0]?.();
+    expect(begin(HANDSHAKES_MAX)).toBeDefined();
   });
 
   test("what is let in does not count as a handshake any more", async () => {
