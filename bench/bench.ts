@@ -18,7 +18,13 @@ const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: MIB, G: GIB
 const QUICK = { bytes: 200 * MIB, rounds: 2 } as const;
 const FULL = { bytes: 2 * GIB, rounds: 5 } as const;
 
-const usage = `usage: bun run bench [--quick] [--only NAME]... [--rounds N] [--size BYTES[K|M|G]] [--disk FOLDER] [--programs FOLDER] [--no-rivals]
+if (Bun.argv[2] === "crowd") {
+  await import("./crowd.ts");
+  process.exit(0);
+}
+
+const usage = `usage: bun run bench crowd [--peers N] [--mib N] [--seed N] [--slow PART] [--leaving PART]   in virtual time
+       bun run bench [--quick] [--only NAME]... [--rounds N] [--size BYTES[K|M|G]] [--disk FOLDER] [--programs FOLDER] [--no-rivals]
   rows: ${ROWS.map(({ name }) => name).join(", ")}
   --quick is 200 MiB and 2 rounds; without it 2 GiB and 5. RESULTS.md is written by a full run of all rows.
   --disk: a folder of the disk to measure; --programs: executables other than those of dist/;

@@ -11,7 +11,8 @@ import type { Grant } from "../protocol/messages.ts";
 import { type Awaited, type Candidate, createCandidates, isOther, LEFT } from "./candidates.ts";
 import type { DownloadOptions } from "./options.ts";
 import { createQueueProgress } from "./peers/queue-progress.ts";
-import { openSource, type Source } from "./peers/source.ts";
+import { type OnWait, openSource, type Source } from "./peers/source.ts";
+import { createStandIns } from "./peers/stand-ins.ts";
 import { OTHER_CONTENT } from "./pieces/resume.ts";
 import { CANCELLED, createSession, type SessionOptions } from "./session.ts";
 
@@ -71,11 +72,14 @@ async function fetchFrom(
   return content;
 }
 
-/** Asks one peer, and waits in its queue if it has one: as long as no other could stand in for it. */
-async function ask({ env, from, name, request, patienceMs }: SessionOptions): Promise<Source | Fault> {
+/**
+ * Asks one peer, and waits in its queue if it has one: as long as no other could stand in for it, and until another holder
+ * of the content that is waited for accepts.
+ */
+async function ask({ env, from, name, request, network, patienceMs }: SessionOptions): Promise<Source | Fault> {
   const { signal, onProgress, maxWaitSeconds = Number.POSITIVE_INFINITY } = request;
   if (signal?.aborted) return CANCELLED;
-  const gaveUp = Promise.withResolvers<Fault>();
+  const gaveUp = Promise.withResolvers<Source | Fault>();
   let leave: (() => void) | undefined;
   const isBetter = createQueueProgress();
   const slotMs = Math.min(maxWaitSeconds * 1000, patienceMs("slot"));
@@ -83,15 +87,22 @@ async function ask({ env, from, name, request, patienceMs }: SessionOptions): Pr
   function giveUpAfter(ms: number, why: Fault): () => void {
     return ms === Number.POSITIVE_INFINITY ? () => {} : env.clock.after(ms, () => giveUp(why));
   }
-  function giveUp(why: Fault): void {
-    gaveUp.resolve(why);
+  function giveUp(instead: Source | Fault): void {
+    gaveUp.resolve(instead);
     leave?.();
   }
   const abort = () => giveUp(CANCELLED);
   signal?.addEventListener("abort", abort);
-  const onWait = (position: number, leaveQueue: () => void) => {
+  const standIns = createStandIns({
+    ...env,
+    chosen: from,
+    find: network.findHolders,
+    dial: (address, root, wait) => openSource(address, { root }, { ...env, ahead: "layer", onWait: wait }),
+  });
+  const onWait: OnWait = (position, leaveQueue, root) => {
     leave = leaveQueue;
     if (signal?.aborted) return leaveQueue();
+    if (root !== undefined && !request.only) standIns.begin(root);
     onProgress?.({ ...AT_REST, waiting: { for: "slot", from, position } });
     // Only a better position than ever is progress: one that goes up and down would keep us waiting for good.
     if (!isBetter(position)) return;
@@ -108,8 +119,11 @@ async function ask({ env, from, name, request, patienceMs }: SessionOptions): Pr
     const late = await asking;
     if (!isFault(late)) late.close();
   });
+  void standIns.found.then(giveUp);
   const source = await Promise.race([gaveUp.promise, asking]);
   cancelTimer();
+  standIns.stop();
+  void standIns.found.then((late) => late !== source && late.close());
   signal?.removeEventListener("abort", abort);
   return isFault(source) ? unanswered(source) : source;
 }

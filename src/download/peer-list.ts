@@ -2,7 +2,7 @@
 // Invariant: a peer is asked for the content (its root), never for a name, once the root is known; a liar is not asked again.
 // Never: touches a piece; it finds sources and hands them to the requester.
 
-import { type Address, formatAddress, sameAddress } from "../protocol/address.ts";
+import { type Address, sameAddress } from "../protocol/address.ts";
 import { type Fault, isFault, isFinal } from "../protocol/fault.ts";
 import type { Holder, Root } from "../protocol/messages.ts";
 import type { Env } from "../transport/env.ts";
@@ -10,6 +10,7 @@ import { createBackoff } from "./peers/backoff.ts";
 import { createChosenPeer } from "./peers/chosen-peer.ts";
 import { createOpenings } from "./peers/openings.ts";
 import type { OnWait, Source } from "./peers/source.ts";
+import { createUsefulness, USELESS } from "./peers/usefulness.ts";
 import { FRUIT_BYTES_MIN, type Requester } from "./requests/requester.ts";
 import type { Starvation } from "./starvation.ts";
 
@@ -50,8 +51,8 @@ export type PeerList = {
 
 export const SOURCES_MAX = 8;
 const TURN_MS = 250;
-/** Downloaders at once agree on who fetches what (piece-partition.ts): up to so many are looked at though no source is needed. */
-const DOWNLOADERS_MAX = 200;
+/** So often the least useful partial holder gives way to another. */
+const ROTATE_TURNS = 8;
 /** The server is asked at once a few times, while others may just be starting too, and then every so many turns. */
 const HOLDERS_FIRST_TURNS = 4;
 const HOLDERS_EVERY_TURNS = 6;
@@ -69,7 +70,7 @@ export function createPeerList(options: PeerListOptions): PeerList {
     onNearer: starvation.renew,
     onChanged: starvation.blame,
   });
-  let crowded = false; // too many download it to look at all of them often
+  const leastUseful = createUsefulness();
   let stopped = false;
 
   const room = (): number => sourcesMax() - requester.sources.length;
@@ -89,9 +90,6 @@ export function createPeerList(options: PeerListOptions): PeerList {
 
   async function findMore(root: Root): Promise<void> {
     const found = await holders.find(root);
-    const downloaders = found.flatMap(({ address, complete }) => (complete ? [] : [formatAddress(address)]));
-    crowded = downloaders.length > DOWNLOADERS_MAX;
-    if (found.length > 0) requester.setDownloaders(downloaders);
     const fresh = found.filter(
       ({ address }) =>
         !openings.has(address) &&
@@ -110,13 +108,21 @@ export function createPeerList(options: PeerListOptions): PeerList {
     if (!isFault(available)) requester.setAvailable(source.address, available);
   }
 
+  /** Makes room for another source where all are taken: downloaders that only know each other run out of what is new. */
+  function rotate(): void {
+    const least = leastUseful(requester.detail().brought);
+    const isPartial = requester.partialSources.some(({ source }) => source.address === least);
+    if (room() === 0 && least !== undefined && isPartial) requester.drop(least, USELESS);
+  }
+
   function turn(count: number): void {
     cancel = clock.after(TURN_MS, () => turn(count + 1));
     const root = holders.root();
     if (root !== undefined && !options.only) {
       const due = count < HOLDERS_FIRST_TURNS || count % HOLDERS_EVERY_TURNS === 0;
-      if (due && (roomToAsk() > 0 || !crowded)) void findMore(root);
+      if (due && roomToAsk() > 0) void findMore(root);
       for (const { source } of requester.partialSources) void askPieces(source);
+      if (count % ROTATE_TURNS === 0) rotate();
     }
     const found = starvation.look(chosenPeer.hopeMs());
     if (found === "fed") chosenPeer.forget();
@@ -127,6 +133,7 @@ export function createPeerList(options: PeerListOptions): PeerList {
 
   return {
     lost(address, why, pieces, bytes = 0) {
+      if (why === USELESS) return backoff.vain(address);
       starvation.lost(address, why);
       backoff.lost(address, why, pieces, pieces > 0 || bytes >= FRUIT_BYTES_MIN);
     },

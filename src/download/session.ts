@@ -4,7 +4,6 @@
 
 import type { Hashed } from "../content/hashing/merkle.ts";
 import type { PartWorkspace } from "../content/part-workspace.ts";
-import { formatAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import type { Grant } from "../protocol/messages.ts";
 import { LEFT, type Patience } from "./candidates.ts";
@@ -13,6 +12,7 @@ import { createLayer, isNotReady, type Layer, type Remains } from "./layer.ts";
 import type { DownloadOptions } from "./options.ts";
 import { createPeerList, type PeerList, SOURCES_MAX } from "./peer-list.ts";
 import { openSource, type Source } from "./peers/source.ts";
+import { USELESS } from "./peers/usefulness.ts";
 import { createPiecePicker } from "./pieces/piece-picker.ts";
 import { OTHER_CONTENT, resume } from "./pieces/resume.ts";
 import { urgentPieces } from "./pieces/urgent-pieces.ts";
@@ -69,7 +69,7 @@ export function createSession(options: SessionOptions, source: Source, workspace
     requester.fill();
   });
   const recheck = createRecheck({ grant, workspace, partFile, files, layer, progress, onDamaged: verified.lost });
-  const picker = createPiecePicker(size, pieceBytes, env.random, formatAddress(network.self));
+  const picker = createPiecePicker(size, pieceBytes, env.random);
   const verifier: Verifier = createVerifier({
     picker,
     partFile,
@@ -92,7 +92,7 @@ export function createSession(options: SessionOptions, source: Source, workspace
       onPaused: (why) => progress.go(why === undefined ? "accepted" : "refused", why),
       onSourceLost(address, why, pieces, bytes) {
         peerList?.lost(address, why, pieces, bytes);
-        request.onSourceLost?.(address, why);
+        if (why !== USELESS) request.onSourceLost?.(address, why);
       },
     },
   });
@@ -134,7 +134,9 @@ export function createSession(options: SessionOptions, source: Source, workspace
     progress.go("resumed");
     peerList = createPeers(parts);
     void verifier.resume(left, (pieces) => recheck.readAgain(left, pieces));
-    requester.addSource(source, "all");
+    const available = source.byRoot ? await source.available() : "all";
+    if (!isFault(available)) requester.addSource(source, available);
+    else peerList.lost(source.address, available, 0);
     reports?.begin();
     if (layer.content === undefined) void layer.poll(requester, left.root).then((why) => why && fail(why));
   }

@@ -121,6 +121,9 @@ export const RECONNECT_AFTER_SHUTDOWN_MS = 4_000;
 /** Uploads at once unless --max-uploads says otherwise. */
 export const UPLOADS_DEFAULT = 8;
 
+/** Slots of one peer, as ACCEPT tells them: more than any machine serves. */
+export const SLOTS_MAX = 1_000_000;
+
 /** Connections one download may open to one source. */
 export const LANES_PER_TICKET_MAX = 8;
 

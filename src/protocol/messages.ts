@@ -60,6 +60,8 @@ export type Grant = {
   readonly size: number;
   readonly pieceBytes: number;
   readonly root: Root | undefined;
+  /** Which of the peer's slots this download has, from 0 on, and how many there are; undefined when it does not say. */
+  readonly part?: { readonly slot: number; readonly slots: number };
 };
 
 /**
@@ -87,7 +89,8 @@ export type Reply =
   | { readonly verb: "LEAVE_OK" }
   | { readonly verb: "PONG" }
   | { readonly verb: "ACCEPT"; readonly grant: Grant }
-  | { readonly verb: "WAIT"; readonly position: number }
+  /** `root`: the content that is waited for, where it is known. */
+  | { readonly verb: "WAIT"; readonly position: number; readonly root?: Root }
   | { readonly verb: "LANE_OK" }
   | { readonly verb: "PROBE_OK"; readonly proof: string }
   | { readonly verb: "LAYER_OK"; readonly payloadBytes: number }

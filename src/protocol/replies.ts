@@ -13,8 +13,9 @@ import {
   LIST_PAYLOAD_BYTES_MAX,
   PIECE_BYTES_MAX,
   PIECE_BYTES_MIN,
+  SLOTS_MAX,
 } from "./limits.ts";
-import type { Grant, Reply } from "./messages.ts";
+import type { Reply } from "./messages.ts";
 import { isHex128, isProof } from "./proof.ts";
 
 /** What follows the address in JOIN_OK for a peer that the server could not connect to. */
@@ -74,8 +75,10 @@ function parseReply(line: string): Reply | undefined {
     case "PROBE_OK":
       return isProof(rest) ? { verb, proof: rest } : undefined;
     case "WAIT": {
-      const position = parseCount(rest, FILE_BYTES_MAX);
-      return position ? { verb, position } : undefined;
+      const [place, root, ...more] = rest.split(" ");
+      const position = parseCount(place, FILE_BYTES_MAX);
+      if (!position || more.length > 0 || (root !== undefined && !isRoot(root))) return undefined;
+      return { verb, position, ...(root !== undefined && { root }) };
     }
     case "DATA": {
       const [from, count, ...more] = rest.split(" ");
@@ -132,14 +135,17 @@ export const isWireCode = (code: string): code is WireCode => (WIRE_CODES as rea
 
 function parseAccept(rest: string): Reply | undefined {
   const [ticket, bytes, piece, root, ...more] = rest.split(" ");
+  const [slot, slots] = more.map((one) => parseCount(one, SLOTS_MAX));
   const size = parseCount(bytes, FILE_BYTES_MAX);
   const pieceBytes = parseCount(piece, PIECE_BYTES_MAX);
-  if (more.length > 0 || !isHex128(ticket) || size === undefined) return undefined;
+  if (!isHex128(ticket) || size === undefined) return undefined;
+  if (more.length > 0 && (more.length !== 2 || slot === undefined || slots === undefined || slot >= slots))
+    return undefined;
   if (pieceBytes === undefined || pieceBytes < PIECE_BYTES_MIN || (pieceBytes & (pieceBytes - 1)) !== 0)
     return undefined;
   if (root !== "-" && !isRoot(root)) return undefined;
-  const grant: Grant = { ticket, size, pieceBytes, root: root === "-" ? undefined : root };
-  return { verb: "ACCEPT", grant };
+  const part = slot !== undefined && slots !== undefined && { part: { slot, slots } };
+  return { verb: "ACCEPT", grant: { ticket, size, pieceBytes, root: root === "-" ? undefined : root, ...part } };
 }
 
 /** A reply's line with its newline; its payload, where it has one, is sent right after. */
@@ -170,10 +176,10 @@ function replyWords(reply: Reply): string {
     case "DATA":
       return `DATA ${reply.offset} ${reply.payloadBytes}`;
     case "WAIT":
-      return `WAIT ${reply.position}`;
+      return `WAIT ${reply.position}${reply.root === undefined ? "" : ` ${reply.root}`}`;
     case "ACCEPT": {
-      const { ticket, size, pieceBytes, root } = reply.grant;
-      return `ACCEPT ${ticket} ${size} ${pieceBytes} ${root ?? "-"}`;
+      const { ticket, size, pieceBytes, root, part } = reply.grant;
+      return `ACCEPT ${ticket} ${size} ${pieceBytes} ${root ?? "-"}${part ? ` ${part.slot} ${part.slots}` : ""}`;
     }
     case "REJECT":
     case "ERROR":

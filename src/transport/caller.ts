@@ -4,7 +4,7 @@
 
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
 import { REPLY_SECONDS_MAX, UPLOAD_BYTES_PER_SECOND_MIN, WAITS_PER_SECOND_MAX } from "../protocol/limits.ts";
-import type { PeerRequest, Reply, ServerRequest } from "../protocol/messages.ts";
+import type { PeerRequest, Reply, Root, ServerRequest } from "../protocol/messages.ts";
 import { createReader } from "../protocol/reader.ts";
 import { decodeReply } from "../protocol/replies.ts";
 import { encodeRequest } from "../protocol/requests.ts";
@@ -20,7 +20,7 @@ export type CallOptions = {
    * Told of each WAIT that comes before the reply; a WAIT also renews the deadline, of this call and of those behind it.
    * Without it a WAIT is a breach.
    */
-  onWait?: (position: number) => void;
+  onWait?: (position: number, root?: Root) => void;
   /** Told of the reply at once, before anything behind it is read. */
   onReply?: (reply: Reply) => void;
   /** What the reply's payload may hold at most, where less is known by then than the limit of its verb. */
@@ -109,7 +109,7 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
     return promise;
   }
 
-  function takeWait(position: number): void {
+  function takeWait(position: number, root: Root | undefined): void {
     const waiting = pending[0];
     if (waiting === undefined) return;
     const { onWait } = waiting.options;
@@ -122,7 +122,7 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
     waits += 1;
     if (waits > WAITS_PER_SECOND_MAX) return stop(fault("BAD_REPLY", "theirs", "too many WAITs"));
     for (const each of pending) arm(each); // those behind it wait as well
-    onWait(position);
+    onWait(position, root);
   }
 
   function takeArrival(name: string): void {
@@ -134,7 +134,7 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
 
   function deliver(reply: Reply, payload: Uint8Array): void {
     if (reply.verb === "ARRIVED") return takeArrival(reply.name);
-    if (reply.verb === "WAIT") return takeWait(reply.position);
+    if (reply.verb === "WAIT") return takeWait(reply.position, reply.root);
     const entry = pending.shift();
     // An unasked ERROR is the other side's last word: the deadline that we missed, its shutdown.
     if (entry === undefined)

@@ -5,7 +5,7 @@
 import type { Address } from "../protocol/address.ts";
 import { type Fault, fault } from "../protocol/fault.ts";
 import { QUEUE_MAX, WAIT_SECONDS } from "../protocol/limits.ts";
-import type { Reply } from "../protocol/messages.ts";
+import type { Reply, Root } from "../protocol/messages.ts";
 import type { Clock } from "../shared/clock.ts";
 import { type Claim, createSlots } from "./slots.ts";
 
@@ -18,10 +18,10 @@ export type Waiter = {
 
 export type SlotQueue = {
   /**
-   * Enters a claim for the connection. BUSY when even the queue is full. `turn` resolves when it is in, or with BUSY when its
-   * position in the queue goes to another address.
+   * Enters a claim for the connection, and tells it the `root` that it waits for. BUSY when even the queue is full. `turn`
+   * resolves when it is in, or with BUSY when its position in the queue goes to another address.
    */
-  enter(connection: Waiter): { readonly claim: Claim; readonly turn: Promise<Fault | undefined> } | Fault;
+  enter(connection: Waiter, root?: Root): { readonly claim: Claim; readonly turn: Promise<Fault | undefined> } | Fault;
   /** Another number of slots. */
   resize(maxUploads: number): void;
   /** The claim whose turn is over, because another address waits that has fewer slots. */
@@ -30,7 +30,7 @@ export type SlotQueue = {
   readonly isWanted: boolean;
 };
 
-type Told = { readonly connection: Waiter; position: number; at: number };
+type Told = { readonly connection: Waiter; readonly root: Root | undefined; position: number; at: number };
 
 const LOOK_MS = 250;
 
@@ -42,7 +42,8 @@ export function createSlotQueue(slotsAtFirst: number, clock: Clock): SlotQueue {
 
   function tell(told: Told, position: number): void {
     if (position === told.position && clock.now() - told.at <= WAIT_SECONDS * 1000) return;
-    told.connection.reply({ verb: "WAIT", position });
+    const { connection, root } = told;
+    connection.reply({ verb: "WAIT", position, ...(root !== undefined && { root }) });
     told.position = position;
     told.at = clock.now();
   }
@@ -59,7 +60,7 @@ export function createSlotQueue(slotsAtFirst: number, clock: Clock): SlotQueue {
   }
 
   return {
-    enter(connection) {
+    enter(connection, root) {
       const { promise: turn, resolve } = Promise.withResolvers<Fault | undefined>();
       const claim = slots.enter(connection.transport.remote.ip, {
         onIn: () => resolve(undefined),
@@ -68,7 +69,7 @@ export function createSlotQueue(slotsAtFirst: number, clock: Clock): SlotQueue {
       if (claim === undefined) return full();
       const position = claim.position();
       if (position > 0) {
-        const told = { connection, position: 0, at: 0 };
+        const told = { connection, root, position: 0, at: 0 };
         waiting.set(claim, told);
         tell(told, position);
         if (!isTelling) tellAll();

@@ -10,6 +10,8 @@ export type Claim = {
   leave(): void;
   /** 0 when in; otherwise how many get in before it, plus one. */
   position(): number;
+  /** Which slot it has, the least that was free, from 0 on; undefined while it waits. */
+  slot(): number | undefined;
 };
 
 /** What a claim's owner is told: once that it is in, or once that it has been put out of the queue. */
@@ -30,7 +32,13 @@ export type Slots = {
   readonly waiting: readonly Claim[];
 };
 
-type ClaimState = { readonly claim: Claim; readonly ip: string; readonly events: ClaimEvents; inSince: number };
+type ClaimState = {
+  readonly claim: Claim;
+  readonly ip: string;
+  readonly events: ClaimEvents;
+  inSince: number;
+  slot?: number;
+};
 
 type ClaimsByIp = Map<string, ClaimState[]>;
 
@@ -72,7 +80,7 @@ export function createSlots(slotsAtFirst: number, waitingMax: number, now: () =>
       change(queues, next, rest);
       waitingCount--;
       taken++;
-      first.inSince = now();
+      Object.assign(first, { inSince: now(), slot: leastFree(holders) });
       holders.set(next, [...(holders.get(next) ?? []), first]);
       first.events.onIn();
     }
@@ -126,6 +134,7 @@ export function createSlots(slotsAtFirst: number, waitingMax: number, now: () =>
         admit();
       },
       position: () => inOrder().indexOf(claim) + 1,
+      slot: () => state.slot,
     };
     const state: ClaimState = { claim, ip, events, inSince: now() };
     change(queues, ip, [...(queues.get(ip) ?? []), state]);
@@ -151,6 +160,14 @@ export function createSlots(slotsAtFirst: number, waitingMax: number, now: () =>
       return inOrder();
     },
   };
+}
+
+/** The least number of a slot that no claim has. */
+function leastFree(holders: ClaimsByIp): number {
+  const used = new Set([...holders.values()].flat().map(({ slot }) => slot));
+  let slot = 0;
+  while (used.has(slot)) slot++;
+  return slot;
 }
 
 type Line = { readonly held: number; readonly list: readonly ClaimState[] };

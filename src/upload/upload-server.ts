@@ -11,7 +11,7 @@ import {
   UPLOAD_CONNECTIONS_MAX,
   UPLOAD_CONNECTIONS_PER_ADDRESS_MAX,
 } from "../protocol/limits.ts";
-import { type PeerRequest, VERSION } from "../protocol/messages.ts";
+import { type Grant, type PeerRequest, type Root, VERSION } from "../protocol/messages.ts";
 import { proofOf } from "../protocol/proof.ts";
 import { type Clock, whileOn } from "../shared/clock.ts";
 import { createConnectionLimit } from "../shared/connection-limit.ts";
@@ -236,6 +236,11 @@ function createUploadsTeller(list: () => readonly Uploading[], onEvent: (event: 
   };
 }
 
+/** What is granted, with the part of the file for a slot; none beyond those that are left after their number was lowered. */
+function grantOf({ share: { size, root }, pieceBytes }: ShareEntry, ticket: string, slot = 0, slots = 0): Grant {
+  return { ticket, size, pieceBytes, root, ...(slot < slots && { part: { slot, slots } }) };
+}
+
 /** The downloads that have a slot, by ticket, and which of them are to give it up. */
 function createGrants(
   { shares, clock, newTicket, policy: first, onEvent }: UploadServerOptions,
@@ -260,7 +265,7 @@ function createGrants(
   ): Promise<Fault | undefined> {
     if (policy.rejectAll) return fault("REFUSED", "ours", "this peer refuses every download");
     if (find() === undefined) return fault("NOT_SHARED", "theirs", "not shared here");
-    const refused = await takeSlot(connection, conversation);
+    const refused = await takeSlot(connection, conversation, find()?.share.root);
     // Looked up again: the file may be gone, or whole, after the wait for a slot.
     const entry = find();
     const file = refused ?? (entry === undefined ? fault("NOT_SHARED", "theirs", "gone") : await shares.open(entry));
@@ -272,9 +277,7 @@ function createGrants(
       conversation.claim = undefined;
       return file as Fault;
     }
-    if (connection.gone) file.close();
-    else admit(connection, conversation, entry, file);
-    return undefined;
+    return void (connection.gone ? file.close() : admit(connection, conversation, entry, file));
   }
 
   function admit(
@@ -292,16 +295,17 @@ function createGrants(
     conversation.upload = upload;
     uploads.set(ticket, upload);
     connection.joins(ticket);
-    const { size, root, name } = entry.share;
-    connection.reply({ verb: "ACCEPT", grant: { ticket, size, pieceBytes: entry.pieceBytes, root } });
+    const { size, name } = entry.share;
+    const slot = conversation.claim?.slot();
+    connection.reply({ verb: "ACCEPT", grant: grantOf(entry, ticket, slot, policy.maxUploads) });
     if (entry.layer === undefined && size > 0) onEvent({ type: "wanted", name });
   }
 
   /** Waits for the connection's turn. BUSY when there is none to wait for. */
-  async function takeSlot(connection: UploadConnection, conversation: Conversation): Promise<Fault | undefined> {
-    const entered = queue.enter(connection);
+  async function takeSlot(connection: UploadConnection, talk: Conversation, root?: Root): Promise<Fault | undefined> {
+    const entered = queue.enter(connection, root);
     if (isFault(entered)) return entered;
-    conversation.claim = entered.claim;
+    talk.claim = entered.claim;
     return entered.turn;
   }
 

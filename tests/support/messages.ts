@@ -94,7 +94,10 @@ export const anyReply: fc.Arbitrary<Reply> = fc.oneof(
     payloadBytes: count(LAYER_PAYLOAD_BYTES_MAX),
   }),
   fc.record({ verb: always("ACCEPT" as const), grant: anyGrant }),
-  fc.record({ verb: always("WAIT" as const), position: fc.integer({ min: 1, max: FILE_BYTES_MAX }) }),
+  fc.record(
+    { verb: always("WAIT" as const), position: fc.integer({ min: 1, max: FILE_BYTES_MAX }), root: hex(64) },
+    { requiredKeys: ["verb", "position"] },
+  ),
   fc.record({
     verb: always("DATA" as const),
     offset: anySize,

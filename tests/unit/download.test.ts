@@ -835,6 +835,29 @@ describe("cancelling", () => {
     expect(Buffer.compare(fs.readFileSync(path(PART)), left)).toBe(0);
   });
 
+  test("a download that the chosen peer keeps in its queue takes the content that it waits for from another holder, and leaves the queue", async () => {
+    const free = share(content);
+    const wait = (): string => `WAIT 3 ${free.hashed.root}`;
+    const [chosen, full] = [1, 2].map(() => share(content, { grant: wait, layer: wait })) as [Sharer, Sharer];
+    const findHolders = async () => [chosen, full, free].map(({ address }) => ({ address, complete: true }));
+    expect(await fetchFrom(chosen.address, { only: false, findHolders })).toMatchObject({ root: free.hashed.root });
+    await until("both queues to be left", () => chosen.open + full.open === 0);
+  });
+
+  test("a download that the chosen peer alone may serve stays in its queue, whoever else has the content", async () => {
+    const free = share(content);
+    const chosen = share(content, { grant: () => `WAIT 1 ${free.hashed.root}` });
+    const stop = new AbortController();
+    let looked = 0;
+    const findHolders = async () => {
+      looked++;
+      return [{ address: free.address, complete: true }];
+    };
+    const onProgress = () => stop.abort();
+    expect(codeOf(await fetchFrom(chosen.address, { findHolders, onProgress, signal: stop.signal }))).toBe("CANCELLED");
+    expect(looked).toBe(0);
+  });
+
   test("a download that is cancelled in the queue is CANCELLED at once, and leaves the queue", async () => {
     const stop = new AbortController();
     const source = share(content, { grant: () => "WAIT 3" });

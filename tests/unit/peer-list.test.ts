@@ -7,6 +7,7 @@ import { createPeerList, type PeerList, type PeerListOptions } from "../../src/d
 import type { Source } from "../../src/download/peers/source.ts";
 import type { Requester } from "../../src/download/requests/requester.ts";
 import { createStarvation } from "../../src/download/starvation.ts";
+import type { Address } from "../../src/protocol/address.ts";
 import { type Fault, fault } from "../../src/protocol/fault.ts";
 import type { Clock } from "../../src/shared/clock.ts";
 import { createVirtualClock } from "../support/clock.ts";
@@ -19,7 +20,15 @@ type Fields = Partial<PeerListOptions["holders"] & PeerListOptions> & { readonly
 
 /** A peer list in which nothing happens but what the test says. */
 function createQuiet(clock: Clock, requesterFields: object, fields: Fields): PeerList {
-  const idle = { sources: [], partialSources: [], keptBytes: 0, begunBytes: 0, wrongPieces: 0, setAvailable() {} };
+  const idle = {
+    sources: [],
+    partialSources: [],
+    keptBytes: 0,
+    begunBytes: 0,
+    wrongPieces: 0,
+    setAvailable() {},
+    detail: () => ({ brought: [] }),
+  };
   const requester = { ...idle, ...requesterFields } as unknown as Requester;
   return createPeerList({
     env: { clock, random: () => 0.5 },
@@ -91,16 +100,12 @@ function scene(
 ) {
   const clock = createVirtualClock();
   const found = {
-    downloaders: [] as string[],
     sources: [] as Source[],
     asked: [] as number[],
     reopened: [] as number[],
   };
   const requester = {
     sources: found.sources,
-    setDownloaders(names: readonly string[]) {
-      found.downloaders = [...names];
-    },
     addSource(one: Source) {
       if (one.address.port !== 1) found.sources.push(one);
       else clock.after(1, () => peerList.lost(one.address, fault("PEER_GONE", "network"), brings?.() ?? 0));
@@ -262,14 +267,24 @@ test("the position in the queue of the chosen peer, which was lost, is known; a 
   expect([left, peerList.position]).toEqual([true, undefined]);
 });
 
-test("every downloader of the content is told to the requester, whether a source or not, and looked for when no source is needed", async () => {
-  const holders = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
-  const { clock, peerList, found } = scene(holders, async (port) => source(port));
-  await clock.advance(5000);
-  expect(found.sources.length).toBe(8);
-  expect(found.downloaders).toEqual([2, 3, 4, 5, 6, 7, 8, 9].map((port) => `127.0.0.1:${port}`));
-  holders.splice(0, 3);
-  await clock.advance(3000);
-  expect(found.downloaders).toEqual([5, 6, 7, 8, 9].map((port) => `127.0.0.1:${port}`));
+test("a partial holder that brings next to nothing gives way to another where all places are taken, and is no loss", async () => {
+  const clock = createVirtualClock();
+  const sources = [2, 3, 4, 5, 6, 7, 8, 9].map((port) => source(port));
+  const bytes = sources.map(() => 0);
+  const dropped: number[] = [];
+  const requester = {
+    sources,
+    partialSources: sources.slice(1).map((one) => ({ source: one, idle: false })),
+    detail: () => ({ brought: sources.map(({ address }, i) => ({ address, bytes: bytes[i] as number })) }),
+    drop: ({ port }: Address) => void dropped.push(port),
+  };
+  const peerList = createQuiet(clock, requester, {});
+  await clock.advance(2100); // the first look only counts
+  for (const i of bytes.keys()) bytes[i] = i === 0 || i === 5 ? 0 : 1000;
+  await clock.advance(2000);
+  expect(dropped).toEqual([]); // the least useful has the whole file: it stays
+  for (const i of bytes.keys()) if (i !== 5) bytes[i] = (bytes[i] as number) + 1000;
+  await clock.advance(2000);
+  expect(dropped).toEqual([7]);
   peerList.stop();
 });

@@ -53,27 +53,34 @@ describe("a piece picker", () => {
 
   test("a piece picker begins with the rarest where partial holders are among the sources", () => {
     const picker = createPiecePicker(40, 10, half);
-    picker.setPartials([bits(0, 1, 3), bits(0, 1), bits(0)].map((pieces, i) => ({ name: `${i}`, pieces })));
+    for (const [i, pieces] of [bits(0, 1, 3), bits(0, 1), bits(0)].entries()) picker.setPartial(`${i}`, pieces);
     const all = new Uint8Array([0b11110000]); // of a partial holder that happens to have everything
     expect([0, 1, 2, 3].map(() => picker.next(1, all)?.index)).toEqual([2, 3, 1, 0]);
   });
 
   test("a piece picker asks a source of all for what is ours to fetch, then for what others have, then for what is theirs to fetch", () => {
-    const picker = createPiecePicker(60, 10, half, "b");
-    picker.setPartials([
-      { name: "a", pieces: bits(0, 4) },
-      { name: "c", pieces: bits(4) },
-    ]);
-    // Dealt to a, b and c in turn: 1 and 4 are ours; a has 0, two have 4; 2, 3 and 5 nobody has.
-    expect([0, 1, 2, 3, 4, 5].map(() => picker.next(1, "all")?.index)).toEqual([1, 0, 4, 2, 3, 5]);
+    const picker = createPiecePicker(60, 10, half);
+    picker.setPartial("a", bits(0, 3));
+    picker.setPartial("c", bits(3));
+    // Of three slots ours has 2 and 3; one other downloader has 0, two have 3; none has 1, 2, 4 and 5.
+    const ours = { slot: 1, slots: 3 };
+    expect([0, 1, 2, 3, 4, 5].map(() => picker.next(1, "all", "", { part: ours })?.index)).toEqual([2, 0, 3, 1, 4, 5]);
   });
 
-  test("a piece picker lets downloaders that know each other fetch each piece of a source once", () => {
-    const names = ["a", "b", "c"];
-    const fetched = names.map((name) => {
-      const picker = createPiecePicker(90, 10, half, name);
-      picker.setPartials(names.filter((other) => other !== name).map((other) => ({ name: other, pieces: bits() })));
-      return [0, 1, 2].map(() => picker.next(1, "all")?.index);
+  test("a piece picker counts a partial holder by what it has last, and no more once it is none", () => {
+    const picker = createPiecePicker(40, 10, half);
+    const all = new Uint8Array([0b11110000]);
+    picker.setPartial("a", bits(0, 1, 2));
+    picker.setPartial("b", bits(0));
+    picker.setPartial("a", bits(1, 2, 3));
+    picker.setPartial("b", undefined);
+    expect(picker.next(1, all)?.index).toBe(0);
+  });
+
+  test("a piece picker lets those who have the slots of a source fetch each piece of it once", () => {
+    const fetched = [0, 1, 2].map((slot) => {
+      const picker = createPiecePicker(90, 10, half);
+      return [0, 1, 2].map(() => picker.next(1, "all", "", { part: { slot, slots: 3 } })?.index);
     });
     expect(fetched.flat().sort()).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
   });
@@ -82,6 +89,8 @@ describe("a piece picker", () => {
     const last = () => 0; // the last of all ties
     expect(createPiecePicker(1000 * 10, 10, last).next(1, "all")?.index).toBe(999);
     expect(createPiecePicker(1001 * 10, 10, last).next(1, "all")?.index).toBe(0);
+    const second = createPiecePicker(1001 * 10, 10, last); // in order from its part on
+    expect([0, 1].map(() => second.next(1, "all", "", { part: { slot: 1, slots: 2 } })?.index)).toEqual([501, 502]);
   });
 
   test("a piece picker is done only when every piece is kept", () => {

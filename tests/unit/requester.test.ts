@@ -34,7 +34,7 @@ function scene(pieces = PIECES, maxDownloadRate?: number) {
   const written: JournalPiece[] = [];
   const content = { size: pieces * PIECE_BYTES_MIN, pieceBytes: PIECE_BYTES_MIN };
   // Of all ties the first.
-  const picker = createPiecePicker(content.size, content.pieceBytes, () => 0.5, "127.0.0.1:9");
+  const picker = createPiecePicker(content.size, content.pieceBytes, () => 0.5);
   const partFile: PartFile = {
     resume: async () => undefined,
     begin: async () => undefined,
@@ -89,6 +89,7 @@ function source(port: number, pieces = PIECES): Source {
   return {
     address: { ip: "127.0.0.1", port },
     grant: { ticket: "0".repeat(32), size: pieces * PIECE_BYTES_MIN, pieceBytes: PIECE_BYTES_MIN, root: undefined },
+    byRoot: false,
     roundTripMs: 100, // far: several lanes, each with two pieces at first
     layer: async () => fault("NOT_READY", "theirs"),
     available: async () => "all",

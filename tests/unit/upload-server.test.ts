@@ -150,7 +150,7 @@ describe("DOWNLOAD", () => {
     raw.send("HELLO 1\nDOWNLOAD a.mp4\n");
     expect(await raw.lines(2)).toEqual([
       "HELLO 1",
-      `ACCEPT ${"1".padStart(32, "0")} ${SIZE} 262144 ${hashOf(CONTENT).root}`,
+      `ACCEPT ${"1".padStart(32, "0")} ${SIZE} 262144 ${hashOf(CONTENT).root} 0 8`,
     ]);
     right(await get(raw, 0, SIZE), 0);
     right(await get(raw, 1_000_001, 7), 1_000_001);
@@ -241,13 +241,13 @@ describe("slots", () => {
     const second = await dial(serving);
     const third = await dial(serving);
     second.send("DOWNLOAD a.mp4\n");
-    expect(await second.line()).toBe("WAIT 1");
+    expect(await second.line()).toBe(`WAIT 1 ${hashOf(CONTENT).root}`);
     third.send("DOWNLOAD a.mp4\n");
-    expect(await third.line()).toBe("WAIT 2");
+    expect(await third.line()).toBe(`WAIT 2 ${hashOf(CONTENT).root}`);
     first.raw.destroy();
     expect(await words(second, 1)).toBe("ACCEPT");
     await serving.clock.advance(1000);
-    expect(await third.line()).toBe("WAIT 1");
+    expect(await third.line()).toBe(`WAIT 1 ${hashOf(CONTENT).root}`);
     second.destroy();
     expect(await words(third, 1)).toBe("ACCEPT");
   });
@@ -257,16 +257,16 @@ describe("slots", () => {
     const first = await grant(serving);
     const second = await dial(serving);
     second.send("DOWNLOAD a.mp4\n");
-    expect(await second.line()).toBe("WAIT 1");
+    expect(await second.line()).toBe(`WAIT 1 ${hashOf(CONTENT).root}`);
     const third = await dial(serving);
     third.send("DOWNLOAD a.mp4\n");
-    expect(await third.line()).toBe("WAIT 2");
+    expect(await third.line()).toBe(`WAIT 2 ${hashOf(CONTENT).root}`);
     second.destroy();
     await until("the place to be 1", async () => {
       await serving.clock.advance(300);
-      return third.received > "WAIT 2\n".length;
+      return third.received > `WAIT 2 ${hashOf(CONTENT).root}\n`.length;
     });
-    expect(await third.line()).toBe("WAIT 1");
+    expect(await third.line()).toBe(`WAIT 1 ${hashOf(CONTENT).root}`);
     first.raw.destroy();
     expect(await words(third, 1)).toBe("ACCEPT");
     await until("one file to be open", () => serving.files === 1);

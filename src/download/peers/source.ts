@@ -22,6 +22,8 @@ export type Source = {
   readonly grant: Grant;
   /** The distance, in milliseconds: how long dialling or the first answer took, whichever was less. */
   readonly roundTripMs: number;
+  /** It was asked by content: it may still be downloading it itself. Otherwise it has the whole file. */
+  readonly byRoot: boolean;
   /** The piece layer, whole, with the root that it leads to: the granted one. NOT_READY while the source still hashes the file. */
   layer(): Promise<Hashed | Fault>;
   /** What it has now: all, or the pieces of a download of its own. */
@@ -35,8 +37,8 @@ export type Source = {
   close(): void;
 };
 
-/** Told of each WAIT: our position in the peer's queue, and how to leave it. */
-export type OnWait = (position: number, leave: () => void) => void;
+/** Told of each WAIT: our position in the peer's queue, how to leave it, and the content, where the peer names it. */
+export type OnWait = (position: number, leave: () => void, root?: Root) => void;
 
 export type SourceOptions = {
   readonly connect: Connect;
@@ -76,7 +78,7 @@ export async function openSource(
   const leave = () => caller.connection.destroy();
   let pieces = 0; // of the content that was granted
   const asked = caller.call(request, {
-    onWait: (position) => onWait?.(position, leave),
+    onWait: (position, awaited) => onWait?.(position, leave, awaited),
     onReply(reply) {
       if (reply.verb === "ACCEPT") pieces = pieceCount(reply.grant.size, reply.grant.pieceBytes);
     },
@@ -106,6 +108,7 @@ export async function openSource(
     address: connection.id === undefined ? address : { ...address, id: connection.id },
     grant,
     roundTripMs: Math.min(dialMs, clock.now() - askedAt),
+    byRoot: "root" in wanted,
     layer: async () => readLayer(await askLayer(), grant),
     available: async () => readPieces(await askPieces(), grant),
     damaged: (index) => void caller.call({ verb: "DAMAGED", index }),

@@ -6,7 +6,7 @@ import { pieceCount } from "../../content/hashing/merkle.ts";
 import { createBitfield, hasBit, setBit } from "../../shared/bitfield.ts";
 import type { Order } from "../lanes/piece-writer.ts";
 import { createPartialPieces, EARLIER_RUN } from "./partial-pieces.ts";
-import { createPartition } from "./piece-partition.ts";
+import { createRarity, type Part } from "./rarity.ts";
 
 /** A lane; no two of a download have the same number. */
 export type LaneId = number;
@@ -14,20 +14,20 @@ export type LaneId = number;
 /** Which pieces a source has: all, or those whose bit is set (bitfield.ts). */
 export type Available = "all" | Uint8Array;
 
-/** A peer that is downloading the same. */
-export type PartialHolder = { readonly name: string; readonly pieces: Uint8Array };
-
 const MISSING = 0;
 const ORDERED = 1;
 const ARRIVED = 2;
 const KEPT = 3;
 
+/** What a lane is given: urgent pieces that it may not take are left to others; `part`: ours of a source of all. */
+export type Choice = { readonly mayTake?: (urgent: number) => boolean; readonly part?: Part | undefined };
+
 export type PiecePicker = {
   /**
    * The next piece for a lane whose source has `available`; undefined when there is none for it now. What broke off
-   * comes first, and goes on behind its bytes that are on the disk. Urgent pieces that it may not take are left to others.
+   * comes first, and goes on behind its bytes that are on the disk.
    */
-  next(lane: LaneId, available: Available, source?: string, mayTake?: (urgent: number) => boolean): Order | undefined;
+  next(lane: LaneId, available: Available, source?: string, choice?: Choice): Order | undefined;
   /** The first `bytes` of a piece that is on order are in the .part. */
   came(index: number, bytes: number): void;
   /** A piece of which so much is there already, as an earlier run said. */
@@ -46,14 +46,12 @@ export type PiecePicker = {
   /** Urgent pieces on order, and where. */
   urgentOrders(): readonly { readonly index: number; readonly lane: LaneId }[];
   /**
-   * What the partial holders among the sources have now. With any, the rarest piece comes first, ties by lot, so that
-   * many who download at once fetch different pieces and trade them; a source of all is asked for our own part
-   * (piece-partition.ts) of what none of them has. With none, pieces come in their order, those of a small file by lot: of few
+   * What a partial holder among the sources has now; undefined when it is none. With any, the rarest piece comes first,
+   * ties by lot, so that many who download at once fetch different pieces and trade them; a source of all is asked for
+   * our own part of what none of them has. With none, pieces come in their order, those of a small file by lot: of few
    * pieces, many who begin at once would all fetch the first ones.
    */
-  setPartials(partials: readonly PartialHolder[]): void;
-  /** All others who download the same now, sources of ours or not; until then the partial holders count as all. */
-  setDownloaders(names: readonly string[]): void;
+  setPartial(source: string, pieces: Uint8Array | undefined): void;
   /** Its bytes are on the disk and its hash was right, or there is no layer to compare it with. */
   arrived(index: number): void;
   /** Wrong bytes: it is missing again. */
@@ -78,6 +76,8 @@ export type PiecePicker = {
   readonly done: boolean;
   /** Every piece is at least on the disk, synced or not. */
   readonly allArrived: boolean;
+  /** No piece is missing: each has at least been ordered. */
+  isAllOrdered(): boolean;
 };
 
 function bitsWhere(states: Uint8Array, state: number): Uint8Array {
@@ -88,24 +88,18 @@ function bitsWhere(states: Uint8Array, state: number): Uint8Array {
   return bits;
 }
 
-/** In a larger file, what is fetched twice at the beginning is little, and a disk is written faster in order. */
-const SHUFFLED_PIECES_MAX = 1000;
-
 /** The lane and source that were asked for a piece, from byte `have` of it on. */
 type Ordered = { readonly lane: LaneId; readonly source: string; readonly have: number };
 
-/** The rank of a piece that another downloader fetches from a source of all: after everything else. */
-const THEIRS = Number.POSITIVE_INFINITY;
-
 const anyPiece = (_: number): boolean => true;
 
-/** `random` gives 0 ≤ r < 1; `self` is the name under which others know us. */
-export function createPiecePicker(size: number, pieceBytes: number, random: () => number, self = ""): PiecePicker {
+/** `random` gives 0 ≤ r < 1. */
+export function createPiecePicker(size: number, pieceBytes: number, random: () => number): PiecePicker {
   const pieces = pieceCount(size, pieceBytes);
   const states = new Uint8Array(pieces);
   const ordered = new Map<number, Ordered>();
   const begun = createPartialPieces();
-  const rarity = createRarity(pieces, random, self);
+  const rarity = createRarity(pieces, random);
   let keptCount = 0;
   let arrivedCount = 0;
   let keptBytes = 0;
@@ -134,11 +128,12 @@ export function createPiecePicker(size: number, pieceBytes: number, random: () =
     states[index] = state;
   }
 
-  function next(lane: LaneId, available: Available, source = "", mayTake = anyPiece): Order | undefined {
+  function next(lane: LaneId, available: Available, source = "", choice: Choice = {}): Order | undefined {
+    const { mayTake = anyPiece, part } = choice;
     while (lowest < pieces && states[lowest] !== MISSING) lowest++;
     const left = new Set(urgent.filter((at) => !mayTake(at)));
     const can = (at: number) => canOrder(at, available) && !left.has(at);
-    const index = urgent.find(can) ?? begun.usableBy(source).find(can) ?? rarity.pick(lowest, available, can);
+    const index = urgent.find(can) ?? begun.usableBy(source).find(can) ?? rarity.pick(lowest, part, can);
     if (index === undefined) return undefined;
     const have = begun.have(index, source);
     if (have === 0) begun.forget(index);
@@ -190,8 +185,7 @@ export function createPiecePicker(size: number, pieceBytes: number, random: () =
     urgentPieces: () => urgent,
     urgentOrders: () =>
       urgent.flatMap((index) => [ordered.get(index) ?? []].flat().map(({ lane }) => ({ index, lane }))),
-    setPartials: rarity.setPartials,
-    setDownloaders: rarity.setDownloaders,
+    setPartial: rarity.setPartial,
     arrived: (index) => settle(index, ARRIVED),
     failed: (index) => settle(index, MISSING),
     kept: (index) => settle(index, KEPT),
@@ -217,55 +211,6 @@ export function createPiecePicker(size: number, pieceBytes: number, random: () =
     get allArrived() {
       return keptCount + arrivedCount === pieces;
     },
-  };
-}
-
-type Rarity = Pick<PiecePicker, "setPartials" | "setDownloaders"> & {
-  /** The best of the pieces from `lowest` on that can be ordered. */
-  pick(lowest: number, available: Available, canOrder: (index: number) => boolean): number | undefined;
-};
-
-/** Which of the missing pieces comes first, by what others have and fetch. */
-function createRarity(pieces: number, random: () => number, self: string): Rarity {
-  const partition = createPartition(self);
-  let dealt = false; // to downloaders that we were told of
-  let counts = unknown(); // how many partial holders have each piece; undefined: in their order
-
-  function unknown(): Uint16Array | undefined {
-    return pieces <= SHUFFLED_PIECES_MAX ? new Uint16Array(pieces) : undefined;
-  }
-
-  function pick(lowest: number, available: Available, canOrder: (index: number) => boolean): number | undefined {
-    let best: number | undefined;
-    let bestRank = 0;
-    let ties = 0;
-    for (let index = lowest; index < pieces; index++) {
-      if (!canOrder(index)) continue;
-      if (counts === undefined) return index;
-      const count = counts[index] as number;
-      const rank = count === 0 && available === "all" && !partition.isOurs(index) ? THEIRS : count;
-      if (best !== undefined && rank > bestRank) continue;
-      ties = best === undefined || rank < bestRank ? 1 : ties + 1;
-      if (random() * ties < 1) best = index; // each of the ties with the same chance
-      bestRank = rank;
-    }
-    return best;
-  }
-
-  return {
-    pick,
-    setPartials(partials) {
-      if (!dealt) partition.setOthers(partials.map(({ name }) => name));
-      counts = partials.length === 0 ? unknown() : new Uint16Array(pieces);
-      if (counts === undefined) return;
-      for (const partial of partials) {
-        for (let index = 0; index < pieces; index++)
-          if (hasBit(partial.pieces, index)) counts[index] = (counts[index] as number) + 1;
-      }
-    },
-    setDownloaders(names) {
-      dealt = true;
-      partition.setOthers(names);
-    },
+    isAllOrdered: () => keptCount + arrivedCount + ordered.size === pieces,
   };
 }

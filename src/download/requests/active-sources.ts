@@ -5,7 +5,7 @@
 import { type Address, formatAddress } from "../../protocol/address.ts";
 import type { Lane } from "../lanes/lane.ts";
 import type { Source } from "../peers/source.ts";
-import type { Available, LaneId, PartialHolder } from "../pieces/piece-picker.ts";
+import type { Available, LaneId } from "../pieces/piece-picker.ts";
 import type { RequestWindow } from "./request-window.ts";
 
 /** A source at work, and its lanes. */
@@ -40,8 +40,6 @@ export type ActiveSources = {
   all(): Active[];
   /** Those that are still downloading it themselves; `idle` says that nothing is on order there. */
   partials(): { readonly source: Source; readonly idle: boolean }[];
-  /** The same as the piece picker wants to know them. */
-  holders(): PartialHolder[];
   readonly size: number;
 };
 
@@ -75,8 +73,6 @@ export function createActiveSources(): ActiveSources {
       all().flatMap(({ source, available, lanes }) =>
         available === "all" ? [] : [{ source, idle: [...lanes.values()].every(({ window }) => window.ordered === 0) }],
       ),
-    holders: () =>
-      [...entries].flatMap(([name, { available }]) => (available === "all" ? [] : [{ name, pieces: available }])),
     get size() {
       return entries.size;
     },

@@ -47,13 +47,18 @@ export const FAR_MS = 20;
 /** From this rate on (bytes per second) two threads fetch faster than one. */
 const FAST_RATE = 32 * 1024 * 1024;
 
+/** A far lane that brings so much (bytes per second) may be held up by its distance. */
+const FAR_RATE = 1024 * 1024;
+
 /**
- * Lanes to one source: a fast source keeps two threads busy when it is the only one, and a far link takes several
- * connections to be filled. A slow source has one lane, so that less is on order there.
+ * Lanes to one source whose best lane has this `rate`: a fast source keeps two threads busy when it is the only one, and
+ * a far link takes several connections to be filled. A slow source among others has one lane, so that less is on order
+ * there, which others would bring sooner.
  */
 export function lanesWanted(roundTripMs: number, alone: boolean, rate: number): number {
   const isFar = roundTripMs > FAR_MS;
-  return (isFar ? 2 : 1) * (alone && (isFar || rate >= FAST_RATE) ? 2 : 1);
+  if (alone) return isFar ? 4 : rate >= FAST_RATE ? 2 : 1;
+  return isFar && rate >= FAR_RATE ? 2 : 1;
 }
 
 /** Below this limit of our own (bytes per second) a second lane to a source would be idle. */
@@ -121,7 +126,7 @@ export function createRequestWindow(pieceBytes: number, roundTripMs: number, clo
       meter.add(bytes);
       lastRate = meter.rate();
       // As TCP opens its window: as much again as came, up to what the rate is good for.
-      const worth = Math.max(least, lastRate * windowSeconds);
+      const worth = Math.max(pieceBytes, lastRate * windowSeconds);
       limit = Math.min(limit + bytes, worth, Math.max(least, WINDOW_BYTES_MAX));
     },
   };

@@ -34,8 +34,6 @@ export type RequesterEvents = {
 export type Requester = {
   addSource(source: Source, available: Available): void;
   setAvailable(address: Address, available: Available): void;
-  /** All others who download the same now, by ip:port, as the server told all of them. */
-  setDownloaders(names: readonly string[]): void;
   /** Orders what may be ordered now: pieces are missing again, or there is room. */
   fill(): void;
   /** Leaves a source; onSourceLost is told why. */
@@ -68,6 +66,9 @@ function replaceLane(lanes: SourceLanes, entry: Active, id: LaneId): void {
   lanes.open(entry);
 }
 
+/** What a source has that is still downloading it itself. */
+const partialOf = (available: Available): Uint8Array | undefined => (available === "all" ? undefined : available);
+
 export function createRequester(options: RequesterOptions): Requester {
   const { picker, verifier, partFile, events, meter, clock, maxDownloadRate } = options;
   const active = createActiveSources();
@@ -75,13 +76,15 @@ export function createRequester(options: RequesterOptions): Requester {
   const lanes = createSourceLanes(options, active, incoming, { arrived, wrong, over: laneOver });
   // Where our own limit is what holds us up, no lane is slow.
   const compared = () => (meter.rate() > (maxDownloadRate() ?? Number.POSITIVE_INFINITY) / 2 ? [] : active.all());
-  const stopTakingOver = takeOverStragglers(clock, compared, picker.canTakeOver, closeStraggler);
+  // While pieces are missing, a lane is idle because its source lacks them, as in a crowd for most of the time.
+  const atTheEnd = () => (picker.isAllOrdered() ? compared() : []);
+  const stopTakingOver = takeOverStragglers(clock, atTheEnd, picker.canTakeOver, closeStraggler);
   const stopDealing = dealUrgentAnew(clock, compared, picker, (entry, id) => replaceLane(lanes, entry, id));
 
   function addSource(source: Source, available: Available): void {
     const entry = active.add(source, available);
     if (entry === undefined) return source.close();
-    picker.setPartials(active.holders());
+    picker.setPartial(formatAddress(source.address), partialOf(available));
     void source.closed.then((why) => drop(entry, why));
     lanes.open(entry);
   }
@@ -90,7 +93,7 @@ export function createRequester(options: RequesterOptions): Requester {
     const entry = active.at(address);
     if (entry === undefined) return;
     entry.available = available;
-    picker.setPartials(active.holders());
+    picker.setPartial(formatAddress(address), partialOf(available));
     for (const id of entry.lanes.keys()) lanes.fill(entry, id);
   }
 
@@ -145,7 +148,7 @@ export function createRequester(options: RequesterOptions): Requester {
     if (!active.remove(entry)) return;
     for (const id of [...entry.lanes.keys()]) lanes.close(entry, id);
     entry.source.close();
-    picker.setPartials(active.holders());
+    picker.setPartial(formatAddress(entry.source.address), undefined);
     events.onSourceLost(entry.source.address, why, entry.brought, entry.bytes);
     lanes.fillAll();
   }
@@ -153,7 +156,6 @@ export function createRequester(options: RequesterOptions): Requester {
   return {
     addSource,
     setAvailable,
-    setDownloaders: picker.setDownloaders,
     fill: lanes.fillAll,
     drop(address, why) {
       const entry = active.at(address);

@@ -58,9 +58,24 @@ const ORDERED_BYTES_MAX = 48 * 1024 * 1024;
 function nextOf(picker: PiecePicker, entry: Active, id: LaneId, sources: readonly Active[]): Order | undefined {
   const { source, available, lanes } = entry;
   const window = lanes.get(id)?.window;
+  const part = available === "all" ? source.grant.part : undefined;
   const piece = (index: number) => ({ index, bytes: picker.lengthOf(index) });
   const mayTake = (index: number) => window !== undefined && !isLeftToFaster(entry, window, piece(index), sources);
-  return picker.next(id, available, formatAddress(source.address), mayTake);
+  return picker.next(id, available, formatAddress(source.address), { mayTake, part });
+}
+
+/** How many lanes to a source are worth it now; `isAlone`: we have no other. */
+function lanesWorth({ source, lanes }: Active, isAlone: boolean): number {
+  let rate = 0;
+  for (const { window } of lanes.values()) rate = Math.max(rate, window.rate());
+  // Another slot than the first says that others take from it too.
+  const isOurs = isAlone && (source.grant.part?.slot ?? 0) === 0;
+  return lanesWanted(source.roundTripMs, isOurs, rate);
+}
+
+/** Whether a lane is one of more than `most`, of which the first go on. */
+function rests({ lanes }: Active, id: LaneId, most: number): boolean {
+  return lanes.size > most && [...lanes.keys()].indexOf(id) >= most;
 }
 
 export function createSourceLanes(
@@ -71,6 +86,7 @@ export function createSourceLanes(
 ): SourceLanes {
   const { picker, partFile, clock, maxDownloadRate } = options;
   const { pieceBytes } = picker;
+  const wanted = (entry: Active) => lanesWithin(maxDownloadRate(), lanesWorth(entry, active.size === 1));
   const closing = new Set<LaneId>(); // on another thread they may still be writing
   const allOver = Promise.withResolvers<void>();
   let opened = 0;
@@ -79,9 +95,8 @@ export function createSourceLanes(
 
   function open(entry: Active): void {
     const { source, lanes } = entry;
-    const rate = Math.max(0, ...[...lanes.values()].map(({ window }) => window.rate()));
-    const wanted = lanesWithin(maxDownloadRate(), lanesWanted(source.roundTripMs, active.size === 1, rate));
-    while (lanes.size < Math.min(wanted, entry.lanesMost) && paused === undefined && !stopped) {
+    const most = Math.min(wanted(entry), entry.lanesMost);
+    while (lanes.size < most && paused === undefined && !stopped) {
       const id = opened++;
       const lane = options.openLane(source, (event) => hear(entry, id, event));
       lanes.set(id, { lane, window: createRequestWindow(pieceBytes, source.roundTripMs, clock), bytes: 0 });
@@ -91,9 +106,9 @@ export function createSourceLanes(
 
   function fill(entry: Active, id: LaneId): void {
     const working = entry.lanes.get(id);
-    if (working === undefined || paused !== undefined) return;
-    const bytesMost = Math.min(ORDERED_BYTES_MAX, partFile.roomBytes());
-    while (working.window.hasRoom(pieceBytes, picker.isPlayed()) && picker.orderedBytes + pieceBytes <= bytesMost) {
+    if (working === undefined || paused !== undefined || rests(entry, id, wanted(entry))) return;
+    const most = Math.min(ORDERED_BYTES_MAX, partFile.roomBytes());
+    while (working.window.hasRoom(pieceBytes, picker.isPlayed()) && picker.orderedBytes + pieceBytes <= most) {
       const order = nextOf(picker, entry, id, active.all());
       if (order === undefined) return;
       incoming.ordered(order);
@@ -130,7 +145,7 @@ export function createSourceLanes(
     if (came === "wrong") return on.wrong(entry, index);
     if (came === "right") on.arrived(entry, index);
     fill(entry, id);
-    if (came === "right" && active.size === 1) open(entry); // it may have shown that it is worth another
+    if (came === "right") open(entry); // it may have shown that it is worth another
     if (picker.allArrived) void partFile.flush();
   }
 
