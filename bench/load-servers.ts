@@ -97,8 +97,8 @@ export async function startNapster({
 }
 
 /** redis-server without persistence. It takes no port 0, so a free one is looked for first. */
-export async function startRedis(): Promise<Running> {
-  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+export async function startRedis(wanted?: number): Promise<Running> {
+  const probe = Bun.listen({ hostname: "127.0.0.1", port: wanted ?? 0, socket: { data() {} } });
   const { port } = probe;
   probe.stop(true);
   const child = Bun.spawn(

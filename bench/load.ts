@@ -3,7 +3,7 @@
 // Never: uses the peer's own code, except the words of the protocol.
 //
 //   bun bench/load.ts compare [--seconds 4] [--rounds 3] [--program dist/…/napster-server]
-//   bun bench/load.ts shared                                  SEARCH through Redis, one server and three
+//   bun bench/load.ts shared [--only rates|million|kills]     the shared index: 16 servers, a million entries, kills
 //   bun bench/load.ts idle [--peers 19500] [--seconds 10]     20,000 peers with 50 names, SEARCH under coming and going, restart
 //   bun bench/load.ts join                                    one peer with 100,000 names
 //   bun bench/load.ts limit [--peers 40000]                   more and more, until something breaks
@@ -16,6 +16,7 @@ import { openDoor } from "./load-door.ts";
 import { percentiles } from "./load-histogram.ts";
 import { runLoop, type Target } from "./load-loop.ts";
 import { type Running, startNapster, startRedis } from "./load-servers.ts";
+import { kills, million, type Row, rates } from "./load-shared.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -38,11 +39,6 @@ const nameOf = (i: number): string => `Aula de redes (2026) parte ${String(i).pa
 const door = openDoor();
 const HOLDERS = [`127.0.0.11:${door}`, `127.0.0.12:${door}`, `127.0.0.13:${door}`];
 
-const holding: (() => void)[] = [];
-const hangUp = (): void => {
-  for (const end of holding.splice(0)) end();
-};
-
 /**
  * Three peers that stay and have every name, at the first server or spread over several; what each asker of the first
  * one sends and hears. The order of others' peers is Redis'.
@@ -61,11 +57,7 @@ async function napsterTargets(...servers: readonly [Running, ...Running[]]): Pro
     });
     socket.write(`JOIN ${holder} ${Buffer.byteLength(payload)}\n${payload}`);
     await joined.promise;
-    const timer = setInterval(() => socket.write("PING\n"), 5000);
-    holding.push(() => {
-      clearInterval(timer);
-      socket.terminate();
-    });
+    setInterval(() => socket.write("PING\n"), 5000);
   }
   const list = HOLDERS.map((holder) => `${holder}\n`).join("");
   return names.map((name, i) => ({
@@ -128,36 +120,18 @@ async function compare(): Promise<void> {
   await redis.stop();
 }
 
-/** SEARCH on an index that one server has, and three servers share, through Redis. */
+/** What the shared index promises, part by part; redis-benchmark's own GET beside it. */
 async function shared(): Promise<void> {
-  const redis = await startRedis();
-  const flags = ["--quiet", "--catalog", `redis://${redis.ip}:${redis.port}`];
-  const servers: [Running, Running, Running] = [
-    await startNapster({ program: values.program, flags }),
-    await startNapster({ program: values.program, flags }),
-    await startNapster({ program: values.program, flags }),
-  ];
-  await Bun.sleep(1000);
-  for (const [label, some] of [
-    ["one of its own", [servers[0]]],
-    ["three, a peer at each", servers],
-  ] as const) {
-    const targets = await napsterTargets(...(some as [Running, ...Running[]]));
-    await Bun.sleep(500);
-    for (const depth of [1, 16]) {
-      const before = [servers[0].cpu(), redis.cpu()] as const;
-      const { answered, seconds: took, latency } = await runLoop(targets, depth, 0.5, seconds);
-      const [ours, theirs] = [servers[0].cpu() - before[0], redis.cpu() - before[1]];
-      await Bun.sleep(500); // the server learns of the askers' end in its own time
-      console.log(
-        `${label}, ${depth} in flight: ${Math.round(answered / took)}/s p50/p99/p99.9 ${percentiles(latency)} ms, CPU server ${Math.round((ours / (took + 0.5)) * 100)} %, redis ${Math.round((theirs / (took + 0.5)) * 100)} %`,
-      );
-    }
-    hangUp();
-    await Bun.sleep(500);
-  }
-  for (const server of servers) await server.stop();
-  await redis.stop();
+  const rows: Row[] = [];
+  const tell = (row: Row): void => {
+    rows.push(row);
+    console.log(`${row.met ? "ok" : "NO"}  ${row.what}: ${row.is} (${row.goal})`);
+  };
+  const options = { seconds, rounds: Number(values.rounds), program: values.program, tell };
+  const parts = { rates: () => rates(options, 16), million: () => million(options), kills: () => kills(options) };
+  for (const [name, part] of Object.entries(parts)) if (values.only === undefined || values.only === name) await part();
+  const table = rows.map(({ what, is, goal, met }) => `| ${what} | ${is} | ${goal} | ${met ? "yes" : "NO"} |`);
+  console.log(["", "| what | is | goal | met |", "| --- | --- | --- | --- |", ...table].join("\n"));
 }
 
 const crowd: CrowdOptions = {

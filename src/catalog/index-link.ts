@@ -76,7 +76,7 @@ export function createIndexLink({ url, probe, publisher, replica, now, onEvent }
       seeds = nodes.known();
       stay = here;
       await countAgain();
-      const timer = setInterval(() => void beat(), BEAT_MS);
+      const timer = setInterval(() => void beat(), BEAT_MS * (0.75 + Math.random() / 4)); // not all servers at once
       ended.catch(() => clearInterval(timer));
       void replica.follow(store, () => here.isOver).catch(here.end);
       void comeIn(here, { publisher, replica, now }).then(tellWhenBack, here.end);
