@@ -223,7 +223,11 @@ export function createPeerShell(options: PeerShellOptions): PeerShell {
     cancel: ({ name }) => found(downloads.cancel(name)),
     async play({ name }) {
       const url = await peer.play(name);
-      return isFault(url) ? url : { url };
+      if (!isFault(url)) return { url };
+      // Until its sources are known, a download has nothing to play.
+      const { state = "done" } = downloads.get(name) ?? {};
+      const isBeginning = url.fault === "FILE_MISSING" && state !== "done" && state !== "failed";
+      return isBeginning ? fault("NOT_READY", "ours", "its sources are looked for") : url;
     },
     limits: setLimits,
     invited: (guests) => told.stand({ guests }),

@@ -110,6 +110,36 @@ describeWith(["linux", "wine", "tmux", "ffmpeg"], "the Windows executables", () 
     await fetch("maior.mp4", windows, nativeAt, windows.place("destino3"));
   }, 300_000);
 
+  test("the page of the .exe searches, downloads and plays, and refuses a request without its token", async () => {
+    const { server, at } = await startServer(linux);
+    await using _server = server;
+    const content = "aula".repeat(100_000);
+    const { peer: source, address } = await share(linux, at, linux.place("fonte", { "aula.mp4": content }));
+    await using _source = source;
+    const here = windows.place("pagina");
+    await using peer = windows.start("napster-peer", ["web", "--server", at, "--dir", here.typed, "--no-open"]);
+    const shown = /http:\S+#[0-9a-f]{32}/;
+    await peer.complains(shown, 90);
+    const { origin, hash } = new URL(shown.exec(peer.stderr())?.[0] ?? "");
+    const headers = { Authorization: `Bearer ${hash.slice(1)}`, "Content-Type": "application/json" };
+    const ask = (path: string, body: object) =>
+      fetch(`${origin}/api/${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+
+    expect(await (await fetch(origin)).text()).toContain("<title>");
+    expect((await fetch(`${origin}/api/files`, { method: "POST" })).status).toBe(401);
+    await until("the JOIN", async () => (await ask("search", { name: "aula.mp4" })).ok, 30);
+    expect(await (await ask("search", { name: "aula.mp4" })).json()).toEqual({ peers: [address] });
+    expect((await ask("start", { name: "aula.mp4" })).status).toBe(200);
+    const playing = await until("the player's address", async () => {
+      const answer = await ask("play", { name: "aula.mp4" });
+      return answer.ok && ((await answer.json()) as { url: string });
+    });
+    const played = await fetch(playing.url, { headers: { Range: "bytes=4-" } });
+    expect([played.status, await played.text()]).toEqual([206, content.slice(4)]);
+    await until("the file", () => existsSync(join(here.path, "aula.mp4")));
+    expect(readFileSync(join(here.path, "aula.mp4"), "utf8")).toBe(content);
+  });
+
   test("the folder of the .exe lives: a file that is copied into it is shared when the program that writes it is done", async () => {
     const { server, at } = await startServer(linux);
     await using _server = server;

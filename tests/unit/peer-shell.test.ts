@@ -75,6 +75,11 @@ describe("the page's operations", () => {
     expect(await shell.play({ name: "a.mp4" })).toMatchObject({ fault: "FILE_MISSING" });
   });
 
+  test("to play what has no sources yet is to be asked again, not a file that is gone", async () => {
+    const { shell } = shellOf([{ name: "a.mp4", state: "running" }]);
+    expect(await shell.play({ name: "a.mp4" })).toMatchObject({ fault: "NOT_READY" });
+  });
+
   test("start a download once there is a folder; one that is there goes on instead of beginning again", async () => {
     const { shell, calls } = shellOf([{ name: "old.mp4", state: "paused" }]);
     expect(await shell.start({ name: "a.mp4" })).toMatchObject({ fault: "NOT_JOINED" });
