@@ -10,6 +10,7 @@ import {
   UNJOINED_SECONDS_MAX,
   UPLOAD_CONNECTIONS_MAX,
   UPLOAD_CONNECTIONS_PER_ADDRESS_MAX,
+  UPLOADS_DEFAULT,
 } from "../protocol/limits.ts";
 import { type Grant, type PeerRequest, type Root, VERSION } from "../protocol/messages.ts";
 import { proofOf } from "../protocol/proof.ts";
@@ -236,8 +237,12 @@ function createUploadsTeller(list: () => readonly Uploading[], onEvent: (event: 
   };
 }
 
-/** What is granted, with the part of the file for a slot; none beyond those that are left after their number was lowered. */
-function grantOf({ share: { size, root }, pieceBytes }: ShareEntry, ticket: string, slot = 0, slots = 0): Grant {
+/**
+ * What is granted, with the part of the file for a slot; none beyond those that are left after their number was lowered.
+ * Where there are many slots few may ever be taken: the file is dealt to the usual number, or to as many as are in use.
+ */
+function grantOf({ share: { size, root }, pieceBytes }: ShareEntry, ticket: string, slot = 0, most = 0): Grant {
+  const slots = Math.min(most, Math.max(UPLOADS_DEFAULT, slot + 1));
   return { ticket, size, pieceBytes, root, ...(slot < slots && { part: { slot, slots } }) };
 }
 
