@@ -38,6 +38,7 @@ export const LOCAL_CODES = [
   "SERVER_GONE",
   "PEER_UNREACHABLE",
   "NOT_ENCRYPTED", // what answers there speaks no TLS 1.3, or shows no key
+  "ENCRYPTION_NEEDED", // what answers our plain bytes there speaks TLS only
   "WRONG_ID", // another program than the one that is expected there
   "SERVER_KEY_CHANGED", // another key than the one that is pinned or remembered
   "KEY_UNUSABLE", // identity.key cannot be read, written or understood

@@ -32,7 +32,7 @@ export type CallOptions = {
 };
 
 export type Caller = {
-  /** The reply, an ERROR or REJECT among them, or why there is none: PEER_GONE, STALLED, BAD_REPLY. */
+  /** The reply, an ERROR or REJECT among them, or why there is none: PEER_GONE, STALLED, BAD_REPLY, ENCRYPTION_NEEDED. */
   call(request: ServerRequest | PeerRequest, options?: CallOptions): Promise<Answer | Fault>;
   /** The connection is over; why, when it is known. */
   readonly closed: Promise<Fault>;
@@ -51,6 +51,9 @@ type Pending = {
 
 const NOTHING = new Uint8Array(0);
 
+/** The first byte of a TLS alert, with which a TLS listener answers plain bytes. No reply begins with it. */
+const TLS_ALERT = 0x15;
+
 /** A payload that comes more slowly does not come. */
 const SLOW_BYTES_PER_SECOND = UPLOAD_BYTES_PER_SECOND_MIN / 16; // lanes take their part of the link
 
@@ -66,6 +69,7 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
   const pending: Pending[] = [];
   const { promise: closed, resolve: resolveClosed } = Promise.withResolvers<Fault>();
   let over: Fault | undefined;
+  let hasHeard = false;
   let awaiting: Reply | undefined; // a reply whose payload is still arriving
   let waits = 0; // since `waitsFrom`
   let waitsFrom = 0;
@@ -145,6 +149,8 @@ export function createCaller(connection: Connection, clock: Clock): { caller: Ca
   }
 
   function data(chunk: Uint8Array): void {
+    if (!hasHeard && chunk[0] === TLS_ALERT) return stop(fault("ENCRYPTION_NEEDED", "network", "a TLS alert"));
+    hasHeard = true;
     reader.push(chunk);
     while (over === undefined) {
       if (awaiting !== undefined && "payloadBytes" in awaiting) {

@@ -73,6 +73,25 @@ describeWith(["linux", "network namespaces"], "between machines", () => {
     expect(server.stderr()).not.toContain("napster://");
   });
 
+  test("where only one side has --encryption off, each peer is told what to change", async () => {
+    const at = ["--host", SERVER_IP, "--port", "1099", "--no-discovery"];
+    const search = ["search", NAME, "--server", SERVER_IP];
+    {
+      await using encrypted = start(0, "napster-server", ...at);
+      await encrypted.ready();
+      await using plain = start(1, "napster-peer", ...search, "--encryption", "off");
+      expect(await plain.exit()).toBe(1);
+      expect(plain.stderr()).toContain(`o servidor ${SERVER_IP}:1099 só aceita conexão cifrada`);
+      expect(plain.stderr()).toContain("[ENCRYPTION_NEEDED]\ndica: abra este programa sem --encryption off");
+    }
+    await using plain = start(0, "napster-server", ...at, "--encryption", "off");
+    await plain.ready();
+    await using encrypted = start(1, "napster-peer", ...search);
+    expect(await encrypted.exit()).toBe(1);
+    expect(encrypted.stderr()).toContain("[NOT_ENCRYPTED]");
+    expect(encrypted.stderr()).toContain("--encryption off, em laboratório, use o mesmo aqui");
+  });
+
   test("a server with another key than it had is refused, and the line to take out is named", async () => {
     const at = ["--host", SERVER_IP, "--port", "1099", "--no-discovery"];
     const config = (name: string) => ({ NAPSTER_CONFIG: machine.place(name).path });

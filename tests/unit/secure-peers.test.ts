@@ -112,6 +112,26 @@ describe("among encrypted peers", () => {
   });
 });
 
+describe("a plain side and an encrypted one", () => {
+  const at = { host: "127.0.0.1", port: 0 };
+  const files = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`${"nome ".repeat(40)}${i}.txt`, ""]));
+
+  test.each([0, 300])("a plain peer with %i files at an encrypted server is told ENCRYPTION_NEEDED", async (count) => {
+    const { address, events } = startServer();
+    const security = newSecurity("never");
+    const { peer, folder } = makePeer(address, count === 0 ? {} : files, { security });
+    expect(codeOf(await peer.join({ ...at, folder }))).toBe("ENCRYPTION_NEEDED");
+    expect(events).toEqual([]);
+  });
+
+  test("an encrypted peer at a plain server is told NOT_ENCRYPTED", async () => {
+    const { address, events } = startServidor(networkOf(newSecurity("never")));
+    const { peer, folder } = makePeer(address, { "a.txt": "a" });
+    expect(codeOf(await peer.join({ ...at, folder }))).toBe("NOT_ENCRYPTED");
+    expect(events.filter(({ type }) => type === "joined")).toEqual([]);
+  });
+});
+
 /** A bare connection that shows a key of its own, and the lines that it hears. */
 async function visit(server: Address): Promise<{ readonly connection: Connection; line(): Promise<string> }> {
   let text = "";

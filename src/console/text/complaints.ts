@@ -331,6 +331,10 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `${other(s)} não aceita conexão cifrada, e às claras este programa não fala com outra máquina`,
     "confira o endereço; se o outro lado roda com --encryption off, em laboratório, use o mesmo aqui",
   ],
+  ENCRYPTION_NEEDED: (s) => [
+    `${other(s)} só aceita conexão cifrada, e a deste programa foi às claras`,
+    "abra este programa sem --encryption off; se é uma porta de 127.0.0.1 que ssh, Docker ou WSL redireciona, use o endereço da outra máquina",
+  ],
   WRONG_ID: (s) => [
     `em${s.peer === undefined ? " um endereço" : ` ${formatAddress(s.peer)}`} está outro programa, e não o que a lista do servidor diz`,
     "faça SEARCH de novo; se continuar, algum aparelho no caminho pode estar se passando por ele",
