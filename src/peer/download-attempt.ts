@@ -90,6 +90,7 @@ export const goesOn = ({ wish, wasFound }: Pick<Tried, "wish" | "wasFound">): bo
 export function isCurable(why: Fault, always: boolean): boolean {
   if (!always && !why.retry) return false;
   if (why.fault === "BAD_NAME" || why.fault === "CANCELLED") return false;
+  if (why.fault === "DISK_ERROR") return why.retry; // no descriptor, a file that another program holds for a moment
   return why.whose === "network" || why.whose === "theirs" || why.fault === "DISK_FULL";
 }
 

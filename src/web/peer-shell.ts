@@ -9,6 +9,7 @@ import type { JoinAt } from "../peer/requests.ts";
 import type { Peer, PeerEvent } from "../peer.ts";
 import { type Address, formatAddress, parseAddress } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import type { Share } from "../protocol/messages.ts";
 import type { Change, Download, Limits, Operations, Standing, Upload, Waits } from "./contract.ts";
 import type { Shell } from "./shell.ts";
 
@@ -128,8 +129,30 @@ function createDownloadsTeller(tell: (change: Change) => void) {
   };
 }
 
+/**
+ * The shares by their names. Pages ask once a second, and 100,000 names take most of a second to sort: they are sorted
+ * again only when there are others, from the order that those which stayed had.
+ */
+function createSorted(list: () => readonly Share[]): () => readonly Share[] {
+  let names: readonly string[] = [];
+  let order: readonly number[] = []; // indexes in `names`
+  return () => {
+    const shares = list();
+    if (shares.length !== names.length || shares.some(({ name }, index) => name !== names[index])) {
+      const indexes = new Map(shares.map(({ name }, index) => [name, index]));
+      const stayed = order.flatMap((index) => indexes.get(names[index] as string) ?? []);
+      names = shares.map(({ name }) => name);
+      order = [...new Set([...stayed, ...indexes.values()])].sort((a, b) =>
+        (names[a] as string).localeCompare(names[b] as string),
+      );
+    }
+    return order.map((index) => shares[index] as Share);
+  };
+}
+
 /** What is asked of the network and of the folder. */
 function createQuestions(peer: ShellPeer) {
+  const sorted = createSorted(() => peer.files());
   return {
     async search({ name }: Operations["search"]["in"]) {
       const peers = await peer.locate(name);
@@ -148,8 +171,7 @@ function createQuestions(peer: ShellPeer) {
     },
     async files({ offset = 0, count = 0, filter = "" }: Operations["files"]["in"]) {
       const wanted = filter.normalize("NFC").toLowerCase();
-      const all = peer.files().filter(({ name }) => name.toLowerCase().includes(wanted));
-      all.sort((a, b) => a.name.localeCompare(b.name));
+      const all = sorted().filter(({ name }) => wanted === "" || name.toLowerCase().includes(wanted));
       const files = all
         .slice(offset, offset + count)
         .map(({ name, size, root }) => ({ name, size, root: root ?? null }));

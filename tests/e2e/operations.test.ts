@@ -81,7 +81,7 @@ describe("flags", () => {
       .split("\n")
       .map((line) => JSON.parse(line));
     expect(new Set(events.map(({ event }) => event))).toEqual(
-      new Set(["ready", "metrics", "failed", "refused", "stopping"]),
+      new Set(["ready", "metrics", "addresses", "failed", "refused", "stopping"]),
     );
     expect(events.every(({ time, level }) => !Number.isNaN(Date.parse(time)) && typeof level === "string")).toBeTrue();
     expect(server.stdout()).toBe("Peer 127.0.0.1:5002 adicionado com arquivos a.mp4\n");

@@ -191,6 +191,21 @@ describe("a download that keeps trying", () => {
     expect(await ended).toMatchObject({ fault: "FILE_EXISTS" });
   });
 
+  test("is tried again when its files cannot be opened for a while, and not when the disk is broken", async () => {
+    const { downloads, clock, fetches, states } = open();
+    for (const keepsTrying of [true, "found"] as const) {
+      const name = String(keepsTrying);
+      const ended = downloads.start({ name, keepsTrying });
+      await turn();
+      fetches.at(-1)?.end(fault("DISK_ERROR", "disk", "create part: EMFILE", true));
+      await turn();
+      expect(states()).toMatchObject({ [name]: "waiting" });
+      await clock.advance(5000);
+      fetches.at(-1)?.end(fault("DISK_ERROR", "disk", "create part: EIO"));
+      expect(await ended).toMatchObject({ fault: "DISK_ERROR", retry: false });
+    }
+  });
+
   test('"found" ends at once where no peer has it, and at what a source says is final', async () => {
     const { downloads, found, fetches } = open();
     found.set("none", []);

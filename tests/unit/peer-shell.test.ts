@@ -1,15 +1,15 @@
 // The page's operations over a peer: each is one call of it, and what it tells is what pages hear.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import type { Progress } from "../../src/download/progress.ts";
 import type { DownloadsEvent, DownloadView, DownloadWish } from "../../src/peer/downloads.ts";
 import { fault, isFault } from "../../src/protocol/fault.ts";
-import type { Change } from "../../src/web/contract.ts";
+import type { Change, Listing } from "../../src/web/contract.ts";
 import { createPeerShell, type ShellPeer } from "../../src/web/peer-shell.ts";
 
 const AT = { ip: "127.0.0.1", port: 8776 };
 
-function shellOf(views: DownloadView[] = []) {
+function shellOf(views: DownloadView[] = [], names = ["b.mp4", "a.mp4", "A 2.mkv"]) {
   const calls: unknown[][] = [];
   let tell = (_: DownloadsEvent): void => {};
   const note =
@@ -38,7 +38,7 @@ function shellOf(views: DownloadView[] = []) {
       Promise.resolve({ found: [{ name: "a.mp4", size: 1, root: undefined, sources: 2 }], more: 1, isCut: false }),
     ),
     play: note("play", Promise.resolve(fault("FILE_MISSING", "ours"))),
-    files: () => ["b.mp4", "a.mp4", "A 2.mkv"].map((name) => ({ name, size: 1, root: undefined })),
+    files: () => names.map((name) => ({ name, size: 1, root: undefined })),
     setLimits: note("setLimits", undefined),
   };
   const shell = createPeerShell({
@@ -73,6 +73,25 @@ describe("the page's operations", () => {
     const some = await shell.files({ offset: 1, count: 1, filter: "A" });
     expect(some).toEqual({ files: [{ name: "a.mp4", size: 1, root: null }], total: 2 });
     expect(await shell.play({ name: "a.mp4" })).toMatchObject({ fault: "FILE_MISSING" });
+  });
+
+  test("the folder's names are sorted again only when there are others", async () => {
+    const names = ["c", "a", "b"];
+    const { shell } = shellOf([], names);
+    const listed = async () => (await shell.files({ count: 9 })) as Listing;
+    const told = async () => (await listed()).files.map(({ name }) => name).join("");
+    expect(await told()).toBe("abc");
+    const compare = spyOn(String.prototype, "localeCompare");
+    try {
+      expect(await told()).toBe("abc");
+      expect(compare).not.toHaveBeenCalled();
+      names.splice(1, 1, "e", "d");
+      expect(await told()).toBe("bcde");
+      names[0] = "f"; // as many as before
+      expect(await told()).toBe("bdef");
+    } finally {
+      compare.mockRestore();
+    }
   });
 
   test("to play what has no sources yet is to be asked again, not a file that is gone", async () => {
