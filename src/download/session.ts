@@ -176,9 +176,20 @@ function createPeers(parts: Parts): PeerList {
   const { maxDownloadRate } = network;
   const root = () => layer.content?.root ?? grant.root;
   const isAllHere = () => verifier.allHere;
+  const mostMs = (request.maxWaitSeconds ?? Number.POSITIVE_INFINITY) * 1000;
   // With every byte here too: what is still read again, or synced, is finished without any source.
   const waitsForDisk = (): boolean =>
     (layer.content !== undefined && isAllHere()) || progress.paused !== undefined || partFile.busyMs() > QUIET_MS;
+  const starvation = createStarvation({
+    clock: env.clock,
+    requester,
+    meter,
+    size,
+    patienceMs,
+    maxDownloadRate,
+    waitsForDisk,
+    isAllHere,
+  });
   return createPeerList({
     env,
     requester,
@@ -197,16 +208,7 @@ function createPeers(parts: Parts): PeerList {
       },
       redial: (onWait) => openSource(from, { name }, { ...env, content: { ...grant, root: root() }, onWait }),
     },
-    starvation: createStarvation({
-      clock: env.clock,
-      requester,
-      meter,
-      size,
-      patienceMs,
-      maxDownloadRate,
-      waitsForDisk,
-      isAllHere,
-    }),
+    starvation: { ...starvation, look: (hopeMs) => starvation.look(Math.min(hopeMs, mostMs)) },
     onStarved: (why) => progress.go("fail", why),
     only: request.only ?? false,
     sourcesMax: () => sourcesWithin(maxDownloadRate(), SOURCES_MAX),

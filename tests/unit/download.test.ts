@@ -403,17 +403,20 @@ describe("sources that break", () => {
     expect(fetched).toBeLessThanOrEqual(content.length - PIECE - PIECE / 2);
   });
 
-  test("a source that breaks off and comes back within seconds is taken up again, and the download goes on by itself", async () => {
+  test("a source that breaks off and comes back within seconds is taken up again, and the download goes on by itself, unless no time may pass", async () => {
     const content = contentOf(6 * PIECE);
-    let died = false;
-    const source = share(content, {
-      get: (_, count) => {
-        if (count !== 3 || died) return undefined;
-        died = true;
-        return "die";
-      },
-    });
-    good(await fetchFrom(source.address));
+    const breaking = (): Sharer => {
+      let died = false;
+      return share(content, {
+        get: (_, count) => {
+          if (count !== 3 || died) return undefined;
+          died = true;
+          return "die";
+        },
+      });
+    };
+    expect(codeOf(await fetchFrom(breaking().address, { maxWaitSeconds: 0 }))).toBe("PEER_GONE");
+    good(await fetchFrom(breaking().address));
     expectWhole(content);
   });
 
