@@ -13,7 +13,7 @@ import {
   SERVER_DEFAULT,
   WAIT_SECONDS_DEFAULT,
 } from "./config.ts";
-import { type ActionContext, showSkipped } from "./console/actions.ts";
+import { type ActionContext, type Seeker, showSkipped } from "./console/actions.ts";
 import { runTask } from "./console/commands.ts";
 import { runDoctor } from "./console/doctor.ts";
 import { createFollower } from "./console/follower.ts";
@@ -55,7 +55,7 @@ import { SYSTEM_NET } from "./discovery/discovery-net.ts";
 import { searchServers } from "./discovery/discovery-search.ts";
 import { locateServer } from "./discovery/locate-server.ts";
 import { Peer, type PeerEvent, resolveHost } from "./peer.ts";
-import { type Address, formatAddress } from "./protocol/address.ts";
+import { type Address, formatAddress, sameAddress } from "./protocol/address.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
 import type { Id } from "./protocol/id.ts";
 import { systemClock } from "./shared/clock.ts";
@@ -89,7 +89,7 @@ function knownServer(at: Address, named: Endpoint | undefined, { identity }: Sec
   if (at.id !== undefined) return { ...at, ourId };
   const { path, find } = KNOWN;
   const line = named === undefined ? formatAddress(at) : `${named.host}:${named.port}`;
-  return { ...at, id: find(line), known: { line, path }, ourId };
+  return { ...at, id: find(line), known: { line, path, isFound: named === undefined }, ourId };
 }
 
 /** Its key is remembered, and told. */
@@ -120,6 +120,31 @@ async function serverOf(
   if (found === "usual") return { address: SERVER_DEFAULT, how: "usual" };
   const chosen = await chooseServer(found, { report, asker });
   return chosen === undefined || isStop(chosen) ? chosen : { ...chosen, how: "network" };
+}
+
+/**
+ * Looks again, after a JOIN that did not reach the usual server, for one of the network. All parts of the program hold
+ * the one object `server`, which is then the server that was found.
+ */
+function seekerOf(
+  server: KnownServer,
+  how: Findings["server"]["how"],
+  { config, security }: { readonly config: PeerConfig; readonly security: Security },
+  asking: Asking,
+): Seeker {
+  let isMissed = false;
+  return {
+    missed() {
+      isMissed = how === "usual";
+    },
+    async again() {
+      const found = isMissed ? await serverOf(config, asking) : undefined;
+      isMissed = false;
+      if (found === undefined || isStop(found) || isFault(found) || sameAddress(found.address, server)) return false;
+      Object.assign(server, knownServer(found.address, config.server, security));
+      return true;
+    },
+  };
 }
 
 /** Tells what the peer tells: to a run that stays all of it, to one that ends what it needs. */
@@ -278,6 +303,7 @@ async function main(config: Exclude<PeerConfig, DoctorConfig>): Promise<never> {
       report,
       life,
       server,
+      seeker: seekerOf(server, located.how, { config, security }, { report, life, asker }),
       policy,
       follower,
       isWide,

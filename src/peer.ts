@@ -102,6 +102,7 @@ export type DownloadPolicy = {
 export type PeerLimits = UploadLimits & Pick<DownloadPolicy, "maxDownloadRate">;
 
 export type PeerOptions = {
+  /** Read anew at each dial: before it was ever reached it may become another one. */
   readonly server: Address;
   readonly uploads: UploadPolicy;
   readonly downloads?: DownloadPolicy;

@@ -29,11 +29,20 @@ export type Policy = {
   readonly maxWaitSeconds: number;
 };
 
+export type Seeker = {
+  /** A JOIN did not reach the server. */
+  missed(): void;
+  /** After that, looks for a server again; true when the program turns to another one from now on. */
+  again(): Promise<boolean>;
+};
+
 export type ActionContext = {
   readonly peer: PeerApi;
   readonly report: Report;
   readonly life: Life;
   readonly server: Address;
+  /** Where the server was not named and may be found later. */
+  readonly seeker?: Seeker;
   readonly policy: Policy;
   readonly follower: Follower;
   /** Opens the person's player at this address; false where there is none. */
@@ -52,7 +61,7 @@ export const isOnlyHere = (ip: string, server: Address): boolean => isLoopback(i
 
 /** Joins and says so. A fault has been shown. */
 export async function join(
-  { peer, report, life, server }: ActionContext,
+  { peer, report, life, server, seeker }: ActionContext,
   at: JoinAt,
 ): Promise<Address | Refused | Stop> {
   if (at.host !== undefined && isOnlyHere(at.host, server)) {
@@ -65,6 +74,7 @@ export async function join(
   report.settled();
   if (isStop(joined)) return joined;
   if (isFault(joined)) {
+    if (joined.fault === "SERVER_UNREACHABLE") seeker?.missed();
     const own = await peer.localIp();
     const refused = joined.at ?? { ip: at.host ?? own, port: at.port };
     // Refused though it is ours: a router stands between, and only the server knows what it shows.

@@ -168,7 +168,8 @@ const WRONG: Partial<Record<FaultCode, Field>> = {
 
 // SPEC 5.i: JOIN captures only IP, port and folder, and finds the file names by itself.
 async function runJoin(menu: Menu, state: State): Promise<Refused | Stop | undefined> {
-  const { asker, given, peer } = menu;
+  const { asker, given, peer, seeker } = menu;
+  if (await seeker?.again()) state.answers = undefined; // its IP was the way to the other server
   // A script's empty line always means the same.
   const last = asker.interactive ? state.answers : undefined;
   const ownIp = await peer.localIp();

@@ -15,15 +15,16 @@ export type ServerMet =
 
 /** Dials `server` as `connect` does; for another key SERVER_KEY_CHANGED, whose detail is that key's ID. */
 export function pinServer(connect: Connect, server: Address, tell: (met: ServerMet) => void): Connect {
-  let pin = server.id;
+  let first: Id | undefined; // the key that was met
   let isMet = false;
   return async (to, open, signal) => {
+    const pin = server.id ?? first; // read anew: where no server was there, another one may have been found since
     const connection = await connect({ ...to, id: pin }, open, signal);
     if (!isFault(connection)) {
       isMet = true;
       if (pin === undefined && connection.id !== undefined) {
-        pin = connection.id;
-        tell({ type: "server-met", id: pin });
+        first = connection.id;
+        tell({ type: "server-met", id: first });
       }
       return connection;
     }

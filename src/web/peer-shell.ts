@@ -36,9 +36,9 @@ export type PeerShell = Shell & {
 };
 
 /** The standing and the uploads as the peer told them last, and those who hear of changes. */
-function createTold(server: string) {
+function createTold(server: Address) {
   const listeners = new Set<(change: Change) => void>();
-  let standing: Standing = { server, away: false };
+  let standing: Standing = { server: formatAddress(server), away: false };
   let uploads: readonly Upload[] = [];
   let self: Address | undefined;
 
@@ -64,7 +64,7 @@ function createTold(server: string) {
       if (event.type === "joined") {
         const { address, folder, reached } = event;
         self = address;
-        stand({ address: formatAddress(address), folder, reached, away: false });
+        stand({ server: formatAddress(server), address: formatAddress(address), folder, reached, away: false });
       }
       if (event.type === "server-lost") stand({ away: true });
       if (event.type === "server-back") stand({ away: false, address: formatAddress(event.address) });
@@ -182,7 +182,7 @@ function createQuestions(peer: ShellPeer) {
 
 export function createPeerShell(options: PeerShellOptions): PeerShell {
   const { peer, server, version } = options;
-  const told = createTold(formatAddress(server));
+  const told = createTold(server);
   const { tell, standing } = told;
   let { limits } = options;
   let isVerifying = false;

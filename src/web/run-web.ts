@@ -44,6 +44,7 @@ export async function invite(page: Page, report: Report, host: string | undefine
 /** A JOIN that the page asked for, told as one of the console's. */
 export async function joinForPage(context: ActionContext, at: JoinAt): Promise<Address | Fault> {
   const { folder } = at;
+  await context.seeker?.again();
   if (folder !== undefined && context.isWide(folder)) context.report.warn(wideComplaint(folder));
   const joined = await join(context, at);
   return isStop(joined) ? fault("CANCELLED", "ours") : joined;

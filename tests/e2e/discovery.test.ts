@@ -69,6 +69,55 @@ describeWith(["linux", "network namespaces"], "without a named server", () => {
     await menu.shows(`Sou peer ${SHARER_IP}:8776 com arquivos e.mp4`);
   });
 
+  test("one that starts after the peer is found at the next JOIN, and Enter three times is right again", async () => {
+    const menu = openTerminal(command(1, "napster-peer", "--dir", machine.place("later", { "l.mp4": "l" }).typed), {
+      env: envOf(1),
+    });
+    await using _ = menu;
+    await menu.shows("O que fazer?");
+    menu.press("JOIN", KEY.enter);
+    await menu.shows("IP deste peer (Enter = 127.0.0.1)");
+    menu.press(KEY.enter);
+    await menu.shows("Porta deste peer");
+    menu.press(KEY.enter);
+    await menu.shows("[SERVER_UNREACHABLE]");
+    await using _server = await serve(0, "--host", "0.0.0.0", "--name", "sala 9");
+    menu.press("JOIN", KEY.enter);
+    await menu.shows(`IP deste peer (Enter = ${SHARER_IP})`);
+    expect(menu.screen().join("\n")).toContain("(sala 9) encontrado na rede [SERVER_FOUND]");
+    menu.press(KEY.enter);
+    await menu.shows("Porta deste peer");
+    menu.press(KEY.enter);
+    await menu.shows(`Sou peer ${SHARER_IP}:8776 com arquivos l.mp4`);
+  });
+
+  test("another one where a known one was is refused; the hint names both ways out, and its link is one", async () => {
+    const search = ["napster-peer", "search", "a.mp4"] as const;
+    {
+      await using _ = await serve(0, "--host", "0.0.0.0");
+      await using first = start(1, ...search);
+      await first.exit();
+      expect(first.stdout()).toContain("peers com arquivo solicitado:");
+    }
+    const other = startProgram({
+      command: command(0, "napster-server", "--port", "1099", "--host", "0.0.0.0"),
+      env: { ...env, NAPSTER_CONFIG: machine.place("config-other").path },
+    });
+    await using _ = other;
+    await other.ready();
+    await using refused = start(1, ...search);
+    expect(await refused.exit()).toBe(1);
+    expect(refused.stderr()).toContain("[SERVER_KEY_CHANGED]");
+    expect(refused.stderr()).toContain(`apague a linha ${SERVER_IP}:1099 de `);
+    const [, link = ""] = /use --server (napster:\S+),/.exec(refused.stderr()) ?? [];
+    expect(other.stderr()).toContain(link);
+    await using linked = start(1, ...search, "--server", link);
+    await linked.exit();
+    expect(linked.stdout()).toContain("peers com arquivo solicitado:");
+    await using again = start(1, ...search);
+    expect(await again.exit(), "the link has changed nothing that was known").toBe(1);
+  });
+
   test("several are a choice at the terminal, and an error that lists them in a script", async () => {
     await using one = await serve(0, "--host", "0.0.0.0", "--name", "sala");
     await using two = await serve(2, "--host", "0.0.0.0", "--name", "sala");

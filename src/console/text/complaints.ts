@@ -3,7 +3,7 @@
 // Never: shows a text from the wire raw, or anything of a stack trace.
 
 import type { FoundServer } from "../../discovery/discovery-search.ts";
-import { type Address, AS_SEEN, formatAddress } from "../../protocol/address.ts";
+import { type Address, AS_SEEN, formatAddress, formatServerUrl } from "../../protocol/address.ts";
 import { type Fault, type FaultCode, fault, limitIn } from "../../protocol/fault.ts";
 import { type Id, isId, showId } from "../../protocol/id.ts";
 import { NAME_BLANKS_MAX, NAME_BYTES_MAX } from "../../protocol/limits.ts";
@@ -13,9 +13,12 @@ import { showFile, showFolder } from "./lines.ts";
 /** One failure as a person and a program read it. */
 export type Complaint = { readonly cause: string; readonly code: FaultCode; readonly hint: string };
 
-/** A server, and the line of `known_servers`, in the file `path`, that remembers its key. */
+/**
+ * A server, and the line of `known_servers`, in the file `path`, that remembers its key. `isFound`: its
+ * address was not typed; the network named it.
+ */
 export type KnownServer = Address & {
-  readonly known?: { readonly line: string; readonly path: string };
+  readonly known?: { readonly line: string; readonly path: string; readonly isFound?: boolean };
   readonly ourId?: Id;
 };
 
@@ -264,6 +267,10 @@ const AGAIN = "repita o mesmo DOWNLOAD: ele continua de onde parou";
 const OTHER_SOURCE = "faça SEARCH de novo e escolha outro peer da lista";
 const FREE_PORT = "escolha outra porta, ou feche o programa que a usa";
 
+/** Many networks use the same addresses: another server may be there by right. The link pins it and keeps what is known. */
+const otherNetworkHint = (at: Address, id: Id): string =>
+  `numa rede em que este endereço é de outro servidor, peça a quem cuida dele o ID e, se é este, use --server ${formatServerUrl(at, id)}, que não muda o que já é conhecido; na mesma rede de antes, `;
+
 type Sentence = (subject: Subject, why: Fault) => readonly [cause: string, hint: string];
 
 const SENTENCES: Record<FaultCode, Sentence> = {
@@ -343,7 +350,7 @@ const SENTENCES: Record<FaultCode, Sentence> = {
     `${server({ server: at, ...s })} mostra outra chave que não a conhecida${isId(detail) ? `: ${showId(detail)}` : ""}`,
     at?.known === undefined
       ? "confira o endereço e o ID depois de # com quem cuida do servidor; algum aparelho no caminho pode se passar por ele"
-      : `se quem cuida do servidor confirma essa chave, apague a linha ${at.known.line} de ${showFolder(at.known.path)}; se não, algum aparelho no caminho se passa por ele`,
+      : `${at.known.isFound && isId(detail) ? otherNetworkHint(at, detail) : ""}se quem cuida do servidor confirma essa chave, apague a linha ${at.known.line} de ${showFolder(at.known.path)}; se não, algum aparelho no caminho se passa por ele`,
   ],
   KEY_UNUSABLE: () => [
     "a chave deste programa não pôde ser lida nem gravada: desta vez ele usa outra",
