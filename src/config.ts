@@ -65,7 +65,7 @@ const SERVER_COMMANDS: Commands<"menu"> = {
 const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "play" | "web" | "doctor" | "hash"> = {
   menu: {
     help: "menu com JOIN, SEARCH e DOWNLOAD",
-    flags: ["dir", "web-port", "guests", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD],
+    flags: ["dir", "web-port", "guests", "receive-only", ...OF_A_PEER, ...RATES, ...OF_A_DOWNLOAD],
   },
   share: {
     help: "entra na rede e compartilha até receber um sinal",
@@ -110,6 +110,7 @@ const PEER_COMMANDS: Commands<"menu" | "share" | "search" | "find" | "get" | "pl
       "dir",
       "web-port",
       "guests",
+      "receive-only",
       "no-open",
       "json",
       ...OF_A_PEER,
@@ -190,6 +191,8 @@ type PeerOptions = {
   readonly hashRate: number | undefined;
   /** Whether the router is asked for a port where others cannot connect. */
   readonly portMapping: boolean;
+  /** JOIN shares nothing, neither the folder nor what is downloaded. */
+  readonly receivesOnly: boolean;
   /** Keeps downloads to the chosen peer. */
   readonly only: boolean;
   /** How long a download waits in a queue without moving up; undefined when not given. */
@@ -296,8 +299,10 @@ export function parsePeer(
     maxWaitSeconds: flags["max-wait"],
     webPort: flags["web-port"] ?? 0,
     guests: flags.guests ?? false,
+    receivesOnly: flags["receive-only"] ?? false,
     encryption: encryptionOf(flags),
   };
+  if (options.receivesOnly && options.guests) return { usage: "--receive-only não envia nada, nem a --guests" };
   // A name without quotes comes as several words.
   const name = words.join(" ");
   const folder = flags.dir ?? "";

@@ -305,6 +305,7 @@ async function main(config: Exclude<PeerConfig, DoctorConfig>): Promise<never> {
       server,
       seeker: seekerOf(server, located.how, { config, security }, { report, life, asker }),
       policy,
+      receivesOnly: config.receivesOnly,
       follower,
       isWide,
       openPlayer,

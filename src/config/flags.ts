@@ -80,6 +80,7 @@ const FLAGS = {
   from: row("IP[:PORTA]", `pede primeiro a este peer; sem porta, ${PEER_PORT}`, readEndpoint(PEER_PORT)),
   share: row("", "compartilha a pasta inteira, e não só o que baixa", yes),
   "no-share": row("", "não compartilha nada, nem o que baixa", yes),
+  "receive-only": row("", "só recebe: não envia nada, nem do que baixa", yes),
   play: row("", "abre no player o primeiro arquivo, já enquanto chega", yes),
   match: row("PADRÃO", "baixa tudo que tem nome assim, com * e ?: 'aula*.mp4'", readPattern),
   words: row("", "os nomes são palavras: baixa tudo que as tem no nome", yes),

@@ -44,6 +44,8 @@ export type ActionContext = {
   /** Where the server was not named and may be found later. */
   readonly seeker?: Seeker;
   readonly policy: Policy;
+  /** Each JOIN shares nothing, whatever the folder holds. */
+  readonly receivesOnly?: boolean;
   readonly follower: Follower;
   /** Opens the person's player at this address; false where there is none. */
   readonly openPlayer: (name: string, address: string) => Promise<boolean>;
@@ -59,9 +61,12 @@ export type Refused = Fault & { readonly useIp?: string };
 /** Whether no other machine reaches this one at `ip`, though the server is reached by another address. */
 export const isOnlyHere = (ip: string, server: Address): boolean => isLoopback(ip) && !isLoopback(server.ip);
 
+/** In no list, as there is nothing to be found for. */
+const RECEIVING = { sharing: "nothing", listing: "never" } as const;
+
 /** Joins and says so. A fault has been shown. */
 export async function join(
-  { peer, report, life, server, seeker }: ActionContext,
+  { peer, report, life, server, seeker, receivesOnly }: ActionContext,
   at: JoinAt,
 ): Promise<Address | Refused | Stop> {
   if (at.host !== undefined && isOnlyHere(at.host, server)) {
@@ -70,7 +75,7 @@ export async function join(
     return { ...fault("ADDRESS_MISMATCH", "ours"), useIp };
   }
   report.working(`Entrando na rede por ${formatAddress(server)}...`);
-  const joined = await life.during(peer.join(at));
+  const joined = await life.during(peer.join(receivesOnly ? { ...at, ...RECEIVING } : at));
   report.settled();
   if (isStop(joined)) return joined;
   if (isFault(joined)) {

@@ -28,8 +28,16 @@ describe("the peer's command line", () => {
       maxWaitSeconds: undefined,
       webPort: 0,
       guests: false,
+      receivesOnly: false,
       encryption: "outside",
     });
+  });
+
+  test("--receive-only is for the menu and the page, and has nothing for guests", () => {
+    expect(peer("--receive-only")).toMatchObject({ command: "menu", receivesOnly: true });
+    expect(peer("web --receive-only")).toMatchObject({ command: "web", receivesOnly: true });
+    expect(peer("--receive-only --guests")).toEqual({ usage: "--receive-only não envia nada, nem a --guests" });
+    expect(peer("share --dir d --receive-only")).toHaveProperty("usage");
   });
 
   test.each([

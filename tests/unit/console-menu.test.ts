@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { type PeerApi, type Policy, showSkipped } from "../../src/console/actions.ts";
+import { type ActionContext, type PeerApi, type Policy, showSkipped } from "../../src/console/actions.ts";
 import { runTask, type Task } from "../../src/console/commands.ts";
 import { createFollower } from "../../src/console/follower.ts";
 import { createJsonLog, createLog } from "../../src/console/log.ts";
@@ -166,12 +166,13 @@ function open(world: World = {}) {
   };
 }
 
-async function menu(text: string, world?: World, given = {}) {
+async function menu(text: string, world?: World, given = {}, changes: Partial<ActionContext> = {}) {
   const opened = open(world);
   const asker = createPipedAsker(readLines(input(text)), (said) => opened.output.err(`${said}\n`));
   const folderFault = (folder: string) => (folder === "nada" ? fault("FOLDER_MISSING", "disk") : undefined);
   const isWell = await runMenu({
     ...opened.session,
+    ...changes,
     follower: opened.follower("menu"),
     asker,
     given,
@@ -184,6 +185,26 @@ async function menu(text: string, world?: World, given = {}) {
 }
 
 describe("the menu", () => {
+  test("that only receives shares nothing at any JOIN, and need not be found", async () => {
+    const { joins } = await menu("JOIN\n\n\n.\nJOIN\n\n\n.\n", {}, {}, { receivesOnly: true });
+    const nothing = { listing: "never", sharing: "nothing" };
+    expect(joins).toEqual([nothing, nothing]);
+  });
+
+  test("looks for a server again before the JOIN that follows one that did not reach it", async () => {
+    const seen: string[] = [];
+    const seeker = {
+      missed: () => void seen.push("missed"),
+      async again() {
+        seen.push("again");
+        return true;
+      },
+    };
+    const world = { faults: { join: "SERVER_UNREACHABLE" } } as const;
+    await menu("JOIN\n\n\n.\nJOIN\n\n\n.\n", world, {}, { seeker });
+    expect(seen).toEqual(["again", "missed", "again", "missed"]);
+  });
+
   test("asks JOIN for IP, port and folder, SEARCH for the name, DOWNLOAD for IP and port (SPEC 5.i, 6)", async () => {
     const { asked, out, err } = await menu("JOIN\n127.0.0.1\n8776\n.\nSEARCH\nx.mp4\nDOWNLOAD\n127.0.0.1\n8777\n");
     expect(asked).toEqual(["join 127.0.0.1:8776 .", "search x.mp4", "download 127.0.0.1:8777"]);
