@@ -156,8 +156,8 @@ export class Servidor {
         if (isPayload) putOff(client, chunk.length, now, this.#limits);
         if (client.busy && reader.size > READ_AHEAD_BYTES_MAX) setPaused(client, true);
         this.#answerNext(client);
-        if (orders.joining) this.#handler.hold(client, reader.size);
-        else if (!isPayload && chunk.length < READ_AHEAD_BYTES_MAX) return;
+        if (orders.joining && !this.#handler.joins.hold(client, reader.size)) return;
+        if (!orders.joining && !isPayload && chunk.length < READ_AHEAD_BYTES_MAX) return;
         this.#payloadTurns.came(client, chunk.length);
       },
       drain: () => this.#answerNext(client),
@@ -176,6 +176,7 @@ export class Servidor {
   /** Closes, once a second, each connection that has been silent past the deadline of its state. */
   #sweep(): void {
     const now = this.#clock.now();
+    this.#handler.joins.endSlow();
     for (const client of this.#handler.clients) {
       // One that waits for our answer is not silent, however long we take.
       if (now < client.dueAt || client.work !== undefined) continue;

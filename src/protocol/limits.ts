@@ -82,6 +82,14 @@ export const IDLE_SECONDS_MAX = 30;
 /** A JOIN's payload that comes more slowly than this runs into its sender's deadline. */
 export const JOIN_BYTES_PER_SECOND_MIN = 16 * 1024;
 
+/** A JOIN's payload above LARGE_JOIN_BYTES_MIN is large: of those so many bytes are under way at once, by what they announced… */
+export const LARGE_JOIN_BYTES_MIN = 1024 * 1024;
+export const LARGE_JOINS_BYTES_MAX = 96 * 1024 * 1024;
+/** …the rest wait unread, and are told to come back after this long: before the peer gives up… */
+export const LARGE_JOIN_WAIT_SECONDS_MAX = 10;
+/** …and one that comes more slowly than this loses its place after that, while others wait. */
+export const LARGE_JOIN_BYTES_PER_SECOND_MIN = 1024 * 1024;
+
 /** A connection that has not joined (server) or asked for a file (peer) is closed after this long. */
 export const UNJOINED_SECONDS_MAX = 15;
 

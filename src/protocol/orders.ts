@@ -16,6 +16,8 @@ export type Orders = {
   next(): Order | Fault | undefined;
   /** Whether a JOIN's payload is still arriving. */
   readonly joining: boolean;
+  /** How many bytes that payload has in all; 0 when none is arriving. */
+  readonly announced: number;
   /** A JOIN, or a line that may be one, was not understood: its payload cannot be told from requests; nothing more is read. */
   readonly lost: boolean;
 };
@@ -65,6 +67,9 @@ export function createOrders(reader: Reader, joinBytesMax = JOIN_PAYLOAD_BYTES_M
     next,
     get joining() {
       return joining !== undefined;
+    },
+    get announced() {
+      return joining?.payloadBytes ?? 0;
     },
     get lost() {
       return lost;

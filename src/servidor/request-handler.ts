@@ -14,11 +14,12 @@ import { encodeReply } from "../protocol/replies.ts";
 import type { Limits } from "../protocol/server-limits.ts";
 import type { Clock } from "../shared/clock.ts";
 import { createAdmission, type JoinRequest, type Prepared } from "./admission.ts";
-import { type ClientConnection, errorLine, FATAL, stay, takeTurn } from "./client-connection.ts";
+import { type ClientConnection, errorLine, FATAL, setPaused, stay, takeTurn } from "./client-connection.ts";
 import { eventOf, type LeftReason, type ServidorOptions } from "./events.ts";
 import { createFairQueue } from "./fair-queue.ts";
 import { prepareJoin } from "./join.ts";
 import { createJoinBudget } from "./join-budget.ts";
+import { createJoinQueue } from "./join-queue.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Reachability } from "./reachability.ts";
 import type { ReplyBuffer } from "./reply-buffer.ts";
@@ -59,8 +60,8 @@ export type RequestHandler = {
   refuse(client: ClientConnection, why: Fault): void;
   /** It is gone. */
   forget(client: ClientConnection, reason: LeftReason): void;
-  /** `bytes` of a JOIN are here. */
-  hold(client: ClientConnection, bytes: number): void;
+  /** What JOINs under way may take. */
+  readonly joins: Pick<JoinRoom, "hold" | "endSlow">;
 };
 
 const DISPLACED = fault("ADDRESS_TAKEN", "theirs", "another peer has proved that it listens at your address", true);
@@ -74,7 +75,7 @@ export function createRequestHandler(parts: Parts): RequestHandler {
   const { options, limits, catalog, clock, metrics, replies, reachability, outside } = parts;
   const clients = new Set<ClientConnection>();
   const isHere = (client: ClientConnection): boolean => clients.has(client);
-  const budget = createJoinBudget(limits, mayGo);
+  const joins = createJoinRoom(limits, clock, (client) => putOut(client, JOINS_TOO_LARGE, "closed"));
   const takeFindTurn = createFindTurns(clock);
   const wishes = createWishes({ limits, replies, metrics, hearsAll: () => catalog.isPartial !== true });
   catalog.onArrival?.({ isWanted: () => wishes.count > 0, hear: wishes.hearName });
@@ -102,12 +103,12 @@ export function createRequestHandler(parts: Parts): RequestHandler {
 
   async function join(asked: Asked, request: JoinRequest, payload: Order["payload"]): Promise<void> {
     const { client } = asked;
-    if (!hold(client, request.payloadBytes)) return;
+    if (!joins.take(client, request.payloadBytes)) return;
     const prepared = await prepareJoin({ admission, namesMax: limits.names, isHere }, client, request, payload);
     const leaving = prepared && !isFault(prepared) ? admission.departing(client, prepared) : undefined;
     if (leaving !== undefined) await leaving;
     if (prepared !== undefined) await answerTo(asked, prepared);
-    hold(client, 0);
+    joins.leave(client);
   }
 
   /** Answers at once where the catalog does. */
@@ -147,13 +148,6 @@ export function createRequestHandler(parts: Parts): RequestHandler {
     connection.end();
   }
 
-  /** `bytes` of a JOIN are here. The largest holder goes when that is too much; false when it is this one. */
-  function hold(client: ClientConnection, bytes: number): boolean {
-    const out = budget.set(client, client.connection.remote.ip, bytes);
-    if (out !== undefined) putOut(out, JOINS_TOO_LARGE, "closed");
-    return out !== client;
-  }
-
   /** Tells it why, and is done with it. */
   function putOut(client: ClientConnection, why: Fault, reason: LeftReason): void {
     client.state = "left";
@@ -181,14 +175,14 @@ export function createRequestHandler(parts: Parts): RequestHandler {
     const isEntering = client.work !== undefined && client.standing.probing === undefined;
     admission.leave(client);
     wishes.forget(client);
-    budget.set(client, client.connection.remote.ip, 0);
+    joins.leave(client);
     if (!clients.delete(client) || member === undefined) return;
     options.onEvent({ type: "left", address: member.address, reason });
     if (!isEntering) void catalog.leave(member);
   }
 
   const counts = () => ({ connections: clients.size, unlisted: admission.unlisted, wishes: wishes.count });
-  return { clients, counts, openAt: admission.openAt, serve, refuse, forget, hold };
+  return { clients, counts, openAt: admission.openAt, serve, refuse, forget, joins };
 }
 
 /**
@@ -213,6 +207,50 @@ function createFindTurns(clock: Clock): (ip: string) => Promise<(() => void) | u
         if (giveUp()) resolve(undefined);
       });
     return promise;
+  };
+}
+
+type JoinRoom = {
+  /** `bytes` of a JOIN are here. The largest holder goes when that is too much; false when it is this one. */
+  take(client: ClientConnection, bytes: number): boolean;
+  /** The same while the payload arrives. Whether more of it is read now; else it is paused until its turn. */
+  hold(client: ClientConnection, bytes: number): boolean;
+  /** Its JOIN is answered, or it is gone. */
+  leave(client: ClientConnection): void;
+  /** Puts out the large ones that take or have waited too long; to be called about once a second. */
+  endSlow(): void;
+};
+
+/** What JOINs under way may take: those beyond it are put out, or wait unread. */
+function createJoinRoom(limits: Limits, clock: Clock, putOut: (client: ClientConnection) => void): JoinRoom {
+  const budget = createJoinBudget(limits, mayGo);
+  const queue = createJoinQueue<ClientConnection>(clock, (client) => {
+    client.waits = false;
+    client.dueAt = clock.now() + limits.unjoinedSeconds * 1000;
+    setPaused(client, false);
+  });
+  function take(client: ClientConnection, bytes: number): boolean {
+    const out = budget.set(client, client.connection.remote.ip, bytes);
+    if (out !== undefined) putOut(out);
+    return out !== client;
+  }
+  return {
+    take,
+    hold(client, bytes) {
+      if (!take(client, bytes)) return false;
+      if (queue.mayRead(client, client.connection.remote.ip, client.orders.announced)) return true;
+      client.waits = true;
+      client.dueAt = Number.POSITIVE_INFINITY; // it is not silent while it waits for us
+      setPaused(client, true);
+      return false;
+    },
+    leave(client) {
+      take(client, 0);
+      queue.leave(client);
+    },
+    endSlow() {
+      for (const client of queue.overdue()) putOut(client);
+    },
   };
 }
 

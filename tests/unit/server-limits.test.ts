@@ -5,11 +5,19 @@
 import { heapStats } from "bun:jsc";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createMemoryCatalog } from "../../src/catalog/memory.ts";
-import { FIND_WAIT_SECONDS_MAX, FINDS_AT_ONCE_PER_ADDRESS_MAX } from "../../src/protocol/limits.ts";
+import {
+  FIND_WAIT_SECONDS_MAX,
+  FINDS_AT_ONCE_PER_ADDRESS_MAX,
+  LARGE_JOIN_BYTES_MIN,
+  LARGE_JOIN_BYTES_PER_SECOND_MIN,
+  LARGE_JOIN_WAIT_SECONDS_MAX,
+  LARGE_JOINS_BYTES_MAX,
+} from "../../src/protocol/limits.ts";
 import { LIMITS, type Limits, limitsFor } from "../../src/protocol/server-limits.ts";
 import { createConnectionGate } from "../../src/servidor/client-connection.ts";
 import { createFairQueue } from "../../src/servidor/fair-queue.ts";
 import { createJoinBudget } from "../../src/servidor/join-budget.ts";
+import { createJoinQueue } from "../../src/servidor/join-queue.ts";
 import type { ServidorEnv, ServidorOptions } from "../../src/servidor.ts";
 import { createTokenBucket, REQUESTS } from "../../src/shared/token-bucket.ts";
 import { type Connect, type Connection, DEAF, type Listen } from "../../src/transport/connection.ts";
@@ -338,5 +346,87 @@ describe("turns", () => {
     expect(begun.slice(3).sort()).toEqual(["a3", "a4", "b2"]);
     expect(begun.indexOf("b2")).toBeLessThan(5);
     expect(take("c", "c1")()).toBe(false);
+  });
+});
+
+describe("large JOINs", () => {
+  const MIB = 1024 * KIB;
+  /** The queue alone, on a clock of its own, and whose turn has come. */
+  function queue() {
+    let now = 0;
+    const begun: string[] = [];
+    const joins = createJoinQueue<string>({ now: () => now }, (holder) => begun.push(holder));
+    return { ...joins, begun, pass: (seconds: number) => (now += seconds * 1000) };
+  }
+
+  test("are under way with so many bytes in all; the rest wait, the smallest goes first, and small ones pass by", () => {
+    const joins = queue();
+    expect(joins.mayRead("a", "10.0.0.1", 64 * MIB)).toBe(true);
+    expect(joins.mayRead("b", "10.0.0.2", 64 * MIB)).toBe(false);
+    expect(joins.mayRead("c", "10.0.0.3", 40 * MIB)).toBe(false);
+    expect(joins.mayRead("d", "10.0.0.4", LARGE_JOINS_BYTES_MAX - 64 * MIB)).toBe(true);
+    for (let i = 0; i < 100; i++) expect(joins.mayRead(`small ${i}`, "10.0.0.1", LARGE_JOIN_BYTES_MIN)).toBe(true);
+    joins.leave("d");
+    expect(joins.begun).toEqual([]);
+    joins.leave("a");
+    expect(joins.begun).toEqual(["c"]);
+    joins.leave("c");
+    expect(joins.begun).toEqual(["c", "b"]);
+    expect(joins.mayRead("b", "10.0.0.2", 64 * MIB)).toBe(true);
+  });
+
+  test("of one address leave half to others, and one that is gone has no turn", () => {
+    const joins = queue();
+    expect(joins.mayRead("a", "10.0.0.1", 20 * MIB)).toBe(true);
+    expect(joins.mayRead("b", "10.0.0.1", 30 * MIB)).toBe(false);
+    expect(joins.mayRead("c", "10.0.0.1", 20 * MIB)).toBe(true);
+    expect(joins.mayRead("d", "10.0.0.2", LARGE_JOINS_BYTES_MAX / 2)).toBe(true);
+    joins.leave("b");
+    for (const holder of ["a", "c", "d"]) joins.leave(holder);
+    expect(joins.begun).toEqual([]);
+  });
+
+  test("are over when they have waited too long, or come slowly while others wait", () => {
+    const joins = queue();
+    joins.mayRead("slow", "10.0.0.1", 64 * MIB);
+    joins.pass(100);
+    expect(joins.overdue()).toEqual([]);
+    joins.mayRead("waits", "10.0.0.2", 64 * MIB);
+    expect(joins.overdue()).toEqual(["slow"]);
+    joins.leave("slow");
+    expect(joins.begun).toEqual(["waits"]);
+    joins.mayRead("another", "10.0.0.3", 64 * MIB);
+    joins.pass(LARGE_JOIN_WAIT_SECONDS_MAX);
+    expect(joins.overdue()).toEqual(["another"]);
+    joins.pass((64 * MIB) / LARGE_JOIN_BYTES_PER_SECOND_MIN);
+    expect(joins.overdue()).toEqual(["another", "waits"]);
+  });
+
+  test("that wait are not read, are told to come back, and leave the way to a small one of the same address", async () => {
+    const server = start({});
+    const large = [await dial(server), await dial(server)];
+    for (const [i, raw] of large.entries()) {
+      raw.send(`PING\nJOIN 127.0.0.1:${5001 + i} ${64 * MIB}\n`);
+      await raw.line();
+      raw.send("1 - x.mp4\n");
+    }
+    await enter(server, 5003);
+    await server.clock.advance(LARGE_JOIN_WAIT_SECONDS_MAX * 1000 + 1000);
+    expect(await large[1]?.rest()).toStartWith("ERROR TOO_MANY retry bytes of JOINs");
+    expect(large[0]?.isOver).toBe(false);
+  });
+
+  test("are read once their turn has come", async () => {
+    const server = start({});
+    const first = await dial(server);
+    first.send(`PING\nJOIN 127.0.0.1:5001 ${64 * MIB}\n1 - x.mp4\n`);
+    await first.line();
+    const next = await dial(server);
+    const payload = Buffer.alloc(33 * MIB, `1 - ${"x".repeat(250)}\n`);
+    const whole = payload.subarray(0, payload.lastIndexOf(10) + 1);
+    next.send(`JOIN 127.0.0.1:5002 ${whole.length}\n`);
+    next.send(whole);
+    first.destroy();
+    expect(await next.line()).toBe("JOIN_OK 127.0.0.1:5002");
   });
 });
