@@ -2,6 +2,8 @@
 // Invariant: what is compared runs in the same minute, in alternating rounds, by the same loop; every goal is printed with
 // its ratio. Never: counts a server's CPU without Redis' and that of all other servers.
 
+import { type Change, createIndexStore } from "../src/catalog/index-store.ts";
+import { openNodes } from "../src/catalog/redis-nodes.ts";
 import { createHistogram, type Histogram, percentiles } from "./load-histogram.ts";
 import { runLoop, type Target } from "./load-loop.ts";
 import { nameOf } from "./load-names.ts";
@@ -58,12 +60,19 @@ export async function hold(server: Running, address: string, names: readonly str
       },
     },
   });
-  const ask = (request: string): Promise<string> =>
-    new Promise((resolve) => {
-      wanted = resolve;
-      queue = Buffer.concat([queue, bytes(request)]);
-      flush(socket);
-    });
+  let turn: Promise<unknown> = Promise.resolve();
+  const ask = (request: string): Promise<string> => {
+    const reply = turn.then(
+      () =>
+        new Promise<string>((resolve) => {
+          wanted = resolve;
+          queue = Buffer.concat([queue, bytes(request)]);
+          flush(socket);
+        }),
+    );
+    turn = reply; // a PING of the timer's must not take another question's reply
+    return reply;
+  };
   const payload = names.map((name) => `1000000000 - ${name}\n`).join("");
   const joined = await ask(`JOIN ${address} ${Buffer.byteLength(payload)}\n${payload}`);
   if (!joined.startsWith("JOIN_OK")) throw new Error(joined);
@@ -239,43 +248,136 @@ async function half(
   return latency;
 }
 
-/** A million entries from twenty servers: how long a new one takes until it answers for all of them. */
-export async function million({ program, tell }: SharedOptions, count = 20, peers = 10, each = 5000): Promise<void> {
+const PEERS_EACH = 10;
+const nameAt = (server: number, peer: number, i: number): string => `vídeo ${server} ${peer} ${i}.mp4`;
+const addressAt = (server: number, peer: number): string => `127.0.${server}.${peer + 1}:7001`;
+
+/**
+ * Entries from `count` servers: how long a new server takes until it answers for all of them. Each of those is a server
+ * of its own where `isReal`; else they write to the index from here, and have no replica to fill on the same two cores.
+ */
+export async function newcomer(
+  { program, tell }: SharedOptions,
+  entries: number,
+  isReal: boolean,
+  count = 20,
+): Promise<void> {
   const redis = await startRedis();
-  const flags = flagsOf(redis);
-  const servers = await Promise.all(Array.from({ length: count }, () => startNapster({ program, flags })));
-  const held: Held[] = [];
-  const name = (server: number, peer: number, i: number): string => `vídeo ${server} ${peer} ${i}.mp4`;
-  for (const [s, server] of servers.entries())
-    for (let p = 0; p < peers; p++) {
-      const names = Array.from({ length: each }, (_, i) => name(s, p, i));
-      held.push(await hold(server, `127.0.${s}.${p + 1}:7001`, names));
-    }
-  const finds = async (asker: Held, s: number, p: number, i: number): Promise<boolean> =>
-    (await asker.ask(`SEARCH ${name(s, p, i)}\n`)).endsWith(`\n127.0.${s}.${p + 1}:7001\n`);
-  const old = held[0] as Held;
-  await until(async () => {
-    for (let s = 0; s < count; s++) if (!(await finds(old, s, peers - 1, each - 1))) return false;
-    return true;
-  }, "the first server to have all");
-  await Bun.sleep(3000); // the others too
-  const cpu = redis.cpu();
+  const each = entries / count / PEERS_EACH;
   const from = performance.now();
-  const late = await startNapster({ program, flags });
-  const started = (performance.now() - from) / 1000;
+  const stop = isReal ? await realServers(redis, program, count, each) : await writers(redis, count, each);
+  const filled = (performance.now() - from) / 1000;
+  const client = new Bun.RedisClient(`redis://${redis.ip}:${redis.port}`);
+  const leases = async (): Promise<string[]> =>
+    ((await client.send("ZRANGE", ["napster:{index}:servers", "0", "-1"])) as string[]).sort();
+  const before = await leases();
+  const cpu = redis.cpu();
+  const begun = performance.now();
+  const late = await startNapster({ program, flags: flagsOf(redis) });
+  const started = (performance.now() - begun) / 1000;
   const asker = await hold(late, "127.0.100.1:1", []);
-  await until(async () => !(await asker.ask("SEARCH none\n")).includes("partial"), "the new server to have all");
-  const took = (performance.now() - from) / 1000;
+  const replies = createHistogram();
+  await until(async () => {
+    const asked = performance.now();
+    const told = await asker.ask("SEARCH none\n");
+    replies.add(performance.now() - asked);
+    return !told.includes("partial");
+  }, "the new server to have all");
+  const took = (performance.now() - begun) / 1000;
+  const after = await leases();
+  const lost = before.filter((name) => !after.includes(name)).length;
   let missing = 0;
   for (let s = 0; s < count; s++)
-    for (let p = 0; p < peers; p++) for (let i = 0; i < each; i += 97) if (!(await finds(asker, s, p, i))) missing++;
+    for (let p = 0; p < PEERS_EACH; p++)
+      for (let i = 0; i < each; i += 97)
+        if (!(await asker.ask(`SEARCH ${nameAt(s, p, i)}\n`)).endsWith(`\n${addressAt(s, p)}\n`)) missing++;
   console.log(
-    `a new server among ${count}: ready in ${started.toFixed(2)} s, whole in ${took.toFixed(2)} s, ${late.rss().toFixed(0)} MB, Redis ${redis.rss().toFixed(0)} MB and ${(redis.cpu() - cpu).toFixed(2)} s of CPU, ${missing} samples missing`,
+    `${count} ${isReal ? "servers" : "writers"} filled in ${filled.toFixed(1)} s; a new server ready in ${started.toFixed(2)} s, CPU ${late.cpu().toFixed(2)} s, ${late.rss().toFixed(0)} MB, answered meanwhile in ${percentiles(replies)} ms (p50/p99/p99.9); Redis ${redis.rss().toFixed(0)} MB and ${(redis.cpu() - cpu).toFixed(2)} s of CPU; ${missing} samples missing, ${lost} leases lost`,
   );
-  const what = `${count * peers * each} entries from ${count} servers: start → a new server answers for all`;
-  tell({ what, is: `${took.toFixed(1)} s`, goal: "≤ 10 s", met: took <= 10 && missing === 0 });
-  for (const one of held) one.close();
-  for (const one of [...servers, late, redis]) await one.stop();
+  const what = `${entries} entries from ${count} ${isReal ? "servers" : "writers"}: start → a new server answers for all`;
+  tell({ what, is: `${took.toFixed(1)} s`, goal: "≤ 10 s", met: took <= 10 && missing + lost === 0 });
+  asker.close();
+  client.close();
+  await stop();
+  for (const one of [late, redis]) await one.stop();
+}
+
+/** Servers, each of which has all by the time that this resolves. */
+async function realServers(
+  redis: Running,
+  program: string | undefined,
+  count: number,
+  each: number,
+): Promise<() => Promise<void>> {
+  const servers: Running[] = [];
+  for (let s = 0; s < count; s++) servers.push(await startNapster({ program, flags: flagsOf(redis) }));
+  const held = await Promise.all(
+    servers.map(async (server, s) => {
+      const mine: Held[] = [];
+      for (let p = 0; p < PEERS_EACH; p++)
+        mine.push(
+          await hold(
+            server,
+            addressAt(s, p),
+            Array.from({ length: each }, (_, i) => nameAt(s, p, i)),
+          ),
+        );
+      return mine;
+    }),
+  );
+  for (const [first] of held)
+    await until(async () => {
+      for (let s = 0; s < count; s++) {
+        const told = await (first as Held).ask(`SEARCH ${nameAt(s, PEERS_EACH - 1, each - 1)}\n`);
+        if (told.includes("partial") || !told.endsWith(`\n${addressAt(s, PEERS_EACH - 1)}\n`)) return false;
+      }
+      return true;
+    }, "each server to have all");
+  return async () => {
+    for (const one of held.flat()) one.close();
+    for (const one of servers) await one.stop();
+  };
+}
+
+/** What servers write and renew in the index, in the same batches, without the servers. */
+async function writers(redis: Running, count: number, each: number): Promise<() => Promise<void>> {
+  const url = `redis://${redis.ip}:${redis.port}`;
+  const all = await Promise.all(
+    Array.from({ length: count }, async (_, s) => {
+      const nodes = await openNodes({
+        ...{ url, seeds: [`${redis.ip}:${redis.port}`] },
+        ...{ probe: async () => "+PONG", onClosed() {} },
+      });
+      const store = createIndexStore(nodes);
+      const server = crypto.randomUUID();
+      let number = 0;
+      const renew = setInterval(() => void store.renew(server), 1000);
+      await store.write(server, ++number, []);
+      for (let p = 0; p < PEERS_EACH; p++) {
+        for (let at = 0; at < each; at += 256)
+          await store.write(
+            server,
+            ++number,
+            Array.from({ length: Math.min(256, each - at) }, (_, i): Change => {
+              const share = { name: nameAt(s, p, at + i), size: 1_000_000_000, root: undefined, complete: true };
+              return { kind: "entry", serial: p, share };
+            }),
+          );
+        const address = { ip: `127.0.${s}.${p + 1}`, port: 7001 };
+        await store.write(server, ++number, [{ kind: "peer", serial: p, address }]);
+      }
+      await store.come(server, number);
+      const stay = setInterval(() => void store.stay(server, number), 1000);
+      return () => {
+        clearInterval(renew);
+        clearInterval(stay);
+        nodes.close();
+      };
+    }),
+  );
+  return async () => {
+    for (const stop of all) stop();
+  };
 }
 
 /** Under load: a server with `peers` peers killed, and then Redis; what is told is compared with what is true, name by name. */

@@ -3,7 +3,7 @@
 // Never: uses the peer's own code, except the words of the protocol.
 //
 //   bun bench/load.ts compare [--seconds 4] [--rounds 3] [--program dist/…/napster-server]
-//   bun bench/load.ts shared [--only rates|million|kills]     the shared index: 16 servers, a million entries, kills
+//   bun bench/load.ts shared [--only rates|newcomer|million|kills]   the shared index: 16 servers, a new one, kills
 //   bun bench/load.ts idle [--peers 19500] [--seconds 10]     20,000 peers with 50 names, SEARCH under coming and going, restart
 //   bun bench/load.ts join                                    one peer with 100,000 names
 //   bun bench/load.ts limit [--peers 40000]                   more and more, until something breaks
@@ -16,7 +16,7 @@ import { openDoor } from "./load-door.ts";
 import { percentiles } from "./load-histogram.ts";
 import { runLoop, type Target } from "./load-loop.ts";
 import { type Running, startNapster, startRedis } from "./load-servers.ts";
-import { kills, million, type Row, rates } from "./load-shared.ts";
+import { kills, newcomer, type Row, rates } from "./load-shared.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -128,7 +128,12 @@ async function shared(): Promise<void> {
     console.log(`${row.met ? "ok" : "NO"}  ${row.what}: ${row.is} (${row.goal})`);
   };
   const options = { seconds, rounds: Number(values.rounds), program: values.program, tell };
-  const parts = { rates: () => rates(options, 16), million: () => million(options), kills: () => kills(options) };
+  const parts = {
+    rates: () => rates(options, 16),
+    newcomer: () => newcomer(options, 100_000, true),
+    million: () => newcomer(options, 1_000_000, false),
+    kills: () => kills(options),
+  };
   for (const [name, part] of Object.entries(parts)) if (values.only === undefined || values.only === name) await part();
   const table = rows.map(({ what, is, goal, met }) => `| ${what} | ${is} | ${goal} | ${met ? "yes" : "NO"} |`);
   console.log(["", "| what | is | goal | met |", "| --- | --- | --- | --- |", ...table].join("\n"));

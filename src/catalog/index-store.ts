@@ -45,6 +45,9 @@ export type Change =
   | { readonly kind: "peer"; readonly serial: number; readonly address: Address }
   | { readonly kind: "no-peer"; readonly serial: number };
 
+/** Parsed one by one as they are taken; undefined for what is none of ours. */
+export type Changes = Iterable<Change | undefined>;
+
 export type Lease = { readonly server: string; readonly leftMs: number; readonly records: number };
 /** Who is in, and the last record of the log. */
 export type Census = { readonly last: string; readonly leases: readonly Lease[] };
@@ -165,7 +168,7 @@ export function createIndexStore(nodes: Nodes) {
       return { batches: Number(told[0]), fields: Number(told[1]) };
     },
     /** How many batches a server has written, and all that it has, its peers first; rejects where it has nothing. */
-    async *read(server: string): AsyncGenerator<{ readonly batches: number; readonly lines: readonly string[] }> {
+    async *read(server: string): AsyncGenerator<{ readonly batches: number; readonly changes: Changes }> {
       const hashes = [PEERS, ...Array.from({ length: SHARDS }, (_, i) => `e:${i}`)];
       const ask = (hash: string) => evaluate(READ, [keyOf(server, "count"), keyOf(server, hash)], []);
       let next = ask(PEERS);
@@ -175,7 +178,7 @@ export function createIndexStore(nodes: Nodes) {
         if (following !== undefined) next = ask(following);
         next.catch(() => {}); // it is heard of when its turn comes
         if (batches === "") throw new Error(`nothing is there of ${server}`);
-        yield { batches: Number(batches), lines: text === "" ? [] : linesOf(hash, (text as string).split("\n")) };
+        yield { batches: Number(batches), changes: parseHash(hash, text as string) };
       }
     },
     /** The records behind `after`; waits a while where there is none. */
@@ -223,34 +226,69 @@ function lineOf(change: Change): string {
   }
 }
 
-/** Fields and values of a hash as lines of the log. */
-function linesOf(hash: string, fields: readonly string[]): readonly string[] {
-  const lines: string[] = [];
+/** Fields and values of a hash. */
+function* parseHash(hash: string, text: string): Generator<Change | undefined> {
+  const fields = text.split("\n");
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const field = fields[i] as string;
-    const space = field.indexOf(" ");
     const value = fields[i + 1] as string;
-    if (hash === PEERS) lines.push(`@ ${field} ${value}`);
-    else lines.push(`+ ${field.slice(0, space)} ${value} ${field.slice(space + 1)}`);
+    if (hash === PEERS) yield peerOf(parseSerial(field, 0, field.length), value);
+    else {
+      const space = field.indexOf(" ");
+      yield entryOf(parseSerial(field, 0, space), `${value} ${field.slice(space + 1)}`);
+    }
   }
-  return lines;
 }
 
-/** A line of the log; undefined for what is none of ours. */
-export function parseChange(line: string): Change | undefined {
-  const [, sign, digits, , rest = ""] = /^([@!+-]) (\d{1,15})( (.+))?$/s.exec(line) ?? [];
-  const serial = Number(digits);
-  if (sign === "!") return { kind: "no-peer", serial };
-  if (sign === "-") return { kind: "no-entry", serial, name: rest, isTold: true };
-  if (sign === "@") {
-    const address = parsePeer(rest);
-    return isFault(address) ? undefined : { kind: "peer", serial, address };
+/** The lines of a record of the log. */
+export function* parseLines(text: string): Generator<Change | undefined> {
+  for (const line of text.split("\n")) if (line !== "") yield parseChange(line);
+}
+
+/** A line of the log. A million of them are read at a time, so that no pattern is matched. */
+function parseChange(line: string): Change | undefined {
+  const space = line.indexOf(" ", 2);
+  const serial = parseSerial(line, 2, space < 0 ? line.length : space);
+  if (serial === undefined || line[1] !== " ") return undefined;
+  const rest = space < 0 ? "" : line.slice(space + 1);
+  switch (line[0]) {
+    case "!":
+      return { kind: "no-peer", serial };
+    case "-":
+      return { kind: "no-entry", serial, name: rest, isTold: true };
+    case "@":
+      return peerOf(serial, rest);
+    case "+":
+      return entryOf(serial, rest);
+    default:
+      return undefined;
   }
-  if (sign !== "+") return undefined;
-  const complete = rest.startsWith("whole ");
-  if (!complete && !rest.startsWith("part ")) return undefined;
-  const share = parseShare(rest.slice(complete ? 6 : 5));
-  return isFault(share) ? undefined : { kind: "entry", serial, share: { ...share, complete } };
+}
+
+/** The whole number of up to 15 digits at `from`, before `to`. */
+function parseSerial(text: string, from: number, to: number): number | undefined {
+  if (to <= from || to - from > 15) return undefined;
+  let value = 0;
+  for (let i = from; i < to; i++) {
+    const digit = text.charCodeAt(i) - 48;
+    if (!(digit >= 0 && digit <= 9)) return undefined;
+    value = value * 10 + digit;
+  }
+  return value;
+}
+
+function peerOf(serial: number | undefined, text: string): Change | undefined {
+  const address = parsePeer(text);
+  return serial === undefined || isFault(address) ? undefined : { kind: "peer", serial, address };
+}
+
+function entryOf(serial: number | undefined, text: string): Change | undefined {
+  const complete = text.startsWith("whole ");
+  if (serial === undefined || (!complete && !text.startsWith("part "))) return undefined;
+  const share = parseShare(text.slice(complete ? 6 : 5));
+  if (isFault(share)) return undefined;
+  const { name, size, root } = share;
+  return { kind: "entry", serial, share: { name, size, root, complete } };
 }
 
 function recordOf(told: unknown): LogRecord[] {

@@ -4,14 +4,22 @@
 // Never: believes a line that is none of ours, or keeps a server's entries beyond its lease.
 
 import type { Address } from "../protocol/address.ts";
-import { type Census, GOODBYE, type IndexStore, type Lease, type LogRecord, parseChange } from "./index-store.ts";
+import {
+  type Census,
+  type Changes,
+  GOODBYE,
+  type IndexStore,
+  type Lease,
+  type LogRecord,
+  parseLines,
+} from "./index-store.ts";
 import type { Other, Others } from "./others.ts";
 import { type Job, runInSlices } from "./time-slices.ts";
 
 /** A server that could not be read, or for which there was no room, is read again after this. */
 const AGAIN_MS = 1000;
 const NO_ROOM_AGAIN_MS = 30_000;
-/** Lines between two looks at the clock. */
+/** Changes between two looks at the clock. */
 const STRIDE = 32;
 
 type OtherPeer = { readonly other: Other; address?: Address; isShown: boolean };
@@ -109,9 +117,9 @@ export function createReplica({ others, self, now, countAgain, arrivals }: Repli
     let number = -1;
     let hasRoom = true;
     try {
-      for await (const { batches, lines } of store.read(name)) {
+      for await (const { batches, changes } of store.read(name)) {
         if (number < 0) number = batches;
-        hasRoom = (await runInSlices(apply.lines(copy, lines, false))) && hasRoom;
+        hasRoom = (await runInSlices(apply.all(copy, changes, false))) && hasRoom;
       }
     } catch {
       number = -1;
@@ -137,7 +145,7 @@ export function createReplica({ others, self, now, countAgain, arrivals }: Repli
       return;
     }
     server.number = number;
-    const hasRoom = await runInSlices(apply.lines(server.copy, lines.split("\n"), true));
+    const hasRoom = await runInSlices(apply.all(server.copy, parseLines(lines), true));
     if (!hasRoom) Object.assign(server, { isRead: false, readAfter: now() + NO_ROOM_AGAIN_MS });
   }
 
@@ -180,12 +188,12 @@ function createApply(others: Others, arrivals: Arrivals) {
   }
 
   /** `isLive`: peers show at once. False when there was no room for an entry. */
-  function* lines(copy: Copy, all: readonly string[], isLive: boolean): Job<boolean> {
+  function* all(copy: Copy, changes: Changes, isLive: boolean): Job<boolean> {
     let hasRoom = true;
-    for (const [i, line] of all.entries()) {
-      if (i % STRIDE === STRIDE - 1) yield;
+    let count = 0;
+    for (const change of changes) {
+      if (++count % STRIDE === 0) yield;
       if (copy.isDropped) return true;
-      const change = parseChange(line);
       if (change === undefined) continue;
       const { serial } = change;
       const known = copy.peers.get(serial);
@@ -218,7 +226,7 @@ function createApply(others: Others, arrivals: Arrivals) {
     }
   }
 
-  return { lines, showAll };
+  return { all, showAll };
 }
 
 /** Whether one place in a log is before another. */

@@ -32,6 +32,9 @@ const BLANK_RUN = " ".repeat(NAME_BLANKS_MAX + 1);
 const OURS = /\.part(?:\.journal|\.lock)?$/i;
 
 const encoder = new TextEncoder();
+const bytesOf = (text: string): number => encoder.encode(text).length;
+/** A name of no more UTF-16 units is short enough, whatever they are: each takes three bytes at most. */
+const NAME_LENGTH_SURE = Math.floor(NAME_BYTES_MAX / 3);
 
 /** ASCII characters that are in no one's way inside a name: most names have no others. */
 const PLAIN = new Uint8Array(128);
@@ -57,15 +60,16 @@ export function nameFlaw(name: string): NameFlaw | undefined {
 }
 
 function characterFlaw(name: string): NameFlaw | undefined {
-  if (name.length > NAME_BYTES_MAX || encoder.encode(name).length > NAME_BYTES_MAX) return "too-long";
-  if (LONE_SURROGATE.test(name) || name.includes("\ufffd")) return "not-utf8";
+  if (name.length > NAME_BYTES_MAX || (name.length > NAME_LENGTH_SURE && bytesOf(name) > NAME_BYTES_MAX))
+    return "too-long";
+  if (!name.isWellFormed() || name.includes("\ufffd")) return "not-utf8";
   if (CONTROL.test(name)) return "control";
-  const { found, blanks } = scan(name);
+  const { found, blanks, isBlankAtEnd } = scan(name);
   if ((found & HIDDEN) !== 0 && hidesSomething(pointsOf(name))) return "invisible";
   if ((found & UNASSIGNED) !== 0) return "unassigned";
   if (SEPARATOR.test(name)) return "separator";
   if (FORBIDDEN.test(name)) return "forbidden-character";
-  if (is(name.codePointAt(0), BLANK) || is(pointsOf(name.slice(-2)).at(-1), BLANK)) return "trailing-dot-or-space";
+  if (is(name.codePointAt(0), BLANK) || isBlankAtEnd) return "trailing-dot-or-space";
   return blanks > NAME_BLANKS_MAX ? "blank-run" : undefined;
 }
 
@@ -105,8 +109,8 @@ function is(point: number | undefined, property: number): boolean {
   return point !== undefined && ((properties[point] as number) & property) !== 0;
 }
 
-/** The properties that some character of `name` has, and the longest run of blanks of any kind. */
-function scan(name: string): { readonly found: number; readonly blanks: number } {
+/** The properties that some character of `name` has, the longest run of blanks of any kind, and whether one ends it. */
+function scan(name: string): { readonly found: number; readonly blanks: number; readonly isBlankAtEnd: boolean } {
   properties ??= readTables();
   let found = 0;
   let run = 0;
@@ -119,7 +123,7 @@ function scan(name: string): { readonly found: number; readonly blanks: number }
     run = (has & BLANK) === 0 ? 0 : run + 1;
     if (run > blanks) blanks = run;
   }
-  return { found, blanks };
+  return { found, blanks, isBlankAtEnd: run > 0 };
 }
 
 const pointsOf = (text: string): number[] => Array.from(text, (character) => character.codePointAt(0) as number);

@@ -186,7 +186,11 @@ describe.skipIf(!hasRedis)("with redis-server (skipped where it is not installed
     const shares = Array.from({ length: 20_000 }, (_, i): Share => share(`vídeo ${i}.mp4`));
     const member = good(await a.join(at(1), shares, undefined));
     await soon(b, "vídeo 19999.mp4", [1]);
+    const leases = async () => (await ask(redis, "ZRANGE", "napster:{index}:servers", "0", "-1")) as string[];
+    const before = await leases();
     const late = await comeHere();
+    // No lease was lost over the reading: a server that comes anew has another name.
+    expect(await leases()).toEqual(expect.arrayContaining(before));
     for (const one of [b, late]) {
       expect(one.otherEntries).toBe(20_000);
       for (let i = 0; i < 20_000; i += 499) expect(await found(one, `vídeo ${i}.mp4`)).toEqual([1]);

@@ -77,7 +77,7 @@ const refused: readonly (readonly [flaw: string, ...names: string[]])[] = [
   ["reserved-device", "AUX", "PRN.mp4", "CONIN$", "conout$.mp4", "nul .mp4"],
   ["not-utf8", "a\ud800.mp4", "\udc00", "a\ufffd.mp4"],
   ["ours", "x.part", "x.PART", "x.mp4.part.journal", "x.mp4.part.lock"],
-  ["too-long", "x".repeat(256), "é".repeat(128), "𝕏".repeat(64)],
+  ["too-long", "x".repeat(256), "é".repeat(128), "𝕏".repeat(64), "€".repeat(86)],
 ];
 
 const fine = [
@@ -101,6 +101,7 @@ const fine = [
   ".hidden",
   "..x",
   "x".repeat(255),
+  "€".repeat(85),
   `${"é".repeat(127)}x`,
   "console.mp4",
   "COM10.mp4",

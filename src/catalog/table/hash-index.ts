@@ -32,7 +32,11 @@ export function createHashIndex(hashOf: (id: number) => number): HashIndex {
   function resize(shard: number, length: number): void {
     const old = shards[shard] as Int32Array;
     const slots = new Int32Array(length);
-    for (const stored of old) if (stored !== 0) insert(slots, hashOf(stored - 1), stored);
+    // Not for…of, which costs a tenth of filling a table.
+    for (let i = 0; i < old.length; i++) {
+      const stored = old[i] as number;
+      if (stored !== 0) insert(slots, hashOf(stored - 1), stored);
+    }
     shards[shard] = slots;
   }
 

@@ -90,7 +90,9 @@ export function createStringPool(): StringPool {
       if (known >= 0) return known;
       const slab = slabFor(length);
       const slot = slab.take();
-      slab.bytesOf(slot).set(bytes.subarray(0, length), slab.offsetOf(slot));
+      const kept = slab.bytesOf(slot);
+      const from = slab.offsetOf(slot);
+      for (let i = 0; i < length; i++) kept[from + i] = bytes[i] as number; // a view for each name costs more
       const id = rows.take();
       rows.set(id, HASH, wantedHash);
       rows.set(id, SLOT, slot);
