@@ -60,13 +60,14 @@ async function attack(server: number, { from, to, payload, bytes }: Attack): Pro
         goOn(socket);
       },
       drain: goOn,
-      data(_socket: Bun.Socket, chunk: Buffer) {
+      data(socket: Bun.Socket, chunk: Buffer) {
         const text =
           chunk
             .toString()
             .split("\n")[0]
             ?.replace(/[\d.]+:\d+/, "…") ?? "";
         answers.set(text, (answers.get(text) ?? 0) + 1);
+        if (what === "silent") socket.write(`JOIN ${from}:${to} 0\n`);
       },
       close: () => resolve(),
     },

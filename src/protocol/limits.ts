@@ -179,7 +179,9 @@ export const PROBE_SECONDS_MAX = 2;
 
 /** Such dials at once, in all and to one address; the rest wait, address by address in turn. A class joins in one go. */
 export const PROBES_MAX = 1024;
-export const PROBES_PER_ADDRESS_MAX = 64;
+export const PROBES_PER_ADDRESS_MAX = 128;
+/** …and one that has not been answered for so long makes way for those of its address that wait. */
+export const PROBE_MS_MIN = 300;
 
 /** A peer that cannot be reached joins again by itself: first wait, doubled up to the longest. */
 export const UNREACHED_SECONDS_MIN = 5;

@@ -8,6 +8,8 @@ export type FairQueue = {
    * function gives up waiting, and says whether that was in time.
    */
   take(ip: string, start: () => Promise<unknown>): () => boolean;
+  /** Whether work of this address waits. */
+  waits(ip: string): boolean;
 };
 
 type Place = { running: number; readonly waiting: Set<() => void> };
@@ -53,5 +55,6 @@ export function createFairQueue(most: number, mostOfAddress: number): FairQueue 
         return inTime;
       };
     },
+    waits: (ip) => (places.get(ip)?.waiting.size ?? 0) > 0,
   };
 }

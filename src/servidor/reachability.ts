@@ -1,16 +1,16 @@
 // The server's dial back: whether a peer that joins can be reached where it says, and whether it is that peer.
-// Invariant: a probe ends within PROBE_SECONDS_MAX of its turn; at most `most` run, and few to one address, in turn.
+// Invariant: a probe ends PROBE_SECONDS_MAX after its turn or sooner; at most `most` run, and few to one address, in turn.
 // Never: dials an address that was not checked before, or sends anything but one PROBE line.
 
 import type { Address } from "../protocol/address.ts";
 import { isFault } from "../protocol/fault.ts";
 import type { Id } from "../protocol/id.ts";
-import { PROBE_SECONDS_MAX, PROBES_MAX, PROBES_PER_ADDRESS_MAX } from "../protocol/limits.ts";
+import { PROBE_MS_MIN, PROBE_SECONDS_MAX, PROBES_MAX, PROBES_PER_ADDRESS_MAX } from "../protocol/limits.ts";
 import { proofOf } from "../protocol/proof.ts";
 import { createReader } from "../protocol/reader.ts";
 import { decodeReply } from "../protocol/replies.ts";
 import { encodeRequest } from "../protocol/requests.ts";
-import type { Clock } from "../shared/clock.ts";
+import { type Clock, every } from "../shared/clock.ts";
 import type { Connect, Connection, Handlers } from "../transport/connection.ts";
 import { createFairQueue } from "./fair-queue.ts";
 
@@ -33,6 +33,12 @@ export type Reachability = {
   probe(address: Address, key: string | undefined): Probe;
 };
 
+/** One that has begun. */
+type Dialled = Probe & {
+  /** It holds no descriptor any more, and the next may be dialled. */
+  readonly closed: Promise<void>;
+};
+
 type Options = {
   readonly connect: Connect;
   readonly clock: Clock;
@@ -45,11 +51,11 @@ export function createReachability({ connect, clock, newNonce, most = PROBES_MAX
 
   function probe(address: Address, key: string | undefined): Probe {
     const { promise: outcome, resolve } = Promise.withResolvers<Probed>();
-    let dialled: Probe | undefined;
+    let dialled: Dialled | undefined;
     const giveUp = turns.take(address.ip, () => {
       dialled = dial(address, key);
       void dialled.outcome.then(resolve);
-      return dialled.outcome;
+      return dialled.closed;
     });
     const cancel = (): void => {
       if (giveUp()) resolve("unknown");
@@ -58,23 +64,34 @@ export function createReachability({ connect, clock, newNonce, most = PROBES_MAX
     return { outcome, cancel, met: () => dialled?.met() };
   }
 
-  function dial(address: Address, key: string | undefined): Probe {
+  function dial(address: Address, key: string | undefined): Dialled {
     const nonce = newNonce();
     const wanted = proofOf(key, nonce);
     const { promise: outcome, resolve } = Promise.withResolvers<Probed>();
+    const { promise: closed, resolve: onClosed } = Promise.withResolvers<void>();
     const reader = createReader();
     const dialling = new AbortController();
     let open: Connection | undefined;
     let isOver = false;
-    const finish = (probed: Probed): void => {
+    const hangUp = (): void => {
       if (isOver) return;
       isOver = true;
-      stopClock();
+      stopLooking();
       if (open === undefined) dialling.abort();
       open?.destroy();
+      onClosed();
+    };
+    const tell = (probed: Probed): void => {
+      hangUp();
+      stopClock();
       resolve(probed);
     };
-    const stopClock = clock.after(PROBE_SECONDS_MAX * 1000, () => finish("unreached"));
+    const finish = (probed: Probed): void => {
+      if (!isOver) tell(probed);
+    };
+    const stopClock = clock.after(PROBE_SECONDS_MAX * 1000, () => tell("unreached"));
+    // A silent one makes way for others of its address. It is told no sooner for that: it would only come back the sooner.
+    const stopLooking = every(clock, PROBE_MS_MIN, () => turns.waits(address.ip) && hangUp());
     const handlers: Handlers = {
       data(chunk) {
         if (isOver) return;
@@ -98,7 +115,7 @@ export function createReachability({ connect, clock, newNonce, most = PROBES_MAX
       else if (isOver) connection.destroy();
       else connection.send(encodeRequest({ verb: "PROBE", nonce }));
     });
-    return { outcome, cancel: () => finish("unknown"), met: () => open?.id };
+    return { outcome, closed, cancel: () => tell("unknown"), met: () => open?.id };
   }
 
   return { probe };

@@ -383,6 +383,39 @@ describe("many probes", () => {
     for (const { state } of net.dialled) expect(state).toBe("closed");
   });
 
+  test("of silent ports, again and again, do not keep an honest one of the same address waiting", async () => {
+    const clock = createVirtualClock();
+    const net = createNet();
+    const nonce = "0".repeat(32);
+    const connect: Connect = async (to, open, signal) => {
+      const dialling = net.connect(to, open, signal);
+      const far = net.dialled.at(-1);
+      const connection = await dialling;
+      if (to.port === 50_000) queueMicrotask(() => far?.say(`PROBE_OK ${nonce}\n`));
+      return connection;
+    };
+    const probes = createReachability({ connect, clock, newNonce: () => nonce });
+    let isOver = false;
+    const insist = async (port: number): Promise<void> => {
+      while (!isOver) expect(await probes.probe(at("10.0.0.1", port), KEY).outcome).toBe("unreached");
+    };
+    const silent = Array.from({ length: 3 * PROBES_PER_ADDRESS_MAX }, (_, i) => insist(i + 1));
+    await clock.advance(PROBE_SECONDS_MAX * 2000 + 100);
+    const honest = probes.probe(at("10.0.0.1", 50_000), undefined);
+    const before = clock.now();
+    let answered: string | undefined;
+    void honest.outcome.then((probed) => {
+      answered = probed;
+    });
+    while (answered === undefined) await clock.advance(50);
+    expect(answered).toBe("reached");
+    expect(clock.now() - before).toBeLessThanOrEqual(2000);
+    isOver = true;
+    await clock.advance(PROBE_SECONDS_MAX * 3000);
+    await Promise.all(silent);
+    expect(clock.pending).toBe(0);
+  });
+
   test("that nobody waits for are not dialled any more, or dropped at once", async () => {
     const clock = createVirtualClock();
     const net = createNet();
