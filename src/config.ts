@@ -13,7 +13,7 @@ import {
   usageOf,
   WAIT_SECONDS_DEFAULT,
 } from "./config/flags.ts";
-import { type Endpoint, isUsage, readServer, SERVER_VARIABLE, type Usage } from "./config/readers.ts";
+import { type Endpoint, type InviteTerms, isUsage, readServer, SERVER_VARIABLE, type Usage } from "./config/readers.ts";
 import type { Address, Range } from "./protocol/address.ts";
 import { UPLOADS_DEFAULT } from "./protocol/limits.ts";
 import { FLAGGED_LIMITS, type Limits } from "./protocol/server-limits.ts";
@@ -31,6 +31,7 @@ const OF_A_PEER = [
   "min-rate",
   "reject-all",
   "encryption",
+  "use-invite",
   "no-port-mapping",
 ] as const;
 const RATES = ["max-upload-rate", "max-download-rate", "hash-rate"] as const;
@@ -56,6 +57,7 @@ const SERVER_COMMANDS: Commands<"menu"> = {
       "quiet",
       "verbose",
       "members",
+      "invite",
       "qr",
       "encryption",
     ],
@@ -154,6 +156,8 @@ export type ServerConfig = {
   readonly qr: boolean;
   /** A file of the IDs that may JOIN. */
   readonly members: string | undefined;
+  /** An invitation of this run. */
+  readonly invite: InviteTerms | undefined;
   readonly encryption: Encryption;
 };
 
@@ -191,6 +195,8 @@ type PeerOptions = {
   readonly hashRate: number | undefined;
   /** Whether the router is asked for a port where others cannot connect. */
   readonly portMapping: boolean;
+  /** The code of an invitation to the server. */
+  readonly invite: string | undefined;
   /** JOIN shares nothing, neither the folder nor what is downloaded. */
   readonly receivesOnly: boolean;
   /** Keeps downloads to the chosen peer. */
@@ -245,8 +251,19 @@ export function parseServer(args: readonly string[]): ServerConfig | Asked | Usa
   const trusted = flags["trust-addresses"] ?? [];
   if (flags.members !== undefined && flags.encryption === "off")
     return { usage: "--members pede a cifra: sem ela não há IDs" };
+  if (flags.invite !== undefined && flags.members === undefined)
+    return { usage: "--invite pede --members, onde ficam os IDs que ele admite" };
   const discovery = { isOn: !flags["no-discovery"], name: flags.name };
-  const seen = { catalog, metrics, log, quiet, verbose, qr: flags.qr ?? false, members: flags.members };
+  const seen = {
+    catalog,
+    metrics,
+    log,
+    quiet,
+    verbose,
+    qr: flags.qr ?? false,
+    members: flags.members,
+    invite: flags.invite,
+  };
   return {
     host,
     port,
@@ -300,6 +317,7 @@ export function parsePeer(
     webPort: flags["web-port"] ?? 0,
     guests: flags.guests ?? false,
     receivesOnly: flags["receive-only"] ?? false,
+    invite: flags["use-invite"],
     encryption: encryptionOf(flags),
   };
   if (options.receivesOnly && options.guests) return { usage: "--receive-only não envia nada, nem a --guests" };

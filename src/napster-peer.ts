@@ -84,12 +84,12 @@ async function addressOf({ host, port, id }: Endpoint, report: Report): Promise<
 }
 
 /** The server with the key that it was given with, or that is remembered of it, and what its line begins with. */
-function knownServer(at: Address, named: Endpoint | undefined, { identity }: Security): KnownServer {
+function knownServer(at: Address, { server: named, invite }: PeerConfig, { identity }: Security): KnownServer {
   const ourId = identity.id;
-  if (at.id !== undefined) return { ...at, ourId };
+  if (at.id !== undefined) return { ...at, ourId, invite };
   const { path, find } = KNOWN;
   const line = named === undefined ? formatAddress(at) : `${named.host}:${named.port}`;
-  return { ...at, id: find(line), known: { line, path, isFound: named === undefined }, ourId };
+  return { ...at, id: find(line), known: { line, path, isFound: named === undefined }, ourId, invite };
 }
 
 /** Its key is remembered, and told. */
@@ -141,7 +141,7 @@ function seekerOf(
       const found = isMissed ? await serverOf(config, asking) : undefined;
       isMissed = false;
       if (found === undefined || isStop(found) || isFault(found) || sameAddress(found.address, server)) return false;
-      Object.assign(server, knownServer(found.address, config.server, security));
+      Object.assign(server, knownServer(found.address, config, security));
       return true;
     },
   };
@@ -252,7 +252,7 @@ async function doctor(config: DoctorConfig): Promise<never> {
     const located = await serverOf(config, { report, life, asker: undefined });
     if (located === undefined || isStop(located) || isFault(located)) return EXIT.failed;
     const security = securityOf(config, report);
-    const server = knownServer(located.address, config.server, security);
+    const server = knownServer(located.address, config, security);
     const known = { ...ABOUT, server: { ...located, id: server.id }, id: security.identity.id };
     let hearAlso: (event: PeerEvent) => void = () => {};
     const onEvent = (event: PeerEvent): void => {
@@ -283,7 +283,7 @@ async function main(config: Exclude<PeerConfig, DoctorConfig>): Promise<never> {
     if (located === undefined || isStop(located) || isFault(located)) return EXIT.failed;
     if (isStop(from) || isFault(from)) return EXIT.failed;
     const security = securityOf(config, report);
-    const server = knownServer(located.address, config.server, security);
+    const server = knownServer(located.address, config, security);
     const onEvent = (event: PeerEvent): void => {
       page?.hear(event);
       tellEvent(report, config, server, event);

@@ -3,6 +3,7 @@
 // Never: holds logic of its own; every step is one call into the part that knows.
 
 import { hostname } from "node:os";
+import type { InviteTerms } from "./config/readers.ts";
 import { isUsage, parseServer, SERVER_DEFAULT, type ServerConfig, serverUsage } from "./config.ts";
 import { createJsonLog, createLog, type Log } from "./console/log.ts";
 import { askServer } from "./console/menu.ts";
@@ -15,13 +16,14 @@ import { serverHelp } from "./console/text/help.ts";
 import { addedLine, addedLineParts, searchedLine } from "./console/text/lines.ts";
 import { createReport, type Report } from "./console/text/report.ts";
 import { openIdentity } from "./content/identity-file.ts";
-import { openMembers } from "./content/members-file.ts";
+import { type MembersFile, openMembers } from "./content/members-file.ts";
 import { createDiscoveryAnswers, type DiscoveryAnswers } from "./discovery/discovery-answers.ts";
 import { SYSTEM_NET } from "./discovery/discovery-net.ts";
 import { type Address, AS_SEEN, formatServerUrl, isLoopback } from "./protocol/address.ts";
 import { isServerName, SERVER_NAME_BYTES_MAX } from "./protocol/discovery.ts";
 import { type Fault, fault, isFault } from "./protocol/fault.ts";
-import type { Id } from "./protocol/id.ts";
+import { type Id, idOfHash, showId } from "./protocol/id.ts";
+import { type Admit, createInvite } from "./servidor/invites.ts";
 import { networkOf, Servidor, type ServidorEnv, type ServidorEvent } from "./servidor.ts";
 import { systemClock } from "./shared/clock.ts";
 import { DESCRIPTORS_MAX, DESCRIPTORS_MIN } from "./transport/descriptors.ts";
@@ -107,7 +109,7 @@ async function main(config: ServerConfig): Promise<never> {
 type Shown = { readonly env: Partial<ServidorEnv>; readonly id: Id | undefined };
 
 /** The network with the server's key, and for whom; the ID that others know it by. A fault has been shown. */
-function showing({ encryption, members }: ServerConfig, log: Log, report: Report): Shown | undefined {
+function showing({ encryption, members, invite }: ServerConfig, log: Log, report: Report): Shown | undefined {
   const { identity, path, trouble } = openIdentity();
   if (trouble !== undefined) log.warn(keyComplaint(path, trouble));
   if (encryption === "never") log.warn(UNENCRYPTED);
@@ -117,8 +119,20 @@ function showing({ encryption, members }: ServerConfig, log: Log, report: Report
     return undefined;
   }
   const isMember = isFault(listed) ? undefined : listed?.has;
-  const env = { ...networkOf({ encryption, identity }), ...(isMember && { isMember }) };
+  const admit = isFault(listed) || !listed || !invite ? undefined : openInvite(invite, listed, log);
+  const env = { ...networkOf({ encryption, identity }), ...(isMember && { isMember }), ...(admit && { admit }) };
   return { env, id: encryption === "never" ? undefined : identity.id };
+}
+
+/** An invitation with a new code, which is shown; whom it admits is written into the list. */
+function openInvite({ people, hours }: InviteTerms, members: MembersFile, log: Log): Admit {
+  const code = idOfHash(crypto.getRandomValues(new Uint8Array(15)));
+  const until = new Date(Date.now() + hours * 3_600_000);
+  log.invite(showId(code), people, until);
+  // By a clock that a correction of the date does not move.
+  const end = performance.now() + hours * 3_600_000;
+  const add = (id: Id) => members.add(id, `convite de ${new Date().toISOString().slice(0, 10)}`);
+  return createInvite({ code, people, until: end, now: () => performance.now(), add });
 }
 
 /** Peers of the server's networks that look for one are answered; undefined where they are not to be, or cannot reach it. */

@@ -18,7 +18,7 @@ import { type FoundWords, findWords } from "./peer/find.ts";
 import { createRefusals } from "./peer/refusals.ts";
 import type { Done, DownloadRequest, JoinAt, Joined, NotJoined, Sharing } from "./peer/requests.ts";
 import { createRouterMapping, type RouterMapping } from "./peer/router-mapping.ts";
-import type { Entered } from "./peer/server-connection.ts";
+import type { Entered, InvitedTo } from "./peer/server-connection.ts";
 import { createServerLink, type ServerLink } from "./peer/server-link.ts";
 import { pinServer, type ServerMet } from "./peer/server-pin.ts";
 import { watchSharedFolder, withoutWritten } from "./peer/shared-folder.ts";
@@ -103,7 +103,7 @@ export type PeerLimits = UploadLimits & Pick<DownloadPolicy, "maxDownloadRate">;
 
 export type PeerOptions = {
   /** Read anew at each dial: before it was ever reached it may become another one. */
-  readonly server: Address;
+  readonly server: InvitedTo;
   readonly uploads: UploadPolicy;
   readonly downloads?: DownloadPolicy;
   /** Bytes per second that hashing reads of files that no download waits for; no limit when not given. */

@@ -50,6 +50,7 @@ export class Servidor {
   readonly #clock: Clock;
   readonly #listen: Listen;
   readonly #isMember: ServidorEnv["isMember"];
+  readonly #admit: ServidorEnv["admit"];
   readonly #limits: Limits;
   readonly #gate: ConnectionGate;
   readonly #handler: RequestHandler;
@@ -71,6 +72,7 @@ export class Servidor {
     this.#clock = env.clock;
     this.#listen = env.listen;
     this.#isMember = env.isMember;
+    this.#admit = env.admit;
     this.#gate = createConnectionGate(this.#limits, options.trusted, {
       at: (address) => this.#handler.openAt(address),
     });
@@ -142,6 +144,9 @@ export class Servidor {
     // In the clear there are no keys: what this machine itself may see of the server is no matter of membership.
     const isOwn = connection.id === undefined && isLoopback(connection.remote.ip);
     if (!isOwn) client.from.isBarred = this.#isMember?.(connection.id) === false;
+    const { id, channel } = connection;
+    if (id !== undefined && channel !== undefined)
+      client.from.admit = (proof) => this.#admit?.(id, proof, channel()) === true;
     this.#handler.clients.add(client);
     return {
       data: (chunk) => {

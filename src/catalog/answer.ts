@@ -25,6 +25,8 @@ export type Client = {
   readonly trusted?: boolean;
   /** It is none of those that may JOIN. */
   isBarred?: boolean;
+  /** Whether the proof of an invitation lets it in all the same. */
+  admit?: (proof: string) => boolean;
   member: Member | undefined;
 };
 

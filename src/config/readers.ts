@@ -6,6 +6,7 @@ import { type Address, isIp, parsePort, parseRange, type Range } from "../protoc
 import { isServerName, SERVER_NAME_BYTES_MAX } from "../protocol/discovery.ts";
 import { isFault } from "../protocol/fault.ts";
 import { type Id, readId } from "../protocol/id.ts";
+import { readInvite } from "../protocol/invite.ts";
 import { FILE_BYTES_MAX } from "../protocol/limits.ts";
 import { unquote } from "../shared/unquote.ts";
 
@@ -135,3 +136,16 @@ export function readRanges(text: string): readonly Range[] | Usage {
     ? (good as Range[])
     : { usage: "pede redes como 10.0.0.0/8 ou 192.168.1.7/32, separadas por vírgula, sem bits depois do prefixo" };
 }
+
+/** How many an invitation admits, and for how long. */
+export type InviteTerms = { readonly people: number; readonly hours: number };
+
+export function readInviteTerms(text: string): InviteTerms | Usage {
+  const [, people, hours = "24"] = /^([1-9]\d{0,3})(?:\/([1-9]\d{0,2}))?$/.exec(text) ?? [];
+  return people === undefined
+    ? { usage: "pede PESSOAS[/HORAS], por exemplo 1 ou 30/2" }
+    : { people: Number(people), hours: Number(hours) };
+}
+
+export const readInviteCode = (text: string): string | Usage =>
+  readInvite(text) ?? { usage: "pede o código que napster-server --invite mostrou, inteiro" };

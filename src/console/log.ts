@@ -16,6 +16,8 @@ export type Log = {
   metrics(address: Address): void;
   /** Where peers of other machines find this server, and the key that it shows; `code`: rows of a QR code of the first. */
   addresses(urls: readonly string[], code: readonly string[]): void;
+  /** A code that admits so many people until then. */
+  invite(code: string, people: number, until: Date): void;
   /** Peers that look for a server do not find this one; all else works. */
   unfound(why: Fault): void;
   /** Something is wrong with us or what we stand on. */
@@ -50,6 +52,8 @@ const DEEDS: Partial<Record<FaultCode, string>> = {
   UNSUPPORTED_VERSION: "fala outra versão do protocolo",
 };
 
+const showTime = (at: Date): string => at.toLocaleString("pt-BR", { dateStyle: "short", timeStyle: "short" });
+
 const deedOf = (fault: Fault): string => DEEDS[fault.fault] ?? complaintOf(fault).cause;
 
 export type LogOptions = {
@@ -70,6 +74,10 @@ export function createLog({ tell: say, errIsTerminal }: LogOptions): Log {
       for (const url of urls) say(`endereço para os peers: ${url}`);
       if (code.length > 0) say(code.join("\n"));
     },
+    invite: (code, people, until) =>
+      say(
+        `convite para ${people} ${people === 1 ? "pessoa" : "pessoas"}, até ${showTime(until)}: --use-invite ${code}`,
+      ),
     metrics: (address) => say(`métricas em http://${formatAddress(address)}/metrics`),
     unfound: (why) => say(noteText(unfoundComplaint(why))),
     failed: (fault) => say(complaintText(complaintOf(fault))),
@@ -92,6 +100,7 @@ export function createJsonLog({ output, now }: LogOptions): Log {
   return {
     ready: (address) => say("info", "ready", address),
     addresses: (urls) => say("info", "addresses", { urls }),
+    invite: (code, people, until) => say("info", "invite", { code, people, until: until.toISOString() }),
     metrics: (address) => say("info", "metrics", address),
     unfound: (why) => say("warn", "unfound", { ...values(why), message: unfoundComplaint(why).cause }),
     failed: (fault) => say("error", "failed", values(fault)),

@@ -1,16 +1,18 @@
 // The IDs that may join a closed server: a text file with one on each line, and notes behind #.
 // Invariant: a file that has a line which is no ID, or that cannot be read, changes nothing of what was read before.
-// Never: written to.
+// Never: rewritten; an ID that is added has a line at its end.
 
 import * as fs from "node:fs";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
-import { type Id, readId } from "../protocol/id.ts";
+import { type Id, readId, showId } from "../protocol/id.ts";
 import { absolutePath } from "./folder.ts";
 import { diskFault } from "./safe-files.ts";
 
 export type MembersFile = {
   /** Whether the file names this ID; it is read again at most once in LOOK_MS. */
   has(id: Id | undefined): boolean;
+  /** Writes a line for this ID at the end, with a note; a fault when that cannot be done. */
+  add(id: Id, note: string): Fault | undefined;
 };
 
 /** Some 50,000 IDs. */
@@ -32,6 +34,16 @@ export function openMembers(given: string, now: () => number = () => performance
         if (!isFault(again)) ids = again;
       }
       return id !== undefined && ids.has(id);
+    },
+    add(id, note) {
+      try {
+        const before = fs.readFileSync(path, "utf8");
+        fs.appendFileSync(path, `${before === "" || before.endsWith("\n") ? "" : "\n"}${showId(id)}  # ${note}\n`);
+        ids = new Set(ids).add(id);
+        return undefined;
+      } catch (error) {
+        return diskFault(error, "add member");
+      }
     },
   };
 }

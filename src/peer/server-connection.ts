@@ -4,6 +4,7 @@
 
 import type { Address } from "../protocol/address.ts";
 import { type Fault, fault, isFault } from "../protocol/fault.ts";
+import { inviteProof } from "../protocol/invite.ts";
 import { type Share, VERSION } from "../protocol/messages.ts";
 import { encodeShares } from "../protocol/payloads.ts";
 import { type Caller, createCaller, expectReply } from "../transport/caller.ts";
@@ -39,8 +40,11 @@ export type ServerConnection = {
   release(): Caller | undefined;
 };
 
+/** `invite`: the code of an invitation to that server. */
+export type InvitedTo = Address & { readonly invite?: string | undefined };
+
 export type ServerConnectionOptions = {
-  readonly server: Address;
+  readonly server: InvitedTo;
   readonly env: Env;
   /** What our listening socket proves when the server dials back; without it the JOIN carries none. */
   readonly key?: string | undefined;
@@ -91,7 +95,9 @@ export function createServerConnection({ server, env, key, onEnd }: ServerConnec
       const payload = encodeShares(shares());
       const proven = listing === "now" ? key : "-";
       void over.call({ verb: "HELLO", version: VERSION });
-      const proof = proven !== undefined && { key: proven };
+      const channel = server.invite === undefined ? undefined : over.connection.channel?.();
+      const invite = channel && { key: proven ?? "-", invite: inviteProof(server.invite ?? "", channel) };
+      const proof = { ...(proven !== undefined && { key: proven }), ...invite };
       const answer = await over.call({ verb: "JOIN", address, payloadBytes: payload.length, ...proof }, { payload });
       joining = undefined;
       // SPEC 5.b: the peer is in once the answer holds JOIN_OK.

@@ -24,6 +24,7 @@ import {
   asServerFault,
   createServerConnection,
   type Entered,
+  type InvitedTo,
   LEFT,
   type Listing,
   type Plan,
@@ -31,7 +32,7 @@ import {
 } from "./server-connection.ts";
 
 export type ServerLinkOptions = {
-  readonly server: Address;
+  readonly server: InvitedTo;
   /** Its chance spreads the return of many peers to a restarted server. */
   readonly env: Env;
   /** What we have now, for each JOIN that brings none of its own. */

@@ -26,7 +26,14 @@ export type Key = string;
 /** What a peer asks the server. JOIN's shares arrive as payload and are decoded apart (decodeShares). */
 export type ServerRequest =
   | { readonly verb: "HELLO"; readonly version: number }
-  | { readonly verb: "JOIN"; readonly address: Address; readonly payloadBytes: number; readonly key?: Key }
+  /** `invite`: the proof of an invitation's code (invite.ts). */
+  | {
+      readonly verb: "JOIN";
+      readonly address: Address;
+      readonly payloadBytes: number;
+      readonly key?: Key;
+      readonly invite?: string;
+    }
   | { readonly verb: "SEARCH"; readonly name: string }
   | { readonly verb: "UPDATE"; readonly share: Share }
   | { readonly verb: "OFFER"; readonly share: Share }

@@ -5,6 +5,7 @@
 import { formatAddress, parseAddress } from "./address.ts";
 import { type Fault, fault, isFault } from "./fault.ts";
 import { bad, formatShare, isRoot, parseCount, parseName, parseShare, parseWords, splitVerb } from "./fields.ts";
+import { isInviteProof } from "./invite.ts";
 import {
   FILE_BYTES_MAX,
   FIND_COUNT_MAX,
@@ -23,16 +24,17 @@ export function decodeServerRequest(line: string): ServerRequest | Fault {
     case "HELLO":
       return decodeHello(rest);
     case "JOIN": {
-      const [where, count, key, ...more] = rest.split(" ");
+      const [where, count, key, invite, ...more] = rest.split(" ");
       const address = parseAddress(where ?? "");
       if (isFault(address)) return address;
       if (more.length > 0 || parseCount(count, FILE_BYTES_MAX) === undefined)
-        return bad("expected: JOIN ip:port bytes [key]");
+        return bad("expected: JOIN ip:port bytes [key [invite]]");
       if (key !== undefined && key !== "-" && !isHex128(key)) return bad("a key is 32 hex digits or -");
+      if (invite !== undefined && !isInviteProof(invite)) return bad("an invite is 64 hex digits");
       const payloadBytes = parseCount(count, JOIN_PAYLOAD_BYTES_MAX);
       return payloadBytes === undefined
         ? fault("PAYLOAD_TOO_LARGE", "theirs", `at most ${JOIN_PAYLOAD_BYTES_MAX} bytes`)
-        : { verb, address, payloadBytes, ...(key !== undefined && { key }) };
+        : { verb, address, payloadBytes, ...(key !== undefined && { key }), ...(invite !== undefined && { invite }) };
     }
     case "SEARCH":
     case "WITHDRAW":
@@ -123,7 +125,9 @@ function requestWords(request: ServerRequest | PeerRequest): string {
     case "HELLO":
       return `HELLO ${request.version}`;
     case "JOIN":
-      return `JOIN ${formatAddress(request.address)} ${request.payloadBytes}${request.key === undefined ? "" : ` ${request.key}`}`;
+      return ["JOIN", formatAddress(request.address), request.payloadBytes, request.key, request.invite]
+        .filter((word) => word !== undefined)
+        .join(" ");
     case "SEARCH":
     case "WITHDRAW":
     case "WISH":

@@ -90,8 +90,12 @@ export function createAdmission({ reachability, limits, outside, onProbed, displ
     return holder === client ? undefined : holder;
   }
 
-  function check(client: ClientConnection, { address: declared, key }: JoinRequest): MaybePromise<Checked | Fault> {
+  function check(
+    client: ClientConnection,
+    { address: declared, key, invite }: JoinRequest,
+  ): MaybePromise<Checked | Fault> {
     const { from } = client;
+    if (from.isBarred && invite !== undefined && from.admit?.(invite)) from.isBarred = false;
     if (from.isBarred) return NO_MEMBER;
     const address = publishedAddress(declared, from);
     if (isFault(address)) return address;

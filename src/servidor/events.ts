@@ -10,6 +10,7 @@ import type { ServerRequest } from "../protocol/messages.ts";
 import type { Limits } from "../protocol/server-limits.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Connect, Listen } from "../transport/connection.ts";
+import type { Admit } from "./invites.ts";
 import type { IndexEvent } from "./open-catalog.ts";
 
 export type LeftReason = "left" | "closed" | "silent" | "displaced";
@@ -31,6 +32,8 @@ export type ServidorEnv = {
   readonly connect: Connect;
   /** Whether a program with this key may JOIN; each may when not given. */
   readonly isMember?: (id: Id | undefined) => boolean;
+  /** Whether an invitation makes one that may not a member. */
+  readonly admit?: Admit;
 };
 
 export type ServidorOptions = {

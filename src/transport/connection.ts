@@ -11,6 +11,8 @@ export type Connection = {
   readonly local: Address;
   /** Of the key that the other side has proved; undefined where the connection is plain. */
   readonly id?: Id;
+  /** What only the two ends of an encrypted connection know, for the proof of an invitation. */
+  channel?(): Uint8Array;
   /** Sends now or as soon as the other side reads. The bytes must not be changed before they have left. */
   send(bytes: string | Uint8Array): void;
   /**

@@ -3,7 +3,9 @@
 // Never: reads what it carries, or hands a byte to an owner before the other side has been verified (handshake.ts).
 
 import * as fs from "node:fs";
+import type { TLSSocket } from "node:tls";
 import type { Socket } from "bun";
+import { INVITE_CHANNEL_BYTES, INVITE_LABEL } from "../protocol/invite.ts";
 import { LINGER_SECONDS_MAX } from "../protocol/limits.ts";
 import { type Connection, DEAF, type Handlers } from "./connection.ts";
 import type { Verified } from "./handshake.ts";
@@ -100,6 +102,14 @@ function direct(socket: Socket<Wire>, wire: Wire): Pick<Connection, "readNow" | 
   };
 }
 
+/** Bun's types leave out exportKeyingMaterial; it is there. */
+const channelOf = (socket: Socket<Wire>): Uint8Array =>
+  (socket as unknown as Pick<TLSSocket, "exportKeyingMaterial">).exportKeyingMaterial(
+    INVITE_CHANNEL_BYTES,
+    INVITE_LABEL,
+    Buffer.alloc(0),
+  );
+
 /** Our contract over one of Bun's sockets. */
 function wrap({ socket, id }: Verified<Socket<Wire>>): Connection {
   const remote = { ip: socket.remoteAddress, port: socket.remotePort };
@@ -110,7 +120,7 @@ function wrap({ socket, id }: Verified<Socket<Wire>>): Connection {
   return {
     remote,
     local,
-    ...(id === undefined ? direct(socket, wire) : { id }),
+    ...(id === undefined ? direct(socket, wire) : { id, channel: () => channelOf(socket) }),
     send: (bytes) => send(socket, wire, bytes),
     taken() {
       if (socket.readyState <= 0) return undefined; // its descriptor may be another connection's by now

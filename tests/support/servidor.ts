@@ -16,6 +16,7 @@ export function startServidor({
   listen,
   connect,
   isMember,
+  admit,
   ...options
 }: Partial<ServidorOptions & ServidorEnv> & { clock?: VirtualClock } = {}): Running {
   const events: ServidorEvent[] = [];
@@ -25,6 +26,7 @@ export function startServidor({
     ...(listen && { listen }),
     ...(connect && { connect }),
     ...(isMember && { isMember }),
+    ...(admit && { admit }),
   };
   const servidor = new Servidor({ at: { ip: "127.0.0.1", port: 0 }, onEvent, env, ...options });
   const address = good(servidor.listen());

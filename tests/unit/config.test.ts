@@ -29,6 +29,7 @@ describe("the peer's command line", () => {
       webPort: 0,
       guests: false,
       receivesOnly: false,
+      invite: undefined,
       encryption: "outside",
     });
   });
@@ -311,8 +312,16 @@ test("the server takes no words", () => {
     limits: {},
     qr: false,
     members: undefined,
+    invite: undefined,
     encryption: "outside",
   });
+  expect(server("--invite 30/2 --members m.txt")).toMatchObject({ invite: { people: 30, hours: 2 } });
+  expect(server("--invite 1 --members m.txt")).toMatchObject({ invite: { people: 1, hours: 24 } });
+  expect(server("--invite 1")).toHaveProperty("usage");
+  for (const wrong of ["0", "1/0", "x", "10000", "1/2/3"])
+    expect(server(`--invite ${wrong} --members m.txt`)).toHaveProperty("usage");
+  expect(peer("--use-invite abcd-efgh-ijkl-mnop-qrst-uvwx")).toMatchObject({ invite: "ABCDEFGHIJKLMNOPQRSTUVWX" });
+  expect(peer("--use-invite abcd")).toHaveProperty("usage");
   expect(server("--encryption off")).toMatchObject({ encryption: "never" });
   expect(server("--encryption off --members m.txt")).toEqual({ usage: "--members pede a cifra: sem ela não há IDs" });
   expect(server("--encryption on")).toEqual({ usage: "--encryption só aceita off" });

@@ -3,7 +3,7 @@
 // Never: waits for time to pass.
 
 import { expect, test } from "bun:test";
-import { rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { LOOK_MS, openMembers } from "../../src/content/members-file.ts";
 import { idOfHash, showId } from "../../src/protocol/id.ts";
@@ -51,4 +51,14 @@ test("a list of members that changes is read again; while it is broken or gone t
   rmSync(path);
   now += LOOK_MS;
   expect([members.has(ONE), members.has(TWO)]).toEqual([false, true]);
+});
+
+test("an ID that is added is a member at once, and has a line of its own behind what the operator wrote", () => {
+  const path = place(`${ONE} # Ana`);
+  const members = good(openMembers(path));
+  expect(members.add(TWO, "convite")).toBeUndefined();
+  expect([members.has(ONE), members.has(TWO)]).toEqual([true, true]);
+  expect(readFileSync(path, "utf8")).toBe(`${ONE} # Ana\n${showId(TWO)}  # convite\n`);
+  rmSync(path);
+  expect(codeOf(members.add(ONE, "convite"))).toBe("FILE_MISSING");
 });

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { Peer, type PeerEvent, type PeerOptions } from "../../src/peer.ts";
 import { type Address, formatAddress } from "../../src/protocol/address.ts";
 import { proofOf } from "../../src/protocol/proof.ts";
+import { createInvite } from "../../src/servidor/invites.ts";
 import { networkOf, type ServidorEnv } from "../../src/servidor.ts";
 import type { Connection } from "../../src/transport/connection.ts";
 import { newSecurity, type Security } from "../../src/transport/security.ts";
@@ -33,7 +34,7 @@ const UPLOADS = { maxUploads: 8, rejectAll: false, maxUploadRate: undefined };
 let turn = 0;
 
 function startServer(
-  env: Pick<Partial<ServidorEnv>, "listen" | "isMember"> = {},
+  env: Pick<Partial<ServidorEnv>, "listen" | "isMember" | "admit"> = {},
 ): Running & { readonly security: Security } {
   const security = newSecurity("always");
   return { ...startServidor({ ...networkOf(security), ...env }), security };
@@ -41,7 +42,11 @@ function startServer(
 
 type Member = { readonly peer: Peer; readonly id: string; readonly folder: string; readonly events: PeerEvent[] };
 
-function makePeer(server: Address, files: Record<string, string> = {}, options: Partial<PeerOptions> = {}): Member {
+function makePeer(
+  server: PeerOptions["server"],
+  files: Record<string, string> = {},
+  options: Partial<PeerOptions> = {},
+): Member {
   const security = newSecurity("always");
   const folder = join(root, `pasta ${turn++}`);
   fs.mkdirSync(folder);
@@ -205,6 +210,75 @@ describe("a server with members", () => {
     expect(await guest.line()).toStartWith("ERROR NOT_JOINED");
     ids.add(pupil.id);
     good(await pupil.peer.join(at));
+  });
+
+  /** A closed server with an invitation, whose time is `clock.now`. */
+  function startInviting(people: number) {
+    const ids = new Set<string>();
+    const clock = { now: 0 };
+    const add = (id: string) => void ids.add(id);
+    const admit = createInvite({ code: CODE, people, until: 1000, now: () => clock.now, add });
+    return { ...startServer({ isMember: (id) => ids.has(id ?? ""), admit }), ids, clock };
+  }
+  const CODE = "ABCDEFGHIJKLMNOPQRSTUVWX";
+  const comer = (server: Address, invite: string | undefined) => {
+    const security = newSecurity("always");
+    const { peer, folder } = makePeer({ ...server, ...(invite !== undefined && { invite }) }, {}, { security });
+    const { id } = security.identity;
+    return { id, security, join: () => peer.join({ host: "127.0.0.1", port: 0, folder }) };
+  };
+
+  test("an invitation admits so many, who are members from then on, and no more", async () => {
+    const { address, ids } = startInviting(2);
+    const [first, second, third] = [comer(address, CODE), comer(address, CODE), comer(address, CODE)];
+    good(await first.join());
+    good(await first.join()); // counts once
+    good(await second.join());
+    expect(codeOf(await third.join())).toBe("NOT_MEMBER");
+    expect([...ids]).toEqual([first.id, second.id]);
+  });
+
+  test("a wrong code, none, and one whose time is over admit nobody", async () => {
+    const { address, ids, clock } = startInviting(9);
+    expect(codeOf(await comer(address, CODE.replace("A", "B")).join())).toBe("NOT_MEMBER");
+    expect(codeOf(await comer(address, undefined).join())).toBe("NOT_MEMBER");
+    clock.now = 1000;
+    expect(codeOf(await comer(address, CODE).join())).toBe("NOT_MEMBER");
+    expect(ids.size).toBe(0);
+  });
+
+  test("the operator's removal holds against the invitation that had admitted", async () => {
+    const { address, ids } = startInviting(9);
+    const pupil = comer(address, CODE);
+    good(await pupil.join());
+    ids.clear();
+    const again = makePeer({ ...address, invite: CODE }, {}, { security: pupil.security });
+    expect(codeOf(await again.peer.join({ host: "127.0.0.1", port: 0, folder: again.folder }))).toBe("NOT_MEMBER");
+  });
+
+  test("a proof that was heard on one connection is worth nothing on another, and the code is in no line", async () => {
+    const { address, ids } = startInviting(9);
+    let heard = "";
+    // A server in between that the peer takes for the right one, and that passes on what it hears.
+    const between = good(
+      createTcp(newSecurity("always")).listen({ ip: "127.0.0.1", port: 0 }, () => ({
+        data(chunk) {
+          heard += `${chunk}`;
+        },
+        drain() {},
+        end() {},
+        close() {},
+      })),
+    );
+    closeAfterTest(() => between.close());
+    void comer(between.address, CODE).join();
+    await until("the JOIN", () => / [0-9a-f]{64}\n/.test(heard));
+    expect(heard).not.toContain(CODE);
+    const [, proof = ""] = / ([0-9a-f]{64})\n/.exec(heard) ?? [];
+    const thief = await visit(address);
+    thief.connection.send(`JOIN 0.0.0.0:1 0 - ${proof}\n`);
+    expect(await thief.line()).toStartWith("ERROR NOT_MEMBER final");
+    expect(ids.size).toBe(0);
   });
 
   test("asks no key of this machine in the clear", async () => {

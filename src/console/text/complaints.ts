@@ -20,6 +20,8 @@ export type Complaint = { readonly cause: string; readonly code: FaultCode; read
 export type KnownServer = Address & {
   readonly known?: { readonly line: string; readonly path: string; readonly isFound?: boolean };
   readonly ourId?: Id;
+  /** The code of the invitation that was given. */
+  readonly invite?: string | undefined;
 };
 
 /** What the failed action was about, as far as it is known. */
@@ -282,7 +284,7 @@ const SENTENCES: Record<FaultCode, Sentence> = {
   BAD_STATE: (s) => [`${other(s)} não aceita este pedido agora`, SAME_VERSION],
   NOT_MEMBER: (s) => [
     `${other(s)} só aceita quem está na lista dele, e este programa não está`,
-    `peça a quem cuida do servidor que ponha nela este ID${s.server?.ourId === undefined ? "" : `: ${showId(s.server.ourId)}`}`,
+    `${s.server?.invite === undefined ? "" : "o convite venceu, já foi todo usado ou é de outro servidor: peça outro; ou "}peça a quem cuida do servidor que ponha nela este ID${s.server?.ourId === undefined ? "" : `: ${showId(s.server.ourId)}`}`,
   ],
   NOT_JOINED: () => ["este peer ainda não entrou na rede", "faça JOIN primeiro"],
   BAD_NAME: (s) => [`${other(s)} não aceita o nome d${file(s)}`, "use só o nome com extensão, por exemplo Aula.mp4"],
