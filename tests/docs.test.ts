@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { scaleTable } from "../bench/scale.ts";
 import { DOCUMENTS, keysOf, regenerate } from "../docs/tools/generate.ts";
 import { ITEMS, marksIn } from "../docs/tools/marks.ts";
 import { record, written } from "../docs/tools/trace.ts";
@@ -181,6 +182,11 @@ describe("the recorded get", () => {
     expect(verbs(recorded)).toEqual(verbs(now));
     for (const verb of ["OFFER", "SOURCES", "WITHDRAW", "UPDATE"]) expect(verbs(now)).toContain(`server > ${verb}`);
   }, 30_000);
+});
+
+test("docs/SCALE.md has the table that bench/scale.ts computes", () => {
+  const packed = (text: string): string => text.replace(/ +/g, " ").replace(/-{3,}/g, "---");
+  expect(packed(read("docs/SCALE.md"))).toContain(packed(scaleTable()));
 });
 
 test.each(PAGES.map((page) => [page] as const))("%s has no line of more than 120 characters", (page) => {
