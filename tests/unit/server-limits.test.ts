@@ -223,6 +223,8 @@ describe("bytes of JOINs under way", () => {
     start({}, { listen: net.listen });
     const payload = 6 * 1024 * KIB;
     const held = (): number => {
+      // A collection that is under way keeps what was made since it began; the second one does not.
+      Bun.gc(true);
       Bun.gc(true);
       return heapStats().heapSize;
     };
