@@ -79,16 +79,20 @@ export async function ask(node: Redis, command: string, ...args: string[]): Prom
 export async function startCluster({ replicas = 0 } = {}): Promise<Cluster> {
   const folder = mkdtempSync(join(tmpdir(), "napster-cluster-"));
   folders.push(folder);
-  const start = (i: number): Promise<Redis> =>
+  // Nodes speak to each other at a port of their own; Redis' default, 10,000 above, may be another program's.
+  const buses = freePorts(3 + replicas);
+  const start = (bus: number, i: number): Promise<Redis> =>
     startRedis({
       flags: [
+        ...["--cluster-port", String(bus)],
         ...["--cluster-enabled", "yes", "--cluster-config-file", `nodes-${i}.conf`, "--dir", folder],
         ...["--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"],
       ],
     });
-  const nodes = await Promise.all(Array.from({ length: 3 + replicas }, (_, i) => start(i)));
+  const nodes = await Promise.all(buses.map(start));
   const first = nodes[0] as Redis;
-  for (const node of nodes.slice(1)) await ask(first, "CLUSTER", "MEET", "127.0.0.1", String(node.port));
+  for (const [i, node] of nodes.entries())
+    if (i > 0) await ask(first, "CLUSTER", "MEET", "127.0.0.1", String(node.port), String(buses[i]));
   for (const [i, node] of nodes.slice(0, 3).entries()) {
     const [from, to] = [Math.ceil((i * 16_384) / 3), Math.ceil(((i + 1) * 16_384) / 3) - 1];
     await ask(node, "CLUSTER", "ADDSLOTSRANGE", String(from), String(to));

@@ -49,8 +49,8 @@ async function come(url: string, events: RedisEvent[] = [], namesMax?: number): 
 const found = async (catalog: Catalog, name: string) => (await catalog.search(name)).map(({ port }) => port).sort();
 
 /** What is written at one server and read at another, which follows: a mark is written last, and waited for there. */
-function writtenAndRead(url: () => string): Catalog {
-  const [writer, reader] = [make(url(), [], NAMES_MAX), make(url(), [], NAMES_MAX)];
+function writtenAndRead(url: () => string, namesMax?: number): Catalog {
+  const [writer, reader] = [make(url(), [], namesMax), make(url(), [], namesMax)];
   const marker = until("both to come in", () => writer.shared && reader.shared).then(async () =>
     good(await writer.join(at(65_000), [], undefined)),
   );
@@ -81,7 +81,7 @@ describe.skipIf(!hasValkey)("with valkey-server (skipped where it is not install
     valkey = await startRedis({ program: "valkey-server" });
   });
   afterAll(() => valkey.stop());
-  describeCatalog("valkey", () => writtenAndRead(() => valkey.url), NAMES_MAX);
+  describeCatalog("valkey", () => writtenAndRead(() => valkey.url, NAMES_MAX), NAMES_MAX);
 });
 
 describe.skipIf(!hasRedis)("with three redis-servers as a cluster (skipped where it is not installed)", () => {
@@ -90,7 +90,7 @@ describe.skipIf(!hasRedis)("with three redis-servers as a cluster (skipped where
     cluster = await startCluster();
   });
   afterAll(() => cluster.stop());
-  describeCatalog("a cluster", () => writtenAndRead(() => cluster.url), NAMES_MAX);
+  describeCatalog("a cluster", () => writtenAndRead(() => cluster.url, NAMES_MAX), NAMES_MAX);
 });
 
 /** The rights that docs/OPERATIONS.md says are all that is needed. */
@@ -107,7 +107,7 @@ describe.skipIf(!hasRedis)("with a user of the least rights (skipped where redis
   });
   afterAll(() => redis.stop());
   const url = () => `redis://napster:se%3Agredo@127.0.0.1:${redis.port}`;
-  describeCatalog("redis with the rights of docs/OPERATIONS.md", () => writtenAndRead(url), NAMES_MAX);
+  describeCatalog("redis with the rights of docs/OPERATIONS.md", () => writtenAndRead(url, NAMES_MAX), NAMES_MAX);
 });
 
 describe.skipIf(!hasRedis)("with redis-server (skipped where it is not installed)", () => {
@@ -118,8 +118,8 @@ describe.skipIf(!hasRedis)("with redis-server (skipped where it is not installed
   afterAll(() => redis.stop());
   const comeHere = (events?: RedisEvent[]) => come(redis.url, events);
 
-  describeCatalog("redis", () => make(redis.url, [], NAMES_MAX), NAMES_MAX);
-  describeCatalog("redis, read through another server", () => writtenAndRead(() => redis.url), NAMES_MAX);
+  describeCatalog("redis", () => make(redis.url));
+  describeCatalog("redis, read through another server", () => writtenAndRead(() => redis.url));
 
   /** What one server says is in the index when it has answered, and with the others as soon as they have read it. */
   const soon = (catalog: Catalog, name: string, ports: readonly number[]) =>
