@@ -64,6 +64,23 @@ async function enter(server: Address, files: Record<string, string> = {}): Promi
   return { ...member, at: address };
 }
 
+/** A program that answers each PROBE, with that key. */
+function listenForProbes(security: Security) {
+  const listener = good(
+    createTcp(security).listen({ ip: "127.0.0.1", port: 0 }, (connection) => ({
+      data(chunk) {
+        const [, nonce = ""] = new TextDecoder().decode(chunk).trimEnd().split(" ");
+        connection.send(`PROBE_OK ${proofOf(undefined, nonce)}\n`);
+      },
+      drain() {},
+      end() {},
+      close() {},
+    })),
+  );
+  closeAfterTest(() => listener.close());
+  return listener;
+}
+
 describe("among encrypted peers", () => {
   test("a list names each peer with its key, and a download from there arrives whole", async () => {
     const { address, security } = startServer();
@@ -176,21 +193,10 @@ describe("an ID that claims another's address", () => {
 
   test("is unreachable where a program with another key listens, whatever that one answers", async () => {
     const { address } = startServer();
-    const door = good(
-      createTcp(newSecurity("always")).listen({ ip: "127.0.0.1", port: 0 }, (connection) => ({
-        data(chunk) {
-          const [, nonce = ""] = new TextDecoder().decode(chunk).trimEnd().split(" ");
-          connection.send(`PROBE_OK ${proofOf(undefined, nonce)}\n`);
-        },
-        drain() {},
-        end() {},
-        close() {},
-      })),
-    );
-    closeAfterTest(() => door.close());
+    const listener = listenForProbes(newSecurity("always"));
     const claimer = await visit(address);
-    claimer.connection.send(joinOf(door.address.port, ["aula.mp4"]));
-    expect(await claimer.line()).toBe(`JOIN_OK ${formatAddress(door.address)} unreachable`);
+    claimer.connection.send(joinOf(listener.address.port, ["aula.mp4"]));
+    expect(await claimer.line()).toBe(`JOIN_OK ${formatAddress(listener.address)} unreachable`);
     const taker = await enter(address);
     expect(good(await taker.peer.search("aula.mp4"))).toEqual([]);
   });
@@ -292,20 +298,9 @@ describe("a server with members", () => {
 test("a peer of the server's machine that came in the clear is listed with the key that is met at its address", async () => {
   const security = newSecurity("always");
   const server = startServer({ listen: createTcp("never").listen });
-  const door = good(
-    createTcp(security).listen({ ip: "127.0.0.1", port: 0 }, (connection) => ({
-      data(chunk) {
-        const [, nonce = ""] = new TextDecoder().decode(chunk).trimEnd().split(" ");
-        connection.send(`PROBE_OK ${proofOf(undefined, nonce)}\n`);
-      },
-      drain() {},
-      end() {},
-      close() {},
-    })),
-  );
-  closeAfterTest(() => door.close());
+  const listener = listenForProbes(security);
   const raw = await dial(server);
-  raw.send(joinOf(door.address.port, ["aula.mp4"]));
-  expect(await raw.line()).toBe(`JOIN_OK ${formatAddress(door.address)}`);
-  expect(await askList(raw, "SEARCH aula.mp4")).toBe(`${formatAddress(door.address)} ${security.identity.id}\n`);
+  raw.send(joinOf(listener.address.port, ["aula.mp4"]));
+  expect(await raw.line()).toBe(`JOIN_OK ${formatAddress(listener.address)}`);
+  expect(await askList(raw, "SEARCH aula.mp4")).toBe(`${formatAddress(listener.address)} ${security.identity.id}\n`);
 });
