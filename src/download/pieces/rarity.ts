@@ -39,17 +39,15 @@ export function createRarity(pieces: number, random: () => number): Rarity {
   }
 
   /** The first that can be ordered, from the beginning of our part on, and from the file's after its end. */
-  function inOrder(part: Part | undefined, canOrder: (index: number) => boolean): number | undefined {
-    const from = part === undefined ? 0 : Math.ceil((part.slot * pieces) / part.slots);
-    for (let i = 0; i < pieces; i++) {
-      const index = (from + i) % pieces;
-      if (canOrder(index)) return index;
-    }
+  function inOrder(lowest: number, part: Part | undefined, canOrder: (index: number) => boolean): number | undefined {
+    const from = part === undefined ? lowest : Math.max(lowest, Math.ceil((part.slot * pieces) / part.slots));
+    for (let index = from; index < pieces; index++) if (canOrder(index)) return index;
+    for (let index = lowest; index < from; index++) if (canOrder(index)) return index;
     return undefined;
   }
 
   function pick(lowest: number, part: Part | undefined, canOrder: (index: number) => boolean): number | undefined {
-    if (partials.size === 0 && pieces > SHUFFLED_PIECES_MAX) return inOrder(part, canOrder);
+    if (partials.size === 0 && pieces > SHUFFLED_PIECES_MAX) return inOrder(lowest, part, canOrder);
     let best: number | undefined;
     let bestRank = 0;
     let ties = 0;
